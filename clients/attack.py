@@ -1,0 +1,155 @@
+"""What an attacker may know and touch: hooks that default to what an honest client does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, MutableMapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from clients.parameters import Layout
+from clients.samples import Samples
+from clients.training import Trainer
+
+
+class Knowledge(Enum):
+    """Says which updates of the round an attack sees before it sends its own."""
+
+    OWN = "own"
+    """Each malicious client sees only its own."""
+    COLLUDING = "colluding"
+    """The malicious clients see what each of them would honestly have sent."""
+    OMNISCIENT = "omniscient"
+    """They also see every honest update of the round."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """Says where an attack comes from, what it knows, what it is after and when it does nothing."""
+
+    paper: str
+    knowledge: Knowledge = Knowledge.OWN
+    knows_rule: bool = False
+    """Whether the attack is handed the server's rule as a callable."""
+    goal: str = "lower the accuracy on all classes"
+    idle_when: str = "never"
+    deviations: str = ""
+    """Where public implementations differ, and which variant is the default here."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Goal:
+    """Says how the success of a targeted attack is measured on the test set."""
+
+    target: int
+    """The class that the attacker wants to see predicted."""
+    source: int | None = None
+    """The class that is to be mistaken; None is every class but the target."""
+    trigger: Callable[[Samples], Samples] | None = None
+    """Edits or selects test samples so that they carry the trigger; None measures on the clean ones."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ClientContext:
+    """Carries what a malicious client knows while it poisons its data and trains."""
+
+    generator: torch.Generator
+    """The random stream of this client in this round, for training."""
+    poison_generator: torch.Generator
+    """The random stream of this client's poison: the same in every round."""
+    round: int = 1
+    node: int = 0
+    rank: int = 0
+    """Position among the malicious clients of its group, 0 to `size` - 1."""
+    size: int = 1
+    """How many malicious clients the group has."""
+    model: Tensor
+    """The global weights that the round starts from, (d,)."""
+    previous_model: Tensor | None = None
+    """The global weights one round earlier, (d,); None in the first round."""
+    layout: Layout = ()
+    memory: MutableMapping[str, Tensor] = field(default_factory=dict)
+    """What this client remembers from round to round; the only thing here that a hook may write."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CraftContext:
+    """Carries what the attacker knows when it replaces the updates of its clients."""
+
+    generator: torch.Generator
+    """The random stream of this client (knowledge own) or of the group, in this round."""
+    round: int = 1
+    nodes: tuple[int, ...] = (0,)
+    """The nodes behind the rows of `own`."""
+    clients: int = 1
+    """How many clients take part in the round, n."""
+    malicious: int = 1
+    """How many of them are malicious, f."""
+    model: Tensor
+    """The global weights that the updates start from, (d,)."""
+    previous_model: Tensor | None = None
+    initial_model: Tensor | None = None
+    layout: Layout = ()
+    rule: Callable[[Tensor], Tensor] | None = None
+    """The server's rule, `rule(updates (n, d)) -> (d,)`, where the card says that it is known."""
+    memory: MutableMapping[str, Tensor] = field(default_factory=dict)
+    """What the client or the group remembers from round to round; the only thing here to write to."""
+
+
+class Attack:
+    """Does what an honest client does. An attack overrides the door that it goes through.
+
+    An attack is a frozen dataclass whose fields are its knobs. Laws, checked on every registered attack:
+
+    - the arguments are not written to, but for `memory`;
+    - the same arguments give the same result;
+    - shapes and dtypes stay: `craft` returns (m, d), poisoned images keep (c, h, w);
+    - what the declared knowledge does not cover is never handed over, so it cannot change the result.
+    """
+
+    card: ClassVar[Card]
+
+    def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
+        """Return the data that this client trains on. The trainer holds the global model."""
+        return samples
+
+    def train(self, trainer: Trainer, samples: Samples, context: ClientContext) -> float:
+        """Train from the global weights on the poisoned samples and return the mean loss."""
+        return trainer.fit(samples, context.generator, memory=context.memory)
+
+    def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
+        """Return the updates that are sent, (m, d).
+
+        Args:
+            own: what the malicious clients would send after their training, (m, d). With knowledge
+                `own` it is a single row, (1, d).
+            seen: the honest updates of the round, (h, d), for an omniscient attack, else None.
+            context: what else is known.
+        """
+        return own
+
+    def goal(self, classes: int) -> Goal | None:
+        """Return how success is measured, or None for an attack without a target.
+
+        Raises:
+            ValueError: a class that the attack names does not exist among `classes`.
+        """
+        return None
+
+    def idle(self, clients: int, malicious: int) -> str | None:
+        """Return why these settings make the attack do nothing, or None where they do not."""
+        return None
+
+
+def crafts(attack: Attack) -> bool:
+    """Return whether `attack` rewrites updates, and so has to sit on the wire."""
+    return type(attack).craft is not Attack.craft
+
+
+def check_class(name: str, value: int, classes: int) -> None:
+    """Raise ValueError unless `value` is one of the classes 0 to `classes` - 1."""
+    if not 0 <= value < classes:
+        raise ValueError(f"{name}: got class {value}, wanted 0 to {classes - 1}.")

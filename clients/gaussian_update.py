@@ -1,0 +1,39 @@
+"""The Gaussian update."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from clients.attack import Attack, Card, CraftContext
+
+
+@dataclass(frozen=True, kw_only=True)
+class GaussianUpdate(Attack):
+    """Send Gaussian noise in place of the update, or on top of it.
+
+    Blanchard, El Mhamdi, Guerraoui, Stainer, "Machine Learning with Adversaries: Byzantine Tolerant
+    Gradient Descent", NeurIPS 2017.
+    """
+
+    std: float = 1.0
+    mode: Literal["replace", "add"] = "replace"
+
+    card: ClassVar = Card(
+        paper="Blanchard et al., NeurIPS 2017",
+        deviations="ByzFL and FLPoison replace the update with N(0, 1), as here; Blades draws N(0.1, 0.1).",
+    )
+
+    def __post_init__(self) -> None:
+        if self.std < 0:
+            raise ValueError(f"std: got {self.std}, wanted 0 or more.")
+
+    def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
+        noise = torch.randn(own.shape, generator=context.generator, dtype=own.dtype).to(own.device)
+        return self.std * noise + (own if self.mode == "add" else 0)
+
+    def idle(self, clients: int, malicious: int) -> str | None:
+        return "std is 0 and mode is add: no noise" if not self.std and self.mode == "add" else None

@@ -1,0 +1,78 @@
+"""Label flipping: train honestly on dishonest labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from clients.attack import Attack, Card, ClientContext, Goal, check_class
+from clients.samples import Samples, chosen
+from clients.training import Trainer
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelFlip(Attack):
+    """Give a share of the local samples wrong labels, and train as everybody does.
+
+    Tolpegin, Truex, Gursoy, Liu, "Data Poisoning Attacks Against Federated Learning Systems",
+    ESORICS 2020; the mirror y -> C - 1 - y is from Fang, Cao, Jia, Gong, USENIX Security 2020.
+    """
+
+    mode: Literal["mirror", "targeted", "random"] = "mirror"
+    """`mirror`: y -> C - 1 - y; `targeted`: `source` -> `target`; `random`: any other class."""
+    share: float = 1.0
+    """Share of the samples concerned (all, or those of the source class) that are flipped."""
+    source: int = 1
+    target: int = 7
+
+    card: ClassVar = Card(
+        paper="Tolpegin et al., ESORICS 2020",
+        goal="lower the accuracy; `targeted`: have `source` taken for `target`",
+        deviations="ByzFL averages honest clients' gradients on flipped labels instead of training on them.",
+    )
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1:
+            raise ValueError(f"share: got {self.share}, wanted 0 to 1.")
+        if self.mode == "targeted" and self.source == self.target:
+            raise ValueError(f"source and target are both {self.source}: choose two classes.")
+
+    def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
+        labels = samples.labels.clone()
+        positions = torch.arange(len(labels))
+        if self.mode == "targeted":
+            positions = (labels == self.source).nonzero().flatten()
+        flipped = positions[chosen(len(positions), self.share, context.poison_generator)]
+        labels[flipped] = self._wrong(labels[flipped], samples.classes, context.poison_generator)
+        return samples.relabelled(labels)
+
+    def goal(self, classes: int) -> Goal | None:
+        if self.mode != "targeted":
+            return None
+        check_class("source", self.source, classes)
+        check_class("target", self.target, classes)
+        return Goal(target=self.target, source=self.source)
+
+    def idle(self, clients: int, malicious: int) -> str | None:
+        return "share is 0: no label is flipped" if not self.share else None
+
+    def _wrong(self, labels: Tensor, classes: int, generator: torch.Generator) -> Tensor:
+        if self.mode == "mirror":
+            return classes - 1 - labels
+        if self.mode == "targeted":
+            return torch.full_like(labels, self.target)
+        return wrong_labels(labels, classes, generator)
+
+
+def wrong_labels(labels: Tensor, classes: int, generator: torch.Generator) -> Tensor:
+    """Return for each label another class, drawn uniformly.
+
+    >>> labels = torch.zeros(100, dtype=torch.int64)
+    >>> bool((wrong_labels(labels, 3, torch.Generator().manual_seed(0)) != labels).all())
+    True
+    """
+    shift = torch.randint(1, classes, labels.shape, generator=generator)
+    return (labels + shift) % classes

@@ -1,0 +1,50 @@
+"""A model's parameters as one flat vector, which is what travels, is attacked and is aggregated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+Layout = tuple[tuple[str, torch.Size], ...]
+"""Names and shapes of a model's parameters, in the order in which they fill the flat vector."""
+
+
+def layout_of(model: nn.Module) -> Layout:
+    """Return the names and shapes of the parameters of `model`.
+
+    Raises:
+        ValueError: the model has buffers (running statistics), which have no place in an update.
+    """
+    buffers = [name for name, _ in model.named_buffers()]
+    if buffers:
+        raise ValueError(f"model: has buffers {buffers}; use a model whose whole state is its parameters.")
+    return tuple((name, parameter.shape) for name, parameter in model.named_parameters())
+
+
+def flatten(tensors: Iterable[Tensor]) -> Tensor:
+    """Return the tensors one after the other as one vector (d,), each in row-major order.
+
+    >>> flatten([torch.zeros(1, 2), torch.ones(1)])
+    tensor([0., 0., 1.])
+    """
+    return torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
+
+
+def split(vector: Tensor, layout: Layout) -> list[Tensor]:
+    """Return views of `vector` (d,) in the shapes of `layout`.
+
+    >>> [part.shape for part in split(torch.zeros(3), (("w", torch.Size([1, 2])), ("b", torch.Size([1]))))]
+    [torch.Size([1, 2]), torch.Size([1])]
+    """
+    parts = vector.split([shape.numel() for _, shape in layout])
+    return [part.view(shape) for part, (_, shape) in zip(parts, layout, strict=True)]
+
+
+@torch.no_grad()
+def load(vector: Tensor, parameters: Sequence[Tensor]) -> None:
+    """Write `vector` (d,) into `parameters`, whatever their memory format."""
+    parts = vector.split([parameter.numel() for parameter in parameters])
+    for part, parameter in zip(parts, parameters, strict=True):
+        parameter.copy_(part.view(parameter.shape))

@@ -1,0 +1,70 @@
+"""Labelled images, resident in memory and normalised once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Holds normalised images and their labels, and knows the way back to pixel values.
+
+    Attacks on the data speak of pixels in [0, 1]; models are trained on normalised values.
+    """
+
+    images: Tensor
+    """(m, c, h, w) float32, normalised: (pixel - mean) / std."""
+    labels: Tensor
+    """(m,) int64."""
+    classes: int
+    mean: tuple[float, ...] = (0.0,)
+    """Per channel."""
+    std: tuple[float, ...] = (1.0,)
+    """Per channel."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: Tensor) -> Samples:
+        """Return the samples at `index`, integer positions or a mask (m,), as a copy."""
+        return replace(self, images=self.images[index], labels=self.labels[index])
+
+    def relabelled(self, labels: Tensor) -> Samples:
+        """Return the same images under other labels (m,)."""
+        return replace(self, labels=labels)
+
+    def pixels(self) -> Tensor:
+        """Return a copy of the images as pixel values in [0, 1], (m, c, h, w)."""
+        mean, std = self._scale()
+        return self.images * std + mean
+
+    def with_pixels(self, pixels: Tensor) -> Samples:
+        """Return samples that show `pixels` (m, c, h, w) in [0, 1] under the same labels."""
+        mean, std = self._scale()
+        return replace(self, images=(pixels.clamp(0, 1) - mean) / std)
+
+    def joined(self, others: Samples) -> Samples:
+        """Return these samples followed by `others`."""
+        return replace(
+            self,
+            images=torch.cat([self.images, others.images]),
+            labels=torch.cat([self.labels, others.labels]),
+        )
+
+    def _scale(self) -> tuple[Tensor, Tensor]:
+        shape = (1, -1, 1, 1)
+        return self.images.new_tensor(self.mean).view(shape), self.images.new_tensor(self.std).view(shape)
+
+
+def chosen(count: int, share: float, generator: torch.Generator) -> Tensor:
+    """Return a mask (count,) with round(share * count) random entries set.
+
+    >>> int(chosen(10, 0.3, torch.Generator().manual_seed(0)).sum())
+    3
+    """
+    mask = torch.zeros(count, dtype=torch.bool)
+    mask[torch.randperm(count, generator=generator)[: round(share * count)]] = True
+    return mask

@@ -1,0 +1,165 @@
+"""Local training: stochastic gradient descent on one client's resident samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, MutableMapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from clients.parameters import flatten, load
+from clients.samples import Samples
+
+Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
+"""`loss(model, images, labels) -> scalar`, differentiable."""
+Edit = Callable[[list[Tensor]], None]
+"""Edits a list of tensors (the gradients, or the parameters after a step) in place."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalTraining:
+    """Says how a client trains in one round.
+
+    Raises:
+        ValueError: a number is out of its range, or both `epochs` and `steps` are 0.
+    """
+
+    epochs: int = 1
+    """Passes over the local data; ignored where `steps` is positive."""
+    steps: int = 0
+    """Mini-batches a round; 0 counts in epochs."""
+    batch_size: int = 32
+    lr: float = 0.05
+    momentum: float = 0.0
+    persistent_momentum: bool = False
+    """Whether a client keeps its momentum buffer from round to round (worker momentum)."""
+    weight_decay: float = 0.0
+    proximal: float = 0.0
+    """FedProx's mu: adds mu (w - global) to the gradient. Li et al., MLSys 2020."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "steps", "momentum", "weight_decay", "proximal"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}: got {getattr(self, name)}, wanted 0 or more.")
+        if self.batch_size < 1 or self.lr <= 0:
+            raise ValueError(
+                f"got batch_size {self.batch_size}, lr {self.lr}; wanted at least 1, and more than 0."
+            )
+        if not self.epochs and not self.steps:
+            raise ValueError("epochs and steps are both 0: set one of them, or there is nothing to train.")
+
+
+def batches(count: int, training: LocalTraining, generator: torch.Generator) -> Iterator[Tensor]:
+    """Yield the index batches of one client's round: fresh permutations, cut into batches.
+
+    Counting in epochs, the last batch of a pass may be short. Counting in steps, passes follow one
+    another until the steps are done, so small clients take as many steps as large ones.
+    """
+    size = min(training.batch_size, count)
+    done = 0
+    passes = 0
+    while done < training.steps if training.steps else passes < training.epochs:
+        for batch in torch.randperm(count, generator=generator).split(size):
+            if training.steps and done == training.steps:
+                return
+            done += 1
+            yield batch
+        passes += 1
+
+
+class Trainer:
+    """Trains one model in place, for one client after the other.
+
+    The model's whole state is its parameters; they are written at `load` and read at `weights`. One
+    trainer belongs to one thread.
+    """
+
+    def __init__(self, model: nn.Module, training: LocalTraining) -> None:
+        self.training = training
+        self.device = next(model.parameters()).device
+        self.model = model.train().to(memory_format=torch.channels_last)
+        self.parameters: list[Tensor] = list(model.parameters())
+        self._start: list[Tensor] = []
+
+    def load(self, weights: Tensor) -> None:
+        """Set the parameters to `weights` (d,), from where the round starts."""
+        load(weights, self.parameters)
+        self._start = [parameter.detach().clone() for parameter in self.parameters]
+
+    def weights(self) -> Tensor:
+        """Return a copy of the parameters as one vector (d,)."""
+        return flatten(self.parameters)
+
+    def loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Return the mean cross-entropy of the model as it stands."""
+        return cross_entropy(self.model(images), labels)
+
+    def fit(
+        self,
+        samples: Samples,
+        generator: torch.Generator,
+        *,
+        training: LocalTraining | None = None,
+        memory: MutableMapping[str, Tensor] | None = None,
+        loss: Loss | None = None,
+        on_gradient: Edit | None = None,
+        on_step: Edit | None = None,
+    ) -> float:
+        """Train on `samples` from where the parameters stand and return the mean loss of the batches.
+
+        Args:
+            samples: the client's data, at least one sample.
+            generator: draws the batches.
+            training: how to train; None is how the fleet trains.
+            memory: where the momentum buffer is kept under `momentum` if it persists.
+            loss: what to minimise; None is the mean cross-entropy.
+            on_gradient: edits the gradients in place before each step.
+            on_step: edits the parameters in place after each step.
+        """
+        training = training or self.training
+        kept = memory is not None and training.persistent_momentum
+        velocity = self._velocity(memory if kept else None) if training.momentum else []
+        total = torch.zeros((), device=self.device)
+        steps = 0
+        for index in batches(len(samples), training, generator):
+            images = samples.images[index].contiguous(memory_format=torch.channels_last)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=training.precision == "bf16"):
+                if loss is None:
+                    value = self.loss(images, samples.labels[index])
+                else:
+                    value = loss(self.model, images, samples.labels[index])
+            gradients = list(torch.autograd.grad(value, self.parameters))
+            if on_gradient is not None:
+                on_gradient(gradients)
+            self._step(gradients, velocity, training)
+            if on_step is not None:
+                on_step(self.parameters)
+            total += value.detach()
+            steps += 1
+        if kept and velocity and memory is not None:
+            memory["momentum"] = flatten(velocity)
+        return float(total) / steps
+
+    @torch.no_grad()
+    def _step(self, gradients: list[Tensor], velocity: list[Tensor], training: LocalTraining) -> None:
+        """Take one step of SGD: weight decay and the proximal term first, then momentum, as in torch."""
+        if training.weight_decay:
+            torch._foreach_add_(gradients, self.parameters, alpha=training.weight_decay)
+        if training.proximal:
+            torch._foreach_add_(gradients, self.parameters, alpha=training.proximal)
+            torch._foreach_add_(gradients, self._start, alpha=-training.proximal)
+        if velocity:
+            torch._foreach_mul_(velocity, training.momentum)
+            torch._foreach_add_(velocity, gradients)
+            gradients = velocity
+        torch._foreach_add_(self.parameters, gradients, alpha=-training.lr)
+
+    def _velocity(self, memory: MutableMapping[str, Tensor] | None) -> list[Tensor]:
+        velocity = [torch.zeros_like(parameter) for parameter in self.parameters]
+        if memory is not None and "momentum" in memory:
+            load(memory["momentum"].to(self.device), velocity)
+        return velocity

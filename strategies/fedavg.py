@@ -1,0 +1,37 @@
+"""Federated averaging: the weighted mean that every robust rule is compared with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from strategies.combination import weighted
+from strategies.rule import Aggregate, Card, Context, checked
+
+
+@dataclass(frozen=True, kw_only=True)
+class FedAvg:
+    """Average the updates, weighted by the clients' example counts.
+
+    McMahan, Moore, Ramage, Hampson, Agüera y Arcas, "Communication-Efficient Learning of Deep Networks
+    from Decentralized Data", AISTATS 2017.
+
+    >>> import torch
+    >>> FedAvg()(torch.tensor([[0.0], [4.0]]), torch.tensor([3.0, 1.0])).update
+    tensor([1.])
+    """
+
+    card: ClassVar = Card(
+        paper="McMahan et al., AISTATS 2017",
+        deviations="ByzFL, Blades and FLPoison do not weight; Flower does. Without weights: the plain mean.",
+        mean_without_byzantine=True,
+    )
+    minimum: ClassVar[int] = 1
+
+    def __call__(
+        self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None
+    ) -> Aggregate:
+        updates, shares = checked(self, updates, weights)
+        return weighted(shares, updates)

@@ -1,0 +1,26 @@
+"""Krum's score, which Krum, Multi-Krum and Bulyan share."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Power = Literal[1, 2, 4]
+
+
+def krum_scores(squared: Tensor, *, neighbours: int, power: Power = 2) -> Tensor:
+    """Return the sum of the distances from each update to its nearest neighbours, (n,) float64.
+
+    Args:
+        squared: squared distances between the updates, (n, n).
+        neighbours: how many nearest others count, 1 to n - 1.
+        power: the exponent of the distance: 2 is the paper's.
+
+    >>> krum_scores(torch.tensor([[0.0, 1.0, 9.0], [1.0, 0.0, 4.0], [9.0, 4.0, 0.0]]), neighbours=1)
+    tensor([1., 1., 4.])
+    """
+    others = squared.clone().fill_diagonal_(torch.inf)
+    nearest = others.sort(dim=1).values[:, :neighbours]
+    return nearest.pow(power / 2).sum(dim=1)

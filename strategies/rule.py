@@ -1,0 +1,155 @@
+"""What every aggregation rule is given, what it gives back, and the laws it keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+State = Mapping[str, Tensor]
+"""What a rule remembers from round to round: named tensors, so that a checkpoint needs no pickle."""
+
+
+class InputError(ValueError):
+    """The updates or weights handed to a rule are not what a rule can aggregate."""
+
+
+class PreconditionError(ValueError):
+    """A rule's theory does not cover this number of updates, for the tolerance it was built with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """Says where a rule comes from, what it needs, what it costs and which laws it keeps.
+
+    The three flags are claims that the contract suite checks on every registered rule.
+    """
+
+    paper: str
+    needs: tuple[str, ...] = ()
+    """Any of `byzantine`, `root data`, `history`, `model`, `randomness`."""
+    precondition: str = "n >= 1"
+    cost: str = "O(n d)"
+    deviations: str = ""
+    """Where public implementations differ, and which variant is the default here."""
+    translation_equivariant: bool = True
+    """Moving every update by c moves the result by c."""
+    scale_equivariant: bool = True
+    """Multiplying every update by a > 0 multiplies the result by a."""
+    mean_without_byzantine: bool = False
+    """With `byzantine = 0` and equal weights the result is the mean."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Context:
+    """Carries what a rule may know beyond the updates of the round.
+
+    Every field has a neutral default, so that a rule can be tried on a bare matrix.
+    """
+
+    round: int = 1
+    nodes: tuple[int, ...] | None = None
+    """The node behind each row; rules with memory index it by node, not by position."""
+    model: Tensor | None = None
+    """The global weights that the updates start from, (d,)."""
+    layout: tuple[tuple[str, torch.Size], ...] | None = None
+    """Names and shapes of the parameters, in the order in which they fill the d columns."""
+    state: State = field(default_factory=dict)
+    """What the same rule returned as state in the previous round."""
+    generator: torch.Generator | None = None
+    """The random stream of this rule in this round."""
+    root_update: Callable[[], Tensor] | None = None
+    """Trains on the server's root data like a client and returns the update, (d,)."""
+    predict: Callable[[Tensor, Tensor], Tensor] | None = None
+    """`predict(weights (d,), images (m, c, h, w)) -> logits (m, k)`."""
+    image_shape: tuple[int, int, int] | None = None
+    """Channels, height and width of an image, for rules that probe models with noise."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Aggregate:
+    """Holds the aggregated update and whom the rule believed."""
+
+    update: Tensor
+    """(d,), in the dtype of the updates."""
+    trust: Tensor
+    """(n,), float64: the weight that each client's update got. Never negative, sums to at most 1;
+    0 means rejected. For coordinate-wise rules it is the average over the coordinates."""
+    state: State = field(default_factory=dict)
+
+
+@runtime_checkable
+class Rule(Protocol):
+    """Turns the updates of a round into one update. A frozen dataclass whose fields are its knobs.
+
+    Laws, checked on every registered rule by the contract suite:
+
+    - the order of clients does not matter;
+    - n equal updates give that update (unless the card says that the rule changes even those);
+    - the arguments are not written to, and what is returned shares no memory with them;
+    - the same arguments give the same result, bit for bit, on any number of threads;
+    - the card's flags are true.
+    """
+
+    card: ClassVar[Card]
+
+    @property
+    def minimum(self) -> int:
+        """The smallest number of updates for which the rule is defined."""
+
+    def __call__(
+        self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None
+    ) -> Aggregate:
+        """Aggregate `updates` (n, d), given `weights` (n,) such as example counts.
+
+        Raises:
+            InputError: the matrix is not (n, d) floating point and finite, or the weights do not fit.
+            PreconditionError: n is below `minimum`.
+        """
+
+
+def require(rule: Rule, clients: int) -> None:
+    """Raise PreconditionError unless `rule` is defined for this number of updates."""
+    if clients < rule.minimum:
+        raise PreconditionError(
+            f"{rule!r} needs {rule.card.precondition}: at least {rule.minimum} updates, got {clients}. "
+            "Let it tolerate fewer malicious clients, or train more clients a round."
+        )
+
+
+def checked(rule: Rule, updates: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return the updates and their weights as shares (n,) float64 that sum to 1, or raise.
+
+    Raises:
+        InputError: as `Rule.__call__` says.
+        PreconditionError: likewise.
+    """
+    if updates.ndim != 2 or not updates.is_floating_point():
+        raise InputError(
+            f"updates: got {updates.dtype} of shape {tuple(updates.shape)}, wanted floating point (n, d)."
+        )
+    n = len(updates)
+    if not n:
+        raise InputError("updates: got no rows, wanted at least one client's update.")
+    if not bool(torch.isfinite(updates.sum())) and not bool(torch.isfinite(updates).all()):
+        rows = (~torch.isfinite(updates).all(dim=1)).nonzero().flatten().tolist()
+        raise InputError(f"updates: rows {rows} hold NaN or infinity; drop them before aggregating.")
+    require(rule, n)
+    if weights is None:
+        return updates, torch.full((n,), 1 / n, dtype=torch.float64, device=updates.device)
+    shares = weights.to(device=updates.device, dtype=torch.float64)
+    if shares.shape != (n,) or not bool(torch.isfinite(shares).all()) or bool((shares < 0).any()):
+        raise InputError(f"weights: got {tuple(weights.shape)}, wanted {n} finite numbers, none negative.")
+    total = shares.sum()
+    if not bool(total > 0):
+        raise InputError("weights: all are 0, wanted at least one client with a positive weight.")
+    return updates, shares / total
+
+
+def tolerated(byzantine: int) -> None:
+    """Raise ValueError unless the knob `byzantine` is a count."""
+    if byzantine < 0:
+        raise ValueError(f"byzantine: got {byzantine}, wanted the number of tolerated clients, 0 or more.")
