@@ -32,7 +32,7 @@ class LocalTraining:
     steps: int = 0
     """Mini-batches a round; 0 counts in epochs."""
     batch_size: int = 32
-    lr: float = 0.05
+    lr: float = 0.1
     momentum: float = 0.0
     persistent_momentum: bool = False
     """Whether a client keeps its momentum buffer from round to round (worker momentum)."""
@@ -97,6 +97,14 @@ class Trainer:
     def loss(self, images: Tensor, labels: Tensor) -> Tensor:
         """Return the mean cross-entropy of the model as it stands."""
         return cross_entropy(self.model(images), labels)
+
+    @torch.inference_mode()
+    def predict(self, images: Tensor) -> Tensor:
+        """Return the logits (m, k) of the model as it stands, in evaluation mode."""
+        self.model.eval()
+        logits: Tensor = self.model(images.contiguous(memory_format=torch.channels_last))
+        self.model.train()
+        return logits
 
     def fit(
         self,

@@ -1,0 +1,145 @@
+"""How the host strategy aggregates: with one of our rules, or with one of Flower's strategy classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import flwr.serverapp.strategy as flower
+import torch
+from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, RecordDict
+from flwr.serverapp import Grid
+from torch import Tensor
+
+from clients.training import Trainer
+from fedpoison.errors import RunError
+from fedpoison.fleet import Fleet
+from fedpoison.pipelines import FlowerClass
+from fedpoison.streams import stream
+from fedpoison.wire import ARRAYS, CONFIG, ROUND, Update, from_record
+from fedpoison.workers import Workers
+from strategies.rule import Context, PreconditionError, Rule
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What one round of aggregation gave."""
+
+    weights: Tensor
+    """The new global weights, (d,)."""
+    trust: Tensor | None
+    """The weight that each update got, (n,); None where the strategy does not tell."""
+
+
+class Aggregator(Protocol):
+    """One way to aggregate, from round to round."""
+
+    def messages(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> list[Message]:
+        """Return the messages that ask every node of `grid` to train."""
+
+    def aggregate(
+        self, server_round: int, model: Tensor, updates: Sequence[Update], replies: Sequence[Message]
+    ) -> Outcome:
+        """Return the new global weights.
+
+        Args:
+            server_round: counts from 1.
+            model: the global weights that the nodes started from, (d,).
+            updates: what the usable replies hold, ordered by node; at least one.
+            replies: those replies themselves, in the same order.
+
+        Raises:
+            RunError: too few usable replies are left for the rule.
+        """
+
+
+class RuleAggregator:
+    """Aggregates with one of our rules."""
+
+    def __init__(self, rule: Rule, fleet: Fleet, workers: Workers) -> None:
+        self.rule = rule
+        self._fleet = fleet
+        self._workers = workers
+        self._state: dict[str, Tensor] = {}
+
+    def messages(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> list[Message]:
+        content = RecordDict({ARRAYS: arrays, CONFIG: ConfigRecord({**config, ROUND: server_round})})
+        return [
+            Message(content=content, message_type=MessageType.TRAIN, dst_node_id=node)
+            for node in grid.get_node_ids()
+        ]
+
+    def aggregate(
+        self, server_round: int, model: Tensor, updates: Sequence[Update], replies: Sequence[Message]
+    ) -> Outcome:
+        matrix = torch.stack([update.weights for update in updates]).sub_(model)
+        weights = torch.tensor([update.examples for update in updates], dtype=torch.float64)
+        nodes = tuple(update.node for update in updates)
+        try:
+            aggregate = self.rule(matrix, weights, self.context(server_round, model, nodes))
+        except PreconditionError as error:
+            raise RunError(f"round {server_round}: {error}") from None
+        self._state = dict(aggregate.state)
+        return Outcome(weights=model + aggregate.update, trust=aggregate.trust)
+
+    def context(self, server_round: int, model: Tensor, nodes: tuple[int, ...] | None) -> Context:
+        """Return what the rule may know in this round."""
+        fleet = self._fleet
+        channels, height, width = fleet.train.images.shape[1:]
+        return Context(
+            round=server_round,
+            nodes=nodes,
+            model=model,
+            layout=fleet.layout,
+            state=self._state,
+            generator=stream(fleet.scenario.seed, "rule", server_round),
+            root_update=lambda: self._root_update(server_round, model),
+            predict=self._predict,
+            image_shape=(channels, height, width),
+        )
+
+    def _root_update(self, server_round: int, model: Tensor) -> Tensor:
+        generator = stream(self._fleet.scenario.seed, "root training", server_round)
+
+        def train(trainer: Trainer) -> Tensor:
+            trainer.load(model)
+            trainer.fit(self._fleet.root, generator)
+            return trainer.weights() - model
+
+        return self._workers.run(train)
+
+    def _predict(self, weights: Tensor, images: Tensor) -> Tensor:
+        def predict(trainer: Trainer) -> Tensor:
+            trainer.load(weights)
+            return trainer.predict(images)
+
+        return self._workers.run(predict)
+
+
+class FlowerAggregator:
+    """Aggregates with one of Flower's strategy classes, as it is."""
+
+    def __init__(self, described: FlowerClass, fleet: Fleet) -> None:
+        self._strategy: flower.FedAvg = getattr(flower, described.name)(
+            **{"fraction_evaluate": 0.0, "min_train_nodes": 1, "min_available_nodes": 1} | described.arguments
+        )
+        self._fleet = fleet
+
+    def messages(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> list[Message]:
+        messages = self._strategy.configure_train(server_round, arrays, config, grid)
+        return sorted(messages, key=lambda message: message.metadata.dst_node_id)
+
+    def aggregate(
+        self, server_round: int, model: Tensor, updates: Sequence[Update], replies: Sequence[Message]
+    ) -> Outcome:
+        arrays, _ = self._strategy.aggregate_train(server_round, replies)
+        if arrays is None:
+            return Outcome(weights=model, trust=None)
+        return Outcome(weights=from_record(arrays, self._fleet.layout), trust=None)

@@ -1,0 +1,56 @@
+"""`fedpoison baseline`: the same model, trained centrally."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from fedpoison.central import train_centrally
+from fedpoison.cli.options import Data, Out, WorkerCount, with_scenario
+from fedpoison.cli.progress import RoundProgress
+from fedpoison.cli.tables import class_table, percent
+from fedpoison.history import History
+from fedpoison.scenario import Scenario
+
+FLEET_ONLY = (
+    "clients",
+    "participation",
+    "partition",
+    "epochs",
+    "steps",
+    "persistent_momentum",
+    "proximal",
+    "malicious_nodes",
+    "strategy",
+    "tolerated",
+    "root_samples",
+)
+"""Fields that mean nothing without a fleet."""
+
+
+@with_scenario(without=FLEET_ONLY, rounds=5)
+def baseline(
+    *, scenario: Scenario, out: Out = Path("runs"), workers: WorkerCount = None, data_dir: Data = None
+) -> None:
+    """Train centrally on clean data and, with --attack, on poisoned data too; compare them class by class.
+
+    A round is one epoch; --malicious is the share of the training samples that is poisoned.
+    """
+    variants = {"clean": scenario.but(attack="none")}
+    if scenario.attack != "none":
+        variants[scenario.attack] = scenario
+    histories: dict[str, History] = {}
+    with RoundProgress(len(variants) * scenario.rounds, title="epoch") as progress:
+        for name, variant in variants.items():
+            progress.describe(name)
+            histories[name] = train_centrally(
+                variant, out=out, workers=workers, data_dir=data_dir, on_round=progress.show
+            )
+    console = Console()
+    console.print(class_table(histories))
+    for name, history in histories.items():
+        success = (
+            "" if history.last.success is None else f", attack success {percent(history.last.success)} %"
+        )
+        console.print(f"{name}: accuracy {percent(history.last.accuracy)} %{success}: {history.path}")

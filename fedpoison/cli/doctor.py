@@ -1,0 +1,128 @@
+"""`fedpoison doctor`: what is installed, where the data is, what hardware is used."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import shutil
+from dataclasses import dataclass
+from importlib.metadata import requires
+from pathlib import Path
+
+import typer
+from packaging.requirements import Requirement
+from rich.console import Console
+from rich.table import Table
+
+from fedpoison.cli.options import Data
+from fedpoison.environment import versions
+from fedpoison.errors import DataError
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found."""
+
+    what: str
+    found: str
+    remedy: str = ""
+    """What to do; empty where all is well."""
+
+
+def doctor(*, data_dir: Data = None) -> None:
+    """Say what is installed, where the data is and what hardware is used; exit with 1 if it will not do."""
+    findings = [*_packages(), *_imports(), _torch_pair(), _hardware(), *_data(data_dir), _disk()]
+    table = Table(show_header=False, box=None)
+    for finding in findings:
+        mark = "[red]✗[/]" if finding.remedy else "[green]✓[/]"
+        table.add_row(mark, finding.what, finding.found)
+        if finding.remedy:
+            table.add_row("", "", f"[yellow]{finding.remedy}[/]")
+    Console().print(table)
+    if any(finding.remedy for finding in findings):
+        raise typer.Exit(1)
+
+
+def _packages() -> list[Finding]:
+    found = {"python": platform.python_version(), **versions()}
+    return [
+        Finding(name, version, "install it: pip install fedpoison" if version == "not installed" else "")
+        for name, version in found.items()
+    ]
+
+
+def _imports() -> list[Finding]:
+    findings = []
+    for module, remedy in (
+        ("torchvision", "it was built for another torch: see the line on torch and torchvision"),
+        ("flwr.serverapp", "reinstall Flower: pip install --force-reinstall 'flwr[simulation]'"),
+        ("ray", "Ray has no wheel for this Python or system; the local engine works without it"),
+    ):
+        try:
+            importlib.import_module(module)
+        except (
+            ImportError,
+            RuntimeError,
+            OSError,
+        ) as error:  # torchvision raises RuntimeError for a bad pair
+            findings.append(Finding(f"import {module}", str(error).splitlines()[0], remedy))
+        else:
+            findings.append(Finding(f"import {module}", "works"))
+    return findings
+
+
+def _torch_pair() -> Finding:
+    """Check that torch is the one that torchvision was built for, and of the same kind."""
+    return judge_pair(versions()["torch"], requires("torchvision") or [])
+
+
+def judge_pair(torch_version: str, needs: list[str]) -> Finding:
+    """Return what to make of a torch version beside what torchvision requires."""
+    wanted = next((need for text in needs if (need := Requirement(text)).name == "torch"), None)
+    what = "torch and torchvision"
+    if wanted is None or wanted.specifier.contains(torch_version, prereleases=True):
+        if "+cpu" in torch_version:
+            return Finding(
+                what,
+                f"torch {torch_version} is a CPU-only build",
+                "torchvision from the package index expects the index's own torch: install both anew "
+                "with pip install --force-reinstall torch torchvision, or take both from one CPU-only index",
+            )
+        return Finding(what, "belong together")
+    return Finding(
+        what,
+        f"torchvision wants {wanted}, got torch {torch_version}",
+        "install the two together: pip install --force-reinstall torch torchvision",
+    )
+
+
+def _hardware() -> Finding:
+    import torch  # noqa: PLC0415  # doctor must start even where torch does not
+
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    capability = torch.backends.cpu.get_cpu_capability()
+    return Finding(
+        "hardware", f"{os.cpu_count()} processors ({capability}), {gpu}; training uses the processors"
+    )
+
+
+def _data(data_dir: Path | None) -> list[Finding]:
+    from fedpoison.datasets import load_dataset  # noqa: PLC0415  # likewise
+
+    def check(name: str) -> str:
+        dataset = load_dataset(name, data_dir=data_dir, download=False)
+        return f"{len(dataset.train)} training and {len(dataset.test)} test images"
+
+    findings = [Finding("data set digits", check("digits"))]
+    try:
+        findings.append(Finding("data set mnist", check("mnist")))
+    except DataError as error:
+        findings.append(Finding("data set mnist", f"not on disk; it is downloaded when asked for ({error})"))
+    return findings
+
+
+def _disk() -> Finding:
+    free = shutil.disk_usage(Path.cwd()).free / 2**30
+    remedy = "free some disk: a run keeps its records and its model there" if free < 1 else ""
+    return Finding("disk", f"{free:.0f} GiB free here", remedy)

@@ -1,0 +1,100 @@
+"""`fedpoison list`: what there is to choose from."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from fedpoison import registries
+from fedpoison.datasets import DATASETS
+from fedpoison.specs import unknown
+
+Kind = Literal["attacks", "strategies", "datasets", "models", "partitions"]
+
+
+def listing(
+    kind: Annotated[str, typer.Argument(metavar="attacks|strategies|datasets|models|partitions")],
+    name: Annotated[str | None, typer.Argument(help="Show this entry whole, with its knobs.")] = None,
+) -> None:
+    """List what a scenario can name, each with its first line, paper, knowledge and precondition."""
+    if kind not in _TABLES:
+        raise unknown("kind", kind, _TABLES)
+    rows = _TABLES[kind]()
+    if name is None:
+        Console().print(_table(kind, rows))
+        return
+    if name not in rows:
+        raise unknown(kind, name, rows)
+    console = Console()
+    console.print(f"[bold]{name}[/]")
+    for title, value in rows[name].items():
+        console.print(f"[dim]{title}:[/] {value}", highlight=False)
+    for line in _knobs(kind, name):
+        console.print(line, highlight=False, markup=False)
+
+
+def _attacks() -> dict[str, dict[str, str]]:
+    return {
+        name: {
+            "what it does": _first_line(attack),
+            "paper": attack.card.paper,
+            "knowledge": attack.card.knowledge.value + (" + the rule" if attack.card.knows_rule else ""),
+            "goal": attack.card.goal,
+            "idle when": attack.card.idle_when,
+        }
+        for name, attack in registries.attacks.entries().items()
+    }
+
+
+def _strategies() -> dict[str, dict[str, str]]:
+    return {
+        name: {
+            "what it does": _first_line(rule),
+            "paper": rule.card.paper,
+            "needs": ", ".join(rule.card.needs) or "nothing",
+            "precondition": rule.card.precondition,
+            "cost": rule.card.cost,
+        }
+        for name, rule in registries.strategies.entries().items()
+    }
+
+
+def _described(entries: Mapping[str, object]) -> dict[str, dict[str, str]]:
+    return {name: {"what it is": _first_line(entry)} for name, entry in entries.items()}
+
+
+_TABLES: dict[str, Callable[[], dict[str, dict[str, str]]]] = {
+    "attacks": _attacks,
+    "strategies": _strategies,
+    "datasets": lambda: {name: {"what it is": spec.title} for name, spec in DATASETS.items()},
+    "models": lambda: _described(registries.models.entries()),
+    "partitions": lambda: _described(registries.partitions.entries()),
+}
+
+
+def _table(title: str, rows: dict[str, dict[str, str]]) -> Table:
+    table = Table(title=title, title_justify="left", show_lines=True)
+    table.add_column("name", no_wrap=True)
+    for column in next(iter(rows.values())):
+        table.add_column(column)
+    for name, row in rows.items():
+        table.add_row(f"[bold]{name}[/]", *row.values())
+    return table
+
+
+def _knobs(kind: str, name: str) -> list[str]:
+    entry = getattr(registries, kind, {name: None})[name] if hasattr(registries, kind) else None
+    if entry is None:
+        return []
+    knobs = [str(parameter) for parameter in inspect.signature(entry).parameters.values()]
+    about = inspect.cleandoc(inspect.getdoc(entry) or "")
+    return ["knobs: " + (", ".join(knobs) or "none"), "", about]
+
+
+def _first_line(entry: object) -> str:
+    return (inspect.getdoc(entry) or "").partition("\n")[0]

@@ -1,0 +1,28 @@
+"""What can go wrong, for a user to read.
+
+FedPoisonError
+├── ScenarioError   a scenario that cannot be run as written
+├── DataError       a data set that cannot be had, or is damaged
+├── RunError        a run that had to stop
+└── EngineError     an engine that could not do its work
+"""
+
+
+class FedPoisonError(Exception):
+    """The root: whoever catches it catches everything that fedpoison raises on purpose."""
+
+
+class ScenarioError(FedPoisonError, ValueError):
+    """A scenario cannot be run as written: an unknown name, a wrong value, an unmet precondition."""
+
+
+class DataError(FedPoisonError):
+    """A data set cannot be had, or its files are damaged."""
+
+
+class RunError(FedPoisonError):
+    """A run had to stop: too few usable updates were left, or its store cannot be read."""
+
+
+class EngineError(FedPoisonError):
+    """An engine could not do its work: a runtime did not start, or ended with an error."""

@@ -1,0 +1,64 @@
+"""One confusion matrix per evaluation: on the clean test set, and on what carries the trigger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from clients.attack import Goal
+from clients.samples import Samples
+from clients.training import Trainer
+from fedpoison.measures import Counts
+from fedpoison.workers import Workers
+
+BATCH = 250
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What one model does on the test set."""
+
+    confusion: Counts
+    loss: float
+    """Mean cross-entropy."""
+    triggered: Counts | None = None
+    """The confusion matrix of the triggered test samples, under an attack with a trigger."""
+
+
+class Evaluator:
+    """Evaluates global weights on a test set, in parallel."""
+
+    def __init__(self, test: Samples, goal: Goal | None, workers: Workers) -> None:
+        self._test = test
+        self._triggered = goal.trigger(test) if goal is not None and goal.trigger is not None else None
+        self._workers = workers
+
+    def __call__(self, weights: Tensor) -> Evaluation:
+        """Return what the model with these weights (d,) predicts."""
+        confusion, loss = evaluate(weights, self._test, self._workers)
+        triggered = None
+        if self._triggered is not None:
+            triggered, _ = evaluate(weights, self._triggered, self._workers)
+        return Evaluation(confusion=confusion, loss=loss, triggered=triggered)
+
+
+def evaluate(weights: Tensor, samples: Samples, workers: Workers) -> tuple[Counts, float]:
+    """Return the confusion matrix (k, k) and the mean loss of the model with these weights (d,)."""
+    classes = samples.classes
+
+    def one(trainer: Trainer, start: int) -> tuple[Counts, float]:
+        trainer.load(weights)
+        labels = samples.labels[start : start + BATCH]
+        logits = trainer.predict(samples.images[start : start + BATCH])
+        cells = torch.bincount(labels * classes + logits.argmax(dim=1), minlength=classes**2)
+        return cells.view(classes, classes).numpy(), float(cross_entropy(logits, labels, reduction="sum"))
+
+    confusion, loss = np.zeros((classes, classes), dtype=np.int64), 0.0
+    for counted, summed in workers.map(one, range(0, len(samples), BATCH)):
+        confusion += counted
+        loss += summed
+    return confusion, loss / len(samples)

@@ -1,0 +1,147 @@
+"""Figures that read well in print and without colour vision."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
+
+from fedpoison.comparison import MEASURES, Comparison
+from fedpoison.history import History
+
+# Okabe and Ito's palette; with line styles and markers, lines also differ in grey.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
+STYLES = ("-", "--", "-.", ":")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+SEQUENTIAL = "cividis"
+DARK_CELL = 0.55
+"""Share of a colour map's range below which numbers are written in white."""
+
+
+def accuracy_by_round(comparison: Comparison) -> Figure:
+    """Return one panel an attack: accuracy after each round, one line a strategy, mean over the seeds."""
+    figure, panels = _panels(len(comparison.attacks))
+    for axes, attack in zip(panels, comparison.attacks, strict=True):
+        for position, strategy in enumerate(comparison.strategies):
+            curves = np.array(
+                [100 * history.rounds()["accuracy"] for history in comparison.runs(attack, strategy)]
+            )
+            _line(axes, curves, position, strategy)
+        axes.set(title=attack, xlabel="round", ylim=(0, 101))
+        axes.grid(alpha=0.3)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    panels[0].set_ylabel("accuracy, %")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)), frameon=False)
+    return figure
+
+
+def class_heat_map(history: History) -> Figure:
+    """Return the accuracy of every class (rows) after every round (columns)."""
+    frame = 100 * history.per_class()
+    figure = Figure(figsize=(max(5.0, 1.6 + 0.42 * len(frame)), 4.2), layout="constrained")
+    axes = figure.subplots()
+    _heat(axes, frame.T.to_numpy(), low=0, high=100, numbers=len(frame) <= 16)
+    axes.set(xlabel="round", ylabel="class", title=_title(history))
+    axes.set_yticks(range(frame.shape[1]), [str(label) for label in frame.columns])
+    step = max(1, len(frame) // 15)
+    axes.set_xticks(range(0, len(frame), step), [str(number) for number in frame.index[::step]])
+    return figure
+
+
+def confusion_matrix(history: History) -> Figure:
+    """Return the confusion matrix of the final model, in per cent of each true class."""
+    counts = history.last.counts
+    shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    figure = Figure(figsize=(5.4, 4.8), layout="constrained")
+    axes = figure.subplots()
+    _heat(axes, shares, low=0, high=100, numbers=len(shares) <= 16)
+    axes.set(xlabel="predicted class", ylabel="true class", title=_title(history))
+    axes.set_xticks(range(len(shares)))
+    axes.set_yticks(range(len(shares)))
+    return figure
+
+
+def attack_by_strategy(comparison: Comparison) -> Figure:
+    """Return one heat map a measure: attacks (rows) by strategies (columns), after the last round."""
+    tables = {name: 100 * comparison.table(measure) for name, measure in MEASURES.items()}
+    tables = {name: table for name, table in tables.items() if table.notna().any(axis=None)}
+    width = 1.4 + 1.0 * len(comparison.strategies)
+    height = 1.6 + 0.55 * len(comparison.attacks)
+    figure = Figure(figsize=(width * len(tables), height), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(1, len(tables), sharey=True))
+    for axes, (name, table) in zip(panels, tables.items(), strict=True):
+        _heat(axes, table.to_numpy(), low=0, high=100, numbers=True)
+        axes.set_title(f"{name}, %")
+        axes.set_xticks(range(table.shape[1]), list(table.columns), rotation=30, ha="right")
+        axes.set_yticks(range(table.shape[0]), list(table.index))
+    return figure
+
+
+def class_by_strategy(comparison: Comparison, attack: str) -> Figure:
+    """Return the final accuracy of every class (columns) under each strategy (rows), for one attack."""
+    frame = 100 * comparison.per_class().xs(attack, level="attack")
+    figure = Figure(figsize=(1.8 + 0.6 * frame.shape[1], 1.4 + 0.5 * len(frame)), layout="constrained")
+    axes = figure.subplots()
+    _heat(axes, frame.to_numpy(), low=0, high=100, numbers=True)
+    axes.set(title=f"{attack}: accuracy by class, %", xlabel="class")
+    axes.set_xticks(range(frame.shape[1]), [str(label) for label in frame.columns])
+    axes.set_yticks(range(len(frame)), list(frame.index))
+    return figure
+
+
+def _panels(count: int) -> tuple[Figure, Sequence[Axes]]:
+    columns = min(count, 3)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(1 + 3.2 * columns, 0.8 + 2.8 * rows), layout="constrained")
+    grid = np.atleast_1d(figure.subplots(rows, columns, sharey=True)).ravel()
+    for spare in grid[count:]:
+        spare.set_visible(False)
+    return figure, list(grid[:count])
+
+
+def _line(axes: Axes, curves: ArrayLike, position: int, label: str) -> None:
+    curves = np.asarray(curves)
+    rounds = np.arange(curves.shape[1])
+    colour = COLOURS[position % len(COLOURS)]
+    axes.plot(
+        rounds,
+        curves.mean(axis=0),
+        label=label,
+        color=colour,
+        linestyle=STYLES[position % len(STYLES)],
+        marker=MARKERS[position % len(MARKERS)],
+        markevery=max(1, len(rounds) // 8),
+        markersize=4,
+    )
+    if len(curves) > 1:
+        axes.fill_between(rounds, curves.min(axis=0), curves.max(axis=0), color=colour, alpha=0.15, lw=0)
+
+
+def _heat(axes: Axes, values: ArrayLike, *, low: float, high: float, numbers: bool) -> None:
+    values = np.asarray(values)
+    image = axes.imshow(values, vmin=low, vmax=high, cmap=SEQUENTIAL, aspect="auto")
+    axes.figure.colorbar(image, ax=axes, label="%", fraction=0.05, pad=0.02)
+    if not numbers:
+        return
+    for (row, column), value in np.ndenumerate(values):
+        dark = (value - low) / (high - low) < DARK_CELL
+        text = "-" if np.isnan(value) else f"{value:.0f}"
+        axes.text(column, row, text, ha="center", va="center", fontsize=7, color="white" if dark else "black")
+
+
+def _title(history: History) -> str:
+    scenario = history.scenario
+    return f"{scenario.strategy} under {scenario.attack} ({scenario.dataset})"
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure; the ending of `path` (png, svg, pdf) chooses the format."""
+    with mpl.rc_context({"svg.hashsalt": "fedpoison"}):
+        figure.savefig(path, dpi=150)

@@ -1,0 +1,144 @@
+"""The one Flower strategy that hosts every rule, and Flower's own strategies too."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+import torch
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Strategy
+from torch import Tensor
+
+from fedpoison.aggregators import Aggregator, FlowerAggregator, RuleAggregator
+from fedpoison.fleet import Fleet
+from fedpoison.grids import ChosenNodes
+from fedpoison.pipelines import Pipeline
+from fedpoison.rounds import Training
+from fedpoison.wire import PREVIOUS, PayloadError, Update, read_reply, to_record
+from fedpoison.workers import Workers
+
+
+class HostStrategy(Strategy):
+    """Samples nodes, checks what they send, aggregates in node order, and reports on every round.
+
+    Args:
+        fleet: the scenario's nodes.
+        nodes: the scenario's node behind each node id of the grid.
+        workers: trainers, for rules that train on root data or probe models.
+    """
+
+    def __init__(self, fleet: Fleet, nodes: Mapping[int, int], workers: Workers) -> None:
+        self._fleet = fleet
+        self._nodes = nodes
+        self._ids = {node: node_id for node_id, node in nodes.items()}
+        self.aggregator: Aggregator = (
+            RuleAggregator(fleet.pipeline.rule, fleet, workers)
+            if isinstance(fleet.pipeline, Pipeline)
+            else FlowerAggregator(fleet.pipeline, fleet)
+        )
+        self.model: Tensor = fleet.initial
+        """The global weights that the round starts from, (d,)."""
+        self.previous_model: Tensor | None = None
+        self.report = Training()
+        """What happened in the round that was aggregated last."""
+        self._asked: list[int] = []
+        self._asked_at = 0.0
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Return the messages that ask this round's sample of nodes to train."""
+        self._asked = self._fleet.sample(server_round)
+        chosen = ChosenNodes(grid, [self._ids[node] for node in self._asked])
+        messages = self.aggregator.messages(server_round, arrays, config, chosen)
+        if self.previous_model is not None:
+            self._remind(messages, to_record(self.previous_model, self._fleet.layout))
+        self._asked_at = time.perf_counter()
+        return messages
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """Return the new global weights, made from the usable replies in the order of their nodes."""
+        received = {self._nodes[reply.metadata.src_node_id]: reply for reply in replies}
+        trained_at = time.perf_counter()
+        updates, dropped = self._usable(received)
+        trust = None
+        weights = self.model
+        if updates:
+            usable = [received[update.node] for update in updates]
+            outcome = self.aggregator.aggregate(server_round, self.model, updates, usable)
+            weights = outcome.weights
+            if outcome.trust is not None:
+                shares = outcome.trust.tolist()
+                trust = {update.node: share for update, share in zip(updates, shares, strict=True)}
+        self.report = self._training(updates, dropped, trust)
+        self.report.seconds.update(
+            train=trained_at - self._asked_at, aggregate=time.perf_counter() - trained_at
+        )
+        self.previous_model, self.model = self.model, weights
+        return to_record(weights, self._fleet.layout), None
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Return nothing: the global model is evaluated on the server, class by class."""
+        return []
+
+    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
+        """Return nothing, as no node evaluates."""
+        return None
+
+    def summary(self) -> None:
+        """Say nothing: the scenario says it all."""
+
+    def known_rule(self, server_round: int) -> Callable[[Tensor], Tensor] | None:
+        """Return the rule as an attacker who knows it can try it out, without moving its state."""
+        aggregator = self.aggregator
+        if not isinstance(aggregator, RuleAggregator):
+            return None
+        rule, context = aggregator.rule, aggregator.context(server_round, self.model, None)
+        return lambda updates: rule(updates, None, context).update
+
+    def _remind(self, messages: Iterable[Message], previous: ArrayRecord) -> None:
+        """Add the global weights of the round before to what malicious nodes receive.
+
+        A real attacker would have kept them; nodes here keep only what their attack stores.
+        """
+        for message in messages:
+            if self._nodes[message.metadata.dst_node_id] in self._fleet.malicious:
+                message.content = RecordDict({**message.content, PREVIOUS: previous})
+
+    def _usable(self, received: Mapping[int, Message]) -> tuple[list[Update], dict[int, str]]:
+        updates, dropped = [], {}
+        for node in self._asked:
+            if node not in received:
+                dropped[node] = "did not reply"
+                continue
+            try:
+                updates.append(read_reply(received[node], node, self._fleet.layout))
+            except PayloadError as error:
+                dropped[node] = str(error)
+        return updates, dropped
+
+    def _training(
+        self, updates: list[Update], dropped: dict[int, str], trust: dict[int, float] | None
+    ) -> Training:
+        size = self.model.numel() * self.model.element_size()
+        losses = torch.tensor([update.loss for update in updates], dtype=torch.float64)
+        known = losses[torch.isfinite(losses)]
+        return Training(
+            sampled=self._asked,
+            malicious=sorted(self._fleet.malicious & set(self._asked)),
+            dropped=dropped,
+            trust=trust,
+            update_norms={
+                update.node: float(torch.linalg.vector_norm(update.weights - self.model))
+                for update in updates
+            },
+            train_loss=float(known.mean()) if len(known) else None,
+            bytes_down=size * len(self._asked),
+            bytes_up=size * len(updates),
+        )

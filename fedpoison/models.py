@@ -1,0 +1,121 @@
+"""The models that a fleet trains, each built for an image shape and a number of classes.
+
+Pooling comes before ReLU: the two commute, and the ReLU then works on a quarter of the values.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+Shape = tuple[int, int, int]
+"""Channels, height and width of an image."""
+
+
+def cnn(shape: Shape, classes: int) -> nn.Module:
+    """Build the default: two 5x5 convolutions (16 and 32 channels) and a linear layer; 29k parameters."""
+    channels, height, width = shape
+    return nn.Sequential(
+        nn.Conv2d(channels, 16, 5, padding=2),
+        nn.MaxPool2d(2),
+        nn.ReLU(),
+        nn.Conv2d(16, 32, 5, padding=2),
+        nn.MaxPool2d(2),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(32 * (height // 4) * (width // 4), classes),
+    )
+
+
+def cnn_mcmahan(shape: Shape, classes: int) -> nn.Module:
+    """Build the CNN of McMahan et al. (AISTATS 2017) with 512 hidden units; 1.66M parameters."""
+    channels, height, width = shape
+    return nn.Sequential(
+        nn.Conv2d(channels, 32, 5, padding=2),
+        nn.MaxPool2d(2),
+        nn.ReLU(),
+        nn.Conv2d(32, 64, 5, padding=2),
+        nn.MaxPool2d(2),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(64 * (height // 4) * (width // 4), 512),
+        nn.ReLU(),
+        nn.Linear(512, classes),
+    )
+
+
+def lenet5(shape: Shape, classes: int) -> nn.Module:
+    """Build LeNet-5 (LeCun et al., 1998) with max-pooling and ReLU; 62k parameters on 28x28."""
+    channels, height, width = shape
+    return nn.Sequential(
+        nn.Conv2d(channels, 6, 5, padding=2),
+        nn.MaxPool2d(2),
+        nn.ReLU(),
+        nn.Conv2d(6, 16, 5),
+        nn.MaxPool2d(2),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(16 * ((height // 2 - 4) // 2) * ((width // 2 - 4) // 2), 120),
+        nn.ReLU(),
+        nn.Linear(120, 84),
+        nn.ReLU(),
+        nn.Linear(84, classes),
+    )
+
+
+def mlp(shape: Shape, classes: int) -> nn.Module:
+    """Build the multilayer perceptron 784-200-200-10 of McMahan et al. (AISTATS 2017); 199k parameters."""
+    return nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(math.prod(shape), 200),
+        nn.ReLU(),
+        nn.Linear(200, 200),
+        nn.ReLU(),
+        nn.Linear(200, classes),
+    )
+
+
+def cnn_byzfl(shape: Shape, classes: int) -> nn.Module:
+    """Build the MNIST CNN of ByzFL: 20 and 50 channels, 500 hidden units; 431k parameters."""
+    channels, height, width = shape
+    return nn.Sequential(
+        nn.Conv2d(channels, 20, 5),
+        nn.MaxPool2d(2),
+        nn.ReLU(),
+        nn.Conv2d(20, 50, 5),
+        nn.MaxPool2d(2),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(50 * (((height - 4) // 2 - 4) // 2) * (((width - 4) // 2 - 4) // 2), 500),
+        nn.ReLU(),
+        nn.Linear(500, classes),
+    )
+
+
+ModelBuilder = Callable[[Shape, int], nn.Module]
+
+MODELS: dict[str, ModelBuilder] = {
+    "cnn": cnn,
+    "cnn-byzfl": cnn_byzfl,
+    "cnn-mcmahan": cnn_mcmahan,
+    "lenet5": lenet5,
+    "mlp": mlp,
+}
+
+
+def build(builder: ModelBuilder, shape: Shape, classes: int, generator: torch.Generator) -> nn.Module:
+    """Build a model whose initial weights come from `generator`, each layer's as PyTorch initialises it.
+
+    Layers draw from PyTorch's global stream; it is seeded for the moment of building and put back.
+    """
+    seed = int(torch.randint(2**62, (), generator=generator))
+    with _GLOBAL_STREAM, torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return builder(shape, classes)
+
+
+_GLOBAL_STREAM = threading.Lock()

@@ -1,0 +1,50 @@
+"""Every kind of thing that a scenario can name: ours, and what other packages add."""
+
+from __future__ import annotations
+
+from clients import ATTACKS
+from clients.attack import Attack
+from clients.composite import Composite
+from fedpoison.datasets import AUTO, DATASETS
+from fedpoison.errors import ScenarioError
+from fedpoison.models import MODELS, ModelBuilder
+from fedpoison.partitions import PARTITIONS, Partition
+from fedpoison.specs import Registry, build, canonical, split_outside, unknown
+from strategies import STRATEGIES
+from strategies.rule import Rule
+
+attacks: Registry[type[Attack]] = Registry("attack", ATTACKS, "fedpoison.attacks")
+strategies: Registry[type[Rule]] = Registry("strategy", STRATEGIES, "fedpoison.strategies")
+partitions: Registry[type[Partition]] = Registry("partition", PARTITIONS, "fedpoison.partitions")
+models: Registry[ModelBuilder] = Registry("model", MODELS, "fedpoison.models")
+
+
+def build_attack(spec: str) -> Attack:
+    """Return the attack that `spec` describes; parts joined by + act one after the other.
+
+    >>> build_attack("backdoor(target=3) + scaled-update(factor=5)").parts[0].target
+    3
+
+    Raises:
+        ScenarioError: a name or knob is unknown, a value does not fit, or the parts do not combine.
+    """
+    parts = [build(attacks, part) for part in split_outside(spec, "+")]
+    if not parts:
+        raise ScenarioError("attack: got an empty text, wanted a name such as label-flip, or none.")
+    try:
+        return parts[0] if len(parts) == 1 else Composite(parts=tuple(parts))
+    except ValueError as error:
+        raise ScenarioError(f"attack {spec}: {error}") from None
+
+
+def canonical_dataset(name: str) -> str:
+    """Return `name`, or raise ScenarioError unless it is a data set's or auto."""
+    if name != AUTO and name not in DATASETS:
+        raise unknown("data set", name, [AUTO, *DATASETS])
+    return name
+
+
+def canonical_attack(spec: str) -> str:
+    """Return `spec` with only the knobs that differ from their defaults."""
+    build_attack(spec)
+    return "+".join(canonical(attacks, part) for part in split_outside(spec, "+"))

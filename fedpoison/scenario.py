@@ -1,0 +1,210 @@
+"""The scenario: everything that determines a run, as one frozen value."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable, Mapping
+from hashlib import blake2b
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import tomli_w
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from clients.training import LocalTraining
+from fedpoison.errors import ScenarioError
+from fedpoison.pipelines import canonical_pipeline
+from fedpoison.registries import canonical_attack, canonical_dataset, models, partitions
+from fedpoison.specs import canonical, reasons, unknown
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Scenario(BaseModel):
+    """Everything that determines a run; what does not change the result is not in it.
+
+    Load one with `Scenario(...)`, `Scenario.load(path)` or `Scenario.parse(mapping)`. The fields that name
+    things take specs: a name, or a name with knobs such as `dirichlet(alpha=0.1)`.
+
+    >>> Scenario(attack="label-flip(mode=targeted)", strategy="krum", clients=20).attack
+    'label-flip(mode=targeted)'
+
+    Raises:
+        ScenarioError: from `load` and `parse`, where a name, a value or a combination is wrong. The
+            constructor raises pydantic's ValidationError, a ValueError, with the same words.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    seed: Annotated[int, Field(description="Root of every random stream.")] = 0
+    rounds: Annotated[Positive, Field(description="Federated rounds.")] = 10
+
+    dataset: Annotated[str, Field(description="Data set, or auto: mnist if it can be had, else digits.")] = (
+        "auto"
+    )
+    train_samples: Annotated[
+        Count, Field(description="Training samples to use in all, drawn at random; 0 uses all.")
+    ] = 0
+    test_samples: Annotated[Count, Field(description="Test samples to evaluate on; 0 uses all.")] = 0
+    partition: Annotated[str, Field(description="How samples are spread over the clients.")] = "iid"
+    model: Annotated[str, Field(description="The model that the fleet trains.")] = "cnn"
+
+    clients: Annotated[Positive, Field(description="Nodes in the fleet.")] = 100
+    participation: Annotated[
+        float, Field(gt=0, le=1, description="Share of the nodes that train in a round.")
+    ] = 1.0
+
+    epochs: Annotated[Positive, Field(description="Passes over the local data in a round.")] = 1
+    steps: Annotated[
+        Count, Field(description="Mini-batches in a round, in place of epochs; 0 counts epochs.")
+    ] = 0
+    batch_size: Annotated[Positive, Field(description="Samples in a mini-batch.")] = 32
+    lr: Annotated[float, Field(gt=0, description="Clients' learning rate.")] = 0.1
+    momentum: Annotated[float, Field(ge=0, lt=1, description="Clients' momentum.")] = 0.0
+    persistent_momentum: Annotated[
+        bool, Field(description="Keep each client's momentum buffer from round to round.")
+    ] = False
+    weight_decay: Annotated[float, Field(ge=0, description="Clients' weight decay.")] = 0.0
+    proximal: Annotated[float, Field(ge=0, description="FedProx's mu; 0 is plain local training.")] = 0.0
+    precision: Annotated[Literal["fp32", "bf16"], Field(description="Arithmetic of local training.")] = "fp32"
+
+    malicious: Annotated[Share, Field(description="Share of the nodes that are malicious.")] = 0.2
+    malicious_nodes: Annotated[
+        tuple[Count, ...], Field(description="Exactly these nodes are malicious, in place of a random share.")
+    ] = ()
+    attack: Annotated[
+        str, Field(description="What malicious nodes do; several combine as in backdoor+scaled-update.")
+    ] = "none"
+
+    strategy: Annotated[
+        str, Field(description="How the server aggregates: [pre-aggregator |] rule [| server optimizer].")
+    ] = "fedavg"
+    tolerated: Annotated[
+        Count | None,
+        Field(description="Malicious clients a round that the rule tolerates; the true number if unset."),
+    ] = None
+    root_samples: Annotated[
+        Positive, Field(description="Clean samples that the server holds, for rules that need root data.")
+    ] = 100
+
+    @field_validator("malicious_nodes", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        if isinstance(value, str):  # Flower's run-config and the command line have no lists
+            return [part for part in value.split(",") if part.strip()]
+        return value
+
+    @field_validator("dataset", "partition", "model", "attack", "strategy")
+    @classmethod
+    def _canonical(cls, value: str, info: ValidationInfo) -> str:
+        return _CANONICAL[str(info.field_name)](value)
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        outside = [node for node in self.malicious_nodes if node >= self.clients]
+        if outside:
+            raise ValueError(
+                f"malicious_nodes: got {outside} in a fleet of {self.clients}; wanted 0 to {self.clients - 1}"
+            )
+        return self
+
+    @classmethod
+    def parse(cls, fields: Mapping[str, Any]) -> Self:
+        """Return the scenario with these fields.
+
+        Raises:
+            ScenarioError: a field is unknown (the message names the choices), or a value does not fit.
+        """
+        for name in fields:
+            if name not in cls.model_fields:
+                raise unknown("field", name, cls.model_fields)
+        try:
+            return cls(**fields)
+        except ValidationError as error:
+            raise ScenarioError(reasons(error)) from None
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Return the scenario in a TOML file.
+
+        Raises:
+            ScenarioError: the file cannot be read, is not TOML, or its fields do not fit.
+        """
+        return cls.parse(read_toml(path))
+
+    def but(self, **changes: Any) -> Self:
+        """Return this scenario with some fields changed, validated again.
+
+        Raises:
+            ScenarioError: as `parse`.
+        """
+        return self.parse(self.model_dump() | changes)
+
+    def to_toml(self) -> str:
+        """Return the scenario as TOML that `load` reads back to an equal value."""
+        return tomli_w.dumps(
+            {name: value for name, value in self.model_dump(mode="json").items() if value is not None}
+        )
+
+    @property
+    def run_id(self) -> str:
+        """The content hash that names the run: equal scenarios have equal ids."""
+        content = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return blake2b(content.encode(), digest_size=6).hexdigest()
+
+    @property
+    def sampled(self) -> int:
+        """How many nodes train in a round."""
+        return max(1, round(self.participation * self.clients))
+
+    @property
+    def training(self) -> LocalTraining:
+        """How honest clients train."""
+        return LocalTraining(
+            epochs=self.epochs,
+            steps=self.steps,
+            batch_size=self.batch_size,
+            lr=self.lr,
+            momentum=self.momentum,
+            persistent_momentum=self.persistent_momentum,
+            weight_decay=self.weight_decay,
+            proximal=self.proximal,
+            precision=self.precision,
+        )
+
+
+_CANONICAL: dict[str, Callable[[str], str]] = {
+    "dataset": canonical_dataset,
+    "partition": lambda spec: canonical(partitions, spec),
+    "model": models.check,
+    "attack": canonical_attack,
+    "strategy": canonical_pipeline,
+}
+"""What turns each named thing into its shortest spelling, or refuses it."""
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the content of a TOML file.
+
+    Raises:
+        ScenarioError: the file cannot be read or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ScenarioError(
+            f"{path}: cannot be read ({error.strerror}); give the path of a TOML file."
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ScenarioError(f"{path}: is not valid TOML: {error}.") from None

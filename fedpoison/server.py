@@ -1,0 +1,77 @@
+"""The server's side of a run, the same on every engine."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from flwr.app import ArrayRecord, MetricRecord
+from flwr.serverapp import Grid
+from torch import Tensor
+
+from fedpoison.adversary import AdversaryGrid
+from fedpoison.evaluation import Evaluator
+from fedpoison.fleet import Fleet
+from fedpoison.grids import roll_call
+from fedpoison.host import HostStrategy
+from fedpoison.rounds import Round, Training
+from fedpoison.wire import from_record, to_record
+from fedpoison.workers import Workers
+
+OnRound = Callable[[Round], None]
+
+
+def serve(fleet: Fleet, grid: Grid, workers: Workers, on_round: OnRound) -> Tensor:
+    """Run every round of the scenario on the nodes of `grid` and return the final global weights (d,).
+
+    Args:
+        fleet: the scenario's nodes.
+        grid: where they are.
+        workers: trainers for evaluation and for rules that train.
+        on_round: called with the record of each round, the initial model's (round 0) first.
+
+    Raises:
+        EngineError: the grid does not have the scenario's nodes.
+        RunError: too few usable updates are left for the rule.
+    """
+    goal = fleet.attack.goal(fleet.classes)
+    evaluator = Evaluator(fleet.test, goal, workers)
+    nodes = roll_call(grid, fleet.scenario.clients)
+    host = HostStrategy(fleet, nodes, workers)
+    adversary = AdversaryGrid(grid, fleet, nodes, host.known_rule)
+
+    def evaluate(server_round: int, arrays: ArrayRecord) -> MetricRecord:
+        training = host.report if server_round else Training()
+        began = time.perf_counter()
+        evaluation = evaluator(from_record(arrays, fleet.layout))
+        training.seconds.update(
+            adversary.seconds if server_round else {}, evaluate=time.perf_counter() - began
+        )
+        record = Round.of(server_round, evaluation, goal, training)
+        on_round(record)
+        return MetricRecord(
+            {"accuracy": record.accuracy, "worst-class-accuracy": record.worst_class_accuracy}
+        )
+
+    host.start(
+        grid=adversary,
+        initial_arrays=to_record(fleet.initial, fleet.layout),
+        num_rounds=fleet.scenario.rounds,
+        timeout=float("inf"),
+        evaluate_fn=evaluate,
+    )
+    return host.model
+
+
+@contextmanager
+def quiet_flower() -> Iterator[None]:
+    """Hold back what Flower reports of itself, warnings excepted."""
+    logger = logging.getLogger("flwr")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,30 @@
+"""The ServerApp of `flwr run`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from fedpoison.environment import environment
+from fedpoison.run_config import scenario_of
+from fedpoison.server import serve
+from fedpoison.simulation import prepare
+from fedpoison.store import RunFolder
+from fedpoison.workers import Workers
+
+app = ServerApp()
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Run the scenario in the run-config on the nodes of `grid`, and keep it in the run store."""
+    scenario, out, data_dir = scenario_of(context)
+    fleet = prepare(scenario, data_dir=data_dir)
+    path = (out or Path("runs").absolute()) / fleet.scenario.run_id
+    folder = RunFolder.begin(path, fleet.scenario, environment("flower", None))
+    print(f"fedpoison: the run is kept in {path}")  # noqa: T201  # what `flwr run --stream` shows
+    with Workers(fleet.model, fleet.scenario.training) as workers:
+        weights = serve(fleet, grid, workers, folder.append)
+    folder.finish(weights, fleet.layout)

@@ -1,0 +1,91 @@
+"""One call that runs a scenario and returns its history."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from fedpoison.datasets import load_dataset
+from fedpoison.environment import environment
+from fedpoison.fleet import Fleet
+from fedpoison.history import History
+from fedpoison.local_engine import LocalGrid
+from fedpoison.rounds import Round
+from fedpoison.scenario import Scenario
+from fedpoison.server import OnRound, quiet_flower, serve
+from fedpoison.store import RunFolder
+from fedpoison.workers import Workers
+
+Engine = Literal["local", "flower"]
+
+
+def simulate(
+    scenario: Scenario,
+    *,
+    out: Path | None = None,
+    engine: Engine = "local",
+    workers: int | None = None,
+    cohort: int | None = None,
+    data_dir: Path | None = None,
+    on_round: OnRound | None = None,
+) -> History:
+    """Run a scenario and return its history.
+
+    Args:
+        scenario: what to run.
+        out: the run store; the run gets a folder of its own in it, named by its run id. None keeps
+            nothing on disk.
+        engine: `local` trains in this process, `flower` in Flower's simulation runtime on Ray. The result
+            is the same.
+        workers: how many nodes train at once on `local`; None is one for each processor.
+        cohort: how many nodes a worker trains in one call on `local`; None cuts a round into four calls a
+            worker. Neither changes a bit of the result.
+        data_dir: where the data sets lie; None looks in FEDPOISON_DATA and the user's cache.
+        on_round: called with the record of each round as soon as it is there.
+
+    Raises:
+        ScenarioError: the scenario cannot be run; found before any training.
+        DataError: the data set cannot be had.
+        RunError: the run had to stop.
+        EngineError: the engine could not do its work.
+    """
+    fleet = prepare(scenario, data_dir=data_dir)
+    if engine == "flower":
+        from fedpoison.flower_engine import run_on_flower  # noqa: PLC0415  # only this engine needs it
+
+        return run_on_flower(fleet, out=out, data_dir=data_dir, on_round=on_round)
+    return run(fleet, out=out, workers=workers, cohort=cohort, on_round=on_round)
+
+
+def prepare(scenario: Scenario, *, data_dir: Path | None = None) -> Fleet:
+    """Load the data and return the fleet, with the data set that is really used in its scenario."""
+    dataset = load_dataset(scenario.dataset, data_dir=data_dir)
+    return Fleet(scenario.but(dataset=dataset.name), dataset)
+
+
+def run(
+    fleet: Fleet,
+    *,
+    out: Path | None = None,
+    workers: int | None = None,
+    cohort: int | None = None,
+    on_round: OnRound | None = None,
+) -> History:
+    """Run a fleet that is at hand in this process, and return its history. Arguments as for `simulate`."""
+    folder = None
+    if out is not None:
+        folder = RunFolder.begin(out / fleet.scenario.run_id, fleet.scenario, environment("local", workers))
+    records: list[Round] = []
+
+    def keep(record: Round) -> None:
+        records.append(record)
+        if folder is not None:
+            folder.append(record)
+        if on_round is not None:
+            on_round(record)
+
+    with quiet_flower(), Workers(fleet.model, fleet.scenario.training, workers) as pool:
+        weights = serve(fleet, LocalGrid(fleet, pool, cohort=cohort), pool, keep)
+    if folder is not None:
+        folder.finish(weights, fleet.layout)
+    return History(fleet.scenario, records, folder.path if folder else None)

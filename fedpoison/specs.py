@@ -1,0 +1,184 @@
+"""Names with knobs, as people write them: `krum`, `label-flip(mode=targeted, source=1)`, `a + b`, `a | b`.
+
+This is where strings end: a registry turns a spec into an object, and an object back into its spec.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from importlib.metadata import entry_points
+from typing import Any, Generic, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from fedpoison.errors import ScenarioError
+
+T = TypeVar("T")
+Entry = TypeVar("Entry")
+
+_CALL = re.compile(r"\s*([A-Za-z0-9_.:-]+)\s*(?:\((.*)\))?\s*", re.DOTALL)
+
+
+def split_outside(text: str, separator: str) -> list[str]:
+    """Split `text` at `separator`, but not inside parentheses.
+
+    >>> split_outside("krum(byzantine=2, power=1), median", ",")
+    ['krum(byzantine=2, power=1)', 'median']
+    """
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character == "(") - (character == ")")
+        if character == separator and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part.strip() for part in parts if part.strip()]
+
+
+def parse_call(text: str) -> tuple[str, dict[str, Any]]:
+    """Return the name and the knobs of one spec.
+
+    >>> parse_call("alie(z=1.5)")
+    ('alie', {'z': 1.5})
+
+    Raises:
+        ScenarioError: the text is not of the form `name` or `name(knob=value, ...)`.
+    """
+    match = _CALL.fullmatch(text)
+    if match is None:
+        raise ScenarioError(f"got {text!r}, wanted a name, or a name with knobs like alie(z=1.5).")
+    name, arguments = match.groups()
+    knobs: dict[str, Any] = {}
+    for argument in split_outside(arguments or "", ","):
+        knob, equals, value = argument.partition("=")
+        if not equals:
+            raise ScenarioError(f"{text}: got {argument!r} as a knob, wanted knob=value.")
+        knobs[knob.strip()] = scalar(value.strip())
+    return name, knobs
+
+
+def scalar(text: str) -> int | float | bool | str | None:
+    """Return the value that `text` spells: a number, a truth value, `none`, or the text itself.
+
+    >>> [scalar(text) for text in ("3", "-0.5", "true", "none", "mirror")]
+    [3, -0.5, True, None, 'mirror']
+    """
+    constants = {"true": True, "false": False, "none": None}
+    if text.lower() in constants:
+        return constants[text.lower()]
+    for number in (int, float):
+        try:
+            return number(text)
+        except ValueError:
+            continue
+    return text
+
+
+def unknown(kind: str, name: str, choices: Iterable[str]) -> ScenarioError:
+    """Return the error for a name that is not among `choices`, with the nearest one suggested.
+
+    >>> print(unknown("strategy", "kurm", ["krum", "median"]))
+    unknown strategy 'kurm': did you mean 'krum'? Choose from krum, median.
+    """
+    names = sorted(choices)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f" did you mean {near[0]!r}?" if near else ""
+    return ScenarioError(f"unknown {kind} {name!r}:{hint} Choose from {', '.join(names)}.")
+
+
+class Registry(Generic[Entry]):
+    """The named things of one kind: ours, and those that other packages add through entry points."""
+
+    def __init__(self, kind: str, builtin: Mapping[str, Entry], group: str) -> None:
+        self.kind = kind
+        self.group = group
+        self._builtin = builtin
+
+    def entries(self) -> dict[str, Entry]:
+        """Return everything by name, sorted; what is built in wins over an entry point of the same name."""
+        added = {point.name: point for point in entry_points(group=self.group)}
+        loaded = {name: point.load() for name, point in added.items() if name not in self._builtin}
+        return dict(sorted({**loaded, **self._builtin}.items()))
+
+    def __getitem__(self, name: str) -> Entry:
+        """Return the thing of that name, or raise ScenarioError with the nearest name."""
+        if name in self._builtin:
+            return self._builtin[name]
+        entries = self.entries()
+        if name not in entries:
+            raise unknown(self.kind, name, entries)
+        return entries[name]
+
+    def check(self, name: str) -> str:
+        """Return `name`, or raise ScenarioError with the nearest name unless it is known."""
+        self[name]
+        return name
+
+
+def build(registry: Registry[type[T]], spec: str, **defaults: object) -> T:
+    """Return the object that `spec` describes, of a class in `registry`.
+
+    Args:
+        registry: classes that are dataclasses; their fields are the knobs.
+        spec: a name, with or without knobs.
+        defaults: knobs to set where the class has them and the spec does not.
+
+    Raises:
+        ScenarioError: the name or a knob is unknown, or a value does not fit.
+    """
+    name, knobs = parse_call(spec)
+    chosen_class = registry[name]
+    known = [field.name for field in dataclasses.fields(chosen_class)]  # type: ignore[arg-type]
+    for knob in knobs:
+        if not known:
+            raise ScenarioError(f"{name} has no knobs, got {knob!r}: write just {name}.")
+        if knob not in known:
+            raise unknown(f"knob of {name}", knob, known)
+    values = {knob: value for knob, value in defaults.items() if knob in known} | knobs
+    try:
+        return TypeAdapter(chosen_class).validate_python(values)
+    except ValidationError as error:
+        raise ScenarioError(f"{spec}: {reasons(error)}") from None
+
+
+def canonical(registry: Registry[type[T]], spec: str) -> str:
+    """Return `spec` with only the knobs that differ from their defaults, in the order of their fields.
+
+    Raises:
+        ScenarioError: as `build`.
+    """
+    name, _ = parse_call(spec)
+    built, plain = build(registry, spec), build(registry, name)
+    values = {
+        field.name: getattr(built, field.name)
+        for field in dataclasses.fields(built)  # type: ignore[arg-type]
+        if getattr(built, field.name) != getattr(plain, field.name)
+    }
+    return spell_call(name, values)
+
+
+def spell_call(name: str, knobs: Mapping[str, object]) -> str:
+    """Return the spec that `parse_call` reads back.
+
+    >>> spell_call("alie", {"z": None}), spell_call("alie", {})
+    ('alie(z=none)', 'alie')
+    """
+    written = [
+        f"{knob}={str(value).lower() if value is None or isinstance(value, bool) else value}"
+        for knob, value in knobs.items()
+    ]
+    return f"{name}({', '.join(written)})" if written else name
+
+
+def reasons(error: ValidationError) -> str:
+    """Return what pydantic found wrong as one line: field, reason, and what was given."""
+    lines = []
+    for item in error.errors():
+        where = ".".join(str(part) for part in item["loc"])
+        message = item["msg"].removeprefix("Value error, ")
+        given = "" if isinstance(item["input"], dict) else f", got {item['input']!r}"
+        lines.append(f"{where}: {message}{given}" if where else message)
+    return "; ".join(lines)

@@ -1,0 +1,106 @@
+"""The run store: one folder a run, named by the content of its scenario."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from clients.parameters import Layout, split
+from fedpoison.errors import RunError
+from fedpoison.history import History
+from fedpoison.rounds import Round
+from fedpoison.scenario import Scenario
+
+
+class RunFolder:
+    """Writes and reads the folder of one run.
+
+    `scenario.toml`, `environment.json`, `rounds.jsonl` (one record a round, on disk before the next round
+    begins) and, once the run is complete, `model.safetensors`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def begin(cls, path: Path, scenario: Scenario, environment: Mapping[str, object]) -> Self:
+        """Make the folder for a run that starts now, in place of what an earlier one left there.
+
+        Raises:
+            RunError: the folder cannot be written.
+        """
+        folder = cls(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            folder.discard()
+            (path / "scenario.toml").write_text(scenario.to_toml(), encoding="utf-8")
+            (path / "environment.json").write_text(json.dumps(environment, indent=2) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise RunError(f"{path}: cannot be written ({error.strerror}); give another --out.") from None
+        return folder
+
+    @property
+    def rounds(self) -> Path:
+        return self.path / "rounds.jsonl"
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model.safetensors"
+
+    @property
+    def complete(self) -> bool:
+        """Whether the run that the folder holds came to its end."""
+        return self.model.is_file()
+
+    def discard(self) -> None:
+        """Remove what an earlier run of the same scenario left."""
+        self.model.unlink(missing_ok=True)
+        self.rounds.unlink(missing_ok=True)
+
+    def append(self, record: Round) -> None:
+        """Write the record of a round, so that not even a power cut loses it."""
+        with self.rounds.open("a", encoding="utf-8") as file:
+            file.write(record.to_json() + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def finish(self, weights: Tensor, layout: Layout) -> None:
+        """Write the final global weights (d,), which marks the run as complete."""
+        named = {name: part.clone() for (name, _), part in zip(layout, split(weights, layout), strict=True)}
+        unfinished = self.model.with_suffix(".unfinished")
+        unfinished.write_bytes(save(named))
+        unfinished.replace(self.model)
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return the final global weights by parameter name."""
+        return load_file(self.model)
+
+    def history(self) -> History:
+        """Return what the folder holds, the rounds of an unfinished run included.
+
+        Raises:
+            RunError: there is no run in the folder, or a record is damaged.
+        """
+        try:
+            lines = self.rounds.read_text(encoding="utf-8").splitlines()
+        except OSError:
+            raise RunError(f"{self.path}: holds no run; give a folder with a rounds.jsonl.") from None
+        return History(Scenario.load(self.path / "scenario.toml"), _records(lines, self.rounds), self.path)
+
+
+def _records(lines: Sequence[str], path: Path) -> list[Round]:
+    records = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            records.append(Round.from_json(line))
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            if number == len(lines):  # the run was cut off while it wrote this one
+                break
+            raise RunError(f"{path}: line {number} is not a round's record ({error}).") from None
+    return records

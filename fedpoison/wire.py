@@ -1,0 +1,134 @@
+"""What travels between server and nodes: named arrays in Flower's records, and how they are checked."""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from flwr.app import Array, ArrayRecord, Message
+from numpy.typing import NDArray
+from torch import Tensor
+
+from clients.parameters import Layout, split
+
+ARRAYS = "arrays"
+"""Where a message carries weights, as is Flower's convention."""
+PREVIOUS = "previous-arrays"
+"""Where a train message carries the weights of the round before, for attacks that look back."""
+CONFIG = "config"
+METRICS = "metrics"
+ROUND = "server-round"
+EXAMPLES = "num-examples"
+LOSS = "train_loss"
+PARTITION = "partition-id"
+PROXIMAL = "proximal-mu"
+"""Where Flower's FedProx puts its mu."""
+
+
+class PayloadError(ValueError):
+    """A reply cannot be aggregated; the message says why."""
+
+
+class TensorArray(Array):
+    """An Array that keeps its tensor, and serialises only when somebody asks for the bytes.
+
+    In one process nothing is copied; Flower's own strategies and transports see a usual Array.
+    """
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.dtype = str(tensor.dtype).removeprefix("torch.")
+        self.shape = tuple(tensor.shape)
+        self.stype = "numpy.ndarray"
+        self.tensor = tensor
+
+    @property
+    def data(self) -> bytes:  # type: ignore[override]  # the base class keeps the bytes themselves
+        buffer = io.BytesIO()
+        np.save(buffer, self.tensor.numpy(), allow_pickle=False)
+        return buffer.getvalue()
+
+    def numpy(self) -> NDArray[np.float32]:
+        """Return a copy of the tensor as an array."""
+        array: NDArray[np.float32] = self.tensor.numpy().copy()
+        return array
+
+
+def to_record(weights: Tensor, layout: Layout) -> ArrayRecord:
+    """Return `weights` (d,) as named arrays that share its memory."""
+    record = ArrayRecord()
+    for (name, _), part in zip(layout, split(weights, layout), strict=True):
+        record[name] = TensorArray(part)
+    return record
+
+
+def from_record(record: ArrayRecord, layout: Layout) -> Tensor:
+    """Return the arrays of `record` as one new vector (d,), float32.
+
+    Raises:
+        PayloadError: names, shapes or dtypes are not the model's, or a value is not finite.
+    """
+    if list(record) != [name for name, _ in layout]:
+        raise PayloadError(f"got arrays {list(record)}, wanted {[name for name, _ in layout]}")
+    parts = []
+    for name, shape in layout:
+        tensor = _tensor(record[name])
+        if tensor.shape != shape or not tensor.is_floating_point():
+            raise PayloadError(
+                f"{name}: got {tensor.dtype} of shape {tuple(tensor.shape)}, wanted float32 {tuple(shape)}"
+            )
+        parts.append(tensor.reshape(-1).float())
+    weights = torch.cat(parts)
+    if not bool(torch.isfinite(weights.sum())) and not bool(torch.isfinite(weights).all()):
+        raise PayloadError("holds NaN or infinity")
+    return weights
+
+
+@dataclass(frozen=True, eq=False)
+class Update:
+    """A usable reply of one node."""
+
+    node: int
+    weights: Tensor
+    """(d,), where the node's training ended."""
+    examples: float
+    loss: float
+
+
+def read_reply(reply: Message, node: int, layout: Layout) -> Update:
+    """Return what a node's reply to a train message holds.
+
+    Raises:
+        PayloadError: the node failed, or its reply cannot be aggregated.
+    """
+    if reply.has_error():
+        raise PayloadError(f"failed: {_first_line(reply.error.reason)}")
+    records, metrics = reply.content.array_records, reply.content.metric_records
+    if set(records) != {ARRAYS} or set(metrics) != {METRICS}:
+        raise PayloadError(f"got records {sorted(reply.content)}, wanted {ARRAYS} and {METRICS}")
+    examples = metrics[METRICS].get(EXAMPLES)
+    if not isinstance(examples, int | float) or not math.isfinite(examples) or examples <= 0:
+        raise PayloadError(f"{EXAMPLES}: got {examples}, wanted a positive number")
+    loss = metrics[METRICS].get(LOSS, math.nan)
+    return Update(
+        node=node,
+        weights=from_record(records[ARRAYS], layout),
+        examples=examples,
+        loss=float(loss) if isinstance(loss, int | float) else math.nan,
+    )
+
+
+def _tensor(array: Array) -> Tensor:
+    if isinstance(array, TensorArray):
+        return array.tensor
+    try:
+        return torch.from_numpy(array.numpy())
+    except (ValueError, TypeError, OSError, EOFError) as error:
+        raise PayloadError(f"cannot be decoded: {_first_line(str(error))}") from None
+
+
+def _first_line(text: str | None) -> str:
+    lines = (text or "no reason given").strip().splitlines()
+    return lines[-1] if lines else "no reason given"
