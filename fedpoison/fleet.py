@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import MutableMapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,15 +29,14 @@ class Fleet:
     """The nodes of a scenario with their data, and which of them are malicious.
 
     Raises:
-        ScenarioError: the parts of the scenario do not fit together, such as a rule that is not defined
-            for this many clients or an attack on a class that the data set does not have.
+        ScenarioError: the scenario does not fit the data set, such as an attack on a class that it does not
+            have, or more clients than samples.
     """
 
     scenario: Scenario
     dataset: Dataset
 
     def __post_init__(self) -> None:
-        self.pipeline.check(self.scenario.sampled)
         try:
             self.attack.goal(self.classes)
         except ValueError as error:
@@ -60,18 +58,11 @@ class Fleet:
         if scenario.malicious_nodes:
             return frozenset(scenario.malicious_nodes)
         order = torch.randperm(scenario.clients, generator=stream(scenario.seed, "malicious"))
-        return frozenset(order[: round(scenario.malicious * scenario.clients)].tolist())
-
-    @property
-    def tolerated(self) -> int:
-        """How many malicious clients a round the rule is told to tolerate."""
-        if self.scenario.tolerated is not None:
-            return self.scenario.tolerated
-        return math.ceil(len(self.malicious) * self.scenario.sampled / self.scenario.clients)
+        return frozenset(order[: scenario.malicious_count].tolist())
 
     @cached_property
     def pipeline(self) -> Pipeline | FlowerClass:
-        return build_pipeline(self.scenario.strategy, byzantine=self.tolerated)
+        return build_pipeline(self.scenario.strategy, byzantine=self.scenario.byzantine)
 
     @cached_property
     def attack(self) -> Attack:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tomllib
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
@@ -22,7 +23,7 @@ from pydantic import (
 
 from clients.training import LocalTraining
 from fedpoison.errors import ScenarioError
-from fedpoison.pipelines import canonical_pipeline
+from fedpoison.pipelines import build_pipeline, canonical_pipeline
 from fedpoison.registries import canonical_attack, canonical_dataset, models, partitions
 from fedpoison.specs import canonical, reasons, unknown
 
@@ -117,6 +118,7 @@ class Scenario(BaseModel):
             raise ValueError(
                 f"malicious_nodes: got {outside} in a fleet of {self.clients}; wanted 0 to {self.clients - 1}"
             )
+        build_pipeline(self.strategy, byzantine=self.byzantine).check(self.sampled)
         return self
 
     @classmethod
@@ -167,6 +169,18 @@ class Scenario(BaseModel):
     def sampled(self) -> int:
         """How many nodes train in a round."""
         return max(1, round(self.participation * self.clients))
+
+    @property
+    def malicious_count(self) -> int:
+        """How many nodes are malicious."""
+        return len(set(self.malicious_nodes)) or round(self.malicious * self.clients)
+
+    @property
+    def byzantine(self) -> int:
+        """How many malicious clients a round the rule is told to tolerate."""
+        if self.tolerated is not None:
+            return self.tolerated
+        return math.ceil(self.malicious_count * self.sampled / self.clients)
 
     @property
     def training(self) -> LocalTraining:

@@ -178,7 +178,9 @@ def reasons(error: ValidationError) -> str:
     lines = []
     for item in error.errors():
         where = ".".join(str(part) for part in item["loc"])
-        message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "value_error":  # raised by us, and says all
+            lines.append(item["msg"].removeprefix("Value error, "))
+            continue
         given = "" if isinstance(item["input"], dict) else f", got {item['input']!r}"
-        lines.append(f"{where}: {message}{given}" if where else message)
+        lines.append(f"{where}: {item['msg']}{given}" if where else item["msg"])
     return "; ".join(lines)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Annotated, Literal
+from dataclasses import fields
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -13,8 +14,6 @@ from rich.table import Table
 from fedpoison import registries
 from fedpoison.datasets import DATASETS
 from fedpoison.specs import unknown
-
-Kind = Literal["attacks", "strategies", "datasets", "models", "partitions"]
 
 
 def listing(
@@ -44,8 +43,6 @@ def _attacks() -> dict[str, dict[str, str]]:
             "what it does": _first_line(attack),
             "paper": attack.card.paper,
             "knowledge": attack.card.knowledge.value + (" + the rule" if attack.card.knows_rule else ""),
-            "goal": attack.card.goal,
-            "idle when": attack.card.idle_when,
         }
         for name, attack in registries.attacks.entries().items()
     }
@@ -58,7 +55,6 @@ def _strategies() -> dict[str, dict[str, str]]:
             "paper": rule.card.paper,
             "needs": ", ".join(rule.card.needs) or "nothing",
             "precondition": rule.card.precondition,
-            "cost": rule.card.cost,
         }
         for name, rule in registries.strategies.entries().items()
     }
@@ -78,7 +74,7 @@ _TABLES: dict[str, Callable[[], dict[str, dict[str, str]]]] = {
 
 
 def _table(title: str, rows: dict[str, dict[str, str]]) -> Table:
-    table = Table(title=title, title_justify="left", show_lines=True)
+    table = Table(title=title, title_justify="left")
     table.add_column("name", no_wrap=True)
     for column in next(iter(rows.values())):
         table.add_column(column)
@@ -88,12 +84,13 @@ def _table(title: str, rows: dict[str, dict[str, str]]) -> Table:
 
 
 def _knobs(kind: str, name: str) -> list[str]:
-    entry = getattr(registries, kind, {name: None})[name] if hasattr(registries, kind) else None
-    if entry is None:
+    if kind not in ("attacks", "strategies", "partitions"):
         return []
+    entry: Callable[..., object] = getattr(registries, kind)[name]
     knobs = [str(parameter) for parameter in inspect.signature(entry).parameters.values()]
-    about = inspect.cleandoc(inspect.getdoc(entry) or "")
-    return ["knobs: " + (", ".join(knobs) or "none"), "", about]
+    card = getattr(entry, "card", None)
+    facts = [] if card is None else [f"{field.name}: {getattr(card, field.name)}" for field in fields(card)]
+    return [*facts, "knobs: " + (", ".join(knobs) or "none"), "", inspect.getdoc(entry) or ""]
 
 
 def _first_line(entry: object) -> str:

@@ -81,9 +81,9 @@ def _option(name: str, annotation: Any, description: str | None, default: object
 
 def _plain(annotation: Any) -> type:
     """Return the type that the command line reads for a field; pydantic does the rest."""
-    if isinstance(annotation, types.UnionType):
-        annotation = next(part for part in typing.get_args(annotation) if part is not type(None))
     origin = typing.get_origin(annotation)
+    if origin in (types.UnionType, typing.Union):
+        return _plain(next(part for part in typing.get_args(annotation) if part is not type(None)))
     if origin is Annotated:
         return _plain(typing.get_args(annotation)[0])
     if origin is Literal or origin is tuple:

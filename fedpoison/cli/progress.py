@@ -7,12 +7,9 @@ from typing import Self
 
 from rich.console import Console
 from rich.progress import (
-    BarColumn,
     MofNCompleteColumn,
     Progress,
-    TaskProgressColumn,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 
@@ -24,12 +21,9 @@ class RoundProgress:
 
     def __init__(self, rounds: int, *, title: str = "round") -> None:
         self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
+            TextColumn("{task.description}:"),
             MofNCompleteColumn(),
-            TaskProgressColumn(),
             TextColumn("{task.fields[news]}"),
-            TimeElapsedColumn(),
             TextColumn("ETA"),
             TimeRemainingColumn(),
             console=Console(stderr=True),
@@ -62,5 +56,5 @@ class RoundProgress:
 
 def describe(record: Round) -> str:
     """Return a round's result in a few words."""
-    words = f"accuracy {record.accuracy:.1%}, worst class {record.worst_class_accuracy:.1%}"
+    words = f"accuracy {record.accuracy:.1%}, worst {record.worst_class_accuracy:.1%}"
     return words if record.success is None else f"{words}, attack success {record.success:.1%}"

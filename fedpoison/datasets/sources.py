@@ -58,7 +58,7 @@ class Source(Protocol):
 def normalised(part: Part, classes: int, mean: tuple[float, ...], std: tuple[float, ...]) -> Samples:
     """Return bytes (m, c, h, w) as samples: pixels in [0, 1], minus the mean, over the deviation."""
     images, labels = part
-    pixels = torch.from_numpy(np.ascontiguousarray(images)).float().div_(255)
+    pixels = torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32)).div_(255)
     shape = (1, -1, 1, 1)
     pixels.sub_(torch.tensor(mean).view(shape)).div_(torch.tensor(std).view(shape))
     return Samples(pixels, torch.from_numpy(labels.astype(np.int64)), classes, mean, std)
