@@ -36,6 +36,8 @@ class Card:
     """Whether the attack is handed the server's rule as a callable."""
     goal: str = "lower the accuracy on all classes"
     idle_when: str = "never"
+    finite: bool = True
+    """Whether finite updates give finite ones; False is for payloads that a server has to drop."""
     deviations: str = ""
     """Where public implementations differ, and which variant is the default here."""
 

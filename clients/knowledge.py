@@ -47,7 +47,7 @@ def crafted(
     sent = own
     for part in attack.parts if isinstance(attack, Composite) else (attack,):
         if crafts(part):
-            sent = _crafted(part, sent, honest, context_of, nodes, knowledge or part.card.knowledge)
+            sent = _crafted(part, sent, honest, context_of, nodes=nodes, knowledge=knowledge)
     return sent
 
 
@@ -56,9 +56,11 @@ def _crafted(
     own: Tensor,
     honest: Tensor,
     context_of: ContextOf,
+    *,
     nodes: tuple[int, ...],
-    knowledge: Knowledge,
+    knowledge: Knowledge | None,
 ) -> Tensor:
+    knowledge = knowledge or part.card.knowledge
     if knowledge is Knowledge.OWN:
         rows = [
             part.craft(row[None], None, _allowed(part, context_of(part, node)))

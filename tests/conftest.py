@@ -1,0 +1,52 @@
+"""What the tests share: a small world that trains in a moment."""
+
+from __future__ import annotations
+
+import os
+
+# Flower and Ray read these when they are imported.
+os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
+os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+import pytest
+import torch
+
+from clients.samples import Samples
+from clients.training import LocalTraining, Trainer
+from fedpoison.datasets import Dataset, load_dataset
+from fedpoison.scenario import Scenario
+
+
+@pytest.fixture(scope="session")
+def digits() -> Dataset:
+    return load_dataset("digits")
+
+
+@pytest.fixture
+def small() -> Scenario:
+    """A run of well under a second: ten clients with 40 samples each, an MLP, three rounds."""
+    return Scenario(
+        dataset="digits",
+        train_samples=400,
+        test_samples=200,
+        clients=10,
+        rounds=3,
+        model="mlp",
+        batch_size=8,
+        malicious=0.2,
+    )
+
+
+@pytest.fixture
+def samples() -> Samples:
+    generator = torch.Generator().manual_seed(3)
+    images = torch.rand(60, 1, 8, 8, generator=generator)
+    return Samples((images - 0.5) / 0.25, torch.arange(60) % 10, 10, (0.5,), (0.25,))
+
+
+@pytest.fixture
+def trainer() -> Trainer:
+    torch.manual_seed(0)  # the layers' own initialisation, here where nothing depends on the values
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+    return Trainer(model, LocalTraining(batch_size=8))

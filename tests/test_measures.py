@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from sklearn import metrics
+
+from fedpoison import measures
+
+labels = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=60)
+
+
+@given(labels)
+def test_agrees_with_scikit_learn(pairs):
+    true, predicted = np.array(pairs).T
+    confusion = metrics.confusion_matrix(true, predicted, labels=range(4))
+    report = {"labels": range(4), "average": None, "zero_division": np.nan}
+    assert measures.accuracy(confusion) == pytest.approx(metrics.accuracy_score(true, predicted))
+    np.testing.assert_allclose(
+        measures.per_class_accuracy(confusion), metrics.recall_score(true, predicted, **report)
+    )
+    np.testing.assert_allclose(
+        measures.per_class_precision(confusion), metrics.precision_score(true, predicted, **report)
+    )
+    np.testing.assert_allclose(
+        measures.per_class_f1(confusion), metrics.f1_score(true, predicted, **report)
+    )
+
+
+@given(arrays(np.int64, (3, 3), elements=st.integers(1, 50)), arrays(np.int64, (3, 3), elements=st.integers(1, 50)))
+def test_confusion_matrices_add_up(a, b):
+    total = a.sum() + b.sum()
+    expected = (measures.accuracy(a) * a.sum() + measures.accuracy(b) * b.sum()) / total
+    assert measures.accuracy(a + b) == pytest.approx(expected)
+
+
+def test_the_worst_class_ignores_classes_without_samples():
+    assert measures.worst_class_accuracy(np.array([[1, 1, 0], [0, 4, 0], [0, 0, 0]])) == 0.5
+
+
+def test_attack_success_leaves_the_target_class_out():
+    triggered = np.array([[9, 1, 0], [0, 10, 0], [0, 4, 6]])
+    assert measures.attack_success_rate(triggered, target=1) == (1 + 4) / 20
+
+
+def test_source_to_target_is_a_share_of_the_source():
+    assert measures.source_to_target_rate(np.array([[8, 2], [0, 5]]), 0, 1) == 0.2
+
+
+def test_trust_rates_tell_who_was_caught_and_who_was_blamed():
+    trust = {0: 0.0, 1: 0.3, 2: 0.35, 3: 0.35, 4: 0.0}
+    assert measures.trust_rates(trust, malicious=[0, 1]) == (0.5, pytest.approx(1 / 3))
+    caught, blamed = measures.trust_rates({0: 1.0}, malicious=[])
+    assert np.isnan(caught)
+    assert blamed == 0
+
+
+def test_a_rule_that_believes_nobody_rejects_everybody():
+    assert measures.trust_rates({0: 0.0, 1: 0.0}, malicious=[0]) == (1.0, 1.0)
