@@ -37,7 +37,7 @@ class AdversaryGrid(WrappedGrid):
         self._fleet = fleet
         self._nodes = nodes
         self._known_rule = known_rule
-        self._memories: dict[int | None, dict[str, Tensor]] = defaultdict(dict)
+        self._memories: dict[tuple[Attack, int | None], dict[str, Tensor]] = defaultdict(dict)
         self._previous_model: Tensor | None = None
         self.seconds: dict[str, float] = {}
         """How long the attacker took in the last round."""
@@ -92,7 +92,7 @@ class AdversaryGrid(WrappedGrid):
 
         def context_of(attack: Attack, node: int | None) -> CraftContext:
             return CraftContext(
-                generator=stream(fleet.scenario.seed, "craft", -1 if node is None else node, server_round),
+                generator=stream(fleet.scenario.seed, "craft", repr(attack), str(node), server_round),
                 round=server_round,
                 nodes=group if node is None else (node,),
                 clients=clients,
@@ -101,8 +101,8 @@ class AdversaryGrid(WrappedGrid):
                 previous_model=self._previous_model,
                 initial_model=fleet.initial,
                 layout=fleet.layout,
-                rule=rule if attack.card.knows_rule else None,
-                memory=self._memories[node],
+                rule=rule,
+                memory=self._memories[attack, node],
             )
 
         return context_of

@@ -74,7 +74,7 @@ def _flower_class(spec: str) -> FlowerClass:
     choices = [
         parameter
         for parameter, described in inspect.signature(classes[name]).parameters.items()
-        if described.default is None or isinstance(described.default, int | float | str)
+        if "Callable" not in str(described.annotation)
     ]
     for argument in arguments:
         if argument not in choices:

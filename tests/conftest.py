@@ -34,6 +34,7 @@ def small() -> Scenario:
         rounds=3,
         model="mlp",
         batch_size=8,
+        lr=0.05,
         malicious=0.2,
     )
 

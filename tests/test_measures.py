@@ -22,12 +22,13 @@ def test_agrees_with_scikit_learn(pairs):
     np.testing.assert_allclose(
         measures.per_class_precision(confusion), metrics.precision_score(true, predicted, **report)
     )
-    np.testing.assert_allclose(
-        measures.per_class_f1(confusion), metrics.f1_score(true, predicted, **report)
-    )
+    np.testing.assert_allclose(measures.per_class_f1(confusion), metrics.f1_score(true, predicted, **report))
 
 
-@given(arrays(np.int64, (3, 3), elements=st.integers(1, 50)), arrays(np.int64, (3, 3), elements=st.integers(1, 50)))
+@given(
+    arrays(np.int64, (3, 3), elements=st.integers(1, 50)),
+    arrays(np.int64, (3, 3), elements=st.integers(1, 50)),
+)
 def test_confusion_matrices_add_up(a, b):
     total = a.sum() + b.sum()
     expected = (measures.accuracy(a) * a.sum() + measures.accuracy(b) * b.sum()) / total

@@ -82,6 +82,8 @@ class Added:
 
 
 def test_other_packages_add_through_entry_points(monkeypatch):
-    monkeypatch.setattr("fedpoison.specs.entry_points", lambda group: [Added()] if "strategies" in group else [])
+    monkeypatch.setattr(
+        "fedpoison.specs.entry_points", lambda group: [Added()] if "strategies" in group else []
+    )
     assert "theirs" in strategies.entries()
     assert build_pipeline("theirs", byzantine=0).rule == build(strategies, "fedavg")

@@ -16,23 +16,25 @@ INTERRUPTED = 130
 
 
 def main() -> None:
-    """Run the command line; errors that are raised on purpose become one line and exit code 2."""
-    from rich.console import Console  # noqa: PLC0415  # after the environment is set
+    """Run the command line; what is raised on purpose becomes one line on stderr and exit code 2."""
+    import click  # noqa: PLC0415  # after the environment is set
+    from rich.console import Console  # noqa: PLC0415
+    from rich.markup import escape  # noqa: PLC0415
 
     from fedpoison.cli.app import app  # noqa: PLC0415
     from fedpoison.errors import FedPoisonError  # noqa: PLC0415
 
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
-        app()
+        code = app(standalone_mode=False)
+    except click.exceptions.Abort:
+        code = INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
     except FedPoisonError as error:
-        Console(stderr=True, soft_wrap=True).print(f"[bold red]error[/]: {_escaped(error)}", highlight=False)
+        console.print(f"[bold red]error[/]: {escape(str(error))}")
         sys.exit(2)
-    except KeyboardInterrupt:
-        Console(stderr=True).print("[yellow]stopped[/]: what was done is kept")
-        sys.exit(INTERRUPTED)
-
-
-def _escaped(error: Exception) -> str:
-    from rich.markup import escape  # noqa: PLC0415
-
-    return escape(str(error))
+    if code == INTERRUPTED:
+        console.print("[yellow]stopped[/]: what was done is kept")
+    sys.exit(code)

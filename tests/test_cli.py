@@ -1,0 +1,209 @@
+"""The command line, as its user meets it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from fedpoison import cli
+from fedpoison.scenario import Scenario
+
+SMALL = [
+    "--dataset", "digits", "--train-samples", "400", "--test-samples", "200", "--clients", "10",
+    "--rounds", "2", "--model", "mlp", "--batch-size", "8",
+]  # fmt: skip
+
+
+@pytest.fixture
+def fedpoison(monkeypatch, capsys):
+    """Return a function that runs the command line and gives its exit code, stdout and stderr."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["fedpoison", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "200")
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = stop.code or 0
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+def test_json_is_one_object_and_nothing_else(fedpoison, tmp_path):
+    code, out, _ = fedpoison("run", *SMALL, "--attack", "backdoor", "--json", "--out", tmp_path)
+    result = json.loads(out)
+    assert code == 0
+    assert out.count("\n") == 1
+    assert {
+        "run_id", "accuracy", "per_class_accuracy", "worst_class_accuracy", "attack_success_rate", "loss",
+        "rounds", "seconds", "dataset", "path",
+    } <= set(result)  # fmt: skip
+    assert len(result["per_class_accuracy"]) == 10
+    assert (result["rounds"], result["dataset"]) == (2, "digits")
+    assert (Path(result["path"]) / "model.safetensors").is_file()
+
+
+def test_a_run_reports_class_by_class(fedpoison, tmp_path):
+    code, out, _ = fedpoison("run", *SMALL, "--attack", "scaled-update", "--strategy", "krum", "-o", tmp_path)
+    assert code == 0
+    assert "Accuracy by class" in out
+    assert "rejected 100.0 % of the malicious" in out
+
+
+def test_options_override_the_file(fedpoison, tmp_path):
+    file = tmp_path / "scenario.toml"
+    file.write_text(Scenario(dataset="digits", clients=5, rounds=9, model="mlp", seed=4).to_toml())
+    code, out, _ = fedpoison("run", file, "--rounds", "1", "--json", "--out", tmp_path)
+    assert code == 0
+    result = json.loads(out)
+    stored = Scenario.load(Path(result["path"]) / "scenario.toml")
+    assert (stored.rounds, stored.clients, stored.seed) == (1, 5, 4)
+
+
+@pytest.mark.parametrize("field", Scenario.model_fields)
+def test_every_field_is_an_option(fedpoison, field):
+    _, out, _ = fedpoison("run", "--help")
+    assert f"--{field.replace('_', '-')}" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "--strategy", "kurm"], "did you mean 'krum'"),
+        (["run", "--strategy", "krum", "--malicious", "0.5"], "needs n > 2f + 2"),
+        (["run", "--rounds", "0"], "rounds:"),
+        (["run", "nowhere.toml"], "nowhere.toml: cannot be read"),
+        (["list", "atacks"], "did you mean 'attacks'"),
+        (["list", "attacks", "ailie"], "did you mean 'alie'"),
+        (["compare", "--attacks", ","], "--attacks: got nothing"),
+        (["compare", "--seeds", "a"], "--seeds: got 'a'"),
+        (["baseline", "--dataset", "digits", "--attack", "sign-flip"], "acts on updates"),
+    ],
+)
+def test_errors_are_one_line_and_exit_code_2(fedpoison, tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = fedpoison(*arguments)
+    assert code == 2
+    assert out == ""
+    assert words in err
+    assert "Traceback" not in err
+
+
+def test_an_unknown_key_in_a_file_is_named_with_the_choices(fedpoison, tmp_path):
+    file = tmp_path / "scenario.toml"
+    file.write_text("clintes = 3")
+    code, _, err = fedpoison("run", file)
+    assert code == 2
+    assert "unknown field 'clintes': did you mean 'clients'? Choose from attack, batch_size" in err
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("attacks", ["alie", "NeurIPS 2019", "colluding"]),
+        ("strategies", ["krum", "n > 2f + 2", "byzantine"]),
+        ("datasets", ["mnist", "digits", "cifar10"]),
+        ("models", ["cnn-mcmahan", "1.66M"]),
+        ("partitions", ["dirichlet"]),
+    ],
+)
+def test_lists_name_everything(fedpoison, kind, words):
+    code, out, _ = fedpoison("list", kind)
+    assert code == 0
+    assert all(word in out for word in words)
+
+
+def test_an_entry_can_be_shown_whole(fedpoison):
+    _, out, _ = fedpoison("list", "strategies", "krum")
+    assert all(word in out for word in ("byzantine: 'int' = 0", "precondition: n > 2f + 2", "O(n^2 d)"))
+
+
+def test_compare_prints_tables_and_writes_figures(fedpoison, tmp_path):
+    arguments = ["compare", *SMALL, "--attacks", "none,backdoor", "--strategies", "fedavg,krum(power=1)"]
+    code, out, _ = fedpoison(*arguments, "--seeds", "0,1", "--out", tmp_path)
+    assert code == 0
+    for words in ("Accuracy, %", "Worst-class accuracy, %", "Attack success, %", "Accuracy by class, %", "±"):
+        assert words in out
+    folder = next(tmp_path.glob("compare-*"))
+    figures = {path.name for path in folder.glob("*.png")}
+    assert {"accuracy-by-round.png", "attack-by-strategy.png", "classes-backdoor.png"} <= figures
+    assert "confusion-backdoor-krum-power-1.png" in figures
+    assert {path.name for path in folder.glob("*.csv")} >= {"accuracy.csv", "per-class.csv"}
+
+
+def test_compare_reads_what_the_store_holds(fedpoison, tmp_path):
+    arguments = ["compare", *SMALL, "--attacks", "none", "--strategies", "fedavg", "--out", tmp_path]
+    fedpoison(*arguments)
+    (model,) = tmp_path.glob("*/model.safetensors")
+    written = model.stat().st_mtime_ns
+    fedpoison(*arguments)
+    assert model.stat().st_mtime_ns == written
+    fedpoison(*arguments, "--fresh")
+    assert model.stat().st_mtime_ns > written
+
+
+def test_the_baseline_compares_clean_and_poisoned(fedpoison, tmp_path):
+    options = [
+        "--dataset",
+        "digits",
+        "--model",
+        "mlp",
+        "--rounds",
+        "5",
+        "--lr",
+        "0.05",
+        "--malicious",
+        "0.9",
+        "--out",
+        tmp_path,
+    ]
+    code, out, _ = fedpoison("baseline", *options, "--attack", "label-flip(mode=random)")
+    assert code == 0
+    assert "difference" in out
+    shares = [
+        float(line.split("accuracy ")[1].split(" %")[0]) for line in out.splitlines() if "accuracy " in line
+    ]
+    assert shares[0] > 85
+    assert shares[1] < shares[0] - 20
+
+
+def test_doctor_tells_what_is_there(fedpoison):
+    _, out, _ = fedpoison("doctor")
+    assert all(word in out for word in ("torch", "data set digits", "hardware", "belong together"))
+
+
+def test_doctor_explains_a_torch_that_does_not_fit():
+    from fedpoison.cli.doctor import judge_pair
+
+    assert not judge_pair("2.15.0", ["torch==2.15.0", "numpy"]).remedy
+    assert "install the two together" in judge_pair("2.14.0", ["torch==2.15.0"]).remedy
+    assert "CPU-only" in judge_pair("2.15.0+cpu", ["torch==2.15.0"]).found
+
+
+def test_ctrl_c_ends_cleanly_and_keeps_what_was_done(tmp_path):
+    options = ["--dataset", "digits", "--rounds", "500", "--model", "mlp", "--out", str(tmp_path)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fedpoison", "run", *options],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[1],
+        env={**os.environ, "PYTHONWARNINGS": "ignore"},
+    )
+    deadline = time.monotonic() + 60
+    while not any(path.stat().st_size > 5000 for path in tmp_path.glob("*/rounds.jsonl")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "what was done is kept" in err
+    assert "Traceback" not in err

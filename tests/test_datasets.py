@@ -1,0 +1,171 @@
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fedpoison import datasets
+from fedpoison.datasets import DATASETS, load_dataset
+from fedpoison.datasets.idx import read_idx
+from fedpoison.errors import DataError, ScenarioError
+
+
+def idx(array):
+    header = struct.pack(">HBB", 0, 8, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape)
+    return header + array.tobytes()
+
+
+def write_set(root, *, train=30, test=10):
+    """Write a set in the files and the folder of fashion-mnist, whose checksums are not known."""
+    folder = root / DATASETS["fashion-mnist"].folder
+    folder.mkdir(parents=True)
+    draw = np.random.default_rng(0)
+    for part, count in (("train", train), ("t10k", test)):
+        images = draw.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        (folder / f"{part}-images-idx3-ubyte").write_bytes(idx(images))
+        (folder / f"{part}-labels-idx1-ubyte").write_bytes(idx((np.arange(count) % 10).astype(np.uint8)))
+    return folder
+
+
+@pytest.fixture
+def offline(monkeypatch, tmp_path):
+    """No data on disk, and no network."""
+
+    def refuse(*_args, **_options):
+        raise OSError("Name or service not known")
+
+    monkeypatch.delenv("FEDPOISON_DATA", raising=False)
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda _: tmp_path / "cache")
+    monkeypatch.setattr("torchvision.datasets.MNIST.__init__", refuse)
+
+
+def test_digits_need_nothing(digits):
+    assert (len(digits.train), len(digits.test)) == (1442, 355)
+    assert digits.train.images.shape[1:] == (1, 28, 28)
+    assert digits.train.images.dtype == torch.float32
+    assert digits.train.labels.bincount().min() >= 139
+    assert digits.test.labels.bincount().min() >= 34
+    both = torch.cat([digits.train.images, digits.test.images])
+    assert abs(float(both.mean())) < 1e-3
+    assert abs(float(both.std()) - 1) < 1e-2
+
+
+def test_pixels_are_found_again(digits):
+    pixels = digits.train.pixels()
+    assert float(pixels.min()) == pytest.approx(0, abs=1e-6)
+    assert float(pixels.max()) == pytest.approx(1, abs=1e-6)
+    torch.testing.assert_close(digits.train.with_pixels(pixels).images, digits.train.images)
+
+
+def test_mnist_is_what_it_should_be():
+    try:
+        mnist = load_dataset("mnist", download=False)
+    except DataError as error:
+        pytest.skip(f"MNIST is not on this machine: {error}")
+    assert (len(mnist.train), len(mnist.test)) == (60_000, 10_000)
+    assert mnist.train.labels.bincount().tolist() == [
+        5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949,
+    ]  # fmt: skip
+    assert abs(float(mnist.train.images.mean())) < 1e-3
+    assert abs(float(mnist.train.images.std()) - 1) < 1e-3
+
+
+def test_files_are_found_in_the_order_given_environment_cache(tmp_path, monkeypatch):
+    given, environment, cache = (tmp_path / name for name in ("given", "environment", "cache"))
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda _: cache)
+    monkeypatch.setenv("FEDPOISON_DATA", str(environment))
+    for root, count in ((cache, 10), (environment, 20), (given, 30)):
+        write_set(root, train=count)
+        assert len(load_dataset("fashion-mnist").train) == min(count, 20)
+    assert len(load_dataset("fashion-mnist", data_dir=given).train) == 30
+
+
+def test_bytes_become_normalised_samples(tmp_path):
+    write_set(tmp_path)
+    dataset = load_dataset("fashion-mnist", data_dir=tmp_path)
+    raw = read_idx(tmp_path / "FashionMNIST/raw/train-images-idx3-ubyte")
+    expected = (raw[:, None] / 255 - 0.2860) / 0.3530
+    np.testing.assert_allclose(dataset.train.images, expected, rtol=1e-4, atol=1e-5)
+    assert dataset.train.labels.tolist() == [label % 10 for label in range(30)]
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:-5]), "cut off or damaged"),
+        (lambda path: path.write_bytes(b"<html>not found</html>"), "is not an IDX file"),
+        (lambda path: path.write_bytes(b""), "is not an IDX file"),
+        (lambda path: path.unlink(), "cannot be read"),
+        (lambda path: path.write_bytes(idx(np.zeros((2, 2), np.uint8))), "got 2 dimensions, wanted 3"),
+        (lambda path: path.write_bytes(idx(np.zeros((3, 28, 28), np.uint8))), "got 3 images but 30 labels"),
+    ],
+    ids=["truncated", "html", "empty", "missing", "dimensions", "count"],
+)
+def test_a_damaged_file_is_named_with_the_remedy(tmp_path, damage, words):
+    path = write_set(tmp_path) / "train-images-idx3-ubyte"
+    damage(path)
+    with pytest.raises(DataError, match=words) as raised:
+        load_dataset("fashion-mnist", data_dir=tmp_path)
+    assert str(path.parent) in str(raised.value)
+    assert "download" in str(raised.value)
+
+
+def test_a_changed_byte_in_mnist_is_found(tmp_path):
+    write_set(tmp_path).parent.rename(tmp_path / "MNIST")
+    with pytest.raises(DataError, match="train-images-idx3-ubyte: the checksum is wrong"):
+        load_dataset("mnist", data_dir=tmp_path)
+
+
+def test_a_named_set_that_cannot_be_had_says_what_to_do(offline, tmp_path):
+    with pytest.raises(DataError, match="mnist: cannot be downloaded.*--data-dir or FEDPOISON_DATA.*digits"):
+        load_dataset("mnist", data_dir=tmp_path / "new")
+    assert not list((tmp_path / "new").iterdir())
+
+
+def test_auto_falls_back_to_digits_loudly(offline):
+    notices = []
+    dataset = load_dataset("auto", notify=notices.append)
+    assert dataset.name == "digits"
+    assert len(notices) == 1
+    assert "MNIST CANNOT BE HAD" in notices[0]
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(offline, tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(DataError, match="cannot be downloaded"):
+        load_dataset("mnist", data_dir=blocked)
+
+
+def test_a_download_is_moved_into_place_whole(offline, tmp_path, monkeypatch):
+    class Fetched:
+        def __init__(self, root, *, train, download):
+            write_set(Path(root))
+
+    monkeypatch.setattr("torchvision.datasets.FashionMNIST", Fetched)
+    dataset = load_dataset("fashion-mnist", data_dir=tmp_path)
+    assert len(dataset.train) == 30
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["FashionMNIST"]
+
+
+def test_emnist_images_are_turned_upright(tmp_path):
+    folder = tmp_path / "EMNIST/raw"
+    folder.mkdir(parents=True)
+    image = np.arange(784, dtype=np.int64).reshape(1, 28, 28) % 256
+    for part in ("train", "test"):
+        (folder / f"emnist-balanced-{part}-images-idx3-ubyte").write_bytes(idx(image.astype(np.uint8)))
+        (folder / f"emnist-balanced-{part}-labels-idx1-ubyte").write_bytes(idx(np.array([46], np.uint8)))
+    dataset = load_dataset("emnist", data_dir=tmp_path)
+    assert dataset.train.classes == 47
+    np.testing.assert_allclose(dataset.train.pixels()[0, 0].T * 255, image[0], atol=1e-3)
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(ScenarioError, match="did you mean 'mnist'"):
+        load_dataset("mnits")
+
+
+def test_every_set_says_what_it_is():
+    for name, source in datasets.DATASETS.items():
+        assert source.title, name

@@ -1,0 +1,103 @@
+"""The same scenario gives the same weights, bit for bit, however it is run."""
+
+import json
+
+import pytest
+import torch
+
+from fedpoison.simulation import simulate
+from fedpoison.store import RunFolder
+
+
+def final(scenario, out, **options):
+    history = simulate(scenario, out=out, **options)
+    weights = RunFolder(history.path).weights()
+    return torch.cat([weights[name].reshape(-1) for name in sorted(weights)])
+
+
+def records(scenario, out, **options):
+    path = simulate(scenario, out=out, **options).path
+    lines = [json.loads(line) for line in (path / "rounds.jsonl").read_text().splitlines()]
+    for line in lines:
+        assert line["training"].pop("seconds")
+    return lines
+
+
+@pytest.fixture
+def lively(small):
+    """A scenario in which everything that draws is at work."""
+    return small.but(
+        attack="backdoor+gaussian-update(mode=add, std=0.01)",
+        strategy="trimmed-mean",
+        participation=0.8,
+        partition="dirichlet(alpha=0.5)",
+        momentum=0.9,
+        persistent_momentum=True,
+        proximal=0.1,
+    )
+
+
+def test_workers_and_cohorts_do_not_change_a_bit(lively, tmp_path):
+    expected = final(lively, tmp_path / "reference", workers=1, cohort=1)
+    for workers in (1, 2):
+        for cohort in (1, 7, 100):
+            weights = final(lively, tmp_path / f"{workers}-{cohort}", workers=workers, cohort=cohort)
+            assert torch.equal(weights, expected), (workers, cohort)
+
+
+def test_the_convolutional_network_is_deterministic_too(small, tmp_path):
+    scenario = small.but(model="cnn", rounds=1)
+    assert torch.equal(
+        final(scenario, tmp_path / "one", workers=1), final(scenario, tmp_path / "two", workers=2, cohort=3)
+    )
+
+
+def test_the_same_seed_gives_the_same_records(lively, tmp_path):
+    assert records(lively, tmp_path / "one") == records(lively, tmp_path / "two")
+
+
+def test_another_seed_gives_other_records(lively, tmp_path):
+    assert records(lively, tmp_path / "one") != records(lively.but(seed=1), tmp_path / "two")
+
+
+@pytest.mark.flower
+def test_flowers_runtime_gives_the_same_records(lively, tmp_path):
+    scenario = lively.but(rounds=2, clients=4, malicious=0.25, participation=0.75)
+    seen = []
+    here = records(scenario, tmp_path / "local")
+    there = records(
+        scenario, tmp_path / "flower", engine="flower", on_round=lambda record: seen.append(record.round)
+    )
+    assert there == here
+    assert seen == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        "flwr:FedAvg",
+        "flwr:FedAdam(eta=0.01)",
+        "flwr:FedAvgM",
+        "flwr:FedProx(proximal_mu=0.5)",
+        "flwr:QFedAvg(client_learning_rate=0.1)",
+        "flwr:Krum(num_malicious_nodes=2)",
+        "flwr:FedMedian",
+    ],
+)
+def test_flowers_own_strategies_run_as_they_are(small, strategy):
+    history = simulate(small.but(strategy=strategy, rounds=2))
+    assert history.last.round == 2
+    assert history.last.training.trust is None
+    assert history.last.loss != history.records[0].loss
+
+
+def test_flowers_average_agrees_with_ours(small, tmp_path):
+    ours = final(small, tmp_path / "ours")
+    theirs = final(small.but(strategy="flwr:FedAvg"), tmp_path / "theirs")
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_flowers_proximal_term_reaches_the_clients(small, tmp_path):
+    ours = final(small.but(proximal=0.5, rounds=1), tmp_path / "ours")
+    theirs = final(small.but(strategy="flwr:FedProx(proximal_mu=0.5)", rounds=1), tmp_path / "theirs")
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)

@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+
+from fedpoison import figures
+from fedpoison.comparison import MEASURES, compare
+
+
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory, request):
+    from fedpoison.scenario import Scenario
+
+    base = Scenario(
+        dataset="digits", train_samples=200, test_samples=100, clients=5, rounds=2, model="mlp", lr=0.05
+    )
+    return compare(
+        base, ["none", "backdoor"], ["fedavg", "median"], seeds=[0, 1], out=tmp_path_factory.mktemp("runs")
+    )
+
+
+def test_tables_are_means_over_seeds(comparison):
+    table = comparison.table(MEASURES["accuracy"])
+    runs = comparison.runs("backdoor", "median")
+    assert table.loc["backdoor", "median"] == pytest.approx(np.mean([run.last.accuracy for run in runs]))
+    spread = comparison.table(MEASURES["accuracy"], spread=True)
+    assert spread.loc["backdoor", "median"] == pytest.approx(np.std([run.last.accuracy for run in runs]))
+    success = comparison.table(MEASURES["attack success"])
+    assert success.loc["none"].isna().all()
+    assert success.loc["backdoor"].notna().all()
+
+
+def test_all_cells_start_from_the_same_weights(comparison):
+    for seed in (0, 1):
+        first = {
+            str(history.records[0].confusion)
+            for cell, history in comparison.histories.items()
+            if cell.seed == seed
+        }
+        assert len(first) == 1
+
+
+def test_accuracy_by_round_draws_every_strategy(comparison):
+    figure = figures.accuracy_by_round(comparison)
+    for axes, attack in zip(figure.axes, comparison.attacks, strict=True):
+        assert axes.get_title() == attack
+        drawn = {line.get_label(): line.get_ydata() for line in axes.lines}
+        for strategy in comparison.strategies:
+            curves = [100 * run.rounds()["accuracy"] for run in comparison.runs(attack, strategy)]
+            np.testing.assert_allclose(drawn[strategy], np.mean(curves, axis=0))
+
+
+def test_heat_maps_show_the_numbers(comparison):
+    history = comparison.runs("none", "fedavg")[0]
+    image = figures.class_heat_map(history).axes[0].images[0].get_array()
+    np.testing.assert_allclose(image, 100 * history.per_class().T)
+    confusion = figures.confusion_matrix(history).axes[0].images[0].get_array()
+    np.testing.assert_allclose(confusion.sum(axis=1), 100)
+    figure = figures.attack_by_strategy(comparison)
+    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
+    assert titles == ["accuracy, %", "worst-class accuracy, %", "attack success, %"]
+    rows = figures.class_by_strategy(comparison, "backdoor").axes[0].images[0].get_array()
+    np.testing.assert_allclose(rows[1], 100 * comparison.per_class().loc["backdoor", "median"])
+
+
+@pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
+def test_figures_are_written_in_every_format(comparison, tmp_path, ending):
+    path = tmp_path / f"figure.{ending}"
+    figures.save(figures.accuracy_by_round(comparison), path)
+    assert path.stat().st_size > 1000
+
+
+def test_a_history_draws_itself(comparison):
+    assert comparison.runs("none", "fedavg")[0].plot().axes

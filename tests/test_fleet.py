@@ -1,0 +1,65 @@
+import pytest
+import torch
+
+from clients.none import NoAttack
+from fedpoison.errors import ScenarioError
+from fedpoison.fleet import Fleet
+
+
+def test_the_malicious_nodes_depend_on_the_seed_alone(small, digits):
+    plain = Fleet(small, digits).malicious
+    assert len(plain) == 2
+    assert Fleet(small.but(attack="label-flip", strategy="median", rounds=9), digits).malicious == plain
+    assert any(Fleet(small.but(seed=seed), digits).malicious != plain for seed in (1, 2, 3))
+
+
+def test_an_explicit_list_decides(small, digits):
+    assert Fleet(small.but(malicious_nodes=(1, 4, 9)), digits).malicious == {1, 4, 9}
+
+
+def test_samples_and_initial_weights_depend_on_the_seed_alone(small, digits):
+    one, two = Fleet(small, digits), Fleet(small.but(attack="alie", clients=20), digits)
+    assert torch.equal(one.initial, two.initial)
+    assert torch.equal(one.train.images, two.train.images)
+    assert not torch.equal(one.initial, Fleet(small.but(seed=1), digits).initial)
+
+
+def test_building_a_model_leaves_the_global_stream_alone(small, digits):
+    before = torch.random.get_rng_state()
+    assert Fleet(small, digits).initial.isfinite().all()
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_a_round_samples_its_share_of_the_nodes(small, digits):
+    fleet = Fleet(small.but(participation=0.4), digits)
+    samples = [fleet.sample(number) for number in range(1, 20)]
+    assert all(len(set(nodes)) == 4 and nodes == sorted(nodes) for nodes in samples)
+    assert len({tuple(nodes) for nodes in samples}) > 10
+
+
+def test_only_malicious_nodes_are_given_the_attack(small, digits):
+    fleet = Fleet(small.but(attack="label-flip"), digits)
+    for node in range(10):
+        job = fleet.job(node, 1, fleet.initial, None, {})
+        assert isinstance(job.attack, NoAttack) == (node not in fleet.malicious)
+        assert len(job.samples) == 40
+
+
+def test_ranks_number_the_malicious_nodes(small, digits):
+    fleet = Fleet(small.but(malicious_nodes=(7, 2)), digits)
+    contexts = [fleet.job(node, 1, fleet.initial, None, {}).context for node in (2, 7)]
+    assert [(context.rank, context.size) for context in contexts] == [(0, 2), (1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"attack": "label-flip(mode=targeted, target=12)"}, "target: got class 12, wanted 0 to 9"),
+        ({"attack": "backdoor(target=10)"}, "target: got class 10"),
+        ({"train_samples": 5000}, "train_samples: got 5000, wanted at most 1442"),
+        ({"clients": 401}, "got 400 samples, wanted at least 401"),
+    ],
+)
+def test_what_does_not_fit_the_data_is_refused(small, digits, changes, words):
+    with pytest.raises(ScenarioError, match=words):
+        Fleet(small.but(**changes), digits)

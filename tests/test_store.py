@@ -1,0 +1,81 @@
+import json
+
+import pytest
+import torch
+
+from fedpoison.errors import RunError
+from fedpoison.history import History
+from fedpoison.rounds import Round
+from fedpoison.simulation import simulate
+from fedpoison.store import RunFolder
+
+
+@pytest.fixture
+def history(small, tmp_path) -> History:
+    return simulate(small.but(attack="backdoor", strategy="krum"), out=tmp_path)
+
+
+def test_the_folder_holds_the_run(history):
+    names = {path.name for path in history.path.iterdir()}
+    assert names == {"scenario.toml", "environment.json", "rounds.jsonl", "model.safetensors"}
+    assert history.path.name == history.scenario.run_id
+    environment = json.loads((history.path / "environment.json").read_text())
+    assert environment["packages"]["torch"] == torch.__version__.split("+")[0] or "+" in torch.__version__
+
+
+def test_it_is_read_back_as_it_was(history):
+    read = RunFolder(history.path).history()
+    assert read.scenario == history.scenario
+    assert list(read.records) == list(history.records)
+
+
+def test_the_frames_agree_with_the_records(history):
+    rounds, classes = history.rounds(), history.per_class()
+    assert rounds.index.tolist() == [0, 1, 2, 3]
+    assert classes.shape == (4, 10)
+    assert rounds["accuracy"].iloc[-1] == history.last.accuracy
+    assert classes.iloc[-1].min() == history.last.worst_class_accuracy
+    assert history.per_class_precision().shape == history.per_class_f1().shape == (4, 10)
+
+
+def test_a_record_survives_json(history):
+    for record in history.records:
+        assert Round.from_json(record.to_json()) == record
+
+
+def test_a_line_that_was_cut_off_is_left_out(history):
+    lines = history.path / "rounds.jsonl"
+    lines.write_text(lines.read_text()[:-40])
+    assert [record.round for record in RunFolder(history.path).history().records] == [0, 1, 2]
+
+
+def test_a_damaged_line_is_named(history):
+    lines = history.path / "rounds.jsonl"
+    content = lines.read_text().splitlines()
+    lines.write_text("\n".join([content[0], "nonsense", *content[2:]]))
+    with pytest.raises(RunError, match="line 2 is not a round's record"):
+        RunFolder(history.path).history()
+
+
+def test_an_unfinished_run_is_not_complete(small, tmp_path):
+    def stop(record):
+        if record.round == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        simulate(small, out=tmp_path, on_round=stop)
+    folder = RunFolder(tmp_path / small.run_id)
+    assert not folder.complete
+    assert [record.round for record in folder.history().records] == [0, 1, 2]
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path):
+    with pytest.raises(RunError, match="holds no run"):
+        RunFolder(tmp_path).history()
+
+
+def test_a_store_that_cannot_be_written_is_refused(small, tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    with pytest.raises(RunError, match="cannot be written"):
+        simulate(small, out=blocked)
