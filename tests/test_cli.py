@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fedpoison import cli
+from fedpoison.cli.doctor import judge_pair
 from fedpoison.scenario import Scenario
 
 SMALL = [
@@ -181,8 +182,6 @@ def test_doctor_tells_what_is_there(fedpoison):
 
 
 def test_doctor_explains_a_torch_that_does_not_fit():
-    from fedpoison.cli.doctor import judge_pair
-
     assert not judge_pair("2.15.0", ["torch==2.15.0", "numpy"]).remedy
     assert "install the two together" in judge_pair("2.14.0", ["torch==2.15.0"]).remedy
     assert "CPU-only" in judge_pair("2.15.0+cpu", ["torch==2.15.0"]).found

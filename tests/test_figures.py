@@ -3,12 +3,11 @@ import pytest
 
 from fedpoison import figures
 from fedpoison.comparison import MEASURES, compare
+from fedpoison.scenario import Scenario
 
 
 @pytest.fixture(scope="module")
 def comparison(tmp_path_factory, request):
-    from fedpoison.scenario import Scenario
-
     base = Scenario(
         dataset="digits", train_samples=200, test_samples=100, clients=5, rounds=2, model="mlp", lr=0.05
     )

@@ -44,7 +44,7 @@ def download(name: str, source: Source, root: Path) -> None:
     except (OSError, RuntimeError) as error:  # torchvision wraps what the network says in a RuntimeError
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
         raise DataError(
-            f"{name}: cannot be downloaded to {root} ({reason}). Put its files into {target}, name the folder "
+            f"{name}: cannot be downloaded to {root} ({reason}). Put its files into {target}, name a folder "
             "with them with --data-dir or FEDPOISON_DATA, or use --dataset digits: it needs no network."
         ) from None
 
