@@ -25,7 +25,7 @@ class PreconditionError(ValueError):
 class Card:
     """Says where a rule comes from, what it needs, what it costs and which laws it keeps.
 
-    The three flags are claims that the contract suite checks on every registered rule.
+    The flags are claims that the contract suite checks on every registered rule.
     """
 
     paper: str
@@ -35,6 +35,10 @@ class Card:
     cost: str = "O(n d)"
     deviations: str = ""
     """Where public implementations differ, and which variant is the default here."""
+    permutation_equivariant: bool = True
+    """The order of clients does not matter; False where a rule shuffles or breaks ties by position."""
+    unanimous: bool = True
+    """n equal updates give that update."""
     translation_equivariant: bool = True
     """Moving every update by c moves the result by c."""
     scale_equivariant: bool = True
@@ -87,11 +91,11 @@ class Rule(Protocol):
 
     Laws, checked on every registered rule by the contract suite:
 
-    - the order of clients does not matter;
-    - n equal updates give that update (unless the card says that the rule changes even those);
     - the arguments are not written to, and what is returned shares no memory with them;
     - the same arguments give the same result, bit for bit, on any number of threads;
-    - the card's flags are true.
+    - trust is finite, never negative, and sums to at most 1;
+    - the card's flags are true: the order of clients does not matter, n equal updates give that update,
+      and what else it declares.
     """
 
     card: ClassVar[Card]

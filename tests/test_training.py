@@ -65,7 +65,7 @@ def test_steps_are_counted(count, steps):
 
 
 def test_worker_momentum_is_kept_between_rounds(trainer, samples):
-    """Two rounds from the same weights with a kept buffer equal one run of the same steps without the reset."""
+    """Two rounds from the same weights with a kept buffer equal one run of the same steps without a reset."""
     training = LocalTraining(batch_size=60, lr=0.1, momentum=0.9, persistent_momentum=True, steps=1)
     memory = {}
     trainer.fit(samples, generator(), training=training, memory=memory)
