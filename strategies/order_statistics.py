@@ -6,16 +6,19 @@ vectorised sort (which lets other threads run), and read off. On an accelerator 
 
 from __future__ import annotations
 
-import os
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 from torch import Tensor
 
-CHUNK = 1024
-"""Columns per sort: 100 clients' values of one chunk fill 400 kB, which a second-level cache holds."""
+from strategies.chunks import over_chunks
+
+CELLS = 50_000
+"""Values per sort: as float32 they fill 200 kB, so that a second-level cache holds them twice."""
+PADDING = 16
+"""Columns between the rows of a chunk, so that not all of them fall on the same few lines of the cache."""
 
 Reader = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """`reader(ordered (c, n), values (c, n)) -> (result (c,), kept share summed over the chunk (n,))`."""
@@ -28,30 +31,24 @@ def over_sorted_columns(updates: Tensor, reader: Reader) -> tuple[Tensor, Tensor
     threads does not change a bit of the result.
     """
     n, d = updates.shape
+    size = max(64, CELLS // n)
     result = torch.empty(d, dtype=updates.dtype, device=updates.device)
-    starts = range(0, d, CHUNK)
+    scratch = _Scratch(n, size)
 
-    def work(start: int) -> Tensor:
-        values = updates[:, start : start + CHUNK].T.contiguous()
-        result[start : start + CHUNK], kept = reader(ascending(values), values)
-        return kept
+    def work(columns: slice) -> Tensor:
+        block = updates[:, columns]
+        if _in_numpy(block):
+            ordered, values = scratch.sorted(block.detach().numpy())
+        else:
+            values = block.T.contiguous()
+            ordered = values.sort(dim=-1).values
+        result[columns], kept = reader(ordered, values)
+        return kept.double()
 
-    if updates.device.type != "cpu" or len(starts) == 1:
-        shares = [work(start) for start in starts]
-    else:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            shares = list(pool.map(work, starts))
     total = torch.zeros(n, dtype=torch.float64, device=updates.device)
-    for kept in shares:
+    for kept in over_chunks(work, updates, size=size):
         total += kept
     return result, total
-
-
-def ascending(values: Tensor) -> Tensor:
-    """Return `values` sorted along the last axis."""
-    if values.device.type == "cpu":
-        return torch.from_numpy(np.sort(values.numpy(), axis=-1))
-    return values.sort(dim=-1).values
 
 
 def shares_within(values: Tensor, low: Tensor, high: Tensor) -> Tensor:
@@ -62,5 +59,33 @@ def shares_within(values: Tensor, low: Tensor, high: Tensor) -> Tensor:
         low: (c,), the smallest value kept.
         high: (c,), the largest value kept.
     """
-    kept = (values >= low[:, None]) & (values <= high[:, None])
-    return kept.sum(dim=0).double()
+    if not _in_numpy(values):
+        return ((values >= low[:, None]) & (values <= high[:, None])).sum(dim=0).double()
+    columns = values.numpy()
+    kept = columns >= low.numpy()[:, None]
+    kept &= columns <= high.numpy()[:, None]
+    # eight coordinates to a byte, whose bits are counted: much quicker than adding up truth values
+    return torch.from_numpy(np.bitwise_count(np.packbits(kept, axis=0)).sum(axis=0, dtype=np.float64))
+
+
+class _Scratch(threading.local):
+    """Two buffers for each thread: fresh memory for every chunk would cost more than the copies."""
+
+    def __init__(self, n: int, size: int) -> None:
+        self._rows = np.empty((n, size + PADDING), dtype=np.float32)
+        self._columns = np.empty((size, n), dtype=np.float32)
+
+    def sorted(self, block: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Return `block` (n, c) transposed (c, n), sorted and as it is; valid until the next call."""
+        if block.dtype != self._rows.dtype:
+            self._rows = np.empty_like(self._rows, dtype=block.dtype)
+            self._columns = np.empty_like(self._columns, dtype=block.dtype)
+        rows, columns = self._rows[:, : block.shape[1]], self._columns[: block.shape[1]]
+        np.copyto(rows, block)
+        np.copyto(columns, rows.T)
+        columns.sort(axis=-1)
+        return torch.from_numpy(columns), torch.from_numpy(rows.T)
+
+
+def _in_numpy(values: Tensor) -> bool:
+    return values.device.type == "cpu" and values.dtype in (torch.float32, torch.float64)
