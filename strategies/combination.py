@@ -39,7 +39,7 @@ def combine(coefficients: Tensor, updates: Tensor) -> Tensor:
 
 
 def mixed(coefficients: Tensor, updates: Tensor) -> Tensor:
-    """Return `coefficients @ updates` (m, d), for coefficients (m, n) in float64: m rows mixed from n updates.
+    """Return `coefficients @ updates` (m, d): rows mixed from updates, for coefficients (m, n) in float64.
 
     >>> import torch
     >>> mixed(torch.tensor([[0.5, 0.5], [0.0, 2.0]]), torch.tensor([[1.0], [3.0]]))

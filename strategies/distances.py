@@ -52,9 +52,11 @@ def row_norms(updates: Tensor) -> Tensor:
     """
 
     def work(columns: slice) -> Tensor:
-        return torch.linalg.vector_norm(updates[:, columns], dim=1, dtype=torch.float64)
+        lengths: Tensor = torch.linalg.vector_norm(updates[:, columns], dim=1, dtype=torch.float64)
+        return lengths
 
-    return torch.linalg.vector_norm(torch.stack(over_chunks(work, updates, size=CHUNK)), dim=0)
+    total: Tensor = torch.linalg.vector_norm(torch.stack(over_chunks(work, updates, size=CHUNK)), dim=0)
+    return total
 
 
 def _gram(updates: Tensor, origin: Tensor | None, dtype: torch.dtype) -> Tensor:
