@@ -17,8 +17,11 @@ from strategies.contract import ContractError, check_rule
 from strategies.rule import Aggregate, Card, Rule, checked
 
 FURTHER = {
+    "bulyan": [{"byzantine": 1, "selection": "one-shot"}],
     "krum": [{"byzantine": 1, "excluded": 1}, {"byzantine": 2, "power": 1}, {"byzantine": 2, "power": 4}],
     "multi-krum": [{"byzantine": 1, "select": 1}, {"byzantine": 1, "select": 3, "excluded": 1}],
+    "robust-learning-rate": [{"threshold": 1}, {"threshold": 7}],
+    "sign-majority": [{"step": 0.01}],
 }
 """Settings to try beyond the defaults and `byzantine` of 1 and 2."""
 
