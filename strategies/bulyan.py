@@ -65,7 +65,7 @@ class Bulyan:
         def around_median(ordered: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
             return mean_of_nearest(ordered, values, middle(ordered), n - 4 * f)
 
-        update, kept = over_sorted_columns(updates[selected], around_median)
+        update, kept = over_sorted_columns(updates, around_median, rows=selected)
         trust = torch.zeros(n, dtype=torch.float64, device=updates.device)
         trust[selected] = kept / kept.sum()
         return Aggregate(update=update, trust=trust)

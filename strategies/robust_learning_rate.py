@@ -35,7 +35,7 @@ class RobustLearningRate:
     card: ClassVar = Card(
         paper="Özdayi et al., AAAI 2021",
         precondition="n >= threshold",
-        deviations="The authors' runs set 4 with 10 clients a round; the default keeps that share. BackFed sets 8.",
+        deviations="The authors' example runs set 4 with 10 clients a round; the default keeps that share.",
         translation_equivariant=False,
     )
 

@@ -46,7 +46,7 @@ class SignMajority:
         self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None
     ) -> Aggregate:
         updates, _ = checked(self, updates, weights)
-        majority = sign_votes(updates).sign()
+        majority = sign_votes(updates).sign().to(updates.dtype)
         step = usual_magnitude(updates) if self.step is None else self.step
         followed = agreement(updates, majority)
         return Aggregate(update=majority * step, trust=followed / followed.sum().clamp(min=1))
@@ -54,5 +54,5 @@ class SignMajority:
 
 def usual_magnitude(updates: Tensor) -> Tensor:
     """Return the median over the clients of their mean absolute coordinate, a scalar."""
-    magnitudes = torch.linalg.vector_norm(updates, ord=1, dim=1) / updates.shape[1]
+    magnitudes: Tensor = torch.linalg.vector_norm(updates, ord=1, dim=1) / updates.shape[1]
     return magnitudes.quantile(0.5)
