@@ -14,25 +14,35 @@ from strategies.adagrad import Adagrad
 from strategies.adam import Adam
 from strategies.arc import ARC
 from strategies.bucketing import Bucketing
+from strategies.bulyan import Bulyan
 from strategies.chain import Chain
 from strategies.clipping import Clipping
 from strategies.fedavg import FedAvg
 from strategies.krum import Krum
+from strategies.mean_around_median import MeanAroundMedian
 from strategies.median import Median
 from strategies.multi_krum import MultiKrum
 from strategies.nnm import NNM
+from strategies.phocas import Phocas
 from strategies.preaggregator import PreAggregator
+from strategies.robust_learning_rate import RobustLearningRate
 from strategies.rule import Rule
 from strategies.server_optimizer import ServerOptimizer
 from strategies.sgd import SGD
+from strategies.sign_majority import SignMajority
 from strategies.trimmed_mean import TrimmedMean
 from strategies.yogi import Yogi
 
 STRATEGIES: dict[str, type[Rule]] = {
+    "bulyan": Bulyan,
     "fedavg": FedAvg,
     "krum": Krum,
+    "mean-around-median": MeanAroundMedian,
     "median": Median,
     "multi-krum": MultiKrum,
+    "phocas": Phocas,
+    "robust-learning-rate": RobustLearningRate,
+    "sign-majority": SignMajority,
     "trimmed-mean": TrimmedMean,
 }
 

@@ -24,24 +24,29 @@ Reader = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """`reader(ordered (c, n), values (c, n)) -> (result (c,), kept share summed over the chunk (n,))`."""
 
 
-def over_sorted_columns(updates: Tensor, reader: Reader) -> tuple[Tensor, Tensor]:
+def over_sorted_columns(
+    updates: Tensor, reader: Reader, *, rows: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Apply `reader` to every chunk of columns and return the results (d,) and the summed shares (n,).
+
+    With `rows` (m,), only these rows of the updates are looked at, and the shares are theirs, (m,).
 
     Chunks are worked on by several threads, but cut and added up in one fixed order, so the number of
     threads does not change a bit of the result.
     """
-    n, d = updates.shape
+    n = len(updates) if rows is None else len(rows)
+    d = updates.shape[1]
     size = max(64, CELLS // n)
     result = torch.empty(d, dtype=updates.dtype, device=updates.device)
     scratch = _Scratch(n, size)
 
     def work(columns: slice) -> Tensor:
-        block = updates[:, columns]
+        block = updates[:, columns] if rows is None else updates[rows, columns]
         if _in_numpy(block):
             ordered, values = scratch.sorted(block.detach().numpy())
         else:
-            values = block.T.contiguous()
-            ordered = values.sort(dim=-1).values
+            values = block.T
+            ordered = ascending(values)
         result[columns], kept = reader(ordered, values)
         return kept.double()
 
@@ -49,6 +54,15 @@ def over_sorted_columns(updates: Tensor, reader: Reader) -> tuple[Tensor, Tensor
     for kept in over_chunks(work, updates, size=size):
         total += kept
     return result, total
+
+
+def ascending(values: Tensor) -> Tensor:
+    """Return `values` sorted along the last axis, in memory of its own."""
+    if not _in_numpy(values):
+        return values.sort(dim=-1).values
+    ordered = values.clone(memory_format=torch.contiguous_format)
+    ordered.numpy().sort(axis=-1)
+    return ordered
 
 
 def shares_within(values: Tensor, low: Tensor, high: Tensor) -> Tensor:
