@@ -89,7 +89,7 @@ class Scenario(BaseModel):
     ] = "none"
 
     strategy: Annotated[
-        str, Field(description="How the server aggregates: [pre-aggregator |] rule [| server optimizer].")
+        str, Field(description="How the server aggregates: [pre-aggregator | ...] rule [| server optimizer].")
     ] = "fedavg"
     tolerated: Annotated[
         Count | None,

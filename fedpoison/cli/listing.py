@@ -14,10 +14,15 @@ from rich.table import Table
 from fedpoison import registries
 from fedpoison.datasets import DATASETS
 from fedpoison.specs import unknown
+from strategies.rule import Stage
+from strategies.server_optimizer import ServerOptimizer
 
 
 def listing(
-    kind: Annotated[str, typer.Argument(metavar="attacks|strategies|datasets|models|partitions")],
+    kind: Annotated[
+        str,
+        typer.Argument(metavar="attacks|strategies|preaggregators|optimizers|datasets|models|partitions"),
+    ],
     name: Annotated[str | None, typer.Argument(help="Show this entry whole, with its knobs.")] = None,
 ) -> None:
     """List what a scenario can name, each with its first line, paper, knowledge and precondition."""
@@ -48,15 +53,15 @@ def _attacks() -> dict[str, dict[str, str]]:
     }
 
 
-def _strategies() -> dict[str, dict[str, str]]:
+def _carded(entries: Mapping[str, type[Stage | ServerOptimizer]]) -> dict[str, dict[str, str]]:
     return {
         name: {
-            "what it does": _first_line(rule),
-            "paper": rule.card.paper,
-            "needs": ", ".join(rule.card.needs) or "nothing",
-            "precondition": rule.card.precondition,
+            "what it does": _first_line(entry),
+            "paper": entry.card.paper,
+            "needs": ", ".join(entry.card.needs) or "nothing",
+            "precondition": entry.card.precondition,
         }
-        for name, rule in registries.strategies.entries().items()
+        for name, entry in entries.items()
     }
 
 
@@ -66,7 +71,9 @@ def _described(entries: Mapping[str, object]) -> dict[str, dict[str, str]]:
 
 _TABLES: dict[str, Callable[[], dict[str, dict[str, str]]]] = {
     "attacks": _attacks,
-    "strategies": _strategies,
+    "strategies": lambda: _carded(registries.strategies.entries()),
+    "preaggregators": lambda: _carded(registries.preaggregators.entries()),
+    "optimizers": lambda: _carded(registries.optimizers.entries()),
     "datasets": lambda: {name: {"what it is": spec.title} for name, spec in DATASETS.items()},
     "models": lambda: _described(registries.models.entries()),
     "partitions": lambda: _described(registries.partitions.entries()),
@@ -84,7 +91,7 @@ def _table(title: str, rows: dict[str, dict[str, str]]) -> Table:
 
 
 def _knobs(kind: str, name: str) -> list[str]:
-    if kind not in ("attacks", "strategies", "partitions"):
+    if kind not in ("attacks", "strategies", "preaggregators", "optimizers", "partitions"):
         return []
     entry: Callable[..., object] = getattr(registries, kind)[name]
     knobs = [str(parameter) for parameter in inspect.signature(entry).parameters.values()]
