@@ -105,15 +105,15 @@ def _kind(part: str, *, alone: bool) -> str:
         raise ScenarioError(
             f"{part}: one of Flower's own strategies stands alone, without | before or after."
         )
-    known: dict[str, list[str]] = {
-        "rule": list(strategies.entries()),
-        "pre-aggregator": list(preaggregators.entries()),
-        "optimizer": list(optimizers.entries()),
-    }
-    for kind, entries in known.items():
-        if name in entries:
-            return kind
-    choices = known["rule"] if alone else [entry for entries in known.values() for entry in entries]
+    if name in strategies:
+        return "rule"
+    if name in preaggregators:
+        return "pre-aggregator"
+    if name in optimizers:
+        return "optimizer"
+    choices = [*strategies.entries()]
+    if not alone:
+        choices += [*preaggregators.entries(), *optimizers.entries()]
     raise unknown("strategy", name, choices)
 
 
