@@ -80,7 +80,9 @@ def _print(found: Comparison) -> None:
         if means.notna().any(axis=None):
             spreads = found.table(measure, spread=True) if several else None
             console.print(matrix(f"{name.capitalize()}, %", means, spreads))
-    console.print(matrix("Accuracy by class, %", found.per_class()))
+    for attack in found.attacks:
+        rows = found.per_class().xs(attack, level="attack")
+        console.print(matrix(f"{attack}: accuracy by class, %", rows, decimals=0))
     scenario = next(iter(found.histories.values())).scenario
     console.print(
         f"{scenario.dataset}, {scenario.clients} clients, {scenario.malicious:.0%} malicious, "

@@ -29,7 +29,7 @@ WorkerCount = Annotated[
 ]
 _File = Annotated[
     Path | None,
-    typer.Argument(help="A scenario in TOML; options override its fields.", show_default=False),
+    typer.Argument(help="A scenario in TOML; options override its fields."),
 ]
 
 
