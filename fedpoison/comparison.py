@@ -66,16 +66,18 @@ class Comparison:
 
     def per_class(self) -> pd.DataFrame:
         """Return one row an attack and strategy with the final accuracy of each class, mean over seeds."""
+        return pd.concat({attack: self.classes(attack) for attack in self.attacks}, names=["attack"])
+
+    def classes(self, attack: str) -> pd.DataFrame:
+        """Return one row a strategy with the final accuracy of each class under `attack`, mean over seeds."""
         rows = {
-            (attack, strategy): np.mean(
+            strategy: np.mean(
                 [history.last.per_class_accuracy for history in self.runs(attack, strategy)], axis=0
             )
-            for attack in self.attacks
             for strategy in self.strategies
         }
         frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis(columns="class")
-        frame.index = pd.MultiIndex.from_tuples(rows, names=["attack", "strategy"])
-        return frame
+        return frame.rename_axis(index="strategy")
 
     def runs(self, attack: str, strategy: str) -> list[History]:
         """Return the histories of one attack against one strategy, a seed each."""

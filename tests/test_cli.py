@@ -131,7 +131,13 @@ def test_compare_prints_tables_and_writes_figures(fedpoison, tmp_path):
     arguments = ["compare", *SMALL, "--attacks", "none,backdoor", "--strategies", "fedavg,krum(power=1)"]
     code, out, _ = fedpoison(*arguments, "--seeds", "0,1", "--out", tmp_path)
     assert code == 0
-    for words in ("Accuracy, %", "Worst-class accuracy, %", "Attack success, %", "backdoor: accuracy by class, %", "±"):
+    for words in (
+        "Accuracy, %",
+        "Worst-class accuracy, %",
+        "Attack success, %",
+        "backdoor: accuracy by class, %",
+        "±",
+    ):
         assert words in out
     folder = next(tmp_path.glob("compare-*"))
     figures = {path.name for path in folder.glob("*.png")}

@@ -81,8 +81,7 @@ def _print(found: Comparison) -> None:
             spreads = found.table(measure, spread=True) if several else None
             console.print(matrix(f"{name.capitalize()}, %", means, spreads))
     for attack in found.attacks:
-        rows = found.per_class().xs(attack, level="attack")
-        console.print(matrix(f"{attack}: accuracy by class, %", rows, decimals=0))
+        console.print(matrix(f"{attack}: accuracy by class, %", found.classes(attack), decimals=0))
     scenario = next(iter(found.histories.values())).scenario
     console.print(
         f"{scenario.dataset}, {scenario.clients} clients, {scenario.malicious:.0%} malicious, "
