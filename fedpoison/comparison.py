@@ -9,13 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from fedpoison.datasets import load_dataset
-from fedpoison.fleet import Fleet
+from fedpoison.batch import Watch, run_all
+from fedpoison.errors import RunError
 from fedpoison.history import History
 from fedpoison.rounds import Round
 from fedpoison.scenario import Scenario
-from fedpoison.simulation import run
-from fedpoison.store import RunFolder
 
 Measure = Callable[[Round], float | None]
 
@@ -91,53 +89,54 @@ def compare(
     *,
     seeds: Sequence[int],
     out: Path,
+    jobs: int | None = None,
+    ray_address: str | None = None,
     fresh: bool = False,
-    workers: int | None = None,
     data_dir: Path | None = None,
-    on_run: Callable[[Cell, History | None], None] | None = None,
-    on_round: Callable[[Cell, Round], None] | None = None,
+    watch: Watch | None = None,
 ) -> Comparison:
     """Run every attack against every strategy with every seed, and return what came out.
-
-    Runs that the store already holds complete are read, not made again.
 
     Args:
         base: the scenario whose attack, strategy and seed are varied.
         attacks: specs of attacks.
         strategies: specs of strategies.
         seeds: seeds, the same for every cell.
-        out: the run store.
+        out: the run store; runs that it holds complete are read, not made again.
+        jobs: how many runs at once, as for `run_all`.
+        ray_address: a Ray cluster to use.
         fresh: make every run anew.
-        workers: as for `simulate`.
         data_dir: as for `simulate`.
-        on_run: called before a run with its cell and None, and after it with its history.
-        on_round: called with each record as it comes.
+        watch: is told how the runs go.
 
     Raises:
         ScenarioError: a cell cannot be run; found before any training.
         DataError: the data set cannot be had.
-        RunError: a run had to stop.
+        RunError: a run had to stop; the others were made all the same, and are kept.
+        EngineError: Ray cannot be had.
     """
-    dataset = load_dataset(base.dataset, data_dir=data_dir)
-    cells = [Cell(a, s, seed) for a in attacks for s in strategies for seed in seeds]
-    scenarios = {
-        cell: base.but(dataset=dataset.name, attack=cell.attack, strategy=cell.strategy, seed=cell.seed)
-        for cell in cells
+    cells = {
+        Cell(attack, strategy, seed): base.but(attack=attack, strategy=strategy, seed=seed)
+        for attack in attacks
+        for strategy in strategies
+        for seed in seeds
     }
-    fleets = {cell: Fleet(scenario, dataset) for cell, scenario in scenarios.items()}
-    histories = {}
-    for cell, fleet in fleets.items():
-        if on_run is not None:
-            on_run(cell, None)
-        folder = RunFolder(out / fleet.scenario.run_id)
-        if folder.complete and not fresh:
-            history = folder.history()
-        else:
-            report = None if on_round is None else lambda record, cell=cell: on_round(cell, record)
-            history = run(fleet, out=out, workers=workers, on_round=report)
-        histories[cell] = history
-        if on_run is not None:
-            on_run(cell, history)
+    batch = run_all(
+        cells.values(),
+        out=out,
+        jobs=jobs,
+        ray_address=ray_address,
+        fresh=fresh,
+        data_dir=data_dir,
+        watch=watch,
+    )
+    if batch.failures:
+        reasons = [
+            f"{scenario.strategy} under {scenario.attack}, seed {scenario.seed}: {reason}"
+            for scenario, reason in batch.failures.items()
+        ]
+        raise RunError(f"{len(reasons)} of {len(cells)} runs had to stop. " + " ".join(reasons))
+    histories = {cell: batch.histories[scenario] for cell, scenario in cells.items()}
     return Comparison(attacks, strategies, seeds, histories)
 
 

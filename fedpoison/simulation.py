@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from torch import Tensor
+
 from fedpoison.datasets import load_dataset
 from fedpoison.environment import environment
 from fedpoison.fleet import Fleet
@@ -84,8 +86,13 @@ def run(
         if on_round is not None:
             on_round(record)
 
-    with quiet_flower(), Workers(fleet.model, fleet.scenario.training, workers) as pool:
-        weights = serve(fleet, LocalGrid(fleet, pool, cohort=cohort), pool, keep)
+    weights = play(fleet, keep, workers=workers, cohort=cohort)
     if folder is not None:
         folder.finish(weights, fleet.layout)
     return History(fleet.scenario, records, folder.path if folder else None)
+
+
+def play(fleet: Fleet, on_round: OnRound, *, workers: int | None = None, cohort: int | None = None) -> Tensor:
+    """Run a fleet in this process, keep nothing, and return the final global weights (d,)."""
+    with quiet_flower(), Workers(fleet.model, fleet.scenario.training, workers) as pool:
+        return serve(fleet, LocalGrid(fleet, pool, cohort=cohort), pool, on_round)

@@ -27,6 +27,18 @@ WorkerCount = Annotated[
         "--workers", min=1, help="Nodes trained at once; one a processor if unset.", show_default=False
     ),
 ]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Runs at once; one a processor if unset. 1 stays in this process, without Ray.",
+        show_default=False,
+    ),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(help="A Ray cluster to run on: auto, or host:port.", show_default=False),
+]
 _File = Annotated[
     Path | None,
     typer.Argument(help="A scenario in TOML; options override its fields."),
