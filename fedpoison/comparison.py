@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +11,15 @@ import numpy as np
 import pandas as pd
 
 from fedpoison.datasets import load_dataset
+from fedpoison.errors import ScenarioError
 from fedpoison.fleet import Fleet
 from fedpoison.history import History
 from fedpoison.rounds import Round
 from fedpoison.scenario import Scenario
-from fedpoison.simulation import run
+from fedpoison.simulation import Notify, run
 from fedpoison.store import RunFolder
+
+_log = logging.getLogger(__name__)
 
 Measure = Callable[[Round], float | None]
 
@@ -94,6 +98,7 @@ def compare(
     data_dir: Path | None = None,
     on_run: Callable[[Cell, History | None], None] | None = None,
     on_round: Callable[[Cell, Round], None] | None = None,
+    notify: Notify = _log.warning,
 ) -> Comparison:
     """Run every attack against every strategy with every seed, and return what came out.
 
@@ -110,12 +115,15 @@ def compare(
         data_dir: as for `simulate`.
         on_run: called before a run with its cell and None, and after it with its history.
         on_round: called with each record as it comes.
+        notify: told before the first run, once for each attack that its settings make do nothing.
 
     Raises:
         ScenarioError: a cell cannot be run; found before any training.
         DataError: the data set cannot be had.
         RunError: a run had to stop.
     """
+    if base.groups:
+        raise ScenarioError("groups: a comparison varies a single attack; leave the groups out.")
     dataset = load_dataset(base.dataset, data_dir=data_dir)
     cells = [Cell(a, s, seed) for a in attacks for s in strategies for seed in seeds]
     scenarios = {
@@ -123,6 +131,8 @@ def compare(
         for cell in cells
     }
     fleets = {cell: Fleet(scenario, dataset) for cell, scenario in scenarios.items()}
+    for reason in dict.fromkeys(reason for fleet in fleets.values() for reason in fleet.idle):
+        notify(reason)
     histories = {}
     for cell, fleet in fleets.items():
         if on_run is not None:
@@ -132,11 +142,15 @@ def compare(
             history = folder.history()
         else:
             report = None if on_round is None else lambda record, cell=cell: on_round(cell, record)
-            history = run(fleet, out=out, workers=workers, on_round=report)
+            history = run(fleet, out=out, workers=workers, on_round=report, notify=_told)
         histories[cell] = history
         if on_run is not None:
             on_run(cell, history)
     return Comparison(attacks, strategies, seeds, histories)
+
+
+def _told(warning: str) -> None:
+    """Say nothing: what the runs warn of has been told."""
 
 
 def _number(value: float | None) -> float:

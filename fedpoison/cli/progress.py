@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     MofNCompleteColumn,
     Progress,
@@ -39,6 +40,10 @@ class RoundProgress:
         self._progress.update(
             self._task, advance=1 if record.round else 0, news=describe(record), refresh=True
         )
+
+    def warn(self, warning: str) -> None:
+        """Show above the line what the user should know."""
+        self._progress.console.print(f"[bold yellow]warning[/]: {escape(warning)}", soft_wrap=True)
 
     def reach(self, rounds: int) -> None:
         """Set how many rounds are done, those included that need not be run."""
