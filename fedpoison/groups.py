@@ -125,7 +125,7 @@ def known(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def listed(value: object) -> object:
-    """Return the nodes in a text such as `1, 4, 9`: Flower's run-config and the command line have no lists."""
+    """Return the nodes in a text such as `1, 4, 9`: run-configs and the command line have no lists."""
     if isinstance(value, str):
         return [part for part in value.strip().strip("()").split(",") if part.strip()]
     return value

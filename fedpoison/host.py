@@ -104,9 +104,7 @@ class HostStrategy(Strategy):
         rule, context = aggregator.rule, aggregator.context(server_round, self.model, None)
         return lambda updates: rule(updates, None, context).update
 
-    def _remind(
-        self, messages: Iterable[Message], previous: ArrayRecord, acting: Collection[int]
-    ) -> None:
+    def _remind(self, messages: Iterable[Message], previous: ArrayRecord, acting: Collection[int]) -> None:
         """Add the global weights of the round before to what nodes receive that attack in this one.
 
         A real attacker would have kept them; nodes here keep only what their attack stores.

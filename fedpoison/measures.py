@@ -135,7 +135,8 @@ def recovery_half_life(
     last = rounds[-1]
     if missing[last] <= 0:
         return float("nan")
-    regained = (number for number in range(last + 1, len(missing)) if missing[number] <= missing[last] / 2)
+    half = missing[last] / 2 + 1e-12  # shares of samples are not exact in binary
+    regained = (number for number in range(last + 1, len(missing)) if missing[number] <= half)
     return float(next(regained, np.nan) - last)
 
 

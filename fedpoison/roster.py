@@ -51,7 +51,7 @@ def expected(groups: Sequence[Group], clients: int, sampled: int) -> list[Fracti
 
 
 def check_groups(groups: Sequence[Group], clients: int, sampled: int) -> None:
-    """Raise ScenarioError unless a fleet of `clients` nodes, `sampled` of them a round, can hold the groups."""
+    """Raise ScenarioError unless `clients` nodes, `sampled` of them a round, can hold the groups."""
     seen = Counter(node for group in groups for node in group.nodes)
     outside = sorted(node for node in seen if node >= clients)
     if outside:

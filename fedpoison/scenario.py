@@ -181,7 +181,7 @@ class Scenario(BaseModel):
         return self.parse(dict(self) | changes)
 
     def content(self) -> dict[str, Any]:
-        """Return the fields that mean something in this scenario, as plain values: what is unset is left out."""
+        """Return the fields that mean something here, as plain values: what is unset is left out."""
         values = self.model_dump(mode="json", exclude=set(ONE_GROUP) if self.groups else None)
         values["groups"] = [group.content() for group in self.groups]
         return {name: value for name, value in values.items() if value not in (None, [])}

@@ -59,7 +59,14 @@ def simulate(
     """
     fleet = prepare(scenario, data_dir=data_dir)
     return launch(
-        fleet, out=out, engine=engine, workers=workers, cohort=cohort, data_dir=data_dir, on_round=on_round, notify=notify
+        fleet,
+        out=out,
+        engine=engine,
+        workers=workers,
+        cohort=cohort,
+        data_dir=data_dir,
+        on_round=on_round,
+        notify=notify,
     )
 
 
