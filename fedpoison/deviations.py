@@ -37,7 +37,8 @@ cosines={0: 1.0, 1: 1.0, 2: -1.0})
     """
     mean = torch.zeros_like(model)
     for node in sorted(honest):
-        mean += (weights[node] - model) / len(honest)
+        mean += weights[node] - model
+    mean /= max(1, len(honest))
     length = _norm(mean)
     norms, distances, cosines = {}, {}, {}
     for node, sent in weights.items():
@@ -46,11 +47,12 @@ cosines={0: 1.0, 1: 1.0, 2: -1.0})
         if honest:
             distances[node] = _norm(update - mean)
         if length and norms[node]:
-            cosine = float((update * mean).sum(dtype=torch.float64)) / (length * norms[node])
+            cosine = float(torch.dot(update, mean)) / (length * norms[node])
             if math.isfinite(cosine):  # the product of huge updates is not
                 cosines[node] = min(1.0, max(-1.0, cosine))
     return Deviations(norms, distances, cosines)
 
 
 def _norm(vector: Tensor) -> float:
-    return float(torch.linalg.vector_norm(vector, dtype=torch.float64))
+    norm = float(torch.linalg.vector_norm(vector))
+    return norm if math.isfinite(norm) else float(torch.linalg.vector_norm(vector, dtype=torch.float64))

@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn import metrics
 
 from fedpoison import measures
+from fedpoison.deviations import deviations
 
 labels = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=60)
 
@@ -108,3 +110,12 @@ BEFORE, AFTER = [0.1, 0.8], [0.3, 0.45, 0.55, 0.75]
 def test_the_half_life_of_recovery(accuracy, acted, reference, half_life):
     found = measures.recovery_half_life(accuracy, [bool(active) for active in acted], reference)
     assert found == pytest.approx(half_life, nan_ok=True)
+
+
+def test_deviations_of_huge_updates_are_finite():
+    sent = {0: torch.full((9,), 1e30), 1: torch.ones(9), 2: torch.zeros(9)}
+    found = deviations(sent, torch.zeros(9), honest=[1, 2])
+    assert found.norms == {0: pytest.approx(3e30), 1: 3, 2: 0}
+    assert found.distances == {0: pytest.approx(3e30), 1: 1.5, 2: 1.5}
+    assert found.cosines == {0: pytest.approx(1), 1: 1}  # a zero update has no direction
+    assert deviations(sent, torch.zeros(9), honest=[]).distances == {}
