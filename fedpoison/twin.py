@@ -20,10 +20,11 @@ def clean(scenario: Scenario, goal: str | None) -> Scenario:
         scenario: the attacked one.
         goal: the attack whose success is measured on the twin all the same.
     """
-    groups = tuple(_honest(group) for group in scenario.groups)
+    asked = any(group.per_round is not None for group in scenario.attackers)
+    groups = tuple(_honest(group, keep_schedule=asked) for group in scenario.groups)
     if groups:
         return scenario.but(groups=groups, goal=goal)
-    (group,) = (_honest(group) for group in scenario.attackers)
+    (group,) = (_honest(group, keep_schedule=asked) for group in scenario.attackers)
     return scenario.but(attack=group.attack, schedule=group.schedule, knowledge=None, goal=goal)
 
 
@@ -56,7 +57,7 @@ def simulate_twin(
     )
 
 
-def _honest(group: Group) -> Group:
-    """Return the group without its attack. Its schedule stays where it decides who is asked to train."""
-    schedule = "always" if group.per_round is None else group.schedule
+def _honest(group: Group, *, keep_schedule: bool) -> Group:
+    """Return the group without its attack, and without its schedule unless that decides who is asked."""
+    schedule = group.schedule if keep_schedule else "always"
     return group.model_copy(update={"attack": "none", "knowledge": None, "schedule": schedule})

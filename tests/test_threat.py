@@ -500,6 +500,15 @@ def test_the_twin_asks_the_same_nodes_and_measures_the_same_goal(small, tmp_path
         assert theirs.attack_success_rate is not None
 
 
+def test_a_rotating_group_does_not_change_whom_the_twin_asks(small, digits):
+    groups = ["alie: count=4, schedule=rotating", "ipm: count=6, per_round=2"]
+    scenario = but(small, clients=20, participation=0.5, groups=groups)
+    attacked, twin = Fleet(scenario, digits), Fleet(clean(scenario, None), digits)
+    for number in range(1, 9):
+        assert attacked.sample(number) == twin.sample(number)
+        assert attacked.pools(number) == twin.pools(number)
+
+
 def test_the_twin_is_read_where_the_store_has_it(small, tmp_path):
     scenario = small.but(attack="label-flip")
     plain = simulate(small, out=tmp_path)
