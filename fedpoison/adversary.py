@@ -12,7 +12,7 @@ from flwr.serverapp import Grid
 from torch import Tensor
 
 from clients.attack import Attack, CraftContext, crafts
-from clients.knowledge import crafted
+from clients.knowledge import ContextOf, crafted
 from fedpoison.fleet import Fleet
 from fedpoison.grids import WrappedGrid
 from fedpoison.streams import stream
@@ -24,6 +24,10 @@ KnownRule = Callable[[int], Callable[[Tensor], Tensor] | None]
 
 class AdversaryGrid(WrappedGrid):
     """Rewrites the malicious nodes' replies to train messages, once all replies of the round are there.
+
+    Each group of attackers acts on its own: its nodes share what they know, and an omniscient group sees what
+    the nodes send that are honest in this round, those of a dormant group among them, but not what another
+    group sends. A group outside its schedule is left alone.
 
     Args:
         grid: the engine's grid.
@@ -37,7 +41,7 @@ class AdversaryGrid(WrappedGrid):
         self._fleet = fleet
         self._nodes = nodes
         self._known_rule = known_rule
-        self._memories: dict[tuple[Attack, int | None], dict[str, Tensor]] = defaultdict(dict)
+        self._memories: dict[tuple[int, Attack, int | None], dict[str, Tensor]] = defaultdict(dict)
         self._previous_model: Tensor | None = None
         self.seconds: dict[str, float] = {}
         """How long the attacker took in the last round."""
@@ -48,34 +52,46 @@ class AdversaryGrid(WrappedGrid):
         """Return the replies, those of malicious nodes rewritten."""
         asked = list(messages)
         replies = list(self.inner.send_and_receive(asked, timeout=timeout))
-        trains = asked and asked[0].metadata.message_type == MessageType.TRAIN
-        if trains and crafts(self._fleet.attack):
+        self.seconds = {}
+        if asked and asked[0].metadata.message_type == MessageType.TRAIN:
+            model = from_record(asked[0].content.array_records[ARRAYS], self._fleet.layout)
+            server_round = int(str(asked[0].content.config_records[CONFIG][ROUND]))
             began = time.perf_counter()
-            self._rewrite(asked[0], replies)
-            self.seconds = {"attack": time.perf_counter() - began}
+            if self._rewrite(server_round, model, replies):
+                self.seconds = {"attack": time.perf_counter() - began}
+            self._previous_model = model
         return replies
 
-    def _rewrite(self, message: Message, replies: Iterable[Message]) -> None:
+    def _rewrite(self, server_round: int, model: Tensor, replies: Iterable[Message]) -> bool:
+        """Rewrite the replies of the groups that craft in this round, and return whether there are any."""
         fleet = self._fleet
-        model = from_record(message.content.array_records[ARRAYS], fleet.layout)
-        server_round = int(str(message.content.config_records[CONFIG][ROUND]))
-        updates = {update.node: (update, reply) for update, reply in self._readable(replies)}
-        own = {node: pair for node, pair in sorted(updates.items()) if node in fleet.malicious}
-        honest = [
-            pair[0].weights - model for node, pair in sorted(updates.items()) if node not in fleet.malicious
-        ]
-        if own:
-            context_of = self._contexts(server_round, model, tuple(own), len(updates))
-            sent = crafted(
-                fleet.attack,
-                torch.stack([update.weights for update, _ in own.values()]) - model,
-                torch.stack(honest) if honest else model.new_zeros(0, len(model)),
-                context_of,
-                nodes=tuple(own),
+        groups = [
+            (index, attackers.attack, pool)
+            for index, (attackers, pool) in enumerate(
+                zip(fleet.attackers, fleet.pools(server_round), strict=True)
             )
-            for row, (_, reply) in zip(sent, own.values(), strict=True):
-                reply.content[ARRAYS] = to_record(model + row, fleet.layout)
-        self._previous_model = model
+            if attackers.act(server_round) and crafts(attackers.attack)
+        ]
+        if not groups:
+            return False
+        updates = {update.node: (update, reply) for update, reply in self._readable(replies)}
+        acting = fleet.acting(server_round)
+        honest = [pair[0].weights - model for node, pair in sorted(updates.items()) if node not in acting]
+        seen = torch.stack(honest) if honest else model.new_zeros(0, len(model))
+        for index, attack, pool in groups:
+            own = {node: pair for node, pair in sorted(updates.items()) if node in pool}
+            if own:
+                sent = crafted(
+                    attack,
+                    torch.stack([update.weights for update, _ in own.values()]) - model,
+                    seen,
+                    self._contexts(server_round, model, index, tuple(own), len(updates)),
+                    nodes=tuple(own),
+                    knowledge=fleet.attackers[index].knowledge,
+                )
+                for row, (_, reply) in zip(sent, own.values(), strict=True):
+                    reply.content[ARRAYS] = to_record(model + row, fleet.layout)
+        return True
 
     def _readable(self, replies: Iterable[Message]) -> Iterable[tuple[Update, Message]]:
         for reply in replies:
@@ -85,16 +101,17 @@ class AdversaryGrid(WrappedGrid):
                 continue  # the host drops it and says why
 
     def _contexts(
-        self, server_round: int, model: Tensor, group: tuple[int, ...], clients: int
-    ) -> Callable[[Attack, int | None], CraftContext]:
+        self, server_round: int, model: Tensor, index: int, group: tuple[int, ...], clients: int
+    ) -> ContextOf:
         fleet = self._fleet
         rule = self._known_rule(server_round)
 
         def context_of(attack: Attack, node: int | None) -> CraftContext:
+            nodes = group if node is None else (node,)
             return CraftContext(
-                generator=stream(fleet.scenario.seed, "craft", repr(attack), str(node), server_round),
+                generator=stream(fleet.scenario.seed, "craft", repr(attack), str(nodes), server_round),
                 round=server_round,
-                nodes=group if node is None else (node,),
+                nodes=nodes,
                 clients=clients,
                 malicious=len(group),
                 model=model,
@@ -102,7 +119,7 @@ class AdversaryGrid(WrappedGrid):
                 initial_model=fleet.initial,
                 layout=fleet.layout,
                 rule=rule,
-                memory=self._memories[attack, node],
+                memory=self._memories[index, attack, node],
             )
 
         return context_of

@@ -8,6 +8,7 @@ all.
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import queue
 import threading
@@ -27,8 +28,10 @@ from fedpoison.history import History
 from fedpoison.ray_session import ray_session
 from fedpoison.rounds import Round
 from fedpoison.scenario import Scenario
-from fedpoison.simulation import play, run
+from fedpoison.simulation import Notify, play, run
 from fedpoison.store import RunFolder
+
+_log = logging.getLogger(__name__)
 
 RETRIES = 2
 """How often a run is made again whose process was lost."""
@@ -71,6 +74,7 @@ def run_all(
     fresh: bool = False,
     data_dir: Path | None = None,
     watch: Watch | None = None,
+    notify: Notify = _log.warning,
 ) -> Batch:
     """Make every run that the store does not hold complete, and return all of them.
 
@@ -85,6 +89,7 @@ def run_all(
         fresh: make runs anew that the store already holds.
         data_dir: as for `simulate`.
         watch: is told how the runs go.
+        notify: told before the first run, once for each attack that its settings make do nothing.
 
     Raises:
         ScenarioError: a scenario cannot be run; found before any training.
@@ -94,6 +99,8 @@ def run_all(
     watch = watch or Watch()
     asked = dict(_fleets(scenarios, data_dir))
     fleets = {fleet.scenario.run_id: fleet for fleet in asked.values()}
+    for reason in dict.fromkeys(reason for fleet in fleets.values() for reason in fleet.idle):
+        notify(reason)
     outcomes: dict[str, History | str] = {}
     missing: list[Fleet] = []
     for run_id, fleet in fleets.items():
@@ -137,7 +144,7 @@ def _one_by_one(fleets: list[Fleet], out: Path, watch: Watch, _jobs: int | None,
     for fleet in fleets:
         watch.on_start(fleet.scenario)
         try:
-            history = run(fleet, out=out, on_round=partial(watch.on_round, fleet.scenario))
+            history = run(fleet, out=out, on_round=partial(watch.on_round, fleet.scenario), notify=_told)
         except FedPoisonError as error:
             yield fleet.scenario, str(error)
         else:
@@ -180,8 +187,9 @@ def _steps(scenario: Scenario, dataset: Dataset) -> Iterator[Round | Ended]:
 
     def work() -> None:
         try:
-            weights = play(Fleet(scenario, dataset), told.put, workers=1)
-            told.put(Ended(weights, environment("local", 1)))
+            fleet = Fleet(scenario, dataset)
+            weights = play(fleet, told.put, workers=1)
+            told.put(Ended(weights, environment("local", 1, fleet.idle)))
         except Exception as error:  # noqa: BLE001  # raised again where Ray looks for it
             told.put(error)
 
@@ -201,6 +209,10 @@ def _keep(out: Path, fleet: Fleet, records: list[Round], ended: Ended) -> Histor
         folder.append(record)
     folder.finish(ended.weights, fleet.layout)
     return History(fleet.scenario, records, folder.path)
+
+
+def _told(_reason: str) -> None:
+    """Say nothing: `run_all` has told it before the first run."""
 
 
 def _reason(error: Exception) -> str:

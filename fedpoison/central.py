@@ -51,8 +51,19 @@ def train_centrally(
         ScenarioError: the attack is not one on the data.
         DataError: the data set cannot be had.
     """
+    if scenario.groups:
+        raise ScenarioError("groups: central training knows one attack; name it as attack, and its share.")
     alone = scenario.but(
-        clients=1, participation=1.0, malicious_nodes=(), strategy="fedavg", epochs=1, steps=0
+        clients=1,
+        participation=1.0,
+        malicious_count=None,
+        malicious_nodes=(),
+        malicious_per_round=None,
+        schedule="always",
+        knowledge=None,
+        strategy="fedavg",
+        epochs=1,
+        steps=0,
     )
     fleet = prepare(alone, data_dir=data_dir)
     if not poisons_only(fleet.attack):
@@ -64,7 +75,7 @@ def train_centrally(
     if out is not None:
         path = out / f"central-{fleet.scenario.run_id}"
         folder = RunFolder.begin(path, fleet.scenario, environment("central", workers))
-    goal = fleet.attack.goal(fleet.classes)
+    goal = fleet.goal
     records: list[Round] = []
     memory: dict[str, Tensor] = {}
     weights = fleet.initial

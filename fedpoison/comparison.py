@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,13 @@ import numpy as np
 import pandas as pd
 
 from fedpoison.batch import Watch, run_all
-from fedpoison.errors import RunError
+from fedpoison.errors import RunError, ScenarioError
 from fedpoison.history import History
 from fedpoison.rounds import Round
 from fedpoison.scenario import Scenario
+from fedpoison.simulation import Notify
+
+_log = logging.getLogger(__name__)
 
 Measure = Callable[[Round], float | None]
 
@@ -94,6 +98,7 @@ def compare(
     fresh: bool = False,
     data_dir: Path | None = None,
     watch: Watch | None = None,
+    notify: Notify = _log.warning,
 ) -> Comparison:
     """Run every attack against every strategy with every seed, and return what came out.
 
@@ -108,6 +113,7 @@ def compare(
         fresh: make every run anew.
         data_dir: as for `simulate`.
         watch: is told how the runs go.
+        notify: told before the first run, once for each attack that its settings make do nothing.
 
     Raises:
         ScenarioError: a cell cannot be run; found before any training.
@@ -115,6 +121,8 @@ def compare(
         RunError: a run had to stop; the others were made all the same, and are kept.
         EngineError: Ray cannot be had.
     """
+    if base.groups:
+        raise ScenarioError("groups: a comparison varies a single attack; leave the groups out.")
     cells = {
         Cell(attack, strategy, seed): base.but(attack=attack, strategy=strategy, seed=seed)
         for attack in attacks
@@ -129,6 +137,7 @@ def compare(
         fresh=fresh,
         data_dir=data_dir,
         watch=watch,
+        notify=notify,
     )
     if batch.failures:
         reasons = [

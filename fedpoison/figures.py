@@ -138,7 +138,7 @@ def _heat(axes: Axes, values: ArrayLike, *, low: float, high: float, numbers: bo
 
 def _title(history: History) -> str:
     scenario = history.scenario
-    return f"{scenario.strategy} under {scenario.attack} ({scenario.dataset})"
+    return f"{scenario.strategy} under {scenario.threat} ({scenario.dataset})"
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -19,7 +19,7 @@ from fedpoison.scenario import Scenario
 from fedpoison.specs import split_outside
 
 
-@with_scenario(without=("attack", "strategy", "seed"))
+@with_scenario(without=("attack", "groups", "strategy", "seed"))
 def compare(
     *,
     scenario: Scenario,
@@ -52,6 +52,7 @@ def compare(
             fresh=fresh,
             data_dir=data_dir,
             watch=progress.watch(),
+            notify=progress.warn,
         )
     _print(found)
     matrix_id = blake2b(repr((scenario.run_id, names, rules, numbers)).encode(), digest_size=4).hexdigest()
@@ -72,9 +73,14 @@ def _print(found: Comparison) -> None:
         console.print(matrix(f"{attack}: accuracy by class, %", found.classes(attack), decimals=0))
     scenario = next(iter(found.histories.values())).scenario
     console.print(
-        f"{scenario.dataset}, {scenario.clients} clients, {scenario.malicious:.0%} malicious, "
+        f"{scenario.dataset}, {scenario.clients} clients, {_malicious(scenario)} malicious, "
         f"after {scenario.rounds} rounds, {len(found.seeds)} seed(s)"
     )
+
+
+def _malicious(scenario: Scenario) -> str:
+    (group,) = scenario.attackers
+    return str(group.size(scenario.clients))
 
 
 def _draw(found: Comparison, folder: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -13,11 +13,12 @@ from rich.table import Table
 
 from fedpoison import registries
 from fedpoison.datasets import DATASETS
-from fedpoison.specs import unknown
+from fedpoison.schedules import schedules
+from fedpoison.specs import Registry, unknown
 
 
 def listing(
-    kind: Annotated[str, typer.Argument(metavar="attacks|strategies|datasets|models|partitions")],
+    kind: Annotated[str, typer.Argument(metavar="attacks|strategies|schedules|datasets|models|partitions")],
     name: Annotated[str | None, typer.Argument(help="Show this entry whole, with its knobs.")] = None,
 ) -> None:
     """List what a scenario can name, each with its first line, paper, knowledge and precondition."""
@@ -67,6 +68,7 @@ def _described(entries: Mapping[str, object]) -> dict[str, dict[str, str]]:
 _TABLES: dict[str, Callable[[], dict[str, dict[str, str]]]] = {
     "attacks": _attacks,
     "strategies": _strategies,
+    "schedules": lambda: _described(schedules.entries()),
     "datasets": lambda: {name: {"what it is": spec.title} for name, spec in DATASETS.items()},
     "models": lambda: _described(registries.models.entries()),
     "partitions": lambda: _described(registries.partitions.entries()),
@@ -84,9 +86,15 @@ def _table(title: str, rows: dict[str, dict[str, str]]) -> Table:
 
 
 def _knobs(kind: str, name: str) -> list[str]:
-    if kind not in ("attacks", "strategies", "partitions"):
+    known: dict[str, Registry[Any]] = {
+        "attacks": registries.attacks,
+        "strategies": registries.strategies,
+        "schedules": schedules,
+        "partitions": registries.partitions,
+    }
+    if kind not in known:
         return []
-    entry: Callable[..., object] = getattr(registries, kind)[name]
+    entry: Callable[..., object] = known[kind][name]
     knobs = [str(parameter) for parameter in inspect.signature(entry).parameters.values()]
     card = getattr(entry, "card", None)
     facts = [] if card is None else [f"{field.name}: {getattr(card, field.name)}" for field in fields(card)]
