@@ -61,11 +61,10 @@ class AdversaryGrid(WrappedGrid):
         server_round = int(str(message.content.config_records[CONFIG][ROUND]))
         updates = {update.node: (update, reply) for update, reply in self._readable(replies)}
         own = {node: pair for node, pair in sorted(updates.items()) if node in fleet.malicious}
-        honest = [
-            pair[0].weights - model for node, pair in sorted(updates.items()) if node not in fleet.malicious
-        ]
+        others = tuple(node for node in sorted(updates) if node not in fleet.malicious)
+        honest = [updates[node][0].weights - model for node in others]
         if own:
-            context_of = self._contexts(server_round, model, tuple(own), len(updates))
+            context_of = self._contexts(server_round, model, tuple(own), others)
             sent = crafted(
                 fleet.attack,
                 torch.stack([update.weights for update, _ in own.values()]) - model,
@@ -85,7 +84,7 @@ class AdversaryGrid(WrappedGrid):
                 continue  # the host drops it and says why
 
     def _contexts(
-        self, server_round: int, model: Tensor, group: tuple[int, ...], clients: int
+        self, server_round: int, model: Tensor, group: tuple[int, ...], others: tuple[int, ...]
     ) -> Callable[[Attack, int | None], CraftContext]:
         fleet = self._fleet
         rule = self._known_rule(server_round)
@@ -95,13 +94,15 @@ class AdversaryGrid(WrappedGrid):
                 generator=stream(fleet.scenario.seed, "craft", repr(attack), str(node), server_round),
                 round=server_round,
                 nodes=group if node is None else (node,),
-                clients=clients,
+                seen_nodes=others,
+                clients=len(group) + len(others),
                 malicious=len(group),
                 model=model,
                 previous_model=self._previous_model,
                 initial_model=fleet.initial,
                 layout=fleet.layout,
                 rule=rule,
+                tolerated=fleet.scenario.byzantine,
                 memory=self._memories[attack, node],
             )
 
