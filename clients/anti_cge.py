@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from clients.attack import Attack, Card, CraftContext, Knowledge
 from clients.inner_products import squared_norms
-from clients.moments import mean_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +42,7 @@ class AntiCge(Attack):
         tolerated = context.malicious if context.tolerated is None else context.tolerated
         norms, order = squared_norms(visible).sqrt().sort()
         kept = min(max(len(visible) - tolerated, 0), len(visible) - 1)
-        against = mean_of(visible[order[: max(kept, 1)]])
+        chosen = torch.zeros(len(visible), dtype=own.dtype, device=own.device)
+        chosen[order[: max(kept, 1)]] = 1
         length = float(norms[kept]) * (1 - self.margin)
-        return (-length * normalize(against, dim=0, eps=1e-30)).expand_as(own).clone()
+        return (-length * normalize(chosen @ visible, dim=0, eps=1e-30)).expand_as(own).clone()

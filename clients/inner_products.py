@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-CHUNK = 16_384
-"""Columns per product."""
+CHUNK = 4096
+"""Columns at a time: a hundred rows of them stay in the processor's cache once their origin is taken off."""
 
 
 def inner_products(*parts: Tensor, origin: Tensor) -> Tensor:
@@ -44,7 +44,7 @@ def squared_norms(rows: Tensor, *, origin: Tensor | None = None) -> Tensor:
     total = torch.zeros(len(rows), dtype=torch.float64, device=rows.device)
     for columns in _chunks(rows.shape[1]):
         block = rows[:, columns] if origin is None else rows[:, columns] - origin[columns]
-        total += block.square().sum(dim=1).double()
+        total += torch.linalg.vector_norm(block, dim=1).double().square()
     return total
 
 

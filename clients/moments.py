@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-CHUNK = 16_384
+CHUNK = 4096
 """Columns at a time: a chunk of a hundred rows stays in the processor's cache between its two uses."""
 
 
