@@ -19,15 +19,15 @@ class AntiCge(Attack):
 
     After the attack of that name in ByzantineMomentum (Rouault), on the rule of Gupta, Liu, Vaidya,
     "Byzantine Fault-Tolerant Distributed Machine Learning with Norm-Based Comparative Gradient Elimination",
-    2020, which averages the n - f shortest updates. With every malicious update kept, the h - f shortest
-    honest ones are kept beside them: minus their sum is sent, shorter than the next honest update.
+    DSN Workshops 2021, which averages the n - f shortest updates. With every malicious update kept, the
+    h - f shortest honest ones are kept beside them: minus their sum is sent, shorter than the next one.
     """
 
     margin: float = 1e-6
     """How much shorter, as a share of that norm."""
 
     card: ClassVar = Card(
-        paper="Gupta et al., 2020 (the rule); ByzantineMomentum (the attack)",
+        paper="Gupta et al., DSN Workshops 2021 (the rule); ByzantineMomentum (the attack)",
         knowledge=Knowledge.OMNISCIENT,
         knows_rule=True,
         deviations="ByzantineMomentum sends NaN where more clients are malicious than tolerated.",

@@ -19,9 +19,14 @@ def inner_products(*parts: Tensor, origin: Tensor) -> Tensor:
     """Return the inner products (n, n), float64, of the rows of all `parts`, (k, d) each, minus `origin`."""
     n = sum(len(part) for part in parts)
     total = torch.zeros(n, n, dtype=torch.float64, device=origin.device)
+    buffer = origin.new_empty(n, min(CHUNK, len(origin)))
     for columns in _chunks(len(origin)):
-        blocks = [part[:, columns] - origin[columns] for part in parts]
-        block = blocks[0] if len(blocks) == 1 else torch.cat(blocks)
+        shift = origin[columns]
+        block = buffer[:, : len(shift)]
+        start = 0
+        for part in parts:
+            torch.sub(part[:, columns], shift, out=block[start : start + len(part)])
+            start += len(part)
         total += (block @ block.T).double()
     return total
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from clients.attack import CraftContext
+from clients.inner_products import squared_norms
 from clients.moments import mean_of
 
 
@@ -42,4 +43,4 @@ class Probe:
         """Return how far the aggregate lies from the honest mean if all malicious clients send `update`."""
         self._rows[: self._crafted] = update
         moved = self._rule(self._rows) - self.mean
-        return float(torch.linalg.vector_norm(moved, dtype=torch.float64))
+        return float(squared_norms(moved[None]).sqrt())

@@ -17,9 +17,10 @@ from clients.moments import mean_of, spread_of
 class SparseAlie(Attack):
     """Leave the honest mean by `scale` standard deviations on few weights, and by alie's z on all others.
 
-    Ozfatura, Ozfatura, Kupcu, Gunduz, "Aggressive or Imperceptible, or Both: Network Pruning Assisted Hybrid
-    Byzantines in Federated Learning", 2024. The few are those that a pruner would keep, chosen in the first
-    round and kept: the largest |weight * honest mean|, the loss that removing a weight would cost.
+    Ozfatura, Ozfatura, Buyukates, Coskuner, Kupcu, Gunduz, "Aggressive or Imperceptible, or Both: Network
+    Pruning Assisted Hybrid Byzantines in Federated Learning", 2024. The few are those that a pruner would
+    keep, chosen in the first round and kept: the largest |weight * honest mean|, the loss that removing a
+    weight would cost.
     """
 
     share: float = 0.005
@@ -30,6 +31,7 @@ class SparseAlie(Attack):
     mask: Literal["saliency", "magnitude"] = "saliency"
     """What makes a weight matter; `magnitude` is its absolute value alone."""
     direction: Literal[-1, 1] = -1
+    """As in `alie`: the standard deviation has no sign of its own."""
 
     card: ClassVar = Card(
         paper="Ozfatura et al., 2024",

@@ -376,7 +376,7 @@ def test_those_that_know_the_rule_move_it_further(own, honest, name):
 def test_tailored_finds_what_a_fine_grid_finds(own, honest, name, direction):
     rule = RULES[name]
     middle, away = honest.mean(dim=0), torch.from_numpy(oracles.perturbation(honest.numpy(), direction))
-    grid = np.linspace(0.02, 20, 1000)
+    grid = np.linspace(0.02, 20, 250)
     best = max(displacement(rule, (middle + g * away).expand(M, -1), honest) for g in grid)
     sent = Tailored(direction=direction).craft(own, honest, context(rule=rule))
     assert displacement(rule, sent, honest) > 0.97 * best
@@ -392,7 +392,7 @@ def test_a_single_coordinate_carries_the_whole_error(own):
     assert (off.abs() > 1e-9).nonzero().flatten().tolist() == [3]
     # An honest coordinate spreads by 1; this one is off by a good part of the distance between two updates.
     assert float(off[3]) > 0.3 * float(torch.pdist(honest).min())
-    grid = np.linspace(0, 60, 300)
+    grid = np.linspace(0, 60, 120)
     tries = [(honest.mean(dim=0) + g * off / off[3]).expand(M, -1) for g in grid]
     best = max(float((krum(torch.cat([rows, honest])) - honest.mean(dim=0))[3]) for rows in tries)
     assert float(off[3]) > 0.97 * best
@@ -621,8 +621,7 @@ def test_fang_krum_owns_a_run_under_krum(small):
     "attack", ["tailored", "mimic", "poisoned-fl", "rop", "sparse-alie", "fang-trimmed-mean", "anti-cge"]
 )
 def test_a_run_goes_through(small, attack):
-    history = simulate(small.but(attack=attack, strategy="trimmed-mean"))
-    assert len(history.records) >= 3
+    history = simulate(small.but(attack=attack, strategy="trimmed-mean", rounds=2))
     assert 0 < history.last.accuracy <= 1
 
 
