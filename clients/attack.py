@@ -33,7 +33,7 @@ class Card:
     paper: str
     knowledge: Knowledge = Knowledge.OWN
     knows_rule: bool = False
-    """Whether the attack is handed the server's rule as a callable."""
+    """Whether the attack is handed the server's rule as a callable, and the number that it tolerates."""
     goal: str = "lower the accuracy on all classes"
     idle_when: str = "never"
     finite: bool = True
@@ -86,6 +86,8 @@ class CraftContext:
     round: int = 1
     nodes: tuple[int, ...] = (0,)
     """The nodes behind the rows of `own`."""
+    seen_nodes: tuple[int, ...] = ()
+    """The nodes behind the rows of `seen`, ascending, where it is handed over."""
     clients: int = 1
     """How many clients take part in the round, n."""
     malicious: int = 1
@@ -97,6 +99,8 @@ class CraftContext:
     layout: Layout = ()
     rule: Callable[[Tensor], Tensor] | None = None
     """The server's rule, `rule(updates (n, d)) -> (d,)`, where the card says that it is known."""
+    tolerated: int | None = None
+    """How many malicious clients the rule is built to tolerate, where the card says that it is known."""
     memory: MutableMapping[str, Tensor] = field(default_factory=dict)
     """What the client or the group remembers from round to round; the only thing here to write to."""
 

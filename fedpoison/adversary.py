@@ -65,10 +65,27 @@ class AdversaryGrid(WrappedGrid):
     def _rewrite(self, server_round: int, model: Tensor, replies: Iterable[Message]) -> bool:
         """Rewrite the replies of the groups that craft in this round, and return whether there are any."""
         fleet = self._fleet
+<<<<<<< HEAD
         groups = [
             (index, attackers.attack, pool)
             for index, (attackers, pool) in enumerate(
                 zip(fleet.attackers, fleet.pools(server_round), strict=True)
+=======
+        model = from_record(message.content.array_records[ARRAYS], fleet.layout)
+        server_round = int(str(message.content.config_records[CONFIG][ROUND]))
+        updates = {update.node: (update, reply) for update, reply in self._readable(replies)}
+        own = {node: pair for node, pair in sorted(updates.items()) if node in fleet.malicious}
+        others = tuple(node for node in sorted(updates) if node not in fleet.malicious)
+        honest = [updates[node][0].weights - model for node in others]
+        if own:
+            context_of = self._contexts(server_round, model, tuple(own), others)
+            sent = crafted(
+                fleet.attack,
+                torch.stack([update.weights for update, _ in own.values()]) - model,
+                torch.stack(honest) if honest else model.new_zeros(0, len(model)),
+                context_of,
+                nodes=tuple(own),
+>>>>>>> updates
             )
             if attackers.act(server_round) and crafts(attackers.attack)
         ]
@@ -101,8 +118,13 @@ class AdversaryGrid(WrappedGrid):
                 continue  # the host drops it and says why
 
     def _contexts(
+<<<<<<< HEAD
         self, server_round: int, model: Tensor, index: int, group: tuple[int, ...], clients: int
     ) -> ContextOf:
+=======
+        self, server_round: int, model: Tensor, group: tuple[int, ...], others: tuple[int, ...]
+    ) -> Callable[[Attack, int | None], CraftContext]:
+>>>>>>> updates
         fleet = self._fleet
         rule = self._known_rule(server_round)
 
@@ -111,15 +133,26 @@ class AdversaryGrid(WrappedGrid):
             return CraftContext(
                 generator=stream(fleet.scenario.seed, "craft", repr(attack), str(nodes), server_round),
                 round=server_round,
+<<<<<<< HEAD
                 nodes=nodes,
                 clients=clients,
+=======
+                nodes=group if node is None else (node,),
+                seen_nodes=others,
+                clients=len(group) + len(others),
+>>>>>>> updates
                 malicious=len(group),
                 model=model,
                 previous_model=self._previous_model,
                 initial_model=fleet.initial,
                 layout=fleet.layout,
                 rule=rule,
+<<<<<<< HEAD
                 memory=self._memories[index, attack, node],
+=======
+                tolerated=fleet.scenario.byzantine,
+                memory=self._memories[attack, node],
+>>>>>>> updates
             )
 
         return context_of
