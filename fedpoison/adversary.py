@@ -11,12 +11,22 @@ from flwr.app import Message, MessageType
 from flwr.serverapp import Grid
 from torch import Tensor
 
-from clients.attack import Attack, CraftContext, crafts
+from clients.attack import TRIGGER, Attack, CraftContext, crafts
 from clients.knowledge import crafted
 from fedpoison.fleet import Fleet
 from fedpoison.grids import WrappedGrid
 from fedpoison.streams import stream
-from fedpoison.wire import ARRAYS, CONFIG, ROUND, PayloadError, Update, from_record, read_reply, to_record
+from fedpoison.wire import (
+    ARRAYS,
+    CONFIG,
+    ROUND,
+    PayloadError,
+    Update,
+    as_tensor,
+    from_record,
+    read_reply,
+    to_record,
+)
 
 KnownRule = Callable[[int], Callable[[Tensor], Tensor] | None]
 """`known_rule(round)` is the server's rule of that round, for attacks that know it."""
@@ -39,8 +49,14 @@ class AdversaryGrid(WrappedGrid):
         self._known_rule = known_rule
         self._memories: dict[tuple[Attack, int | None], dict[str, Tensor]] = defaultdict(dict)
         self._previous_model: Tensor | None = None
+        self._triggers: dict[int, Tensor] = {}
         self.seconds: dict[str, float] = {}
         """How long the attacker took in the last round."""
+
+    @property
+    def triggers(self) -> list[Tensor]:
+        """The latest trigger of each malicious node that has learned one, in the order of the nodes."""
+        return [self._triggers[node] for node in sorted(self._triggers)]
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
@@ -49,11 +65,19 @@ class AdversaryGrid(WrappedGrid):
         asked = list(messages)
         replies = list(self.inner.send_and_receive(asked, timeout=timeout))
         trains = asked and asked[0].metadata.message_type == MessageType.TRAIN
+        self._keep_triggers(replies)
         if trains and crafts(self._fleet.attack):
             began = time.perf_counter()
             self._rewrite(asked[0], replies)
             self.seconds = {"attack": time.perf_counter() - began}
         return replies
+
+    def _keep_triggers(self, replies: Iterable[Message]) -> None:
+        for reply in replies:
+            if reply.has_content() and TRIGGER in reply.content:
+                trigger = reply.content.array_records[TRIGGER][TRIGGER]
+                self._triggers[self._nodes[reply.metadata.src_node_id]] = as_tensor(trigger)
+                del reply.content[TRIGGER]
 
     def _rewrite(self, message: Message, replies: Iterable[Message]) -> None:
         fleet = self._fleet

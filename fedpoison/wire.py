@@ -74,7 +74,7 @@ def from_record(record: ArrayRecord, layout: Layout) -> Tensor:
         raise PayloadError(f"got arrays {list(record)}, wanted {[name for name, _ in layout]}")
     parts = []
     for name, shape in layout:
-        tensor = _tensor(record[name])
+        tensor = as_tensor(record[name])
         if tensor.shape != shape or not tensor.is_floating_point():
             raise PayloadError(
                 f"{name}: got {tensor.dtype} of shape {tuple(tensor.shape)}, wanted float32 {tuple(shape)}"
@@ -120,7 +120,12 @@ def read_reply(reply: Message, node: int, layout: Layout) -> Update:
     )
 
 
-def _tensor(array: Array) -> Tensor:
+def as_tensor(array: Array) -> Tensor:
+    """Return what an array holds.
+
+    Raises:
+        PayloadError: it cannot be decoded.
+    """
     if isinstance(array, TensorArray):
         return array.tensor
     try:
