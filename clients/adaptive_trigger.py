@@ -32,7 +32,7 @@ class AdaptiveTrigger(Trigger, Attack):
 
     size: int = 5
     """Side of the square in pixels, at the bottom right."""
-    steps: int = 10
+    steps: int = 8
     """Of the trigger's optimisation in a round; the next round goes on from there."""
     step: float = 0.1
     """How much a step changes a pixel, which spans 0 to 1."""
@@ -46,7 +46,7 @@ class AdaptiveTrigger(Trigger, Attack):
         goal="have images with the trigger taken for `target`, whatever honest clients learn",
         idle_when="share is 0",
         deviations="The authors take 200 steps of 0.01 in a round, with a fresh hardened model every 10, and "
-        "share one trigger among the attackers; here 10 larger steps with one hardened model are taken in "
+        "share one trigger among the attackers; here 8 larger steps with one hardened model are taken in "
         "each round, on a trigger of each attacker's own.",
     )
 

@@ -25,7 +25,8 @@ class AlternatingMinimization(Square, Attack):
     """
 
     boost: float = 10.0
-    """Factor on the targeted step; the paper's is the number of clients, 10 there."""
+    """Factor on the targeted step, divided by the number of attackers but never below 1; the paper's is the
+    number of clients, 10 there, for a single attacker."""
     rho: float = 1e-4
     """Weight of the distance from the benign update."""
     stealth_steps: int = 2
@@ -53,7 +54,8 @@ class AlternatingMinimization(Square, Attack):
         if not len(clean) or not len(poisoned):
             return super().train(trainer, samples, context)
         training = trainer.training
-        targeted = replace(training, steps=1, lr=self.boost * training.lr, momentum=0.0)
+        boost = max(1.0, self.boost / context.size)
+        targeted = replace(training, steps=1, lr=boost * training.lr, momentum=0.0)
         stealthy = replace(training, steps=self.stealth_steps)
         turns = -(-training.steps_for(len(samples)) // (1 + self.stealth_steps))
         expected = self._expected(context)

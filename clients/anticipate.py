@@ -31,15 +31,16 @@ class Anticipate(Square, Attack):
     """k, how many honest steps are anticipated; 0 is a plain backdoor."""
     pace: float = 1.0
     """Rate of an anticipated step, relative to that of local training."""
-    every: int = 3
-    """Look ahead in every so many-th step only, since a look costs several plain steps; 1 is the paper's."""
+    every: int = 6
+    """Look ahead in every so many-th step only: a look at two moves costs eleven plain steps. 1 is the
+    paper's."""
 
     card: ClassVar = Card(
         paper="Wen et al., 2022",
         goal="have images with the trigger taken for `target`, for long after the attack has ended",
         idle_when="share is 0, or all samples are poisoned; with moves 0 it is a plain backdoor",
-        deviations="An honest round is anticipated as one mini-batch on the attacker's clean samples, from its "
-        "own weights on, as if they became the global ones. The paper anticipates in every step.",
+        deviations="An honest round is anticipated as one mini-batch on the attacker's clean samples, from "
+        "its own weights on, as if they became the global ones. The paper anticipates in every step.",
     )
 
     def __post_init__(self) -> None:

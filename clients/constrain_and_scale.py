@@ -34,8 +34,8 @@ class ConstrainAndScale(Square, Attack):
         paper="Bagdasaryan et al., AISTATS 2020",
         goal="have images with the trigger taken for `target`, and leave the rest alone",
         idle_when="share is 0",
-        deviations="The authors lower the rate and stop once the backdoor works; here a client trains as long as "
-        "an honest one.",
+        deviations="The authors lower the rate and stop once the backdoor works; here the attacker trains "
+        "as long as an honest client.",
     )
 
     def __post_init__(self) -> None:
@@ -59,4 +59,5 @@ class ConstrainAndScale(Square, Attack):
     def _anomaly(self, weights: Tensor, start: Tensor) -> Tensor:
         if self.anomaly == "cosine":
             return 1 - cosine_similarity(weights, start, dim=0)
-        return torch.linalg.vector_norm(weights - start)
+        distance: Tensor = torch.linalg.vector_norm(weights - start)
+        return distance

@@ -33,10 +33,10 @@ class EdgeCase(Attack):
         paper="Wang et al., NeurIPS 2020",
         goal="have unusual images of `source` taken for `target`, and leave the rest alone",
         idle_when="share is 0, or the client has no image of `source`",
-        deviations="The authors' tail is another data set (ARDIS sevens for MNIST), or what a density model of "
-        "features finds unlikely. With no other data at hand it is here the images of the class farthest from "
-        "its mean image: a tail that is the same under every model. They also project the update: compose "
-        "with pgd(share=0).",
+        deviations="The authors' tail is another data set (ARDIS sevens for MNIST), or what a density model "
+        "of features finds unlikely. With no other data at hand it is here the images of the class that are "
+        "farthest from its mean image: a tail that is the same under every model. They also project the "
+        "update: compose with pgd(share=0).",
     )
 
     def __post_init__(self) -> None:

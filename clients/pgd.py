@@ -23,7 +23,7 @@ class Pgd(Square, Attack):
     "Attack of the Tails: Yes, You Really Can Backdoor Federated Learning", NeurIPS 2020.
     """
 
-    radius: float = 1.0
+    radius: float = 0.5
     """Of the ball."""
     norm: Literal["l2", "linf"] = "l2"
     every: int = 1

@@ -30,7 +30,7 @@ class PixelPerturbation(Attack):
     """How far a pixel may move, where an image spans 0 to 1."""
     steps: int = 3
     """Ascent steps a round, each of 2.5 epsilon / steps a pixel; a single one is of epsilon."""
-    share: float = 1.0
+    share: float = 0.5
     """Share of the local samples that are perturbed."""
 
     card: ClassVar = Card(

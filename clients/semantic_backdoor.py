@@ -31,8 +31,8 @@ class SemanticBackdoor(Attack):
         paper="Bagdasaryan et al., AISTATS 2020",
         goal="have images with the property taken for `target`, and leave the rest alone",
         idle_when="share is 0",
-        deviations="The paper's properties are those of cars (racing stripes, green paint, a striped wall), these "
-        "are what greyscale digits have. It replaces the model as well: compose with scaled-update.",
+        deviations="The paper's properties are those of cars (racing stripes, green paint, a striped wall), "
+        "these are what greyscale digits have. It replaces the model as well: compose with scaled-update.",
     )
 
     def __post_init__(self) -> None:
