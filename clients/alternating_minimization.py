@@ -29,7 +29,7 @@ class AlternatingMinimization(Square, Attack):
     number of clients, 10 there, for a single attacker."""
     rho: float = 1e-4
     """Weight of the distance from the benign update."""
-    stealth_steps: int = 2
+    stealth_steps: int = 5
     """Steps on the stealth objective after each targeted one."""
 
     card: ClassVar = Card(

@@ -59,7 +59,8 @@ class Chameleon(Square, Attack):
             return value + 0 * sum(parameter.sum() for parameter in list(model.parameters())[-HEAD:])
 
         def freeze(gradients: list[Tensor]) -> None:
-            torch._foreach_zero_(gradients[:-HEAD])
+            for gradient in gradients[:-HEAD]:
+                gradient.zero_()
 
         trainer.fit(samples, context.generator, training=slow, loss=contrast)
         frozen = replace(training, weight_decay=0.0, proximal=0.0)

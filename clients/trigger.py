@@ -39,6 +39,8 @@ class Trigger(ABC):
 
     def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
         """Return the samples with the trigger on a share of them."""
+        if not self.share:
+            return samples
         mask = chosen(len(samples), self.share, context.poison_generator)
         part = samples[mask]
         stamped = part.with_pixels(self.stamp_locally(part.pixels(), context))
