@@ -26,7 +26,8 @@ class AlternatingMinimization(Square, Attack):
 
     boost: float = 10.0
     """Factor on the targeted step, divided by the number of attackers but never below 1; the paper's is the
-    number of clients, 10 there, for a single attacker."""
+    number of clients, 10 there, for a single attacker. Lower it where the accuracy suffers, as it does at
+    high rates and early in training."""
     rho: float = 1e-4
     """Weight of the distance from the benign update."""
     stealth_steps: int = 5
