@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import ClassVar
@@ -42,6 +42,10 @@ class Card:
     """Where public implementations differ, and which variant is the default here."""
 
 
+TRIGGER = "trigger"
+"""Where a malicious client's memory keeps a trigger that it has learned, for the success to be measured."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Goal:
     """Says how the success of a targeted attack is measured on the test set."""
@@ -52,6 +56,8 @@ class Goal:
     """The class that is to be mistaken; None is every class but the target."""
     trigger: Callable[[Samples], Samples] | None = None
     """Edits or selects test samples so that they carry the trigger; None measures on the clean ones."""
+    learned: Callable[[Samples, Sequence[Tensor]], Samples] | None = None
+    """Does so with what each malicious client keeps in its memory under `TRIGGER`, once there is any."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -35,6 +35,11 @@ class Attackers:
             knowledge=None if group.knowledge is None else Knowledge(group.knowledge),
         )
 
+    @property
+    def handed(self) -> Knowledge:
+        """What the group's attack is handed, by its card or by the override."""
+        return self.knowledge or self.attack.card.knowledge
+
     def act(self, server_round: int) -> bool:
         """Return whether the group does anything dishonest in this round."""
         return not isinstance(self.attack, NoAttack) and self.schedule.active(server_round)

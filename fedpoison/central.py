@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from clients.attack import Attack, crafts
+from clients.attack import TRIGGER, Attack, crafts
 from clients.cohort import Job, Trained, train_cohort
 from clients.none import NoAttack
 from clients.samples import Samples, chosen
@@ -82,7 +82,7 @@ def train_centrally(
     training = replace(fleet.scenario.training, persistent_momentum=True)
     with Workers(fleet.model, training, workers) as pool:
         evaluator = Evaluator(fleet.test, goal, pool)
-        samples = pool.run(lambda trainer: _poisoned(fleet, trainer))
+        samples, learned = pool.run(partial(_poisoned, fleet))
         for epoch in range(alone.rounds + 1):
             began = time.perf_counter()
             loss = None
@@ -92,7 +92,7 @@ def train_centrally(
                 trained = pool.run(partial(_train, job))
                 weights, loss = trained.weights, trained.loss
             trained_at = time.perf_counter()
-            evaluation = evaluator(weights)
+            evaluation = evaluator(weights, learned)
             seconds = {"train": trained_at - began, "evaluate": time.perf_counter() - trained_at}
             records.append(Round.of(epoch, evaluation, goal, Training(train_loss=loss, seconds=seconds)))
             if folder is not None:
@@ -113,13 +113,15 @@ def _train(job: Job, trainer: Trainer) -> Trained:
     return next(train_cohort(trainer, [job]))
 
 
-def _poisoned(fleet: Fleet, trainer: Trainer) -> Samples:
-    """Return the training samples, the scenario's malicious share of them poisoned."""
+def _poisoned(fleet: Fleet, trainer: Trainer) -> tuple[Samples, list[Tensor]]:
+    """Return the training samples, the scenario's malicious share of them poisoned, and a learned trigger."""
     if isinstance(fleet.attack, NoAttack):
-        return fleet.train
+        return fleet.train, []
     generator = stream(fleet.scenario.seed, "poisoned samples")
     mask = chosen(len(fleet.train), fleet.scenario.malicious, generator)
-    context = fleet.job(0, 0, fleet.initial, None, {}).context
+    memory: dict[str, Tensor] = {}
+    context = fleet.job(0, 0, fleet.initial, None, memory).context
     trainer.load(fleet.initial)
     poisoned = fleet.attack.poison_data(fleet.train[mask], trainer, context)
-    return fleet.train[~mask].joined(poisoned)
+    learned = [memory[TRIGGER]] if TRIGGER in memory else []
+    return fleet.train[~mask].joined(poisoned), learned

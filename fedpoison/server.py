@@ -45,7 +45,7 @@ def serve(fleet: Fleet, grid: Grid, workers: Workers, on_round: OnRound) -> Tens
     def evaluate(server_round: int, arrays: ArrayRecord) -> MetricRecord:
         training = host.report if server_round else Training()
         began = time.perf_counter()
-        evaluation = evaluator(from_record(arrays, fleet.layout))
+        evaluation = evaluator(from_record(arrays, fleet.layout), adversary.triggers)
         training.seconds.update(
             adversary.seconds if server_round else {}, evaluate=time.perf_counter() - began
         )

@@ -74,7 +74,7 @@ def from_record(record: ArrayRecord, layout: Layout) -> Tensor:
         raise PayloadError(f"got arrays {list(record)}, wanted {[name for name, _ in layout]}")
     parts = []
     for name, shape in layout:
-        tensor = _tensor(record[name])
+        tensor = as_tensor(record[name])
         if tensor.shape != shape or not tensor.is_floating_point():
             raise PayloadError(
                 f"{name}: got {tensor.dtype} of shape {tuple(tensor.shape)}, wanted float32 {tuple(shape)}"
@@ -131,7 +131,12 @@ def _joined(parts: list[Tensor]) -> Tensor:
     return parts[0].as_strided((sum(len(part) for part in parts),), (1,))
 
 
-def _tensor(array: Array) -> Tensor:
+def as_tensor(array: Array) -> Tensor:
+    """Return what an array holds.
+
+    Raises:
+        PayloadError: it cannot be decoded.
+    """
     if isinstance(array, TensorArray):
         return array.tensor
     try:
