@@ -9,18 +9,28 @@ the name that scenarios use.
 tensor([3.])
 """
 
+from strategies.bulyan import Bulyan
 from strategies.fedavg import FedAvg
 from strategies.krum import Krum
+from strategies.mean_around_median import MeanAroundMedian
 from strategies.median import Median
 from strategies.multi_krum import MultiKrum
+from strategies.phocas import Phocas
+from strategies.robust_learning_rate import RobustLearningRate
 from strategies.rule import Rule
+from strategies.sign_majority import SignMajority
 from strategies.trimmed_mean import TrimmedMean
 
 STRATEGIES: dict[str, type[Rule]] = {
+    "bulyan": Bulyan,
     "fedavg": FedAvg,
     "krum": Krum,
+    "mean-around-median": MeanAroundMedian,
     "median": Median,
     "multi-krum": MultiKrum,
+    "phocas": Phocas,
+    "robust-learning-rate": RobustLearningRate,
+    "sign-majority": SignMajority,
     "trimmed-mean": TrimmedMean,
 }
 
