@@ -7,6 +7,7 @@ all.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 import os
@@ -14,7 +15,6 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +144,9 @@ def _one_by_one(fleets: list[Fleet], out: Path, watch: Watch, _jobs: int | None,
     for fleet in fleets:
         watch.on_start(fleet.scenario)
         try:
-            history = run(fleet, out=out, on_round=partial(watch.on_round, fleet.scenario), notify=_told)
+            history = run(
+                fleet, out=out, on_round=functools.partial(watch.on_round, fleet.scenario), notify=_told
+            )
         except FedPoisonError as error:
             yield fleet.scenario, str(error)
         else:
@@ -162,7 +164,7 @@ def _in_tasks(fleets: list[Fleet], out: Path, watch: Watch, jobs: int | None, at
         while True:
             for fleet in itertools.islice(waiting, (jobs or cpus) - len(under_way)):
                 watch.on_start(fleet.scenario)
-                under_way[task.remote(fleet.scenario, shared[id(fleet.dataset)])] = fleet, []
+                under_way[task.remote(fleet.scenario, [shared[id(fleet.dataset)]])] = fleet, []
             if not under_way:
                 return
             told: Any = ray.wait(list(under_way), num_returns=1, fetch_local=False)[0][0]
@@ -181,13 +183,18 @@ def _in_tasks(fleets: list[Fleet], out: Path, watch: Watch, jobs: int | None, at
                 watch.on_round(fleet.scenario, news)
 
 
-def _steps(scenario: Scenario, dataset: Dataset) -> Iterator[Round | Ended]:
-    """Yield the rounds of a run as they come, and its end."""
+def _steps(scenario: Scenario, dataset: list[Any]) -> Iterator[Round | Ended]:
+    """Yield the rounds of a run as they come, and its end.
+
+    Args:
+        scenario: what to run.
+        dataset: a reference to the data set, in a list so that Ray does not fetch it anew for each task.
+    """
     told: queue.SimpleQueue[Round | Ended | Exception] = queue.SimpleQueue()
 
     def work() -> None:
         try:
-            fleet = Fleet(scenario, dataset)
+            fleet = Fleet(scenario, _fetched(dataset[0]))
             weights = play(fleet, told.put, workers=1)
             told.put(Ended(weights, environment("local", 1, fleet.idle)))
         except Exception as error:  # noqa: BLE001  # raised again where Ray looks for it
@@ -201,6 +208,15 @@ def _steps(scenario: Scenario, dataset: Dataset) -> Iterator[Round | Ended]:
         yield news
         if isinstance(news, Ended):
             return
+
+
+@functools.lru_cache(maxsize=1)
+def _fetched(dataset: Any) -> Dataset:
+    """Return the data set behind a reference; a process that makes several runs keeps it."""
+    import ray  # noqa: PLC0415  # a second to import
+
+    fetched: Dataset = ray.get(dataset)
+    return fetched
 
 
 def _keep(out: Path, fleet: Fleet, records: list[Round], ended: Ended) -> History:
