@@ -84,7 +84,7 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> ScenarioError:
     unknown strategy 'kurm': did you mean 'krum'? Choose from krum, median.
     """
     names = sorted(choices)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     hint = f" did you mean {near[0]!r}?" if near else ""
     return ScenarioError(f"unknown {kind} {name!r}:{hint} Choose from {', '.join(names)}.")
 

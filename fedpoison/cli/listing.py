@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -13,7 +13,8 @@ from rich.table import Table
 
 from fedpoison import registries
 from fedpoison.datasets import DATASETS
-from fedpoison.specs import unknown
+from fedpoison.schedules import schedules
+from fedpoison.specs import Registry, unknown
 from strategies.rule import Stage
 from strategies.server_optimizer import ServerOptimizer
 
@@ -21,7 +22,9 @@ from strategies.server_optimizer import ServerOptimizer
 def listing(
     kind: Annotated[
         str,
-        typer.Argument(metavar="attacks|strategies|preaggregators|optimizers|datasets|models|partitions"),
+        typer.Argument(
+            metavar="attacks|strategies|preaggregators|optimizers|schedules|datasets|models|partitions"
+        ),
     ],
     name: Annotated[str | None, typer.Argument(help="Show this entry whole, with its knobs.")] = None,
 ) -> None:
@@ -74,6 +77,7 @@ _TABLES: dict[str, Callable[[], dict[str, dict[str, str]]]] = {
     "strategies": lambda: _carded(registries.strategies.entries()),
     "preaggregators": lambda: _carded(registries.preaggregators.entries()),
     "optimizers": lambda: _carded(registries.optimizers.entries()),
+    "schedules": lambda: _described(schedules.entries()),
     "datasets": lambda: {name: {"what it is": spec.title} for name, spec in DATASETS.items()},
     "models": lambda: _described(registries.models.entries()),
     "partitions": lambda: _described(registries.partitions.entries()),
@@ -91,9 +95,17 @@ def _table(title: str, rows: dict[str, dict[str, str]]) -> Table:
 
 
 def _knobs(kind: str, name: str) -> list[str]:
-    if kind not in ("attacks", "strategies", "preaggregators", "optimizers", "partitions"):
+    known: dict[str, Registry[Any]] = {
+        "attacks": registries.attacks,
+        "strategies": registries.strategies,
+        "preaggregators": registries.preaggregators,
+        "optimizers": registries.optimizers,
+        "schedules": schedules,
+        "partitions": registries.partitions,
+    }
+    if kind not in known:
         return []
-    entry: Callable[..., object] = getattr(registries, kind)[name]
+    entry: Callable[..., object] = known[kind][name]
     knobs = [str(parameter) for parameter in inspect.signature(entry).parameters.values()]
     card = getattr(entry, "card", None)
     facts = [] if card is None else [f"{field.name}: {getattr(card, field.name)}" for field in fields(card)]
