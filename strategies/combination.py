@@ -5,13 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from strategies.chunks import over_chunks
+from strategies.chunks import STREAMED, over_chunks
 from strategies.rule import Aggregate, State
-
-CHUNK = 65_536
-"""Columns per weighted sum: long enough to stream each row from memory."""
-TILE = 2048
-"""Columns per product of matrices: 100 rows of one tile fill 800 kB, which a second-level cache holds."""
 
 
 def combine(coefficients: Tensor, updates: Tensor) -> Tensor:
@@ -34,7 +29,7 @@ def combine(coefficients: Tensor, updates: Tensor) -> Tensor:
         block = updates[:, columns]
         result[columns] = factors @ (block if everyone else block[kept])
 
-    over_chunks(work, updates, size=CHUNK)
+    over_chunks(work, updates, values=STREAMED)
     return result
 
 
@@ -52,10 +47,12 @@ def mixed(coefficients: Tensor, updates: Tensor) -> Tensor:
     scales = factors.shape[0] == factors.shape[1] and torch.equal(factors, diagonal.diag())
 
     def work(columns: slice) -> None:
-        block = updates[:, columns]
-        result[:, columns] = diagonal[:, None] * block if scales else factors @ block
+        if scales:
+            torch.mul(updates[:, columns], diagonal[:, None], out=result[:, columns])
+        else:
+            torch.mm(factors, updates[:, columns], out=result[:, columns])
 
-    over_chunks(work, updates, size=TILE)
+    over_chunks(work, updates)
     return result
 
 
