@@ -36,6 +36,8 @@ def combine(coefficients: Tensor, updates: Tensor) -> Tensor:
 def mixed(coefficients: Tensor, updates: Tensor) -> Tensor:
     """Return `coefficients @ updates` (m, d): rows mixed from updates, for coefficients (m, n) in float64.
 
+    Equal rows of coefficients give rows that are equal to the last bit.
+
     >>> import torch
     >>> mixed(torch.tensor([[0.5, 0.5], [0.0, 2.0]]), torch.tensor([[1.0], [3.0]]))
     tensor([[2.],
@@ -45,12 +47,17 @@ def mixed(coefficients: Tensor, updates: Tensor) -> Tensor:
     result = updates.new_empty(len(factors), updates.shape[1])
     diagonal = factors.diagonal()
     scales = factors.shape[0] == factors.shape[1] and torch.equal(factors, diagonal.diag())
+    different, which = factors.unique(dim=0, return_inverse=True)
+    repeats = len(different) < len(factors)
 
     def work(columns: slice) -> None:
+        block, rows = updates[:, columns], result[:, columns]
         if scales:
-            torch.mul(updates[:, columns], diagonal[:, None], out=result[:, columns])
+            torch.mul(block, diagonal[:, None], out=rows)
+        elif repeats:
+            rows.copy_((different @ block)[which])
         else:
-            torch.mm(factors, updates[:, columns], out=result[:, columns])
+            torch.mm(factors, block, out=rows)
 
     over_chunks(work, updates)
     return result
