@@ -17,7 +17,9 @@ def principal_direction(squared: Tensor, weights: Tensor) -> tuple[float, Tensor
         weights: the rows' weights, (n,) float64, not all 0.
 
     >>> line = torch.tensor([-1.0, 1.0, 3.0], dtype=torch.float64)
-    >>> principal_direction((line[:, None] - line).square(), torch.tensor([1.0, 1.0, 0.0]).double())
+    >>> weights = torch.tensor([1.0, 1.0, 0.0], dtype=torch.float64)
+    >>> variance, deviations = principal_direction((line[:, None] - line).square(), weights)
+    >>> round(variance, 6), deviations.round(decimals=6)
     (1.0, tensor([1., 1., 9.], dtype=torch.float64))
     """
     shares = weights / weights.sum()
