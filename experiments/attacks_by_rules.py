@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from clients import ATTACKS
 from fedpoison.batch import run_all
 from fedpoison.cli.progress import BatchProgress
 from fedpoison.history import History
+from fedpoison.registries import attacks, build_attack
 from fedpoison.rounds import Round
 from fedpoison.scenario import Scenario
 
@@ -95,13 +95,13 @@ def main() -> None:
     parser.add_argument("--attacks", help="only these, separated by commas")
     parser.add_argument("--jobs", type=int, help="runs at once")
     arguments = parser.parse_args()
-    names = arguments.attacks.split(",") if arguments.attacks else sorted(ATTACKS)
+    names = arguments.attacks.split(",") if arguments.attacks else list(attacks.entries())
     runs = list(matrix(names))
     with BatchProgress(len(runs), BASE.rounds) as progress:
         batch = run_all(
             runs, out=arguments.out, jobs=arguments.jobs, watch=progress.watch(), notify=progress.warn
         )
-    aimed = [name for name in names if ATTACKS[name]().goal(10) is not None]
+    aimed = [name for name in names if build_attack(name).goal(10) is not None]
     for table in (
         Table("Accuracy, %", lambda record: record.accuracy, names),
         Table("Worst-class accuracy, %", lambda record: record.worst_class_accuracy, names),
