@@ -88,7 +88,8 @@ def summed_lengths(vector: Tensor, size: int) -> Tensor:
     tensor(6., dtype=torch.float64)
     """
     padded = torch.nn.functional.pad(vector, (0, -len(vector) % size))
-    return torch.linalg.vector_norm(padded.reshape(-1, size), dim=1).double().sum()
+    norms: Tensor = torch.linalg.vector_norm(padded.reshape(-1, size), dim=1)
+    return norms.double().sum()
 
 
 def bases() -> list[str]:

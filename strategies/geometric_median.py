@@ -35,13 +35,14 @@ class GeometricMedian:
 
     nu: float | None = None
     """Distances below it count as equal. None is a millionth of the typical distance between updates; RFA
-    has 1e-6 and ByzFL .1 absolute, which turns the median of small updates into their mean."""
+    has 1e-6 and ByzFL .1 absolute, which turns the median of small updates into their mean: with a number
+    the result does not scale with the updates."""
     iterations: int = 1000
     """At most; RFA stops after 3, since there each costs a round of messages."""
     tolerance: float = 1e-10
     """Stop when a step is shorter than this share of the median distance to the updates."""
     start: Literal["mean", "zero"] = "mean"
-    """Where to begin: the mean, as RFA, or the zero vector, as ByzFL."""
+    """Where to begin: the mean, as RFA, or the zero vector, as ByzFL, which with few iterations shows."""
 
     card: ClassVar = Card(
         paper="Pillutla et al., IEEE TSP 2022",

@@ -72,7 +72,8 @@ class CoverSearch:
         [0, 2]
         """
         wanted = len(conflicts) - removals
-        left, kept = (1 << len(conflicts)) - 1, []
+        left = (1 << len(conflicts)) - 1
+        kept: list[int] = []
         for vertex in range(len(conflicts)):
             if len(kept) == wanted or not left >> vertex & 1:
                 continue
