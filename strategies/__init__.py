@@ -9,18 +9,42 @@ the name that scenarios use.
 tensor([3.])
 """
 
+from strategies.afa import AFA
+from strategies.auror import Auror
+from strategies.clipped_clustering import ClippedClustering
+from strategies.deepsight import DeepSight
 from strategies.fedavg import FedAvg
+from strategies.flame import Flame
+from strategies.flanders import Flanders
+from strategies.fldetector import FLDetector
+from strategies.fltrust import FLTrust
+from strategies.foolsgold import FoolsGold
 from strategies.krum import Krum
+from strategies.lasa import LASA
 from strategies.median import Median
 from strategies.multi_krum import MultiKrum
 from strategies.rule import Rule
+from strategies.signguard import SignGuard
+from strategies.slsgd import SLSGD
 from strategies.trimmed_mean import TrimmedMean
 
 STRATEGIES: dict[str, type[Rule]] = {
+    "afa": AFA,
+    "auror": Auror,
+    "clipped-clustering": ClippedClustering,
+    "deepsight": DeepSight,
     "fedavg": FedAvg,
+    "flame": Flame,
+    "flanders": Flanders,
+    "fldetector": FLDetector,
+    "fltrust": FLTrust,
+    "foolsgold": FoolsGold,
     "krum": Krum,
+    "lasa": LASA,
     "median": Median,
     "multi-krum": MultiKrum,
+    "signguard": SignGuard,
+    "slsgd": SLSGD,
     "trimmed-mean": TrimmedMean,
 }
 
