@@ -11,6 +11,7 @@ tensor([3.])
 
 from strategies.afa import AFA
 from strategies.auror import Auror
+from strategies.bulyan import Bulyan
 from strategies.clipped_clustering import ClippedClustering
 from strategies.deepsight import DeepSight
 from strategies.fedavg import FedAvg
@@ -21,9 +22,13 @@ from strategies.fltrust import FLTrust
 from strategies.foolsgold import FoolsGold
 from strategies.krum import Krum
 from strategies.lasa import LASA
+from strategies.mean_around_median import MeanAroundMedian
 from strategies.median import Median
 from strategies.multi_krum import MultiKrum
+from strategies.phocas import Phocas
+from strategies.robust_learning_rate import RobustLearningRate
 from strategies.rule import Rule
+from strategies.sign_majority import SignMajority
 from strategies.signguard import SignGuard
 from strategies.slsgd import SLSGD
 from strategies.trimmed_mean import TrimmedMean
@@ -31,6 +36,7 @@ from strategies.trimmed_mean import TrimmedMean
 STRATEGIES: dict[str, type[Rule]] = {
     "afa": AFA,
     "auror": Auror,
+    "bulyan": Bulyan,
     "clipped-clustering": ClippedClustering,
     "deepsight": DeepSight,
     "fedavg": FedAvg,
@@ -41,8 +47,12 @@ STRATEGIES: dict[str, type[Rule]] = {
     "foolsgold": FoolsGold,
     "krum": Krum,
     "lasa": LASA,
+    "mean-around-median": MeanAroundMedian,
     "median": Median,
     "multi-krum": MultiKrum,
+    "phocas": Phocas,
+    "robust-learning-rate": RobustLearningRate,
+    "sign-majority": SignMajority,
     "signguard": SignGuard,
     "slsgd": SLSGD,
     "trimmed-mean": TrimmedMean,

@@ -17,6 +17,8 @@ from strategies.examined import ContractError, close, examined, require_law, sam
 from strategies.rule import Context, InputError, PreconditionError, Rule
 from strategies.trial import Trial, copied, strided, transposed
 
+__all__ = ["ContractError", "check_rule"]
+
 NEEDS = {"byzantine", "root data", "history", "model", "randomness"}
 OPTIONAL = {"root data", "model", "randomness"}
 """Without what these stand for, a rule may refuse to work."""

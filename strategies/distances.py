@@ -7,6 +7,8 @@ from torch import Tensor
 
 CHUNK = 65_536
 """Columns per product: the float32 partial sums stay short and are added up in float64."""
+CLOSE = 1e-3
+"""Rows whose squared distance is a smaller share of their squared norms are looked at again from nearby."""
 
 
 def centred_gram(updates: Tensor) -> Tensor:
@@ -26,12 +28,18 @@ def gram(updates: Tensor, *, origin: Tensor | None = None) -> Tensor:
         block = updates[:, start : start + CHUNK]
         if origin is not None:
             block = block - origin[start : start + CHUNK]
-        total += (block @ block.T).double()
+        products = (block @ block.T).double()
+        if not bool(products.isfinite().all()):  # squares of huge numbers overflow in float32
+            products = block.double() @ block.double().T
+        total += products
     return total
 
 
 def squared_distances(updates: Tensor) -> Tensor:
     """Return the squared Euclidean distances (n, n), float64, between the rows of `updates` (n, d).
+
+    Rows that lie close together, seen from the first row, are measured again from one of themselves: so
+    one client that sends something far out cannot blur the distances between the others.
 
     >>> squared_distances(torch.tensor([[0.0, 0.0], [3.0, 4.0]]))
     tensor([[ 0., 25.],
@@ -39,5 +47,27 @@ def squared_distances(updates: Tensor) -> Tensor:
     """
     products = centred_gram(updates)
     norms = products.diagonal()
-    distances = (norms[:, None] + norms[None, :] - 2 * products).clamp_(min=0)
-    return distances.fill_diagonal_(0)
+    sums = norms[:, None] + norms[None, :]
+    distances = (sums - (products + products.T)).clamp_(min=0).fill_diagonal_(0)
+    for rows in _groups(distances < CLOSE * sums):
+        distances[rows[:, None], rows] = squared_distances(updates[rows])
+    return distances
+
+
+def _groups(related: Tensor) -> list[Tensor]:
+    """Return the connected components with more than one member of a symmetric relation (n, n).
+
+    The first row is the origin and is never close to another: components shrink as they are taken apart.
+    """
+    groups = []
+    left = related.fill_diagonal_(fill_value=False).any(dim=1)
+    while bool(left.any()):
+        member = torch.zeros_like(left)
+        member[left.nonzero()[0]] = True
+        reached = member
+        while bool(reached.any()):
+            reached = related[reached].any(dim=0) & ~member
+            member = member | reached
+        groups.append(member.nonzero().flatten())
+        left &= ~member
+    return groups

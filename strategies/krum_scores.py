@@ -7,6 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from strategies.order_statistics import ascending
+
 Power = Literal[1, 2, 4]
 
 
@@ -22,5 +24,5 @@ def krum_scores(squared: Tensor, *, neighbours: int, power: Power = 2) -> Tensor
     tensor([1., 1., 4.])
     """
     others = squared.clone().fill_diagonal_(torch.inf)
-    nearest = others.sort(dim=1).values[:, :neighbours]
+    nearest = ascending(others)[:, :neighbours]
     return nearest.pow(power / 2).sum(dim=1)

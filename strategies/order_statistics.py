@@ -21,18 +21,23 @@ Reader = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """`reader(ordered (c, n), values (c, n)) -> (result (c,), kept share summed over the chunk (n,))`."""
 
 
-def over_sorted_columns(updates: Tensor, reader: Reader) -> tuple[Tensor, Tensor]:
+def over_sorted_columns(
+    updates: Tensor, reader: Reader, *, rows: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Apply `reader` to every chunk of columns and return the results (d,) and the summed shares (n,).
+
+    With `rows` (m,), only these rows of the updates are looked at, and the shares are theirs, (m,).
 
     Chunks are worked on by several threads, but cut and added up in one fixed order, so the number of
     threads does not change a bit of the result.
     """
-    n, d = updates.shape
+    d = updates.shape[1]
     result = torch.empty(d, dtype=updates.dtype, device=updates.device)
     starts = range(0, d, CHUNK)
 
     def work(start: int) -> Tensor:
-        values = updates[:, start : start + CHUNK].T.contiguous()
+        block = updates[:, start : start + CHUNK]
+        values = block.T if rows is None else block[rows].T
         result[start : start + CHUNK], kept = reader(ascending(values), values)
         return kept
 
@@ -41,16 +46,15 @@ def over_sorted_columns(updates: Tensor, reader: Reader) -> tuple[Tensor, Tensor
     else:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             shares = list(pool.map(work, starts))
-    total = torch.zeros(n, dtype=torch.float64, device=updates.device)
-    for kept in shares:
-        total += kept
-    return result, total
+    return result, torch.stack(shares).sum(dim=0)
 
 
 def ascending(values: Tensor) -> Tensor:
-    """Return `values` sorted along the last axis."""
+    """Return `values` sorted along the last axis, in memory of its own."""
     if values.device.type == "cpu":
-        return torch.from_numpy(np.sort(values.numpy(), axis=-1))
+        ordered = values.clone(memory_format=torch.contiguous_format)
+        ordered.numpy().sort(axis=-1)
+        return ordered
     return values.sort(dim=-1).values
 
 
@@ -62,5 +66,9 @@ def shares_within(values: Tensor, low: Tensor, high: Tensor) -> Tensor:
         low: (c,), the smallest value kept.
         high: (c,), the largest value kept.
     """
-    kept = (values >= low[:, None]) & (values <= high[:, None])
-    return kept.sum(dim=0).double()
+    if values.device.type != "cpu":
+        kept = (values >= low[:, None]) & (values <= high[:, None])
+        return kept.sum(dim=0).double()
+    rows, least, most = values.T.numpy(), low.contiguous().numpy(), high.contiguous().numpy()
+    within = np.packbits((rows >= least) & (rows <= most), axis=1)  # counting bits is the fastest sum
+    return torch.from_numpy(np.bitwise_count(within).sum(axis=1).astype(np.float64))

@@ -55,8 +55,8 @@ class Trial:
     def predict(self, weights: Tensor, images: Tensor) -> Tensor:
         """Return the logits (m, k) of the linear classifier with these weights (d,)."""
         matrix, bias = weights.split([self.classes * self.pixels, self.classes])
-        scores: Tensor = images.flatten(1).to(weights.dtype) @ matrix.reshape(self.classes, self.pixels).T
-        return scores + bias
+        matrix = matrix.reshape(self.classes, self.pixels)
+        return torch.addmm(bias, images.flatten(1).to(weights.dtype), matrix.T)
 
     def context(
         self,

@@ -1,0 +1,94 @@
+"""Bulyan: Krum, again and again, and then a mean around the median."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from strategies.distances import squared_distances
+from strategies.krum_scores import krum_scores
+from strategies.nearest_values import mean_of_nearest, middle
+from strategies.order_statistics import over_sorted_columns
+from strategies.rule import Aggregate, Card, Context, checked, tolerated
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bulyan:
+    """Select n - 2f updates by Krum and average, per coordinate, their n - 4f values nearest to the median.
+
+    El Mhamdi, Guerraoui, Rouault, "The Hidden Vulnerability of Distributed Learning in Byzantium",
+    ICML 2018.
+
+    >>> import torch
+    >>> Bulyan(byzantine=1)(torch.tensor([[1.0], [2.0], [3.0], [4.0], [5.0], [6.0], [99.0]])).update
+    tensor([4.])
+    """
+
+    byzantine: int = 0
+    selection: Literal["iterated", "one-shot"] = "iterated"
+    """The paper runs Krum once for every update that it selects, on those that are left; `one-shot` takes
+    the best scores of a single run, as Flower does."""
+
+    card: ClassVar = Card(
+        paper="El Mhamdi et al., ICML 2018",
+        needs=("byzantine",),
+        precondition="n > 4f + 2",
+        cost="O(n^2 d + n^3 log n)",
+        deviations="Flower and ByzantineMomentum select by one run of Multi-Krum: see the knob `selection`.",
+        mean_without_byzantine=True,
+    )
+
+    def __post_init__(self) -> None:
+        tolerated(self.byzantine)
+        if self.selection not in {"iterated", "one-shot"}:
+            raise ValueError(f"selection: got {self.selection!r}, wanted 'iterated' or 'one-shot'.")
+
+    @property
+    def minimum(self) -> int:
+        return 4 * self.byzantine + 3
+
+    def __call__(
+        self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None
+    ) -> Aggregate:
+        updates, _ = checked(self, updates, weights)
+        n, f = len(updates), self.byzantine
+        squared = squared_distances(updates)
+        if self.selection == "iterated":
+            selected = iterated_krum(squared, byzantine=f, select=n - 2 * f)
+        else:
+            selected = krum_scores(squared, neighbours=n - f - 2).sort(stable=True).indices[: n - 2 * f]
+        selected = selected.sort().values
+
+        def around_median(ordered: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+            return mean_of_nearest(ordered, values, middle(ordered), n - 4 * f)
+
+        update, kept = over_sorted_columns(updates, around_median, rows=selected)
+        trust = torch.zeros(n, dtype=torch.float64, device=updates.device)
+        trust[selected] = kept / kept.sum()
+        return Aggregate(update=update, trust=trust)
+
+
+def iterated_krum(squared: Tensor, *, byzantine: int, select: int) -> Tensor:
+    """Return the rows (select,) that Krum picks one after the other, each among those that are left.
+
+    With few rows left, two nearest neighbours often score the same: the one that is nearer to all the
+    rest is picked, so that the order of the clients does not decide.
+
+    Args:
+        squared: squared distances between the updates, (n, n).
+        byzantine: f; r rows are scored by their r - f - 2 nearest others, at least one.
+        select: how many rows to pick, 1 to n.
+    """
+    left = torch.arange(len(squared), device=squared.device)
+    picked = []
+    for _ in range(select):
+        among = squared[left[:, None], left]
+        scores = krum_scores(among, neighbours=max(1, len(left) - byzantine - 2))
+        totals = among.sum(dim=1).masked_fill(scores > scores.min(), torch.inf)
+        best = int(totals.argmin())
+        picked.append(left[best])
+        left = torch.cat([left[:best], left[best + 1 :]])
+    return torch.stack(picked)
