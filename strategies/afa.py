@@ -9,7 +9,7 @@ import torch
 from scipy.special import betainc
 from torch import Tensor
 
-from strategies.clipping import middle
+from strategies.clip_factors import middle
 from strategies.combination import weighted
 from strategies.cosines import NOTHING, lengths_and_cosines
 from strategies.node_memory import roll_call

@@ -9,7 +9,7 @@ import torch
 from sklearn.cluster import AgglomerativeClustering
 from torch import Tensor
 
-from strategies.clipping import clip_factors, middle
+from strategies.clip_factors import clip_factors, middle
 from strategies.combination import weighted
 from strategies.cosines import cosine_distances, lengths_and_cosines
 from strategies.rule import Aggregate, Card, Context, checked

@@ -9,7 +9,7 @@ import torch
 from sklearn.cluster import HDBSCAN
 from torch import Tensor
 
-from strategies.clipping import clip_factors, middle
+from strategies.clip_factors import clip_factors, middle
 from strategies.combination import weighted
 from strategies.cosines import cosine_distances, lengths, lengths_and_cosines
 from strategies.rule import Aggregate, Card, Context, InputError, checked

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from strategies.clipping import clip_factors, middle
+from strategies.clip_factors import clip_factors, middle
 from strategies.cosines import lengths
 from strategies.distances import CHUNK
 from strategies.layers import spans

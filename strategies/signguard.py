@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from strategies.clipping import clip_factors, middle
+from strategies.clip_factors import clip_factors, middle
 from strategies.combination import weighted
 from strategies.cosines import lengths
 from strategies.mean_shift import mean_shift
