@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import MutableMapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -48,12 +48,13 @@ class Fleet:
                 f"partition {self.scenario.partition}: got {len(self.parts)} parts, "
                 f"wanted one for each of {self.scenario.clients} clients."
             )
-        blind = [group.attack for group in self.attackers if group.attack.card.knows_rule]
-        if blind and isinstance(self.pipeline, FlowerClass):
-            raise ScenarioError(
-                f"attack {blind[0]!r} knows the server's rule, but a strategy of Flower's own does not show "
-                "one; choose another attack, or one of our strategies."
-            )
+        if isinstance(self.pipeline, FlowerClass):
+            for group in self.scenario.attackers:
+                if build_attack(group.attack).card.knows_rule:
+                    raise ScenarioError(
+                        f"attack {group.attack} knows the server's rule, but a strategy of Flower's own does "
+                        "not show one; choose another attack, or one of our strategies."
+                    )
 
     @property
     def classes(self) -> int:
@@ -119,18 +120,29 @@ class Fleet:
     @cached_property
     def train(self) -> Samples:
         """The training samples that the scenario uses."""
-        return self._some(self.dataset.train, self.scenario.train_samples, "train_samples")
+        return drawn(
+            self.dataset.name,
+            self.dataset.train,
+            self.scenario.train_samples,
+            self.scenario.seed,
+            "train_samples",
+        )
 
     @cached_property
     def test(self) -> Samples:
         """The test samples that the scenario evaluates on."""
-        return self._some(self.dataset.test, self.scenario.test_samples, "test_samples")
+        return drawn(
+            self.dataset.name,
+            self.dataset.test,
+            self.scenario.test_samples,
+            self.scenario.seed,
+            "test_samples",
+        )
 
     @cached_property
     def parts(self) -> list[Tensor]:
         """Each node's partition, as positions in `train`."""
-        spread = build(partitions, self.scenario.partition)
-        return spread(self.train.labels, self.scenario.clients, stream(self.scenario.seed, "partition"))
+        return spread(self.scenario.partition, self.train, self.scenario.clients, self.scenario.seed)
 
     @cached_property
     def root(self) -> Samples:
@@ -200,12 +212,22 @@ class Fleet:
         )
         return Job(samples=self.train[self.parts[node]], attack=attack, context=context)
 
-    def _some(self, samples: Samples, limit: int, field: str) -> Samples:
-        if limit in (0, len(samples)):
-            return samples
-        if limit > len(samples):
-            raise ScenarioError(
-                f"{field}: got {limit}, wanted at most {len(samples)}, or 0 for all, of {self.dataset.name}."
-            )
-        order = torch.randperm(len(samples), generator=stream(self.scenario.seed, field))
-        return samples[order[:limit]]
+
+@lru_cache(maxsize=8)
+def drawn(name: str, samples: Samples, limit: int, seed: int, field: str) -> Samples:
+    """Return `limit` random samples of the data set `name`, or all for 0; fleets of one seed share them.
+
+    Raises:
+        ScenarioError: there are fewer.
+    """
+    if limit in (0, len(samples)):
+        return samples
+    if limit > len(samples):
+        raise ScenarioError(f"{field}: got {limit}, wanted at most {len(samples)}, or 0 for all, of {name}.")
+    return samples[torch.randperm(len(samples), generator=stream(seed, field))[:limit]]
+
+
+@lru_cache(maxsize=8)
+def spread(partition: str, samples: Samples, clients: int, seed: int) -> list[Tensor]:
+    """Return each client's positions in `samples`; fleets of one seed share them."""
+    return build(partitions, partition)(samples.labels, clients, stream(seed, "partition"))
