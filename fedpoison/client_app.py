@@ -12,7 +12,7 @@ from torch import Tensor
 
 from clients.training import Trainer
 from fedpoison.fleet import Fleet
-from fedpoison.node import TrainOrder, partition_reply, train_reply
+from fedpoison.node import TrainOrder, partition_reply, train_node, train_reply
 from fedpoison.run_config import scenario_of
 from fedpoison.scenario import Scenario
 from fedpoison.simulation import prepare
@@ -32,10 +32,10 @@ def train(message: Message, context: Context) -> Message:
     fleet, trainer = _at_hand(scenario, data_dir)
     memory = _recall(context)
     order = TrainOrder.read(message, lambda record: from_record(record, fleet.layout))
-    reply = train_reply(fleet, trainer, _node(context), order, memory)
+    trained = train_node(fleet, trainer, _node(context), order, memory)
     if memory:
         context.state[MEMORY] = ArrayRecord(dict(memory))
-    return Message(reply, reply_to=message)
+    return Message(train_reply(fleet.layout, trained, memory), reply_to=message)
 
 
 @app.query()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping
-from dataclasses import dataclass, replace
+import traceback
+from collections.abc import Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
 from torch import Tensor
 
 from clients.attack import TRIGGER
-from clients.cohort import train_cohort
+from clients.cohort import Trained, train_cohort
+from clients.parameters import Layout
 from clients.training import Trainer
 from fedpoison.fleet import Fleet
 from fedpoison.wire import (
@@ -54,10 +56,47 @@ class TrainOrder:
         )
 
 
-def train_reply(
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One node's part in a round."""
+
+    node: int
+    order: TrainOrder
+    memory: Mapping[str, Tensor]
+    """What the node remembers of earlier rounds."""
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What came of a task."""
+
+    trained: Trained | None
+    """None where the node failed."""
+    memory: Mapping[str, Tensor] = field(default_factory=dict)
+    """What the node remembers now."""
+    failure: str = ""
+    """Why the node failed."""
+
+
+def attempt(fleet: Fleet, trainer: Trainer, task: Task) -> Outcome:
+    """Return what comes of a task; a client that raises is an outcome too, and must not end the run."""
+    memory = dict(task.memory)
+    try:
+        trained = train_node(fleet, trainer, task.node, task.order, memory)
+    except Exception as error:  # noqa: BLE001
+        return Outcome(None, failure=reason(error))
+    return Outcome(trained, memory)
+
+
+def reason(error: Exception) -> str:
+    """Return the last line of the error's traceback."""
+    return "".join(traceback.format_exception_only(error)).strip()
+
+
+def train_node(
     fleet: Fleet, trainer: Trainer, node: int, order: TrainOrder, memory: MutableMapping[str, Tensor]
-) -> RecordDict:
-    """Return the content of the node's reply: trained weights, example count and mean loss.
+) -> Trained:
+    """Return what a node's training gives.
 
     Args:
         fleet: the scenario's nodes.
@@ -70,10 +109,21 @@ def train_reply(
     trainer.training = replace(fleet.scenario.training, proximal=proximal)
     job = fleet.job(node, order.server_round, order.model, order.previous_model, memory)
     (trained,) = train_cohort(trainer, [job])
+    return trained
+
+
+def train_reply(layout: Layout, trained: Trained, memory: Mapping[str, Tensor]) -> RecordDict:
+    """Return the content of a node's reply: trained weights, example count and mean loss.
+
+    Args:
+        layout: the model's.
+        trained: what the training gave; the reply shares its memory.
+        memory: what the node remembers now.
+    """
     reply = RecordDict(
         {
-            ARRAYS: to_record(trained.weights, fleet.layout),
-            METRICS: MetricRecord({EXAMPLES: trained.examples, LOSS: trained.loss, PARTITION: node}),
+            ARRAYS: to_record(trained.weights, layout),
+            METRICS: MetricRecord({EXAMPLES: trained.examples, LOSS: trained.loss, PARTITION: trained.node}),
         }
     )
     if TRIGGER in memory:  # for the attacker on the wire, who takes it out

@@ -9,7 +9,7 @@ import torch
 from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 
 from clients.attack import Attack, Card
-from fedpoison import local_engine
+from fedpoison import cohort_grid
 from fedpoison.errors import RunError
 from fedpoison.local_engine import LocalGrid
 from fedpoison.simulation import prepare, run
@@ -72,7 +72,7 @@ def tampered(tamper):
     class Tampered(LocalGrid):
         def send_and_receive(self, messages, *, timeout=None):
             for reply in super().send_and_receive(messages, timeout=timeout):
-                bad = reply.metadata.src_node_id - local_engine.FIRST_NODE_ID in (3, 8)
+                bad = reply.metadata.src_node_id - cohort_grid.FIRST_NODE_ID in (3, 8)
                 if bad and reply.has_content() and ARRAYS in reply.content:
                     changed = tamper(reply)
                     if changed is not None:
