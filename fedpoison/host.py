@@ -97,12 +97,20 @@ class HostStrategy(Strategy):
         """Say nothing: the scenario says it all."""
 
     def known_rule(self, server_round: int) -> Callable[[Tensor], Tensor] | None:
-        """Return the rule as an attacker who knows it can try it out, without moving its state."""
+        """Return the rule as an attacker who knows it can try it out, without moving its state.
+
+        That is all that the server does, from pre-aggregators to optimizer. What it draws is drawn from a
+        stream of the attacker's own, the same at every try: nobody foresees the server's draws.
+        """
         aggregator = self.aggregator
         if not isinstance(aggregator, RuleAggregator):
             return None
-        rule, context = aggregator.rule, aggregator.context(server_round, self.model, None)
-        return lambda updates: rule(updates, None, context).update
+
+        def tried(updates: Tensor) -> Tensor:
+            context = aggregator.context(server_round, self.model, None, purpose="attackers' trials")
+            return aggregator.rule(updates, None, context).update
+
+        return tried
 
     def _remind(self, messages: Iterable[Message], previous: ArrayRecord, acting: Collection[int]) -> None:
         """Add the global weights of the round before to what nodes receive that attack in this one.

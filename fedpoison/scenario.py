@@ -111,7 +111,7 @@ class Scenario(BaseModel):
     ] = None
 
     strategy: Annotated[
-        str, Field(description="How the server aggregates: [pre-aggregator |] rule [| server optimizer].")
+        str, Field(description="How the server aggregates: [pre-aggregator | ...] rule [| server optimizer].")
     ] = "fedavg"
     tolerated: Annotated[
         Count | None,

@@ -103,6 +103,9 @@ class Registry(Generic[Entry]):
         loaded = {name: point.load() for name, point in added.items() if name not in self._builtin}
         return dict(sorted({**loaded, **self._builtin}.items()))
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._builtin or any(point.name == name for point in entry_points(group=self.group))
+
     def __getitem__(self, name: str) -> Entry:
         """Return the thing of that name, or raise ScenarioError with the nearest name."""
         if name in self._builtin:

@@ -1,7 +1,8 @@
 """Aggregation rules: pure functions on an (n, d) matrix of updates.
 
 A rule is a frozen dataclass whose fields are its knobs; calling it aggregates. `STRATEGIES` lists them by
-the name that scenarios use.
+the name that scenarios use, `PREAGGREGATORS` what can mix the updates before any of them, and `OPTIMIZERS`
+what can turn the result into a step of the model; `Chain` makes one rule of such parts.
 
 >>> import torch
 >>> from strategies import STRATEGIES
@@ -9,17 +10,28 @@ the name that scenarios use.
 tensor([3.])
 """
 
+from strategies.adagrad import Adagrad
+from strategies.adam import Adam
+from strategies.arc import ARC
+from strategies.bucketing import Bucketing
 from strategies.bulyan import Bulyan
+from strategies.chain import Chain
+from strategies.clipping import Clipping
 from strategies.fedavg import FedAvg
 from strategies.krum import Krum
 from strategies.mean_around_median import MeanAroundMedian
 from strategies.median import Median
 from strategies.multi_krum import MultiKrum
+from strategies.nnm import NNM
 from strategies.phocas import Phocas
+from strategies.preaggregator import PreAggregator
 from strategies.robust_learning_rate import RobustLearningRate
 from strategies.rule import Rule
+from strategies.server_optimizer import ServerOptimizer
+from strategies.sgd import SGD
 from strategies.sign_majority import SignMajority
 from strategies.trimmed_mean import TrimmedMean
+from strategies.yogi import Yogi
 
 STRATEGIES: dict[str, type[Rule]] = {
     "bulyan": Bulyan,
@@ -34,4 +46,18 @@ STRATEGIES: dict[str, type[Rule]] = {
     "trimmed-mean": TrimmedMean,
 }
 
-__all__ = ["STRATEGIES"]
+PREAGGREGATORS: dict[str, type[PreAggregator]] = {
+    "arc": ARC,
+    "bucketing": Bucketing,
+    "clipping": Clipping,
+    "nnm": NNM,
+}
+
+OPTIMIZERS: dict[str, type[ServerOptimizer]] = {
+    "adagrad": Adagrad,
+    "adam": Adam,
+    "sgd": SGD,
+    "yogi": Yogi,
+}
+
+__all__ = ["OPTIMIZERS", "PREAGGREGATORS", "STRATEGIES", "Chain"]

@@ -15,10 +15,14 @@ from fedpoison import registries
 from fedpoison.datasets import DATASETS
 from fedpoison.schedules import schedules
 from fedpoison.specs import Registry, unknown
+from strategies.rule import Stage
+from strategies.server_optimizer import ServerOptimizer
+
+KINDS = "attacks|strategies|preaggregators|optimizers|schedules|datasets|models|partitions"
 
 
 def listing(
-    kind: Annotated[str, typer.Argument(metavar="attacks|strategies|schedules|datasets|models|partitions")],
+    kind: Annotated[str, typer.Argument(metavar=KINDS)],
     name: Annotated[str | None, typer.Argument(help="Show this entry whole, with its knobs.")] = None,
 ) -> None:
     """List what a scenario can name, each with its first line, paper, knowledge and precondition."""
@@ -49,15 +53,15 @@ def _attacks() -> dict[str, dict[str, str]]:
     }
 
 
-def _strategies() -> dict[str, dict[str, str]]:
+def _carded(entries: Mapping[str, type[Stage | ServerOptimizer]]) -> dict[str, dict[str, str]]:
     return {
         name: {
-            "what it does": _first_line(rule),
-            "paper": rule.card.paper,
-            "needs": ", ".join(rule.card.needs) or "nothing",
-            "precondition": rule.card.precondition,
+            "what it does": _first_line(entry),
+            "paper": entry.card.paper,
+            "needs": ", ".join(entry.card.needs) or "nothing",
+            "precondition": entry.card.precondition,
         }
-        for name, rule in registries.strategies.entries().items()
+        for name, entry in entries.items()
     }
 
 
@@ -67,7 +71,9 @@ def _described(entries: Mapping[str, object]) -> dict[str, dict[str, str]]:
 
 _TABLES: dict[str, Callable[[], dict[str, dict[str, str]]]] = {
     "attacks": _attacks,
-    "strategies": _strategies,
+    "strategies": lambda: _carded(registries.strategies.entries()),
+    "preaggregators": lambda: _carded(registries.preaggregators.entries()),
+    "optimizers": lambda: _carded(registries.optimizers.entries()),
     "schedules": lambda: _described(schedules.entries()),
     "datasets": lambda: {name: {"what it is": spec.title} for name, spec in DATASETS.items()},
     "models": lambda: _described(registries.models.entries()),
@@ -89,6 +95,8 @@ def _knobs(kind: str, name: str) -> list[str]:
     known: dict[str, Registry[Any]] = {
         "attacks": registries.attacks,
         "strategies": registries.strategies,
+        "preaggregators": registries.preaggregators,
+        "optimizers": registries.optimizers,
         "schedules": schedules,
         "partitions": registries.partitions,
     }
