@@ -48,6 +48,12 @@ class Fleet:
                 f"partition {self.scenario.partition}: got {len(self.parts)} parts, "
                 f"wanted one for each of {self.scenario.clients} clients."
             )
+        blind = [group.attack for group in self.attackers if group.attack.card.knows_rule]
+        if blind and isinstance(self.pipeline, FlowerClass):
+            raise ScenarioError(
+                f"attack {blind[0]!r} knows the server's rule, but a strategy of Flower's own does not show "
+                "one; choose another attack, or one of our strategies."
+            )
 
     @property
     def classes(self) -> int:

@@ -58,8 +58,9 @@ def test_ranks_number_the_malicious_nodes(small, digits):
         ({"attack": "backdoor(target=10)"}, "target: got class 10"),
         ({"train_samples": 5000}, "train_samples: got 5000, wanted at most 1442"),
         ({"clients": 401}, "got 400 samples, wanted at least 401"),
+        ({"attack": "tailored", "strategy": "flwr:FedMedian"}, "a strategy of Flower's own does not show"),
     ],
 )
-def test_what_does_not_fit_the_data_is_refused(small, digits, changes, words):
+def test_what_does_not_fit_is_refused(small, digits, changes, words):
     with pytest.raises(ScenarioError, match=words):
         Fleet(small.but(**changes), digits)
