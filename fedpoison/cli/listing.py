@@ -18,11 +18,14 @@ from fedpoison.specs import Registry, unknown
 from strategies.rule import Stage
 from strategies.server_optimizer import ServerOptimizer
 
-KINDS = "attacks|strategies|preaggregators|optimizers|schedules|datasets|models|partitions"
-
 
 def listing(
-    kind: Annotated[str, typer.Argument(metavar=KINDS)],
+    kind: Annotated[
+        str,
+        typer.Argument(
+            metavar="attacks|strategies|preaggregators|optimizers|schedules|datasets|models|partitions"
+        ),
+    ],
     name: Annotated[str | None, typer.Argument(help="Show this entry whole, with its knobs.")] = None,
 ) -> None:
     """List what a scenario can name, each with its first line, paper, knowledge and precondition."""
