@@ -12,17 +12,28 @@ tensor([3.])
 
 from strategies.adagrad import Adagrad
 from strategies.adam import Adam
+from strategies.aksel import Aksel
 from strategies.arc import ARC
 from strategies.bucketing import Bucketing
 from strategies.bulyan import Bulyan
+from strategies.caf import CAF
+from strategies.centered_clipping import CenteredClipping
+from strategies.cge import CGE
 from strategies.chain import Chain
 from strategies.clipping import Clipping
+from strategies.crfl import CRFL
+from strategies.dnc import DnC
 from strategies.fedavg import FedAvg
+from strategies.gas import GAS
+from strategies.geometric_median import GeometricMedian
 from strategies.krum import Krum
+from strategies.mda import MDA
 from strategies.mean_around_median import MeanAroundMedian
 from strategies.median import Median
+from strategies.monna import MoNNA
 from strategies.multi_krum import MultiKrum
 from strategies.nnm import NNM
+from strategies.norm_clipping import NormClipping
 from strategies.phocas import Phocas
 from strategies.preaggregator import PreAggregator
 from strategies.robust_learning_rate import RobustLearningRate
@@ -30,20 +41,37 @@ from strategies.rule import Rule
 from strategies.server_optimizer import ServerOptimizer
 from strategies.sgd import SGD
 from strategies.sign_majority import SignMajority
+from strategies.smea import SMEA
+from strategies.spectral_filter import SpectralFilter
 from strategies.trimmed_mean import TrimmedMean
+from strategies.weak_dp import WeakDP
 from strategies.yogi import Yogi
 
 STRATEGIES: dict[str, type[Rule]] = {
+    "aksel": Aksel,
     "bulyan": Bulyan,
+    "caf": CAF,
+    "centered-clipping": CenteredClipping,
+    "cge": CGE,
+    "crfl": CRFL,
+    "dnc": DnC,
     "fedavg": FedAvg,
+    "gas": GAS,
+    "geometric-median": GeometricMedian,
     "krum": Krum,
+    "mda": MDA,
     "mean-around-median": MeanAroundMedian,
     "median": Median,
+    "monna": MoNNA,
     "multi-krum": MultiKrum,
+    "norm-clipping": NormClipping,
     "phocas": Phocas,
     "robust-learning-rate": RobustLearningRate,
     "sign-majority": SignMajority,
+    "smea": SMEA,
+    "spectral-filter": SpectralFilter,
     "trimmed-mean": TrimmedMean,
+    "weak-dp": WeakDP,
 }
 
 PREAGGREGATORS: dict[str, type[PreAggregator]] = {
