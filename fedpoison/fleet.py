@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import MutableMapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -43,11 +44,7 @@ class Fleet:
             self.goal  # noqa: B018  # found out before anything is trained
         except ValueError as error:
             raise ScenarioError(str(error)) from None
-        if len(self.parts) != self.scenario.clients:
-            raise ScenarioError(
-                f"partition {self.scenario.partition}: got {len(self.parts)} parts, "
-                f"wanted one for each of {self.scenario.clients} clients."
-            )
+        self.parts  # noqa: B018  # likewise
         blind = [group.attack for group in self.attackers if group.attack.card.knows_rule]
         if blind and isinstance(self.pipeline, FlowerClass):
             raise ScenarioError(
@@ -128,9 +125,27 @@ class Fleet:
 
     @cached_property
     def parts(self) -> list[Tensor]:
-        """Each node's partition, as positions in `train`."""
-        spread = build(partitions, self.scenario.partition)
-        return spread(self.train.labels, self.scenario.clients, stream(self.scenario.seed, "partition"))
+        """Each node's partition, as positions in `train`.
+
+        With a partition of their own, malicious nodes hold copies: the honest ones share out all samples
+        among themselves, and each malicious one gets a part as large as an honest one would.
+        """
+        scenario = self.scenario
+        everybody = range(scenario.clients)
+        if scenario.malicious_partition is None:
+            return self._spread(scenario.partition, len(everybody), "partition")
+        malicious = self.malicious(1)
+        if len(malicious) == len(everybody) or any(
+            attackers.schedule.turn(1) is not None for attackers in self.attackers
+        ):
+            raise ScenarioError(
+                "malicious_partition: wants some honest nodes, and malicious ones that stay the same; "
+                "leave it out, or change who is malicious."
+            )
+        honest = len(everybody) - len(malicious)
+        own = iter(self._spread(scenario.partition, honest, "partition"))
+        copies = itertools.cycle(self._spread(scenario.malicious_partition, honest, "malicious partition"))
+        return [next(copies if node in malicious else own) for node in everybody]
 
     @cached_property
     def root(self) -> Samples:
@@ -199,6 +214,12 @@ class Fleet:
             memory=memory,
         )
         return Job(samples=self.train[self.parts[node]], attack=attack, context=context)
+
+    def _spread(self, spec: str, nodes: int, name: str) -> list[Tensor]:
+        parts = build(partitions, spec)(self.train.labels, nodes, stream(self.scenario.seed, name))
+        if len(parts) != nodes:
+            raise ScenarioError(f"partition {spec}: got {len(parts)} parts, wanted one for each of {nodes}.")
+        return parts
 
     def _some(self, samples: Samples, limit: int, field: str) -> Samples:
         if limit in (0, len(samples)):
