@@ -40,6 +40,8 @@ class Aksel:
 
     def __post_init__(self) -> None:
         tolerated(self.byzantine)
+        if self.keep not in {"n-f", "half"}:
+            raise ValueError(f"keep: got {self.keep!r}, wanted 'n-f' or 'half'.")
 
     @property
     def minimum(self) -> int:

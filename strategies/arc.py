@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from strategies.clip_factors import clip_factors
 from strategies.distances import row_norms
-from strategies.preaggregator import clipping_factors
 from strategies.rule import Card, Context, checked, tolerated
 
 
@@ -51,4 +51,4 @@ class ARC:
         n = len(updates)
         clipped = 2 * self.byzantine * (n - self.byzantine) // n
         norms = row_norms(updates)
-        return clipping_factors(norms, norms.sort().values[n - clipped - 1]).diag()
+        return clip_factors(norms, norms.sort().values[n - clipped - 1]).diag()

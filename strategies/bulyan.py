@@ -10,7 +10,8 @@ from torch import Tensor
 
 from strategies.distances import squared_distances
 from strategies.krum_scores import krum_scores
-from strategies.nearest_values import mean_of_nearest, middle
+from strategies.medians import middle
+from strategies.nearest_values import mean_of_nearest
 from strategies.order_statistics import over_sorted_columns
 from strategies.rule import Aggregate, Card, Context, checked, tolerated
 

@@ -27,7 +27,7 @@ class CAF:
 
     >>> import torch
     >>> CAF(byzantine=1)(torch.tensor([[1.0], [2.0], [3.0], [2.0], [90.0]])).trust
-    tensor([0.2497, 0.2501, 0.2502, 0.2501, 0.0000], dtype=torch.float64)
+    tensor([0.2481, 0.2500, 0.2519, 0.2500, 0.0000], dtype=torch.float64)
     """
 
     byzantine: int = 0

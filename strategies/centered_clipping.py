@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from strategies.combination import combine
-from strategies.distances import squared_distances
+from strategies.distances import gram
 from strategies.knobs import positive
 from strategies.lengths import lengths, lengths_from
 from strategies.norm_clipping import clip_factors
@@ -65,11 +65,9 @@ class CenteredClipping:
         n = len(updates)
         if self.iterations == 1:
             return clip_factors(lengths(updates, origin=centre), self.tau) / n
-        squared = squared_distances(torch.cat((updates, centre[None, :])))
-        coefficients = torch.zeros(n + 1, dtype=torch.float64, device=updates.device)
-        coefficients[n] = 1
+        products = gram(updates, origin=centre)
+        pulls = torch.zeros(n, dtype=torch.float64, device=updates.device)
         for _ in range(self.iterations):
-            factors = clip_factors(lengths_from(squared, coefficients)[:n], self.tau) / n
-            coefficients = coefficients * (1 - factors.sum())
-            coefficients[:n] += factors
-        return coefficients[:n]
+            factors = clip_factors(lengths_from(products, pulls), self.tau) / n
+            pulls = pulls * (1 - factors.sum()) + factors
+        return pulls

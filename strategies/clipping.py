@@ -8,8 +8,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from strategies.clip_factors import clip_factors
 from strategies.distances import row_norms
-from strategies.preaggregator import clipping_factors
 from strategies.rule import Card, Context, checked
 
 
@@ -46,4 +46,4 @@ class Clipping:
 
     def __call__(self, updates: Tensor, context: Context | None = None) -> Tensor:
         updates, _ = checked(self, updates, None)
-        return clipping_factors(row_norms(updates), self.threshold).diag()
+        return clip_factors(row_norms(updates), self.threshold).diag()

@@ -5,13 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from strategies.chunks import over_chunks
+from strategies.chunks import STREAMED, over_chunks
 from strategies.rule import Aggregate, State
-
-CHUNK = 65_536
-"""Columns per weighted sum: long enough to stream each row from memory."""
-TILE = 2048
-"""Columns per product of matrices: 100 rows of one tile fill 800 kB, which a second-level cache holds."""
 
 
 def combine(coefficients: Tensor, updates: Tensor) -> Tensor:
@@ -34,12 +29,14 @@ def combine(coefficients: Tensor, updates: Tensor) -> Tensor:
         block = updates[:, columns]
         result[columns] = factors @ (block if everyone else block[kept])
 
-    over_chunks(work, updates, size=CHUNK)
+    over_chunks(work, updates, values=STREAMED)
     return result
 
 
 def mixed(coefficients: Tensor, updates: Tensor) -> Tensor:
     """Return `coefficients @ updates` (m, d): rows mixed from updates, for coefficients (m, n) in float64.
+
+    Equal rows of coefficients give rows that are equal to the last bit.
 
     >>> import torch
     >>> mixed(torch.tensor([[0.5, 0.5], [0.0, 2.0]]), torch.tensor([[1.0], [3.0]]))
@@ -50,12 +47,19 @@ def mixed(coefficients: Tensor, updates: Tensor) -> Tensor:
     result = updates.new_empty(len(factors), updates.shape[1])
     diagonal = factors.diagonal()
     scales = factors.shape[0] == factors.shape[1] and torch.equal(factors, diagonal.diag())
+    different, which = factors.unique(dim=0, return_inverse=True)
+    repeats = len(different) < len(factors)
 
     def work(columns: slice) -> None:
-        block = updates[:, columns]
-        result[:, columns] = diagonal[:, None] * block if scales else factors @ block
+        block, rows = updates[:, columns], result[:, columns]
+        if scales:
+            torch.mul(block, diagonal[:, None], out=rows)
+        elif repeats:
+            rows.copy_((different @ block)[which])
+        else:
+            torch.mm(factors, block, out=rows)
 
-    over_chunks(work, updates, size=TILE)
+    over_chunks(work, updates)
     return result
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from strategies.chunks import over_chunks
+from strategies.chunks import CACHED, sum_over_chunks
 
-CHUNK = 4096
-"""Columns per product: the float32 partial sums stay short and in the cache, and are added up in float64."""
+LEAST_COLUMNS = 2048
+"""Columns of a product of matrices, at least: what it gives is n x n."""
 CLOSE = 1e-3
 """Rows whose squared distance is a smaller share of their squared norms are looked at again from nearby."""
 LEAST, LARGEST = 1e-25, 1e30
@@ -25,7 +25,10 @@ def centred_gram(updates: Tensor) -> Tensor:
 
 
 def gram(updates: Tensor, *, origin: Tensor | None = None) -> Tensor:
-    """Return the inner products (n, n), float64, of the rows of `updates` (n, d) minus `origin` (d,)."""
+    """Return the inner products (n, n), float64, of the rows of `updates` (n, d) minus `origin` (d,).
+
+    The partial sums of a chunk are as exact as the updates' type; they are added up in float64.
+    """
     products = _gram(updates, origin, updates.dtype)
     longest = float(products.diagonal().max())
     if LEAST < longest < LARGEST or updates.dtype == torch.float64:
@@ -58,13 +61,19 @@ def row_norms(updates: Tensor) -> Tensor:
     >>> row_norms(torch.tensor([[3.0, 4.0]]))
     tensor([5.], dtype=torch.float64)
     """
+    norms = _row_norms(updates, updates.dtype)
+    held = (norms > LEAST**0.5) & (norms < LARGEST**0.5)
+    if updates.dtype != torch.float64 and not bool(held.all()):
+        norms[~held] = _row_norms(updates[~held], torch.float64)
+    return norms
 
+
+def _row_norms(updates: Tensor, dtype: torch.dtype) -> Tensor:
     def work(columns: slice) -> Tensor:
-        lengths: Tensor = torch.linalg.vector_norm(updates[:, columns], dim=1, dtype=torch.float64)
-        return lengths
+        part: Tensor = torch.linalg.vector_norm(updates[:, columns], dim=1, dtype=dtype)
+        return part.double().square()
 
-    total: Tensor = torch.linalg.vector_norm(torch.stack(over_chunks(work, updates, size=CHUNK)), dim=0)
-    return total
+    return sum_over_chunks(work, updates, (len(updates),)).sqrt()
 
 
 def _gram(updates: Tensor, origin: Tensor | None, dtype: torch.dtype) -> Tensor:
@@ -72,13 +81,10 @@ def _gram(updates: Tensor, origin: Tensor | None, dtype: torch.dtype) -> Tensor:
         block = updates[:, columns].to(dtype)
         if origin is not None:
             block = block - origin[columns]
-        return (block @ block.T).double()
+        return block @ block.T
 
     n = len(updates)
-    total = torch.zeros(n, n, dtype=torch.float64, device=updates.device)
-    for products in over_chunks(work, updates, size=CHUNK):
-        total += products
-    return total
+    return sum_over_chunks(work, updates, (n, n), values=max(CACHED, n * LEAST_COLUMNS))
 
 
 def _groups(related: Tensor) -> list[Tensor]:

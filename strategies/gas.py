@@ -49,9 +49,8 @@ class GAS:
     def __post_init__(self) -> None:
         tolerated(self.byzantine)
         positive(parts=self.parts)
-        fit = [name for name, kind in strategies.STRATEGIES.items() if plain(kind)]
-        if self.base not in fit:
-            raise ValueError(f"base: got {self.base!r}, wanted one of {', '.join(fit)}.")
+        if self.base not in bases():
+            raise ValueError(f"base: got {self.base!r}, wanted one of {', '.join(bases())}.")
 
     @property
     def minimum(self) -> int:
@@ -89,10 +88,15 @@ def summed_lengths(vector: Tensor, size: int) -> Tensor:
     tensor(6., dtype=torch.float64)
     """
     padded = torch.nn.functional.pad(vector, (0, -len(vector) % size))
-    return torch.linalg.vector_norm(padded.reshape(-1, size), dim=1).double().sum()
+    norms: Tensor = torch.linalg.vector_norm(padded.reshape(-1, size), dim=1)
+    return norms.double().sum()
 
 
-def plain(kind: type[Rule]) -> bool:
-    """Return whether a rule can judge a piece: it needs no more, and moves and scales with it."""
-    card = kind.card
-    return set(card.needs) <= {"byzantine"} and card.translation_equivariant and card.scale_equivariant
+def bases() -> list[str]:
+    """Return the rules that can judge a piece: they need no more, and move and scale with it."""
+    cards = {name: kind.card for name, kind in strategies.STRATEGIES.items()}
+    return [
+        name
+        for name, card in cards.items()
+        if set(card.needs) <= {"byzantine"} and card.translation_equivariant and card.scale_equivariant
+    ]

@@ -1,4 +1,4 @@
-"""How long updates are, and how far away from a point or from a weighted mean of themselves."""
+"""How long updates are, and how far away from a point or from a combination of themselves."""
 
 from __future__ import annotations
 
@@ -33,15 +33,18 @@ def _squares(updates: Tensor, origin: Tensor | None, dtype: torch.dtype) -> Tens
     return total
 
 
-def lengths_from(squared: Tensor, coefficients: Tensor) -> Tensor:
-    """Return the distances (n,) of the rows from a weighted mean of them.
+def lengths_from(products: Tensor, coefficients: Tensor) -> Tensor:
+    """Return the distances (n,) of the rows from their combination with `coefficients` (n,).
 
     Args:
-        squared: squared distances between the rows, (n, n) float64.
-        coefficients: the weights of the mean, (n,) float64, which sum to 1.
+        products: the rows' inner products, (n, n) float64, from an origin that stands for what the
+            coefficients lack to a sum of 1.
+        coefficients: (n,) float64.
 
-    >>> lengths_from(torch.tensor([[0.0, 16.0], [16.0, 0.0]]), torch.tensor([0.75, 0.25]))
+    >>> line = torch.tensor([0.0, 4.0])
+    >>> lengths_from(line[:, None] * line, torch.tensor([0.75, 0.25]))
     tensor([1., 3.])
     """
-    towards = squared @ coefficients
-    return (towards - coefficients @ towards / 2).clamp(min=0).sqrt()
+    towards = products @ coefficients
+    squares = products.diagonal() - 2 * towards + coefficients @ towards
+    return squares.clamp(min=0).sqrt()

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from strategies.nearest_values import mean_of_nearest, middle
+from strategies.medians import middle
+from strategies.nearest_values import mean_of_nearest
 from strategies.order_statistics import over_sorted_columns
 from strategies.rule import Aggregate, Card, Context, checked, tolerated
 

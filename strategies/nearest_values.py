@@ -8,13 +8,6 @@ from torch import Tensor
 from strategies.order_statistics import shares_within
 
 
-def middle(ordered: Tensor) -> Tensor:
-    """Return the median (c,) of sorted values (c, n); for even n, the mean of the two middle values."""
-    n = ordered.shape[1]
-    below, above = ordered[:, (n - 1) // 2], ordered[:, n // 2]
-    return below + (above - below) / 2
-
-
 def mean_of_nearest(ordered: Tensor, values: Tensor, centre: Tensor, kept: int) -> tuple[Tensor, Tensor]:
     """Return the mean (c,) of the values nearest to the centre, and how often each client's was kept (n,).
 

@@ -13,10 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from strategies.chunks import over_chunks
+from strategies.chunks import CACHED, columns_of, sum_over_chunks
 
-CELLS = 50_000
-"""Values per sort: as float32 they fill 200 kB, so that a second-level cache holds them twice."""
 PADDING = 16
 """Columns between the rows of a chunk, so that not all of them fall on the same few lines of the cache."""
 
@@ -36,9 +34,8 @@ def over_sorted_columns(
     """
     n = len(updates) if rows is None else len(rows)
     d = updates.shape[1]
-    size = max(64, CELLS // n)
     result = torch.empty(d, dtype=updates.dtype, device=updates.device)
-    scratch = _Scratch(n, size)
+    scratch = _Scratch(n, columns_of(len(updates), CACHED))
 
     def work(columns: slice) -> Tensor:
         block = updates[:, columns] if rows is None else updates[rows, columns]
@@ -48,12 +45,9 @@ def over_sorted_columns(
             values = block.T
             ordered = ascending(values)
         result[columns], kept = reader(ordered, values)
-        return kept.double()
+        return kept
 
-    total = torch.zeros(n, dtype=torch.float64, device=updates.device)
-    for kept in over_chunks(work, updates, size=size):
-        total += kept
-    return result, total
+    return result, sum_over_chunks(work, updates, (n,))
 
 
 def ascending(values: Tensor) -> Tensor:
@@ -76,8 +70,8 @@ def shares_within(values: Tensor, low: Tensor, high: Tensor) -> Tensor:
     if not _in_numpy(values):
         return ((values >= low[:, None]) & (values <= high[:, None])).sum(dim=0).double()
     columns = values.numpy()
-    kept = columns >= low.numpy()[:, None]
-    kept &= columns <= high.numpy()[:, None]
+    kept = columns >= low.contiguous().numpy()[:, None]
+    kept &= columns <= high.contiguous().numpy()[:, None]
     # eight coordinates to a byte, whose bits are counted: much quicker than adding up truth values
     return torch.from_numpy(np.bitwise_count(np.packbits(kept, axis=0)).sum(axis=0, dtype=np.float64))
 

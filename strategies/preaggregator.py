@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar, Protocol, runtime_checkable
 
-import torch
 from torch import Tensor
 
 from strategies.rule import Context, Stage
@@ -43,12 +42,3 @@ class PreAggregator(Stage, Protocol):
                 card says is needed.
             PreconditionError: n is below `minimum`.
         """
-
-
-def clipping_factors(norms: Tensor, threshold: float | Tensor) -> Tensor:
-    """Return the factors (n,) that shorten rows of these norms (n,) to `threshold` where they are longer.
-
-    >>> clipping_factors(torch.tensor([0.0, 1.0, 4.0]), 2.0)
-    tensor([1.0000, 1.0000, 0.5000])
-    """
-    return torch.where(norms > threshold, threshold / norms, 1.0)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from strategies.one_thread import one_thread
+
 
 def principal_direction(squared: Tensor, weights: Tensor) -> tuple[float, Tensor]:
     """Return the largest variance, and the rows' squared deviations (n,) along its direction.
@@ -17,18 +19,21 @@ def principal_direction(squared: Tensor, weights: Tensor) -> tuple[float, Tensor
         weights: the rows' weights, (n,) float64, not all 0.
 
     >>> line = torch.tensor([-1.0, 1.0, 3.0], dtype=torch.float64)
-    >>> principal_direction((line[:, None] - line).square(), torch.tensor([1.0, 1.0, 0.0]).double())
+    >>> weights = torch.tensor([1.0, 1.0, 0.0], dtype=torch.float64)
+    >>> variance, deviations = principal_direction((line[:, None] - line).square(), weights)
+    >>> round(variance, 6), deviations.round(decimals=6)
     (1.0, tensor([1., 1., 9.], dtype=torch.float64))
     """
     shares = weights / weights.sum()
-    towards = squared @ shares
-    centred = (towards[:, None] + towards[None, :] - squared - shares @ towards) / 2
     roots = shares.sqrt()
-    values, vectors = torch.linalg.eigh(roots[:, None] * centred * roots[None, :])
-    variance = float(values[-1])
-    if variance <= 0:
-        return 0.0, torch.zeros_like(shares)
-    return variance, (centred @ (roots * vectors[:, -1])).square() / variance
+    with one_thread():
+        towards = squared @ shares
+        centred = (towards[:, None] + towards - squared - shares @ towards) / 2
+        values, vectors = torch.linalg.eigh(roots[:, None] * centred * roots)
+        variance = float(values[-1])
+        if variance <= 0:
+            return 0.0, torch.zeros_like(shares)
+        return variance, (centred @ (roots * vectors[:, -1])).square() / variance
 
 
 def without_farthest(weights: Tensor, deviations: Tensor) -> Tensor:

@@ -9,6 +9,8 @@ from typing import ClassVar, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from strategies.chunks import STREAMED, over_chunks
+
 State = Mapping[str, Tensor]
 """What a rule remembers from round to round: named tensors, so that a checkpoint needs no pickle."""
 
@@ -142,11 +144,19 @@ def checked(stage: Stage, updates: Tensor, weights: Tensor | None) -> tuple[Tens
     n = len(updates)
     if not n:
         raise InputError("updates: got no rows, wanted at least one client's update.")
-    if not bool(torch.isfinite(updates.sum())) and not bool(torch.isfinite(updates).all()):
+    if not _finite(updates):
         rows = (~torch.isfinite(updates).all(dim=1)).nonzero().flatten().tolist()
         raise InputError(f"updates: rows {rows} hold NaN or infinity; drop them before aggregating.")
     require(stage, n)
     return updates, as_shares(weights, updates)
+
+
+def _finite(updates: Tensor) -> bool:
+    def work(columns: slice) -> bool:
+        block = updates[:, columns]
+        return bool(block.sum().isfinite()) or bool(block.isfinite().all())
+
+    return all(over_chunks(work, updates, values=STREAMED))
 
 
 def as_shares(weights: Tensor | None, updates: Tensor) -> Tensor:

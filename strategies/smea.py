@@ -14,6 +14,7 @@ from torch import Tensor
 from strategies.combination import mean_of
 from strategies.distances import squared_distances
 from strategies.knobs import positive
+from strategies.one_thread import one_thread
 from strategies.rule import Aggregate, Card, Context, PreconditionError, checked, tolerated
 
 BATCH = 2048
@@ -94,5 +95,6 @@ def top_eigenvalues(squared: Tensor, subsets: Tensor) -> Tensor:
     inner = squared[subsets[:, :, None], subsets[:, None, :]] / -2
     inner = inner - inner.mean(dim=1, keepdim=True)
     inner = inner - inner.mean(dim=2, keepdim=True)
-    largest: Tensor = torch.linalg.eigvalsh(inner)[:, -1]
+    with one_thread():
+        largest: Tensor = torch.linalg.eigvalsh(inner)[:, -1]
     return largest / subsets.shape[1]

@@ -35,6 +35,8 @@ class CoverSearch:
         >>> [CoverSearch(9).coverable(ring, 0b11111, removals) for removals in (1, 2)]
         [False, True]
         """
+        if removals < 0:
+            return False
         if self.left == 0:
             raise TooHardError
         self.left -= 1
@@ -59,6 +61,31 @@ class CoverSearch:
         return self.coverable(conflicts, without, removals - 1) or self.coverable(
             conflicts, without & ~neighbours, removals - degree
         )
+
+    def first_survivors(self, conflicts: Conflicts, removals: int) -> list[int]:
+        """Return who stays when exactly `removals` vertices go: the first such set in their order.
+
+        Raises:
+            TooHardError: the steps are used up.
+
+        >>> CoverSearch(9).first_survivors([0b10, 0b01, 0, 0], 2)
+        [0, 2]
+        """
+        wanted = len(conflicts) - removals
+        left = (1 << len(conflicts)) - 1
+        kept: list[int] = []
+        for vertex in range(len(conflicts)):
+            if len(kept) == wanted or not left >> vertex & 1:
+                continue
+            rivals = conflicts[vertex] & left
+            rest = left & ~(1 << vertex)
+            without_rivals = removals - rivals.bit_count()
+            if self.coverable(conflicts, rest & ~rivals, without_rivals):
+                kept.append(vertex)
+                left, removals = rest & ~rivals, without_rivals
+            else:
+                left, removals = rest, removals - 1
+        return kept
 
 
 def matching(conflicts: Conflicts, vertices: int) -> int:

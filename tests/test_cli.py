@@ -157,6 +157,8 @@ def test_an_unknown_key_in_a_file_is_named_with_the_choices(fedpoison, tmp_path)
     [
         ("attacks", ["alie", "NeurIPS 2019", "colluding"]),
         ("strategies", ["krum", "n > 2f + 2", "byzantine"]),
+        ("preaggregators", ["nnm", "AISTATS 2023", "n > 2f"]),
+        ("optimizers", ["adam", "ICLR 2021", "history"]),
         ("datasets", ["mnist", "digits", "cifar10"]),
         ("models", ["cnn-mcmahan", "1.66M"]),
         ("partitions", ["dirichlet"]),

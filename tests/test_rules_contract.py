@@ -17,13 +17,20 @@ from strategies.contract import ContractError, check_rule
 from strategies.rule import Aggregate, Card, checked
 
 FURTHER = {
+    "auror": [{"features": "output"}],
     "bulyan": [{"byzantine": 1, "selection": "one-shot"}],
+    "flame": [{"noise": 0.0, "compare": "models"}],
+    "fldetector": [{"window": 1}],
+    "foolsgold": [{"features": "all"}],
     "krum": [{"byzantine": 1, "excluded": 1}, {"byzantine": 2, "power": 1}, {"byzantine": 2, "power": 4}],
+    "lasa": [{"sparsity": 0.0}],
     "multi-krum": [{"byzantine": 1, "select": 1}, {"byzantine": 1, "select": 3, "excluded": 1}],
     "robust-learning-rate": [{"threshold": 1}, {"threshold": 7}],
     "sign-majority": [{"step": 0.01}],
 }
 """Settings to try beyond the defaults and `byzantine` of 1 and 2."""
+CHEAPER = {"deepsight": {"images": 200, "seeds": 1}}
+"""Knobs that change nothing but the time that a test takes."""
 
 
 def settings(name):
@@ -31,7 +38,9 @@ def settings(name):
     return [{}, *({"byzantine": byzantine} for byzantine in (1, 2) if tolerant), *FURTHER.get(name, [])]
 
 
-INSTANCES = [STRATEGIES[name](**knobs) for name in STRATEGIES for knobs in settings(name)]
+INSTANCES = [
+    STRATEGIES[name](**CHEAPER.get(name, {}), **knobs) for name in STRATEGIES for knobs in settings(name)
+]
 
 
 @pytest.mark.parametrize("rule", INSTANCES, ids=repr)

@@ -1,0 +1,165 @@
+"""DeepSight: look inside the models for signs of training data with one label."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sklearn.cluster import HDBSCAN
+from torch import Tensor
+
+from strategies.clip_factors import clip_factors
+from strategies.combination import weighted
+from strategies.cosines import cosine_distances, lengths_and_cosines
+from strategies.distances import row_norms
+from strategies.layers import output_weights, spans
+from strategies.medians import median_of
+from strategies.rule import Aggregate, Card, Context, InputError, checked
+
+BATCH = 2_000
+"""Noise images predicted at a time."""
+EPSILON = 1e-6
+"""Keeps the quotients of predictions finite."""
+
+Labels = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeepSight:
+    """Average, clipped to the median norm, the updates in clusters with few suspiciously uniform models.
+
+    Rieger, Nguyen, Miettinen, Sadeghi, "DeepSight: Mitigating Backdoor Attacks in Federated Learning
+    Through Deep Model Inspection", NDSS 2022. Clients are clustered by the output layer's update energies
+    (NEUP), by how their models' predictions on noise differ from the global model's (DDif), and by the
+    angles of the output biases; the three vote on a last clustering. An update is suspicious if few output
+    neurons changed much (threshold exceedings). If no cluster is accepted, the model stays.
+
+    Raises:
+        InputError: the context lacks the layout, the model, `predict` or `image_shape`, or the layout has
+            no output layer.
+    """
+
+    images: int = 20_000
+    """Noise images for each DDif."""
+    seeds: int = 3
+    """How many DDifs are taken, each with its own noise."""
+    suspicious_share: float = 1 / 3
+    """A cluster with this share of suspicious updates, or more, is rejected."""
+
+    card: ClassVar = Card(
+        paper="Rieger et al., NDSS 2022",
+        needs=("model", "randomness"),
+        precondition="n >= 3",
+        cost="O(n^2 d), and seeds x images predictions of every client's model, which dominate",
+        deviations="HDBSCAN looks at 3 neighbours and wants clusters of 5, as in FLPoison. An update that "
+        "the last clustering leaves alone is a cluster of its own; FLPoison rejects it. DDifs divide class "
+        "probabilities; FLPoison divides logits.",
+        translation_equivariant=False,
+        scale_equivariant=False,
+    )
+    minimum: ClassVar[int] = 3
+
+    def __post_init__(self) -> None:
+        if min(self.images, self.seeds) < 1:
+            raise ValueError(f"images, seeds: got {self.images}, {self.seeds}, wanted at least 1 each.")
+        if not 0 < self.suspicious_share <= 1:
+            raise ValueError(
+                f"suspicious_share: got {self.suspicious_share}, wanted more than 0 and at most 1."
+            )
+
+    def __call__(
+        self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None
+    ) -> Aggregate:
+        updates, _ = checked(self, updates, weights)
+        context = context or Context()
+        matrix, bias = output_layer(updates, context)
+        energies = update_energies(matrix, bias)
+        suspicious = exceedings(energies)
+        suspicious = 2 * suspicious <= median_of(suspicious)
+        votes = [
+            apart(cosine_distances(lengths_and_cosines(bias)[1]).cpu().numpy(), metric="precomputed"),
+            apart(energies.cpu().numpy()),
+            np.mean([apart(ddif) for ddif in self.division_differences(updates, context)], axis=0),
+        ]
+        clusters = hdbscan(np.mean(votes, axis=0), metric="precomputed", allow_single_cluster=True)
+        kept = self.accepted(clusters, suspicious.cpu().numpy())
+        sizes = row_norms(updates)
+        factors = clip_factors(sizes, median_of(sizes))
+        admitted = torch.as_tensor(kept, device=updates.device)
+        return weighted(torch.where(admitted, factors, 0) / max(1, kept.sum()), updates)
+
+    def division_differences(self, updates: Tensor, context: Context) -> list[npt.NDArray[np.float64]]:
+        """Return, for each seed, the mean quotients of client and global predictions, (n, k)."""
+        if context.model is None or context.predict is None or context.image_shape is None:
+            raise InputError(
+                "model: got none to inspect, wanted `model`, `predict` and `image_shape` in the context."
+            )
+        generator = context.generator or torch.Generator()
+        result = []
+        for _ in range(self.seeds):
+            totals: list[Tensor] = []
+            for start in range(0, self.images, BATCH):
+                count = min(BATCH, self.images - start)
+                noise = torch.rand((count, *context.image_shape), generator=generator)
+                usual = context.predict(context.model, noise).double().softmax(dim=1) + EPSILON
+                quotients = [
+                    (context.predict(context.model + update, noise).double().softmax(dim=1) / usual).sum(
+                        dim=0
+                    )
+                    for update in updates
+                ]
+                totals.append(torch.stack(quotients))
+            mean = torch.stack(totals).sum(dim=0) / self.images
+            result.append(np.nan_to_num(mean.cpu().numpy()))
+        return result
+
+    def accepted(self, clusters: Labels, suspicious: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Return which clients (n,) are in clusters that are not too suspicious."""
+        kept = ~suspicious
+        for label in set(clusters[clusters >= 0].tolist()):
+            members = clusters == label
+            kept[members] = suspicious[members].mean() < self.suspicious_share
+        return kept
+
+
+def output_layer(updates: Tensor, context: Context) -> tuple[Tensor, Tensor]:
+    """Return the output layer's part of each update: weights (n, k, h) and biases (n, k)."""
+    position = output_weights(context.layout)
+    if context.layout is None or position is None:
+        raise InputError("layout: got no weight matrix, wanted the model's layers; hand over `layout`.")
+    columns = spans(context.layout, updates.shape[1])
+    classes = context.layout[position][1][0]
+    matrix = updates[:, columns[position]].reshape(len(updates), classes, -1)
+    follows = position + 1 < len(columns) and context.layout[position + 1][1] == (classes,)
+    bias = updates[:, columns[position + 1]] if follows else matrix.new_zeros(len(updates), classes)
+    return matrix, bias
+
+
+def update_energies(matrix: Tensor, bias: Tensor) -> Tensor:
+    """Return the normalised energies (n, k) of the output neurons' updates (NEUP), float64."""
+    energies = (matrix.abs().sum(dim=2, dtype=torch.float64) + bias.abs()).double()
+    shares = energies / energies.amax(dim=1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
+    squared = shares.square()
+    return squared / squared.sum(dim=1, keepdim=True).clamp(min=1)
+
+
+def exceedings(energies: Tensor) -> Tensor:
+    """Return how many of the k energies (n, k) exceed a hundredth, or 1/k if more, of the largest, (n,)."""
+    threshold = max(0.01, 1 / energies.shape[1]) * energies.amax(dim=1, keepdim=True)
+    return (energies > threshold).sum(dim=1).double()
+
+
+def apart(features: npt.NDArray[np.float64], metric: str = "euclidean") -> npt.NDArray[np.float64]:
+    """Return 0 where two rows get the same label from HDBSCAN, noise included, and 1 elsewhere, (n, n)."""
+    labels = hdbscan(features, metric=metric)
+    return np.not_equal(labels[:, None], labels[None, :]).astype(np.float64)
+
+
+def hdbscan(features: npt.NDArray[np.float64], *, metric: str, allow_single_cluster: bool = False) -> Labels:
+    """Return the cluster of each row (n,); -1 is none."""
+    clustering = HDBSCAN(min_samples=3, metric=metric, allow_single_cluster=allow_single_cluster, copy=True)
+    labels: Labels = clustering.fit_predict(features)
+    return labels

@@ -1,0 +1,113 @@
+"""FLDetector: find the clients whose updates are not what their earlier ones let expect."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from strategies.chunks import COLUMNS
+from strategies.combination import combine
+from strategies.gap_statistic import gap_statistic
+from strategies.lbfgs import hessian_product
+from strategies.node_memory import RollCall, roll_call
+from strategies.rule import Aggregate, Card, Context, State, checked
+from strategies.two_means import two_means
+
+
+@dataclass(frozen=True, kw_only=True)
+class FLDetector:
+    """Average all updates but those whose nodes have, for a while, been much less predictable than others.
+
+    Zhang, Cao, Jia, Gong, "FLDetector: Defending Federated Learning Against Model Poisoning Attacks via
+    Detecting Malicious Clients", KDD 2022. A node's update is predicted as its last one plus the step of
+    the global model times an L-BFGS estimate of the Hessian; its score is the prediction error as a share
+    of everybody's, averaged over `window` rounds. If the gap statistic sees more than one cluster of
+    scores, the upper one of two is left out.
+    """
+
+    window: int = 10
+    """How many rounds the estimate and the score look back; nobody is judged on fewer."""
+
+    card: ClassVar = Card(
+        paper="Zhang et al., KDD 2022",
+        needs=("history", "model", "randomness"),
+        cost="O((n + window) d), remembering one update a node and 2 window + 2 more vectors",
+        deviations="The paper removes the detected clients and starts training over; here they are left out "
+        "of the rounds in which they score high. A node that was not sampled has its prediction carried "
+        "forward. Without `context.model` the model's step is the last aggregate. Clusters are exact.",
+        translation_equivariant=False,
+    )
+    minimum: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        if self.window < 1:
+            raise ValueError(f"window: got {self.window}, wanted at least 1 round.")
+
+    def __call__(
+        self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None
+    ) -> Aggregate:
+        updates, _ = checked(self, updates, weights)
+        context = context or Context()
+        state = context.state
+        n, d = updates.shape
+        roll = roll_call(context, n, updates.device)
+        expected = roll.table(state, "expected", (d,), updates)
+        scores = roll.table(state, "scores", (self.window,), updates.new_zeros(0).double(), -1)
+        step = model_step(context, updates)
+        steps, changes = (state.get(name, updates[:0]).to(updates) for name in ("steps", "changes"))
+        if step is not None and len(steps):
+            expected += hessian_product(steps, changes, step)
+            self.score(scores, roll, errors(expected, roll.here, updates))
+        kept = ~self.suspects(scores[roll.here], context.generator or torch.Generator())
+        trust = kept.double() / kept.sum()
+        update = combine(trust, updates)
+        if step is not None and bool(step.any()):
+            change = update - state["aggregate"].to(updates)
+            steps = torch.cat([steps, step[None]])[-self.window :]
+            changes = torch.cat([changes, change[None]])[-self.window :]
+        expected[roll.here] = updates
+        after = {"nodes": roll.nodes, "expected": expected, "scores": scores, "aggregate": update.clone()}
+        after |= {"steps": steps.clone(), "changes": changes.clone()}
+        if context.model is not None:
+            after["model"] = context.model.to(updates).clone()
+        return Aggregate(update=update, trust=trust, state=after)
+
+    def score(self, scores: Tensor, roll: RollCall, distances: Tensor) -> None:
+        """Append the errors (n,) of the nodes that have been here before to their rows of `scores`."""
+        old = torch.isin(roll.here, roll.known)
+        total = distances[old].sum()
+        rows = roll.here[old]
+        latest = distances[old] / torch.where(total > 0, total, 1)
+        scores[rows] = torch.cat([scores[rows, 1:], latest[:, None]], dim=1)
+
+    def suspects(self, scores: Tensor, generator: torch.Generator) -> Tensor:
+        """Return which nodes (n,) score high, of those with a full window of `scores` (n, window)."""
+        means = scores.mean(dim=1)
+        judged = (scores >= 0).all(dim=1)
+        values = means[judged]
+        if len(values) < 3 or gap_statistic(values.cpu().numpy(), generator) == 1:
+            return torch.zeros_like(judged)
+        ordered = values.sort().values
+        below, _ = two_means(ordered[None])
+        return judged & (means > ordered[below - 1])
+
+
+def model_step(context: Context, updates: Tensor) -> Tensor | None:
+    """Return how the global weights moved since the last round, (d,); None in the first."""
+    state: State = context.state
+    if context.model is not None and "model" in state:
+        return context.model.to(updates) - state["model"].to(updates)
+    return state["aggregate"].to(updates) if "aggregate" in state else None
+
+
+def errors(expected: Tensor, here: Tensor, updates: Tensor) -> Tensor:
+    """Return the distances (n,), float64, of the updates from the rows `here` of what was expected."""
+    squared = torch.zeros(len(updates), dtype=torch.float64, device=updates.device)
+    for start in range(0, updates.shape[1], COLUMNS):
+        columns = slice(start, start + COLUMNS)
+        off = expected[:, columns][here] - updates[:, columns]
+        squared += torch.linalg.vector_norm(off, dim=1, dtype=torch.float64).square()
+    return squared.sqrt()

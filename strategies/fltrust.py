@@ -1,0 +1,64 @@
+"""FLTrust: believe updates as far as they point where the server's own update points."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from strategies.chunks import COLUMNS
+from strategies.combination import combine
+from strategies.distances import row_norms
+from strategies.rule import Aggregate, Card, Context, InputError, checked
+
+
+@dataclass(frozen=True, kw_only=True)
+class FLTrust:
+    """Average the updates, scaled to the server's norm, weighted by their cosine with the server's update.
+
+    Cao, Fang, Liu, Gong, "FLTrust: Byzantine-robust Federated Learning via Trust Bootstrapping", NDSS 2021.
+    The server trains on a small clean data set of its own; a client whose cosine is negative gets weight
+    0, and if all do, the model stays.
+
+    Raises:
+        InputError: the context has no `root_update`.
+
+    >>> import torch
+    >>> server = Context(root_update=lambda: torch.tensor([1.0, 0.0]))
+    >>> FLTrust()(torch.tensor([[9.0, 0.0], [0.0, 5.0], [-1.0, 0.0]]), None, server)
+    Aggregate(update=tensor([1., 0.]), trust=tensor([1., 0., 0.], dtype=torch.float64), state={})
+    """
+
+    card: ClassVar = Card(
+        paper="Cao et al., NDSS 2021",
+        needs=("root data",),
+        deviations="Trust is the weight of the update after it is scaled to the server's norm.",
+        unanimous=False,
+        translation_equivariant=False,
+    )
+    minimum: ClassVar[int] = 1
+
+    def __call__(
+        self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None
+    ) -> Aggregate:
+        updates, _ = checked(self, updates, weights)
+        if context is None or context.root_update is None:
+            raise InputError(
+                "root data: got none, wanted a server update to compare with; give the server root data "
+                "(`root_samples` in a scenario), or `root_update` in the context."
+            )
+        root = context.root_update().to(updates)
+        sizes, size = row_norms(updates), row_norms(root[None])
+        # The rows and the root are divided by their norms before they meet, lest huge ones overflow.
+        scale = torch.where(sizes > 0, sizes, 1).to(updates.dtype)[:, None]
+        unit = root / torch.where(size > 0, size, 1).to(root.dtype)
+        cosine = torch.zeros_like(sizes)
+        for start in range(0, updates.shape[1], COLUMNS):
+            columns = slice(start, start + COLUMNS)
+            cosine += ((updates[:, columns] / scale) @ unit[columns]).double()
+        trust = cosine.clamp(0, 1)
+        trust /= trust.sum().clamp(min=torch.finfo(torch.float64).tiny)
+        factors = torch.where(trust > 0, trust * size / scale.flatten().double(), 0)
+        return Aggregate(update=combine(factors, updates), trust=trust)

@@ -1,0 +1,110 @@
+"""LASA: decide layer by layer whose sparsified update is ordinary in size and in sign."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from strategies.chunks import COLUMNS
+from strategies.clip_factors import clip_factors
+from strategies.distances import row_norms
+from strategies.layers import spans
+from strategies.medians import median_of
+from strategies.rule import Aggregate, Card, Context, checked
+
+
+@dataclass(frozen=True, kw_only=True)
+class LASA:
+    """Average, layer by layer, the clipped and sparsified updates whose norm and signs are ordinary there.
+
+    Xu, Zhang, Hu, "Achieving Byzantine-Resilient Federated Learning via Layer-Adaptive Sparsified Model
+    Aggregation", WACV 2025. Updates are clipped to the median norm and lose their smallest coordinates. In
+    each layer a client is ordinary if its norm is within `norm_bound`, and the share of its coordinates
+    that go up within `sign_bound`, standard deviations of the median. If nobody is, everybody counts.
+
+    >>> import torch
+    >>> LASA(sparsity=0.0, norm_bound=1.0)(torch.tensor([[1.0], [1.0], [1.0], [-1.0]])).trust
+    tensor([0.3333, 0.3333, 0.3333, 0.0000], dtype=torch.float64)
+    """
+
+    sparsity: float = 0.3
+    """The share of its smallest coordinates that each update loses."""
+    norm_bound: float = 2.0
+    sign_bound: float = 1.0
+
+    card: ClassVar = Card(
+        paper="Xu et al., WACV 2025",
+        cost="O(n d), and a partial sort of each update",
+        deviations="The Z-score is the authors' code's: distance to the median over the standard deviation. "
+        "All coordinates compete in the sparsification; the authors' code spares biases. Without a layout "
+        "the whole update is one layer.",
+        unanimous=False,
+        translation_equivariant=False,
+    )
+    minimum: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.sparsity < 1:
+            raise ValueError(f"sparsity: got {self.sparsity}, wanted from 0 to less than 1.")
+        if not (self.norm_bound > 0 and self.sign_bound > 0):
+            raise ValueError(
+                f"norm_bound, sign_bound: got {self.norm_bound}, {self.sign_bound}, wanted positive numbers."
+            )
+
+    def __call__(
+        self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None
+    ) -> Aggregate:
+        updates, _ = checked(self, updates, weights)
+        d = updates.shape[1]
+        sizes = row_norms(updates)
+        factors = clip_factors(sizes, median_of(sizes))
+        least = torch.stack([self.least_kept(row) for row in updates])
+        update = torch.empty(d, dtype=updates.dtype, device=updates.device)
+        trust = torch.zeros_like(sizes)
+        for columns in spans(context.layout if context else None, d):
+            blocks = updates[:, columns].split(COLUMNS, dim=1)
+            kept = self.ordinary((sparse(block, least) for block in blocks), factors)
+            shares = torch.where(kept, factors, 0) / kept.sum()
+            for block, part in zip(blocks, update[columns].split(COLUMNS), strict=True):
+                part.copy_(shares.to(updates.dtype) @ sparse(block, least))
+            trust += shares * len(update[columns]) / d
+        return Aggregate(update=update, trust=trust)
+
+    def least_kept(self, row: Tensor) -> Tensor:
+        """Return the smallest absolute value that `row` (d,) keeps."""
+        dropped = min(int(self.sparsity * len(row)), len(row) - 1)
+        if row.device.type == "cpu":
+            return torch.tensor(np.partition(row.abs().numpy(), dropped)[dropped])
+        return row.abs().kthvalue(dropped + 1).values
+
+    def ordinary(self, layer: Iterable[Tensor], factors: Tensor) -> Tensor:
+        """Return whose sparsified layer, given block by block, is ordinary; all, if nobody's is, (n,)."""
+        squared, up, down = (torch.zeros_like(factors) for _ in range(3))
+        for block in layer:
+            squared += row_norms(block).square()
+            up += (block > 0).sum(dim=1)
+            down += (block < 0).sum(dim=1)
+        purity = (up - down) / (up + down).clamp(min=1)
+        kept = z_scores(factors * squared.sqrt()) < self.norm_bound
+        kept &= z_scores(purity) < self.sign_bound
+        return kept if bool(kept.any()) else torch.ones_like(kept)
+
+
+def sparse(block: Tensor, least: Tensor) -> Tensor:
+    """Return `block` (n, c) without what is smaller than the `least` value that each row keeps, (n,)."""
+    return torch.where(block.abs() >= least[:, None], block, 0)
+
+
+def z_scores(values: Tensor) -> Tensor:
+    """Return how many standard deviations each value (n,) is from the median; 0 where all are equal.
+
+    >>> z_scores(torch.tensor([1.0, 1.0, 1.0, 5.0]))
+    tensor([0.0000, 0.0000, 0.0000, 2.3094])
+    """
+    spread = values.std(correction=0)
+    return (values - median_of(values)).abs() / torch.where(spread > 0, spread, 1)
