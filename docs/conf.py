@@ -13,6 +13,7 @@ from sphinx.ext.napoleon import GoogleDocstring
 
 from fedpoison import catalogue
 from fedpoison.cli import reference
+from fedpoison.reproduction import STUDIES
 
 HERE = Path(__file__).parent
 
@@ -43,6 +44,13 @@ html_show_sphinx = False
 html_show_copyright = False
 html_copy_source = False
 
+
+def remarks() -> str:
+    """Return how each study is known to differ from what was published."""
+    parts = [f"`{study.name}`\n: {' '.join(study.remarks)}\n" for study in STUDIES.values()]
+    return "## Known differences\n\n" + "\n".join(parts)
+
+
 GUIDES = {
     "start": "",
     "concepts": "",
@@ -62,6 +70,7 @@ GENERATED: dict[str, Callable[[], str]] = {
         if (HERE / f"{page}.md").is_file()
     ),
     "command line": reference.page,
+    "remarks": remarks,
     "scenario": catalogue.scenario_fields,
     **{kind: lambda kind=kind: catalogue.page(kind) for kind in (*catalogue.NAMED, "datasets")},  # type: ignore[misc]
 }
