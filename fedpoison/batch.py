@@ -13,13 +13,14 @@ import logging
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from clients.parameters import Layout
 from fedpoison.datasets import Dataset, load_dataset
 from fedpoison.environment import environment
 from fedpoison.errors import FedPoisonError
@@ -58,10 +59,22 @@ class Watch:
 
 
 @dataclass(frozen=True, eq=False)
+class Plan:
+    """A run that is asked for."""
+
+    scenario: Scenario
+    """With the data set that is really used."""
+    dataset: Dataset
+    idle: Sequence[str]
+    """Why its attacks do nothing, where they do not."""
+
+
+@dataclass(frozen=True, eq=False)
 class Ended:
     """The last thing that a run in a task has to tell."""
 
     weights: Tensor
+    layout: Layout
     environment: Mapping[str, object]
 
 
@@ -97,19 +110,19 @@ def run_all(
         EngineError: Ray cannot be had.
     """
     watch = watch or Watch()
-    asked = dict(_fleets(scenarios, data_dir))
-    fleets = {fleet.scenario.run_id: fleet for fleet in asked.values()}
-    for reason in dict.fromkeys(reason for fleet in fleets.values() for reason in fleet.idle):
+    asked = dict(_plans(scenarios, data_dir))
+    plans = {plan.scenario.run_id: plan for plan in asked.values()}
+    for reason in dict.fromkeys(reason for plan in plans.values() for reason in plan.idle):
         notify(reason)
     outcomes: dict[str, History | str] = {}
-    missing: list[Fleet] = []
-    for run_id, fleet in fleets.items():
+    missing: list[Plan] = []
+    for run_id, plan in plans.items():
         folder = RunFolder(out / run_id)
         if folder.complete and not fresh:
             outcomes[run_id] = folder.history()
-            watch.on_end(fleet.scenario, outcomes[run_id])
+            watch.on_end(plan.scenario, outcomes[run_id])
         else:
-            missing.append(fleet)
+            missing.append(plan)
     if ray_address is None:
         jobs = min(jobs or os.cpu_count() or 1, len(missing))
     make = _one_by_one if jobs == 1 else _in_tasks
@@ -118,8 +131,8 @@ def run_all(
             outcomes[scenario.run_id] = outcome
             watch.on_end(scenario, outcome)
     batch = Batch()
-    for scenario, fleet in asked.items():
-        outcome = outcomes[fleet.scenario.run_id]
+    for scenario, plan in asked.items():
+        outcome = outcomes[plan.scenario.run_id]
         if isinstance(outcome, str):
             batch.failures[scenario] = outcome
         else:
@@ -130,57 +143,57 @@ def run_all(
 Outcomes = Iterator[tuple[Scenario, History | str]]
 
 
-def _fleets(scenarios: Iterable[Scenario], data_dir: Path | None) -> Iterator[tuple[Scenario, Fleet]]:
-    """Yield each scenario with its fleet; those of one data set share it."""
+def _plans(scenarios: Iterable[Scenario], data_dir: Path | None) -> Iterator[tuple[Scenario, Plan]]:
+    """Yield each scenario with what is to be run; fleets are made to find errors, and not kept."""
     datasets: dict[str, Dataset] = {}
     for scenario in scenarios:
         name = scenario.dataset
         if name not in datasets:
             datasets[name] = load_dataset(name, data_dir=data_dir)
-        yield scenario, Fleet(scenario.but(dataset=datasets[name].name), datasets[name])
+        fleet = Fleet(scenario.but(dataset=datasets[name].name), datasets[name])
+        yield scenario, Plan(fleet.scenario, fleet.dataset, fleet.idle)
 
 
-def _one_by_one(fleets: list[Fleet], out: Path, watch: Watch, _jobs: int | None, _at: str | None) -> Outcomes:
-    for fleet in fleets:
-        watch.on_start(fleet.scenario)
+def _one_by_one(plans: list[Plan], out: Path, watch: Watch, _jobs: int | None, _at: str | None) -> Outcomes:
+    for plan in plans:
+        watch.on_start(plan.scenario)
         try:
-            history = run(
-                fleet, out=out, on_round=functools.partial(watch.on_round, fleet.scenario), notify=_told
-            )
+            report = functools.partial(watch.on_round, plan.scenario)
+            history = run(Fleet(plan.scenario, plan.dataset), out=out, on_round=report, notify=_told)
         except FedPoisonError as error:
-            yield fleet.scenario, str(error)
+            yield plan.scenario, str(error)
         else:
-            yield fleet.scenario, history
+            yield plan.scenario, history
 
 
-def _in_tasks(fleets: list[Fleet], out: Path, watch: Watch, jobs: int | None, at: str | None) -> Outcomes:
+def _in_tasks(plans: list[Plan], out: Path, watch: Watch, jobs: int | None, at: str | None) -> Outcomes:
     import ray  # noqa: PLC0415  # a second to import
 
     task = ray.remote(num_returns="streaming", max_retries=RETRIES)(_steps)
-    waiting = iter(fleets)
+    waiting = iter(plans)
     with ray_session(at, cpus=jobs) as cpus:
-        shared = {id(fleet.dataset): ray.put(fleet.dataset) for fleet in fleets}
-        under_way: dict[Any, tuple[Fleet, list[Round]]] = {}
+        shared = {dataset: ray.put(dataset) for dataset in {plan.dataset for plan in plans}}
+        under_way: dict[Any, tuple[Scenario, list[Round]]] = {}
         while True:
-            for fleet in itertools.islice(waiting, (jobs or cpus) - len(under_way)):
-                watch.on_start(fleet.scenario)
-                under_way[task.remote(fleet.scenario, [shared[id(fleet.dataset)]])] = fleet, []
+            for plan in itertools.islice(waiting, (jobs or cpus) - len(under_way)):
+                watch.on_start(plan.scenario)
+                under_way[task.remote(plan.scenario, [shared[plan.dataset]])] = plan.scenario, []
             if not under_way:
                 return
             told: Any = ray.wait(list(under_way), num_returns=1, fetch_local=False)[0][0]
-            fleet, records = under_way[told]
+            scenario, records = under_way[told]
             try:
                 news: Round | Ended = ray.get(next(told))
             except ray.exceptions.RayError as error:
                 del under_way[told]
-                yield fleet.scenario, _reason(error)
+                yield scenario, _reason(error)
                 continue
             if isinstance(news, Ended):
                 del under_way[told]
-                yield fleet.scenario, _keep(out, fleet, records, news)
+                yield scenario, _keep(out, scenario, records, news)
             else:
                 records.append(news)
-                watch.on_round(fleet.scenario, news)
+                watch.on_round(scenario, news)
 
 
 def _steps(scenario: Scenario, dataset: list[Any]) -> Iterator[Round | Ended]:
@@ -196,7 +209,7 @@ def _steps(scenario: Scenario, dataset: list[Any]) -> Iterator[Round | Ended]:
         try:
             fleet = Fleet(scenario, _fetched(dataset[0]))
             weights = play(fleet, told.put, workers=1)
-            told.put(Ended(weights, environment("local", 1, fleet.idle)))
+            told.put(Ended(weights, fleet.layout, environment("local", 1, fleet.idle)))
         except Exception as error:  # noqa: BLE001  # raised again where Ray looks for it
             told.put(error)
 
@@ -219,12 +232,12 @@ def _fetched(dataset: Any) -> Dataset:
     return fetched
 
 
-def _keep(out: Path, fleet: Fleet, records: list[Round], ended: Ended) -> History:
-    folder = RunFolder.begin(out / fleet.scenario.run_id, fleet.scenario, ended.environment)
+def _keep(out: Path, scenario: Scenario, records: list[Round], ended: Ended) -> History:
+    folder = RunFolder.begin(out / scenario.run_id, scenario, ended.environment)
     for record in records:
         folder.append(record)
-    folder.finish(ended.weights, fleet.layout)
-    return History(fleet.scenario, records, folder.path)
+    folder.finish(ended.weights, ended.layout)
+    return History(scenario, records, folder.path)
 
 
 def _told(_reason: str) -> None:

@@ -20,10 +20,10 @@ from fedpoison.attackers import Attackers, aim, idle_reasons
 from fedpoison.datasets import Dataset
 from fedpoison.errors import ScenarioError
 from fedpoison.pipelines import FlowerClass, Pipeline, build_pipeline
-from fedpoison.registries import build_attack, models, partitions
+from fedpoison.registries import build_attack, models
 from fedpoison.roster import members
 from fedpoison.scenario import Scenario
-from fedpoison.specs import build
+from fedpoison.shared_draws import drawn, spread
 from fedpoison.streams import stream
 
 
@@ -45,12 +45,13 @@ class Fleet:
         except ValueError as error:
             raise ScenarioError(str(error)) from None
         self.parts  # noqa: B018  # likewise
-        blind = [group.attack for group in self.attackers if group.attack.card.knows_rule]
-        if blind and isinstance(self.pipeline, FlowerClass):
-            raise ScenarioError(
-                f"attack {blind[0]!r} knows the server's rule, but a strategy of Flower's own does not show "
-                "one; choose another attack, or one of our strategies."
-            )
+        if isinstance(self.pipeline, FlowerClass):
+            for group in self.scenario.attackers:
+                if build_attack(group.attack).card.knows_rule:
+                    raise ScenarioError(
+                        f"attack {group.attack} knows the server's rule, but a strategy of Flower's own does "
+                        "not show one; choose another attack, or one of our strategies."
+                    )
 
     @property
     def classes(self) -> int:
@@ -116,12 +117,24 @@ class Fleet:
     @cached_property
     def train(self) -> Samples:
         """The training samples that the scenario uses."""
-        return self._some(self.dataset.train, self.scenario.train_samples, "train_samples")
+        return drawn(
+            self.dataset.name,
+            self.dataset.train,
+            self.scenario.train_samples,
+            self.scenario.seed,
+            "train_samples",
+        )
 
     @cached_property
     def test(self) -> Samples:
         """The test samples that the scenario evaluates on."""
-        return self._some(self.dataset.test, self.scenario.test_samples, "test_samples")
+        return drawn(
+            self.dataset.name,
+            self.dataset.test,
+            self.scenario.test_samples,
+            self.scenario.seed,
+            "test_samples",
+        )
 
     @cached_property
     def parts(self) -> list[Tensor]:
@@ -130,21 +143,19 @@ class Fleet:
         With a partition of their own, malicious nodes hold copies: the honest ones share out all samples
         among themselves, and each malicious one gets a part as large as an honest one would.
         """
-        scenario = self.scenario
-        everybody = range(scenario.clients)
+        scenario, everybody = self.scenario, range(self.scenario.clients)
         if scenario.malicious_partition is None:
-            return self._spread(scenario.partition, len(everybody), "partition")
+            return spread(scenario.partition, self.train, len(everybody), scenario.seed, "partition")
         malicious = self.malicious(1)
-        if len(malicious) == len(everybody) or any(
-            attackers.schedule.turn(1) is not None for attackers in self.attackers
-        ):
+        honest = len(everybody) - len(malicious)
+        if not honest or any(attackers.schedule.turn(1) is not None for attackers in self.attackers):
             raise ScenarioError(
                 "malicious_partition: wants some honest nodes, and malicious ones that stay the same; "
                 "leave it out, or change who is malicious."
             )
-        honest = len(everybody) - len(malicious)
-        own = iter(self._spread(scenario.partition, honest, "partition"))
-        copies = itertools.cycle(self._spread(scenario.malicious_partition, honest, "malicious partition"))
+        own = iter(spread(scenario.partition, self.train, honest, scenario.seed, "partition"))
+        apart = spread(scenario.malicious_partition, self.train, honest, scenario.seed, "malicious partition")
+        copies = itertools.cycle(apart)
         return [next(copies if node in malicious else own) for node in everybody]
 
     @cached_property
@@ -214,19 +225,3 @@ class Fleet:
             memory=memory,
         )
         return Job(samples=self.train[self.parts[node]], attack=attack, context=context)
-
-    def _spread(self, spec: str, nodes: int, name: str) -> list[Tensor]:
-        parts = build(partitions, spec)(self.train.labels, nodes, stream(self.scenario.seed, name))
-        if len(parts) != nodes:
-            raise ScenarioError(f"partition {spec}: got {len(parts)} parts, wanted one for each of {nodes}.")
-        return parts
-
-    def _some(self, samples: Samples, limit: int, field: str) -> Samples:
-        if limit in (0, len(samples)):
-            return samples
-        if limit > len(samples):
-            raise ScenarioError(
-                f"{field}: got {limit}, wanted at most {len(samples)}, or 0 for all, of {self.dataset.name}."
-            )
-        order = torch.randperm(len(samples), generator=stream(self.scenario.seed, field))
-        return samples[order[:limit]]

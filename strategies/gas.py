@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -69,27 +70,38 @@ class GAS:
         n, d = updates.shape
         generator = stream_of(context)
         order = torch.randperm(d, generator=generator, device=generator.device).to(updates.device)
-        shuffled = updates[:, order]
-        target, size = self._aggregated(shuffled), -(-d // self.parts)
-        scores = torch.stack([summed_lengths(row - target, size) for row in shuffled])
+        piece = torch.empty_like(order)
+        piece[order] = torch.arange(d, device=order.device) // -(-d // self.parts)
+        target = self._aggregated(updates, order)
+        scores = torch.stack([summed_lengths(row - target, piece, self.parts) for row in updates])
         return mean_of(scores.sort(stable=True).indices[: n - self.byzantine], updates)
 
-    def _aggregated(self, updates: Tensor) -> Tensor:
-        """Return what the base makes of each piece, side by side, (d,)."""
+    def _aggregated(self, updates: Tensor, order: Tensor) -> Tensor:
+        """Return what the base makes of the pieces, into which `order` deals the coordinates, (d,)."""
         if self.base in COLUMNWISE:
             return self._rule(updates).update
-        return torch.cat([self._rule(piece).update for piece in updates.chunk(self.parts, dim=1)])
+        target = torch.empty_like(updates[0])
+        for columns in order.split(-(-len(order) // self.parts)):
+            target[columns] = self._rule(updates[:, columns]).update
+        return target
 
 
-def summed_lengths(vector: Tensor, size: int) -> Tensor:
-    """Return the sum of the norms of the pieces of `size` into which a vector (d,) is cut, () float64.
+def summed_lengths(vector: Tensor, piece: Tensor, parts: int) -> Tensor:
+    """Return the sum of the norms of the pieces of a vector (d,), () float64.
 
-    >>> summed_lengths(torch.tensor([3.0, 4.0, -1.0]), 2)
+    Args:
+        vector: (d,).
+        piece: the piece, 0 to `parts` - 1, to which each coordinate belongs, (d,).
+        parts: how many pieces there are.
+
+    >>> summed_lengths(torch.tensor([3.0, -1.0, 4.0]), torch.tensor([0, 1, 0]), 2)
     tensor(6., dtype=torch.float64)
     """
-    padded = torch.nn.functional.pad(vector, (0, -len(vector) % size))
-    norms: Tensor = torch.linalg.vector_norm(padded.reshape(-1, size), dim=1)
-    return norms.double().sum()
+    squares = vector.double().square()
+    if vector.device.type == "cpu":  # several times as fast as torch
+        return torch.from_numpy(np.bincount(piece.numpy(), squares.numpy(), parts)).sqrt().sum()
+    totals = torch.zeros(parts, dtype=torch.float64, device=vector.device)
+    return totals.index_add_(0, piece, squares).sqrt().sum()
 
 
 def bases() -> list[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -63,7 +65,7 @@ class LASA:
         d = updates.shape[1]
         sizes = row_norms(updates)
         factors = clip_factors(sizes, median_of(sizes))
-        least = torch.stack([self.least_kept(row) for row in updates])
+        least = self.least_kept(updates)
         update = torch.empty(d, dtype=updates.dtype, device=updates.device)
         trust = torch.zeros_like(sizes)
         for columns in spans(context.layout if context else None, d):
@@ -75,12 +77,17 @@ class LASA:
             trust += shares * len(update[columns]) / d
         return Aggregate(update=update, trust=trust)
 
-    def least_kept(self, row: Tensor) -> Tensor:
-        """Return the smallest absolute value that `row` (d,) keeps."""
-        dropped = min(int(self.sparsity * len(row)), len(row) - 1)
-        if row.device.type == "cpu":
-            return torch.tensor(np.partition(row.abs().numpy(), dropped)[dropped])
-        return row.abs().kthvalue(dropped + 1).values
+    def least_kept(self, updates: Tensor) -> Tensor:
+        """Return the smallest absolute value that each row of `updates` (n, d) keeps, (n,)."""
+        dropped = min(int(self.sparsity * updates.shape[1]), updates.shape[1] - 1)
+        if updates.device.type != "cpu":
+            return updates.abs().kthvalue(dropped + 1, dim=1).values
+
+        def least(row: Tensor) -> float:
+            return float(np.partition(row.abs().numpy(), dropped)[dropped])
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            return torch.tensor(list(pool.map(least, updates)), dtype=updates.dtype)
 
     def ordinary(self, layer: Iterable[Tensor], factors: Tensor) -> Tensor:
         """Return whose sparsified layer, given block by block, is ordinary; all, if nobody's is, (n,)."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-CHUNK = 4096
-"""Columns at a time: 100 clients' signs of one chunk fill 1.6 MB and stay in the cache."""
+from strategies.chunks import over_chunks, sum_over_chunks
 
 
 def sign_votes(updates: Tensor) -> Tensor:
@@ -16,7 +15,13 @@ def sign_votes(updates: Tensor) -> Tensor:
     tensor([3., 0.])
     """
     voters = torch.ones(len(updates), device=updates.device)
-    return torch.cat([voters @ block.sign().float() for block in updates.split(CHUNK, dim=1)])
+    votes = torch.empty(updates.shape[1], device=updates.device)
+
+    def work(columns: slice) -> None:
+        votes[columns] = voters @ updates[:, columns].sign().float()
+
+    over_chunks(work, updates)
+    return votes
 
 
 def agreement(updates: Tensor, direction: Tensor) -> Tensor:
@@ -27,9 +32,10 @@ def agreement(updates: Tensor, direction: Tensor) -> Tensor:
     >>> agreement(torch.tensor([[1.0, -2.0, 0.0], [-5.0, -3.0, 2.0]]), torch.tensor([2.0, -1.0, 0.0]))
     tensor([2., 1.], dtype=torch.float64)
     """
-    counts = torch.zeros(len(updates), dtype=torch.float64, device=updates.device)
-    for block, part in zip(updates.split(CHUNK, dim=1), direction.split(CHUNK), strict=True):
-        signs, wanted = block.sign().float(), part.sign().float()
+
+    def work(columns: slice) -> Tensor:
+        signs, wanted = updates[:, columns].sign().float(), direction[columns].sign().float()
         surplus = signs @ wanted  # of those that agree over those that do not
-        counts += (surplus + signs.abs_() @ wanted.abs()) / 2
-    return counts
+        return (surplus + signs.abs_() @ wanted.abs()) / 2
+
+    return sum_over_chunks(work, updates, (len(updates),))
