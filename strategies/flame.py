@@ -37,9 +37,10 @@ class Flame:
         needs=("model", "randomness"),
         cost="O(n^2 d)",
         deviations="Lambda is the paper's for images. FLPoison takes 1.2e-5 and multiplies by each parameter "
-        "tensor's deviation as well.",
+        "tensor's deviation as well. With `compare` models, who is admitted changes with the updates' scale.",
         unanimous=False,
         translation_equivariant=False,
+        scale_equivariant=False,
     )
     minimum: ClassVar[int] = 1
 

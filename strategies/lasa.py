@@ -83,20 +83,19 @@ class LASA:
 
     def ordinary(self, layer: Iterable[Tensor], factors: Tensor) -> Tensor:
         """Return whose sparsified layer, given block by block, is ordinary; all, if nobody's is, (n,)."""
-        squared, up, down = (torch.zeros_like(factors) for _ in range(3))
+        squared, balance, counted = (torch.zeros_like(factors) for _ in range(3))
         for block in layer:
             squared += lengths(block).square()
-            up += (block > 0).sum(dim=1)
-            down += (block < 0).sum(dim=1)
-        purity = (up - down) / (up + down).clamp(min=1)
+            balance += block.sign().sum(dim=1)
+            counted += block.count_nonzero(dim=1)
         kept = z_scores(factors * squared.sqrt()) < self.norm_bound
-        kept &= z_scores(purity) < self.sign_bound
+        kept &= z_scores(balance / counted.clamp(min=1)) < self.sign_bound
         return kept if bool(kept.any()) else torch.ones_like(kept)
 
 
 def sparse(block: Tensor, least: Tensor) -> Tensor:
     """Return `block` (n, c) without what is smaller than the `least` value that each row keeps, (n,)."""
-    return torch.where(block.abs() >= least[:, None], block, 0)
+    return (block.abs() >= least[:, None]).to(block.dtype).mul_(block)
 
 
 def z_scores(values: Tensor) -> Tensor:
