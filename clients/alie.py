@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from clients.attack import Attack, Card, CraftContext, Knowledge
+from clients.moments import mean_of, spread_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +37,8 @@ class Alie(Attack):
     def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
         visible = own if seen is None else seen
         z = largest_z(context.clients, context.malicious) if self.z is None else self.z
-        spread = visible.std(dim=0, correction=self.correction) if len(visible) > 1 else 0
-        sent = visible.mean(dim=0) + self.direction * z * spread
+        mean = mean_of(visible)
+        sent = mean + self.direction * z * spread_of(visible, mean, correction=self.correction)
         return sent.expand_as(own).clone()
 
     def idle(self, clients: int, malicious: int) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import ClassVar
@@ -33,13 +33,17 @@ class Card:
     paper: str
     knowledge: Knowledge = Knowledge.OWN
     knows_rule: bool = False
-    """Whether the attack is handed the server's rule as a callable."""
+    """Whether the attack is handed the server's rule as a callable, and the number that it tolerates."""
     goal: str = "lower the accuracy on all classes"
     idle_when: str = "never"
     finite: bool = True
     """Whether finite updates give finite ones; False is for payloads that a server has to drop."""
     deviations: str = ""
     """Where public implementations differ, and which variant is the default here."""
+
+
+TRIGGER = "trigger"
+"""Where a malicious client's memory keeps a trigger that it has learned, for the success to be measured."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,6 +56,8 @@ class Goal:
     """The class that is to be mistaken; None is every class but the target."""
     trigger: Callable[[Samples], Samples] | None = None
     """Edits or selects test samples so that they carry the trigger; None measures on the clean ones."""
+    learned: Callable[[Samples, Sequence[Tensor]], Samples] | None = None
+    """Does so with what each malicious client keeps in its memory under `TRIGGER`, once there is any."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -86,6 +92,8 @@ class CraftContext:
     round: int = 1
     nodes: tuple[int, ...] = (0,)
     """The nodes behind the rows of `own`."""
+    seen_nodes: tuple[int, ...] = ()
+    """The nodes behind the rows of `seen`, ascending, where it is handed over."""
     clients: int = 1
     """How many clients take part in the round, n."""
     malicious: int = 1
@@ -97,6 +105,8 @@ class CraftContext:
     layout: Layout = ()
     rule: Callable[[Tensor], Tensor] | None = None
     """The server's rule, `rule(updates (n, d)) -> (d,)`, where the card says that it is known."""
+    tolerated: int | None = None
+    """How many malicious clients the rule is built to tolerate, where the card says that it is known."""
     memory: MutableMapping[str, Tensor] = field(default_factory=dict)
     """What the client or the group remembers from round to round; the only thing here to write to."""
 

@@ -89,7 +89,7 @@ def check_knowledge(attack: Attack) -> None:
                 "depends on another client's update",
             )
         if not card.knows_rule:
-            other = Trial(rule_sign=-1)
+            other = Trial(rule_sign=-1, tolerated=0)
             _require(same(usual, other.play(part)), part, "depends on a rule it does not know")
 
 

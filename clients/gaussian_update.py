@@ -20,11 +20,13 @@ class GaussianUpdate(Attack):
     """
 
     std: float = 1.0
+    mean: float = 0.0
+    """Of the noise, in every coordinate; other than 0 it is a push that averaging does not cancel."""
     mode: Literal["replace", "add"] = "replace"
 
     card: ClassVar = Card(
         paper="Blanchard et al., NeurIPS 2017",
-        deviations="ByzFL and FLPoison replace the update with N(0, 1), as here; Blades draws N(0.1, 0.1).",
+        deviations="ByzFL and FLPoison replace the update with N(0, 1), as here; Blades draws N(.1, .1).",
     )
 
     def __post_init__(self) -> None:
@@ -33,7 +35,8 @@ class GaussianUpdate(Attack):
 
     def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
         noise = torch.randn(own.shape, generator=context.generator, dtype=own.dtype).to(own.device)
-        return self.std * noise + (own if self.mode == "add" else 0)
+        return self.mean + self.std * noise + (own if self.mode == "add" else 0)
 
     def idle(self, clients: int, malicious: int) -> str | None:
-        return "std is 0 and mode is add: no noise" if not self.std and self.mode == "add" else None
+        silent = not self.std and not self.mean and self.mode == "add"
+        return "std and mean are 0 and mode is add: no noise" if silent else None

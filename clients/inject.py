@@ -45,7 +45,8 @@ class Inject(Attack):
             labels = torch.full_like(added.labels, self.target)
         else:
             labels = wrong_labels(added.labels, samples.classes, generator)
-        return samples.joined(added.with_pixels(added.pixels() + self.std * noise).relabelled(labels))
+        made = added.with_pixels(added.pixels() + self.std * noise).relabelled(labels)
+        return samples.joined(added.replaced(torch.ones(len(added), dtype=torch.bool), made))
 
     def goal(self, classes: int) -> None:
         if self.target >= 0:

@@ -8,6 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from clients.attack import Attack, Card, CraftContext, Knowledge
+from clients.moments import mean_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,4 +35,4 @@ class Ipm(Attack):
 
     def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
         visible = own if seen is None else seen
-        return (-self.epsilon * visible.mean(dim=0)).expand_as(own).clone()
+        return (-self.epsilon * mean_of(visible)).expand_as(own).clone()

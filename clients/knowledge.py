@@ -63,13 +63,15 @@ def _crafted(
     knowledge = knowledge or part.card.knowledge
     if knowledge is Knowledge.OWN:
         rows = [
-            part.craft(row[None], None, _allowed(part, context_of(part, node)))
+            part.craft(row[None], None, _allowed(part, None, context_of(part, node)))
             for node, row in zip(nodes, own, strict=True)
         ]
         return torch.cat(rows) if rows else own
     seen = honest if knowledge is Knowledge.OMNISCIENT and len(honest) else None
-    return part.craft(own, seen, _allowed(part, context_of(part, None)))
+    return part.craft(own, seen, _allowed(part, seen, context_of(part, None)))
 
 
-def _allowed(part: Attack, context: CraftContext) -> CraftContext:
-    return context if part.card.knows_rule else replace(context, rule=None)
+def _allowed(part: Attack, seen: Tensor | None, context: CraftContext) -> CraftContext:
+    if seen is None:
+        context = replace(context, seen_nodes=())
+    return context if part.card.knows_rule else replace(context, rule=None, tolerated=None)

@@ -21,8 +21,9 @@ class LabelFlip(Attack):
     ESORICS 2020; the mirror y -> C - 1 - y is from Fang, Cao, Jia, Gong, USENIX Security 2020.
     """
 
-    mode: Literal["mirror", "targeted", "random"] = "mirror"
-    """`mirror`: y -> C - 1 - y; `targeted`: `source` -> `target`; `random`: any other class."""
+    mode: Literal["mirror", "targeted", "random", "all-to-one"] = "mirror"
+    """`mirror`: y -> C - 1 - y; `targeted`: `source` -> `target`; `random`: any other class;
+    `all-to-one`: everything -> `target`."""
     share: float = 1.0
     """Share of the samples concerned (all, or those of the source class) that are flipped."""
     source: int = 1
@@ -30,7 +31,7 @@ class LabelFlip(Attack):
 
     card: ClassVar = Card(
         paper="Tolpegin et al., ESORICS 2020",
-        goal="lower the accuracy; `targeted`: have `source` taken for `target`",
+        goal="lower the accuracy; `targeted`: have `source` taken for `target`; `all-to-one`: everything",
         deviations="ByzFL averages honest clients' gradients on flipped labels instead of training on them.",
     )
 
@@ -41,19 +42,22 @@ class LabelFlip(Attack):
             raise ValueError(f"source and target are both {self.source}: choose two classes.")
 
     def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
-        labels = samples.labels.clone()
-        positions = torch.arange(len(labels))
+        positions = torch.arange(len(samples))
         if self.mode == "targeted":
-            positions = (labels == self.source).nonzero().flatten()
-        flipped = positions[chosen(len(positions), self.share, context.poison_generator)]
-        labels[flipped] = self._wrong(labels[flipped], samples.classes, context.poison_generator)
-        return samples.relabelled(labels)
+            positions = (samples.labels == self.source).nonzero().flatten()
+        flipped = torch.zeros(len(samples), dtype=torch.bool)
+        flipped[positions[chosen(len(positions), self.share, context.poison_generator)]] = True
+        part = samples[flipped]
+        labels = self._wrong(part.labels, samples.classes, context.poison_generator)
+        return samples.replaced(flipped, part.relabelled(labels))
 
     def goal(self, classes: int) -> Goal | None:
-        if self.mode != "targeted":
+        if self.mode not in ("targeted", "all-to-one"):
             return None
-        check_class("source", self.source, classes)
         check_class("target", self.target, classes)
+        if self.mode == "all-to-one":
+            return Goal(target=self.target, trigger=lambda samples: samples)
+        check_class("source", self.source, classes)
         return Goal(target=self.target, source=self.source)
 
     def idle(self, clients: int, malicious: int) -> str | None:
@@ -62,7 +66,7 @@ class LabelFlip(Attack):
     def _wrong(self, labels: Tensor, classes: int, generator: torch.Generator) -> Tensor:
         if self.mode == "mirror":
             return classes - 1 - labels
-        if self.mode == "targeted":
+        if self.mode in ("targeted", "all-to-one"):
             return torch.full_like(labels, self.target)
         return wrong_labels(labels, classes, generator)
 

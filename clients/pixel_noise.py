@@ -34,9 +34,8 @@ class PixelNoise(Attack):
     def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
         spoilt = chosen(len(samples), self.share, context.poison_generator)
         noise = torch.randn(samples.images.shape, generator=context.poison_generator)
-        pixels = samples.pixels()
-        pixels[spoilt] += self.std * noise[spoilt]
-        return samples.with_pixels(pixels)
+        part = samples[spoilt]
+        return samples.replaced(spoilt, part.with_pixels(part.pixels() + self.std * noise[spoilt]))
 
     def idle(self, clients: int, malicious: int) -> str | None:
         return "std or share is 0: no pixel is changed" if not self.std * self.share else None

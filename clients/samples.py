@@ -24,13 +24,16 @@ class Samples:
     """Per channel."""
     std: tuple[float, ...] = (1.0,)
     """Per channel."""
+    poisoned: Tensor | None = None
+    """(m,) bool: which samples an attack has made; None where none has."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, index: Tensor) -> Samples:
         """Return the samples at `index`, integer positions or a mask (m,), as a copy."""
-        return replace(self, images=self.images[index], labels=self.labels[index])
+        poisoned = None if self.poisoned is None else self.poisoned[index]
+        return replace(self, images=self.images[index], labels=self.labels[index], poisoned=poisoned)
 
     def relabelled(self, labels: Tensor) -> Samples:
         """Return the same images under other labels (m,)."""
@@ -52,7 +55,24 @@ class Samples:
             self,
             images=torch.cat([self.images, others.images]),
             labels=torch.cat([self.labels, others.labels]),
+            poisoned=torch.cat([self.marks(), others.marks()]),
         )
+
+    def marks(self) -> Tensor:
+        """Return a copy of the mask of what an attack has made, (m,)."""
+        none = torch.zeros(len(self), dtype=torch.bool)
+        return none if self.poisoned is None else self.poisoned.clone()
+
+    def replaced(self, mask: Tensor, others: Samples) -> Samples:
+        """Return these samples with those at `mask` (m,) replaced by `others`, and marked as poisoned."""
+        images, labels = self.images.clone(), self.labels.clone()
+        images[mask], labels[mask] = others.images, others.labels
+        return replace(self, images=images, labels=labels, poisoned=self.marks() | mask)
+
+    def parted(self) -> tuple[Samples, Samples]:
+        """Return the clean samples, and those that an attack has made."""
+        poisoned = self.marks()
+        return self[~poisoned], self[poisoned]
 
     def _scale(self) -> tuple[Tensor, Tensor]:
         shape = (1, -1, 1, 1)

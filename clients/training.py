@@ -52,6 +52,14 @@ class LocalTraining:
         if not self.epochs and not self.steps:
             raise ValueError("epochs and steps are both 0: set one of them, or there is nothing to train.")
 
+    def steps_for(self, count: int) -> int:
+        """Return how many mini-batches a client with `count` samples trains on.
+
+        >>> LocalTraining(epochs=2, batch_size=32).steps_for(100)
+        8
+        """
+        return self.steps or self.epochs * -(-count // self.batch_size)
+
 
 def batches(count: int, training: LocalTraining, generator: torch.Generator) -> Iterator[Tensor]:
     """Yield the index batches of one client's round: fresh permutations, cut into batches.
@@ -105,6 +113,26 @@ class Trainer:
         logits: Tensor = self.model(images.contiguous(memory_format=torch.channels_last))
         self.model.train()
         return logits
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return what the last, linear layer reads (m, p), differentiable: the penultimate activations.
+
+        Raises:
+            ValueError: the model is no nn.Sequential that ends in an nn.Linear.
+        """
+        if not isinstance(self.model, nn.Sequential) or not isinstance(self.model[-1], nn.Linear):
+            raise ValueError(  # noqa: TRY004  # what is wrong is the model that was chosen
+                f"model: got {type(self.model).__name__}, wanted an nn.Sequential that ends in an nn.Linear, "
+                "to know what its features are."
+            )
+        activations: Tensor = self.model[:-1](images)
+        return activations
+
+    def image_gradient(self, images: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return the gradient of the scalar `loss(images)` with respect to the images (m, c, h, w)."""
+        images = images.detach().contiguous(memory_format=torch.channels_last).requires_grad_()
+        (gradient,) = torch.autograd.grad(loss(images), images)
+        return gradient
 
     def fit(
         self,

@@ -27,6 +27,7 @@ class Trial:
     d: int = 24
     dtype: torch.dtype = torch.float32
     rule_sign: int = 1
+    tolerated: int = 2
     own: list[Tensor] = field(init=False)
     honest: list[Tensor] = field(init=False)
     models: list[Tensor] = field(init=False)
@@ -59,6 +60,7 @@ class Trial:
                     generator=torch.Generator().manual_seed(seed),
                     round=index + 1,
                     nodes=nodes if node is None else (node,),
+                    seen_nodes=tuple(range(self.m, self.m + self.h)),
                     clients=self.m + self.h,
                     malicious=self.m,
                     model=self.models[index],
@@ -66,6 +68,7 @@ class Trial:
                     initial_model=self.models[0],
                     layout=(("weight", torch.Size([self.d - 4])), ("bias", torch.Size([4]))),
                     rule=lambda updates: self.rule_sign * updates.median(dim=0).values,
+                    tolerated=self.tolerated,
                     memory=memories.setdefault((part, node), {}),
                 )
 

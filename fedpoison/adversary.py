@@ -11,12 +11,22 @@ from flwr.app import Message, MessageType
 from flwr.serverapp import Grid
 from torch import Tensor
 
-from clients.attack import Attack, CraftContext, crafts
-from clients.knowledge import crafted
+from clients.attack import TRIGGER, Attack, CraftContext, Knowledge, crafts
+from clients.knowledge import ContextOf, crafted
 from fedpoison.fleet import Fleet
 from fedpoison.grids import WrappedGrid
 from fedpoison.streams import stream
-from fedpoison.wire import ARRAYS, CONFIG, ROUND, PayloadError, Update, from_record, read_reply, to_record
+from fedpoison.wire import (
+    ARRAYS,
+    CONFIG,
+    ROUND,
+    PayloadError,
+    Update,
+    as_tensor,
+    from_record,
+    read_reply,
+    to_record,
+)
 
 KnownRule = Callable[[int], Callable[[Tensor], Tensor] | None]
 """`known_rule(round)` is the server's rule of that round, for attacks that know it."""
@@ -24,6 +34,10 @@ KnownRule = Callable[[int], Callable[[Tensor], Tensor] | None]
 
 class AdversaryGrid(WrappedGrid):
     """Rewrites the malicious nodes' replies to train messages, once all replies of the round are there.
+
+    Each group of attackers acts on its own: its nodes share what they know, and an omniscient group sees what
+    the nodes send that are honest in this round, those of a dormant group among them, but not what another
+    group sends. A group outside its schedule is left alone.
 
     Args:
         grid: the engine's grid.
@@ -37,10 +51,16 @@ class AdversaryGrid(WrappedGrid):
         self._fleet = fleet
         self._nodes = nodes
         self._known_rule = known_rule
-        self._memories: dict[tuple[Attack, int | None], dict[str, Tensor]] = defaultdict(dict)
+        self._memories: dict[tuple[int, Attack, int | None], dict[str, Tensor]] = defaultdict(dict)
         self._previous_model: Tensor | None = None
+        self._triggers: dict[int, Tensor] = {}
         self.seconds: dict[str, float] = {}
         """How long the attacker took in the last round."""
+
+    @property
+    def triggers(self) -> list[Tensor]:
+        """The latest trigger of each malicious node that has learned one, in the order of the nodes."""
+        return [self._triggers[node] for node in sorted(self._triggers)]
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
@@ -48,34 +68,55 @@ class AdversaryGrid(WrappedGrid):
         """Return the replies, those of malicious nodes rewritten."""
         asked = list(messages)
         replies = list(self.inner.send_and_receive(asked, timeout=timeout))
-        trains = asked and asked[0].metadata.message_type == MessageType.TRAIN
-        if trains and crafts(self._fleet.attack):
+        self.seconds = {}
+        self._keep_triggers(replies)
+        if asked and asked[0].metadata.message_type == MessageType.TRAIN:
+            model = from_record(asked[0].content.array_records[ARRAYS], self._fleet.layout)
+            server_round = int(str(asked[0].content.config_records[CONFIG][ROUND]))
             began = time.perf_counter()
-            self._rewrite(asked[0], replies)
-            self.seconds = {"attack": time.perf_counter() - began}
+            if self._rewrite(server_round, model, replies):
+                self.seconds = {"attack": time.perf_counter() - began}
+            self._previous_model = model
         return replies
 
-    def _rewrite(self, message: Message, replies: Iterable[Message]) -> None:
+    def _keep_triggers(self, replies: Iterable[Message]) -> None:
+        for reply in replies:
+            if reply.has_content() and TRIGGER in reply.content:
+                trigger = reply.content.array_records[TRIGGER][TRIGGER]
+                self._triggers[self._nodes[reply.metadata.src_node_id]] = as_tensor(trigger)
+                del reply.content[TRIGGER]
+
+    def _rewrite(self, server_round: int, model: Tensor, replies: Iterable[Message]) -> bool:
+        """Rewrite the replies of the groups that craft in this round, and return whether there are any."""
         fleet = self._fleet
-        model = from_record(message.content.array_records[ARRAYS], fleet.layout)
-        server_round = int(str(message.content.config_records[CONFIG][ROUND]))
-        updates = {update.node: (update, reply) for update, reply in self._readable(replies)}
-        own = {node: pair for node, pair in sorted(updates.items()) if node in fleet.malicious}
-        honest = [
-            pair[0].weights - model for node, pair in sorted(updates.items()) if node not in fleet.malicious
-        ]
-        if own:
-            context_of = self._contexts(server_round, model, tuple(own), len(updates))
-            sent = crafted(
-                fleet.attack,
-                torch.stack([update.weights for update, _ in own.values()]) - model,
-                torch.stack(honest) if honest else model.new_zeros(0, len(model)),
-                context_of,
-                nodes=tuple(own),
+        groups = [
+            (index, attackers, pool)
+            for index, (attackers, pool) in enumerate(
+                zip(fleet.attackers, fleet.pools(server_round), strict=True)
             )
-            for row, (_, reply) in zip(sent, own.values(), strict=True):
-                reply.content[ARRAYS] = to_record(model + row, fleet.layout)
-        self._previous_model = model
+            if attackers.act(server_round) and crafts(attackers.attack)
+        ]
+        if not groups:
+            return False
+        updates = {update.node: (update, reply) for update, reply in self._readable(replies)}
+        acting = fleet.acting(server_round)
+        wanted = any(attackers.handed is Knowledge.OMNISCIENT for _, attackers, _ in groups)
+        rows = [pair[0].weights for node, pair in sorted(updates.items()) if wanted and node not in acting]
+        seen = torch.stack(rows).sub_(model) if rows else model.new_zeros(0, len(model))
+        for index, attackers, pool in groups:
+            own = {node: pair for node, pair in sorted(updates.items()) if node in pool}
+            if own:
+                sent = crafted(
+                    attackers.attack,
+                    torch.stack([update.weights for update, _ in own.values()]).sub_(model),
+                    seen,
+                    self._contexts(server_round, model, index, tuple(own), tuple(sorted(updates))),
+                    nodes=tuple(own),
+                    knowledge=attackers.knowledge,
+                )
+                for row, (_, reply) in zip(sent, own.values(), strict=True):
+                    reply.content[ARRAYS] = to_record(model + row, fleet.layout)
+        return True
 
     def _readable(self, replies: Iterable[Message]) -> Iterable[tuple[Update, Message]]:
         for reply in replies:
@@ -85,24 +126,34 @@ class AdversaryGrid(WrappedGrid):
                 continue  # the host drops it and says why
 
     def _contexts(
-        self, server_round: int, model: Tensor, group: tuple[int, ...], clients: int
-    ) -> Callable[[Attack, int | None], CraftContext]:
+        self,
+        server_round: int,
+        model: Tensor,
+        index: int,
+        group: tuple[int, ...],
+        everyone: tuple[int, ...],
+    ) -> ContextOf:
         fleet = self._fleet
+        acting = fleet.acting(server_round)
+        others = tuple(node for node in everyone if node not in acting)
         rule = self._known_rule(server_round)
 
         def context_of(attack: Attack, node: int | None) -> CraftContext:
+            nodes = group if node is None else (node,)
             return CraftContext(
-                generator=stream(fleet.scenario.seed, "craft", repr(attack), str(node), server_round),
+                generator=stream(fleet.scenario.seed, "craft", repr(attack), str(nodes), server_round),
                 round=server_round,
-                nodes=group if node is None else (node,),
-                clients=clients,
+                nodes=nodes,
+                seen_nodes=others,
+                clients=len(everyone),
                 malicious=len(group),
                 model=model,
                 previous_model=self._previous_model,
                 initial_model=fleet.initial,
                 layout=fleet.layout,
                 rule=rule,
-                memory=self._memories[attack, node],
+                tolerated=fleet.scenario.byzantine,
+                memory=self._memories[index, attack, node],
             )
 
         return context_of

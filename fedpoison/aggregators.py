@@ -57,7 +57,7 @@ class Aggregator(Protocol):
 
 
 class RuleAggregator:
-    """Aggregates with one of our rules."""
+    """Aggregates with one of our rules, alone or in a chain."""
 
     def __init__(self, rule: Rule, fleet: Fleet, workers: Workers) -> None:
         self.rule = rule
@@ -87,8 +87,10 @@ class RuleAggregator:
         self._state = dict(aggregate.state)
         return Outcome(weights=model + aggregate.update, trust=aggregate.trust)
 
-    def context(self, server_round: int, model: Tensor, nodes: tuple[int, ...] | None) -> Context:
-        """Return what the rule may know in this round."""
+    def context(
+        self, server_round: int, model: Tensor, nodes: tuple[int, ...] | None, *, purpose: str = "rule"
+    ) -> Context:
+        """Return what the rule may know in this round; `purpose` names its random stream."""
         fleet = self._fleet
         channels, height, width = fleet.train.images.shape[1:]
         return Context(
@@ -97,7 +99,7 @@ class RuleAggregator:
             model=model,
             layout=fleet.layout,
             state=self._state,
-            generator=stream(fleet.scenario.seed, "rule", server_round),
+            generator=stream(fleet.scenario.seed, purpose, server_round),
             root_update=lambda: self._root_update(server_round, model),
             predict=self._predict,
             image_shape=(channels, height, width),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from clients.attack import Attack, crafts
+from clients.attack import TRIGGER, Attack, crafts
 from clients.cohort import Job, Trained, train_cohort
 from clients.none import NoAttack
 from clients.samples import Samples, chosen
@@ -51,8 +51,19 @@ def train_centrally(
         ScenarioError: the attack is not one on the data.
         DataError: the data set cannot be had.
     """
+    if scenario.groups:
+        raise ScenarioError("groups: central training knows one attack; name it as attack, and its share.")
     alone = scenario.but(
-        clients=1, participation=1.0, malicious_nodes=(), strategy="fedavg", epochs=1, steps=0
+        clients=1,
+        participation=1.0,
+        malicious_count=None,
+        malicious_nodes=(),
+        malicious_per_round=None,
+        schedule="always",
+        knowledge=None,
+        strategy="fedavg",
+        epochs=1,
+        steps=0,
     )
     fleet = prepare(alone, data_dir=data_dir)
     if not poisons_only(fleet.attack):
@@ -64,14 +75,14 @@ def train_centrally(
     if out is not None:
         path = out / f"central-{fleet.scenario.run_id}"
         folder = RunFolder.begin(path, fleet.scenario, environment("central", workers))
-    goal = fleet.attack.goal(fleet.classes)
+    goal = fleet.goal
     records: list[Round] = []
     memory: dict[str, Tensor] = {}
     weights = fleet.initial
     training = replace(fleet.scenario.training, persistent_momentum=True)
     with Workers(fleet.model, training, workers) as pool:
         evaluator = Evaluator(fleet.test, goal, pool)
-        samples = pool.run(lambda trainer: _poisoned(fleet, trainer))
+        samples, learned = pool.run(partial(_poisoned, fleet))
         for epoch in range(alone.rounds + 1):
             began = time.perf_counter()
             loss = None
@@ -81,7 +92,7 @@ def train_centrally(
                 trained = pool.run(partial(_train, job))
                 weights, loss = trained.weights, trained.loss
             trained_at = time.perf_counter()
-            evaluation = evaluator(weights)
+            evaluation = evaluator(weights, learned)
             seconds = {"train": trained_at - began, "evaluate": time.perf_counter() - trained_at}
             records.append(Round.of(epoch, evaluation, goal, Training(train_loss=loss, seconds=seconds)))
             if folder is not None:
@@ -102,13 +113,15 @@ def _train(job: Job, trainer: Trainer) -> Trained:
     return next(train_cohort(trainer, [job]))
 
 
-def _poisoned(fleet: Fleet, trainer: Trainer) -> Samples:
-    """Return the training samples, the scenario's malicious share of them poisoned."""
+def _poisoned(fleet: Fleet, trainer: Trainer) -> tuple[Samples, list[Tensor]]:
+    """Return the training samples, the scenario's malicious share of them poisoned, and a learned trigger."""
     if isinstance(fleet.attack, NoAttack):
-        return fleet.train
+        return fleet.train, []
     generator = stream(fleet.scenario.seed, "poisoned samples")
     mask = chosen(len(fleet.train), fleet.scenario.malicious, generator)
-    context = fleet.job(0, 0, fleet.initial, None, {}).context
+    memory: dict[str, Tensor] = {}
+    context = fleet.job(0, 0, fleet.initial, None, memory).context
     trainer.load(fleet.initial)
     poisoned = fleet.attack.poison_data(fleet.train[mask], trainer, context)
-    return fleet.train[~mask].joined(poisoned)
+    learned = [memory[TRIGGER]] if TRIGGER in memory else []
+    return fleet.train[~mask].joined(poisoned), learned

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from fedpoison.datasets import load_dataset
-from fedpoison.fleet import Fleet
+from fedpoison.batch import Watch, run_all
+from fedpoison.errors import RunError, ScenarioError
 from fedpoison.history import History
 from fedpoison.rounds import Round
 from fedpoison.scenario import Scenario
-from fedpoison.simulation import run
-from fedpoison.store import RunFolder
+from fedpoison.simulation import Notify
+
+_log = logging.getLogger(__name__)
 
 Measure = Callable[[Round], float | None]
 
@@ -66,16 +68,18 @@ class Comparison:
 
     def per_class(self) -> pd.DataFrame:
         """Return one row an attack and strategy with the final accuracy of each class, mean over seeds."""
+        return pd.concat({attack: self.classes(attack) for attack in self.attacks}, names=["attack"])
+
+    def classes(self, attack: str) -> pd.DataFrame:
+        """Return one row a strategy with the final accuracy of each class under `attack`, mean over seeds."""
         rows = {
-            (attack, strategy): np.mean(
+            strategy: np.mean(
                 [history.last.per_class_accuracy for history in self.runs(attack, strategy)], axis=0
             )
-            for attack in self.attacks
             for strategy in self.strategies
         }
         frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis(columns="class")
-        frame.index = pd.MultiIndex.from_tuples(rows, names=["attack", "strategy"])
-        return frame
+        return frame.rename_axis(index="strategy")
 
     def runs(self, attack: str, strategy: str) -> list[History]:
         """Return the histories of one attack against one strategy, a seed each."""
@@ -89,53 +93,59 @@ def compare(
     *,
     seeds: Sequence[int],
     out: Path,
+    jobs: int | None = None,
+    ray_address: str | None = None,
     fresh: bool = False,
-    workers: int | None = None,
     data_dir: Path | None = None,
-    on_run: Callable[[Cell, History | None], None] | None = None,
-    on_round: Callable[[Cell, Round], None] | None = None,
+    watch: Watch | None = None,
+    notify: Notify = _log.warning,
 ) -> Comparison:
     """Run every attack against every strategy with every seed, and return what came out.
-
-    Runs that the store already holds complete are read, not made again.
 
     Args:
         base: the scenario whose attack, strategy and seed are varied.
         attacks: specs of attacks.
         strategies: specs of strategies.
         seeds: seeds, the same for every cell.
-        out: the run store.
+        out: the run store; runs that it holds complete are read, not made again.
+        jobs: how many runs at once, as for `run_all`.
+        ray_address: a Ray cluster to use.
         fresh: make every run anew.
-        workers: as for `simulate`.
         data_dir: as for `simulate`.
-        on_run: called before a run with its cell and None, and after it with its history.
-        on_round: called with each record as it comes.
+        watch: is told how the runs go.
+        notify: told before the first run, once for each attack that its settings make do nothing.
 
     Raises:
         ScenarioError: a cell cannot be run; found before any training.
         DataError: the data set cannot be had.
-        RunError: a run had to stop.
+        RunError: a run had to stop; the others were made all the same, and are kept.
+        EngineError: Ray cannot be had.
     """
-    dataset = load_dataset(base.dataset, data_dir=data_dir)
-    cells = [Cell(a, s, seed) for a in attacks for s in strategies for seed in seeds]
-    scenarios = {
-        cell: base.but(dataset=dataset.name, attack=cell.attack, strategy=cell.strategy, seed=cell.seed)
-        for cell in cells
+    if base.groups:
+        raise ScenarioError("groups: a comparison varies a single attack; leave the groups out.")
+    cells = {
+        Cell(attack, strategy, seed): base.but(attack=attack, strategy=strategy, seed=seed)
+        for attack in attacks
+        for strategy in strategies
+        for seed in seeds
     }
-    fleets = {cell: Fleet(scenario, dataset) for cell, scenario in scenarios.items()}
-    histories = {}
-    for cell, fleet in fleets.items():
-        if on_run is not None:
-            on_run(cell, None)
-        folder = RunFolder(out / fleet.scenario.run_id)
-        if folder.complete and not fresh:
-            history = folder.history()
-        else:
-            report = None if on_round is None else lambda record, cell=cell: on_round(cell, record)
-            history = run(fleet, out=out, workers=workers, on_round=report)
-        histories[cell] = history
-        if on_run is not None:
-            on_run(cell, history)
+    batch = run_all(
+        cells.values(),
+        out=out,
+        jobs=jobs,
+        ray_address=ray_address,
+        fresh=fresh,
+        data_dir=data_dir,
+        watch=watch,
+        notify=notify,
+    )
+    if batch.failures:
+        reasons = [
+            f"{scenario.strategy} under {scenario.attack}, seed {scenario.seed}: {reason}"
+            for scenario, reason in batch.failures.items()
+        ]
+        raise RunError(f"{len(reasons)} of {len(cells)} runs had to stop. " + " ".join(reasons))
+    histories = {cell: batch.histories[scenario] for cell, scenario in cells.items()}
     return Comparison(attacks, strategies, seeds, histories)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 
@@ -24,8 +25,8 @@ def versions() -> dict[str, str]:
     return found
 
 
-def environment(engine: str, workers: int | None) -> dict[str, object]:
-    """Return what belongs into a run's `environment.json`."""
+def environment(engine: str, workers: int | None, warnings: Sequence[str] = ()) -> dict[str, object]:
+    """Return what belongs into a run's `environment.json`, with what its user was warned of."""
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": sys.argv,
@@ -37,4 +38,5 @@ def environment(engine: str, workers: int | None) -> dict[str, object]:
         "processors": os.cpu_count(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "packages": versions(),
+        "warnings": list(warnings),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,15 +35,22 @@ class Evaluator:
 
     def __init__(self, test: Samples, goal: Goal | None, workers: Workers) -> None:
         self._test = test
+        self._goal = goal
         self._triggered = goal.trigger(test) if goal is not None and goal.trigger is not None else None
         self._workers = workers
 
-    def __call__(self, weights: Tensor) -> Evaluation:
-        """Return what the model with these weights (d,) predicts."""
+    def __call__(self, weights: Tensor, learned: Sequence[Tensor] = ()) -> Evaluation:
+        """Return what the model with these weights (d,) predicts.
+
+        Args:
+            weights: the global model.
+            learned: the triggers that the malicious clients have learned so far, under such an attack.
+        """
         confusion, loss = evaluate(weights, self._test, self._workers)
-        triggered = None
-        if self._triggered is not None:
-            triggered, _ = evaluate(weights, self._triggered, self._workers)
+        shown, goal = self._triggered, self._goal
+        if goal is not None and goal.learned is not None and learned:
+            shown = goal.learned(self._test, learned)
+        triggered = evaluate(weights, shown, self._workers)[0] if shown is not None and len(shown) else None
         return Evaluation(confusion=confusion, loss=loss, triggered=triggered)
 
 

@@ -86,7 +86,7 @@ def attack_by_strategy(comparison: Comparison) -> Figure:
 
 def class_by_strategy(comparison: Comparison, attack: str) -> Figure:
     """Return the final accuracy of every class (columns) under each strategy (rows), for one attack."""
-    frame = 100 * comparison.per_class().xs(attack, level="attack")
+    frame = 100 * comparison.classes(attack)
     figure = Figure(figsize=(1.8 + 0.6 * frame.shape[1], 1.4 + 0.5 * len(frame)), layout="constrained")
     axes = figure.subplots()
     _heat(axes, frame.to_numpy(), low=0, high=100, numbers=True)
@@ -138,7 +138,7 @@ def _heat(axes: Axes, values: ArrayLike, *, low: float, high: float, numbers: bo
 
 def _title(history: History) -> str:
     scenario = history.scenario
-    return f"{scenario.strategy} under {scenario.attack} ({scenario.dataset})"
+    return f"{scenario.strategy} under {scenario.threat} ({scenario.dataset})"
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -9,16 +9,18 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from clients.attack import Attack, ClientContext
+from clients.attack import Attack, ClientContext, Goal
 from clients.cohort import Job
 from clients.none import NoAttack
 from clients.parameters import Layout, flatten, layout_of
 from clients.samples import Samples
 from fedpoison import models as model_builders
+from fedpoison.attackers import Attackers, aim, idle_reasons
 from fedpoison.datasets import Dataset
 from fedpoison.errors import ScenarioError
 from fedpoison.pipelines import FlowerClass, Pipeline, build_pipeline
 from fedpoison.registries import build_attack, models, partitions
+from fedpoison.roster import members
 from fedpoison.scenario import Scenario
 from fedpoison.specs import build
 from fedpoison.streams import stream
@@ -38,13 +40,19 @@ class Fleet:
 
     def __post_init__(self) -> None:
         try:
-            self.attack.goal(self.classes)
+            self.goal  # noqa: B018  # found out before anything is trained
         except ValueError as error:
-            raise ScenarioError(f"attack {self.scenario.attack}: {error}") from None
+            raise ScenarioError(str(error)) from None
         if len(self.parts) != self.scenario.clients:
             raise ScenarioError(
                 f"partition {self.scenario.partition}: got {len(self.parts)} parts, "
                 f"wanted one for each of {self.scenario.clients} clients."
+            )
+        blind = [group.attack for group in self.attackers if group.attack.card.knows_rule]
+        if blind and isinstance(self.pipeline, FlowerClass):
+            raise ScenarioError(
+                f"attack {blind[0]!r} knows the server's rule, but a strategy of Flower's own does not show "
+                "one; choose another attack, or one of our strategies."
             )
 
     @property
@@ -52,21 +60,61 @@ class Fleet:
         return self.dataset.train.classes
 
     @cached_property
-    def malicious(self) -> frozenset[int]:
-        """The malicious nodes, for the whole run."""
+    def attack(self) -> Attack:
+        """What malicious nodes do, where the scenario has a single group of them."""
+        return build_attack(self.scenario.attack)
+
+    @cached_property
+    def attackers(self) -> tuple[Attackers, ...]:
+        """The groups of attackers."""
+        if not self.scenario.groups:
+            return (Attackers.of(self.scenario.attackers[0], self.attack),)
+        return tuple(Attackers.of(group) for group in self.scenario.groups)
+
+    def pools(self, server_round: int) -> tuple[frozenset[int], ...]:
+        """Return the nodes of each group in this round, whether they train in it or not."""
+        groups = tuple(attackers.group for attackers in self.attackers)
+        turns = tuple(attackers.schedule.turn(server_round) for attackers in self.attackers)
+        return members(self.scenario.seed, self.scenario.clients, groups, turns)
+
+    def malicious(self, server_round: int) -> frozenset[int]:
+        """Return the malicious nodes of this round, whether they attack in it or not."""
+        return frozenset[int]().union(*self.pools(server_round))
+
+    def acting(self, server_round: int) -> frozenset[int]:
+        """Return the nodes that are not honest in this round, if they train in it."""
+        pools = zip(self.attackers, self.pools(server_round), strict=True)
+        return frozenset[int]().union(*(pool for attackers, pool in pools if attackers.act(server_round)))
+
+    @cached_property
+    def aim(self) -> str | None:
+        """The attack whose success is measured: the scenario's goal, or else its first with a target."""
+        own = aim([group.attack for group in self.scenario.attackers], self.classes)
+        if self.scenario.goal is None:
+            return own
+        named = aim([self.scenario.goal], self.classes)
+        if named is None:
+            raise ScenarioError(
+                f"goal: {self.scenario.goal} has no target; name an attack that has, such as backdoor."
+            )
+        return named
+
+    @cached_property
+    def goal(self) -> Goal | None:
+        """How the success of the attack is measured."""
+        return None if self.aim is None else build_attack(self.aim).goal(self.classes)
+
+    @cached_property
+    def idle(self) -> list[str]:
+        """Why attacks of the scenario cannot do anything, where they cannot."""
         scenario = self.scenario
-        if scenario.malicious_nodes:
-            return frozenset(scenario.malicious_nodes)
-        order = torch.randperm(scenario.clients, generator=stream(scenario.seed, "malicious"))
-        return frozenset(order[: scenario.malicious_count].tolist())
+        return idle_reasons(
+            self.attackers, clients=scenario.clients, sampled=scenario.sampled, rounds=scenario.rounds
+        )
 
     @cached_property
     def pipeline(self) -> Pipeline | FlowerClass:
         return build_pipeline(self.scenario.strategy, byzantine=self.scenario.byzantine)
-
-    @cached_property
-    def attack(self) -> Attack:
-        return build_attack(self.scenario.attack)
 
     @cached_property
     def train(self) -> Samples:
@@ -109,11 +157,18 @@ class Fleet:
         return flatten(self.model().parameters())
 
     def sample(self, server_round: int) -> list[int]:
-        """Return the nodes that train in this round, ascending."""
-        order = torch.randperm(
-            self.scenario.clients, generator=stream(self.scenario.seed, "sample", server_round)
-        )
-        return sorted(order[: self.scenario.sampled].tolist())
+        """Return the nodes that train in this round, ascending.
+
+        They are drawn at random; a group with a fixed number in every round is drawn from on its own.
+        """
+        scenario = self.scenario
+        order = torch.randperm(scenario.clients, generator=stream(scenario.seed, "sample", server_round))
+        others, chosen = order.tolist(), []
+        for attackers, pool in zip(self.attackers, self.pools(server_round), strict=True):
+            if attackers.group.per_round is not None:
+                chosen += [node for node in others if node in pool][: attackers.group.per_round]
+                others = [node for node in others if node not in pool]
+        return sorted(chosen + others[: scenario.sampled - len(chosen)])
 
     def job(
         self,
@@ -125,21 +180,24 @@ class Fleet:
     ) -> Job:
         """Return what `node` has to do in this round, given the global weights (d,) of this and the last."""
         seed = self.scenario.seed
-        group = sorted(self.malicious)
-        malicious = node in self.malicious
+        attack: Attack = NoAttack()
+        rank, size = 0, 1
+        for attackers, pool in zip(self.attackers, self.pools(server_round), strict=True):
+            if node in pool:
+                rank, size = sorted(pool).index(node), len(pool)
+                attack = attackers.attack if attackers.act(server_round) else attack
         context = ClientContext(
             generator=stream(seed, "client", node, "round", server_round),
             poison_generator=stream(seed, "poison", node),
             round=server_round,
             node=node,
-            rank=group.index(node) if malicious else 0,
-            size=len(group),
+            rank=rank,
+            size=size,
             model=model,
             previous_model=previous_model,
             layout=self.layout,
             memory=memory,
         )
-        attack = self.attack if malicious else NoAttack()
         return Job(samples=self.train[self.parts[node]], attack=attack, context=context)
 
     def _some(self, samples: Samples, limit: int, field: str) -> Samples:

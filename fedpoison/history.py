@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from fedpoison import measures
+from fedpoison.errors import ScenarioError
 from fedpoison.rounds import Round
 from fedpoison.scenario import Scenario
 
@@ -36,7 +38,13 @@ class History:
         return sum(sum(record.training.seconds.values()) for record in self.records)
 
     def rounds(self) -> pd.DataFrame:
-        """Return one row a round: accuracy, worst class, loss, attack success, the rule's TPR and FPR."""
+        """Return one row a round: accuracy, worst class, loss, attack success, whom the rule believed.
+
+        `acting` counts the nodes that attacked. The true and false positive rate, `trust_auroc` and
+        `malicious_mass` take those as the malicious ones. `malicious_norm`, `malicious_distance` and
+        `malicious_cosine` are means over what they sent: its norm, its distance from the honest mean and its
+        cosine with it; `honest_norm` and `honest_distance` are those of the others.
+        """
         return pd.DataFrame([_row(record) for record in self.records]).set_index("round")
 
     def per_class(self) -> pd.DataFrame:
@@ -65,11 +73,64 @@ class History:
         ]
         return pd.DataFrame(rows, columns=["round", "node", "malicious", "trust"])
 
+    def nodes(self) -> pd.DataFrame:
+        """Return one row a round and node that was asked to train: what it was, sent and got.
+
+        `group` is its attackers' place among the groups of the scenario and `acted` whether they attacked;
+        `norm` is its update's, `distance` and `cosine` compare it with the honest mean; `trust` is the weight
+        that it got, and `dropped` the reason why its reply could not be used.
+        """
+        return pd.DataFrame(
+            [row for record in self.records for row in _node_rows(record)], columns=_NODE_COLUMNS
+        )
+
+    def damage(self, twin: History) -> pd.DataFrame:
+        """Return the accuracy that the attack took from each class (columns) after each round (rows).
+
+        It is the clean twin's accuracy minus this run's; the column `all` is that of the whole test set.
+
+        Args:
+            twin: the history of the same scenario without attack.
+
+        Raises:
+            ScenarioError: the twin has another seed, another data set or another number of rounds.
+        """
+        self._check_twin(twin)
+        damage = twin.per_class() - self.per_class()
+        damage["all"] = twin.rounds()["accuracy"] - self.rounds()["accuracy"]
+        return damage
+
+    def recovery_half_life(self, twin: History | None = None) -> float:
+        """Return how many rounds after the attack's last round half of the accuracy that it took is regained.
+
+        What it took is measured against the clean twin in the same round or, without one, against the
+        accuracy just before the attack's first round: the initial model's if it attacks from the beginning.
+
+        Returns:
+            NaN if half is never regained, and if nothing was taken.
+
+        Raises:
+            ScenarioError: as `damage`.
+        """
+        if twin is not None:
+            self._check_twin(twin)
+        return measures.recovery_half_life(
+            [record.accuracy for record in self.records],
+            [bool(record.training.acting) for record in self.records],
+            None if twin is None else [record.accuracy for record in twin.records],
+        )
+
     def plot(self) -> Figure:
         """Return a figure of the accuracy of every class after every round."""
         from fedpoison.figures import class_heat_map  # noqa: PLC0415  # matplotlib takes a second to import
 
         return class_heat_map(self)
+
+    def _check_twin(self, twin: History) -> None:
+        for name in ("seed", "dataset", "rounds"):
+            mine, theirs = getattr(self.scenario, name), getattr(twin.scenario, name)
+            if mine != theirs:
+                raise ScenarioError(f"twin: got {name} {theirs}, wanted {mine}, as in the attacked run.")
 
     def _classes(self, measure: Callable[[measures.Counts], Any]) -> pd.DataFrame:
         index = pd.Index([record.round for record in self.records], name="round")
@@ -77,11 +138,36 @@ class History:
         return frame.rename_axis(columns="class")
 
 
+_NODE_COLUMNS = [
+    "round", "node", "malicious", "group", "acted", "norm", "distance", "cosine", "trust", "dropped",
+]  # fmt: skip
+
+
+def _node_rows(record: Round) -> Iterator[dict[str, object]]:
+    training = record.training
+    groups = {node: index for index, group in enumerate(training.groups) for node in group.nodes}
+    acting = set(training.acting)
+    for node in training.sampled:
+        yield {
+            "round": record.round,
+            "node": node,
+            "malicious": node in training.malicious,
+            "group": groups.get(node),
+            "acted": node in acting,
+            "norm": training.update_norms.get(node),
+            "distance": training.distances.get(node),
+            "cosine": training.cosines.get(node),
+            "trust": (training.trust or {}).get(node),
+            "dropped": training.dropped.get(node),
+        }
+
+
 def _row(record: Round) -> dict[str, float | int | None]:
     training = record.training
-    caught, blamed = (
-        measures.trust_rates(training.trust, training.malicious) if training.trust else (None, None)
-    )
+    acting = set(training.acting)
+    honest = set(training.sampled) - acting
+    trust = training.trust
+    caught, blamed = measures.trust_rates(trust, acting) if trust else (None, None)
     return {
         "round": record.round,
         "accuracy": record.accuracy,
@@ -91,6 +177,19 @@ def _row(record: Round) -> dict[str, float | int | None]:
         "source_to_target_rate": record.source_to_target_rate,
         "true_positive_rate": caught,
         "false_positive_rate": blamed,
+        "trust_auroc": measures.trust_auroc(trust, acting) if trust else None,
+        "malicious_mass": measures.malicious_mass(trust, acting) if trust else None,
+        "acting": len(acting),
+        "malicious_norm": _mean(training.update_norms, acting),
+        "malicious_distance": _mean(training.distances, acting),
+        "malicious_cosine": _mean(training.cosines, acting),
+        "honest_norm": _mean(training.update_norms, honest),
+        "honest_distance": _mean(training.distances, honest),
         "dropped": len(training.dropped),
         "seconds": sum(training.seconds.values()),
     }
+
+
+def _mean(values: Mapping[int, float], nodes: Collection[int]) -> float | None:
+    found = [value for node, value in values.items() if node in nodes]
+    return fmean(found) if found else None

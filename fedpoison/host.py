@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
@@ -12,10 +12,11 @@ from flwr.serverapp.strategy import Strategy
 from torch import Tensor
 
 from fedpoison.aggregators import Aggregator, FlowerAggregator, RuleAggregator
+from fedpoison.deviations import deviations
 from fedpoison.fleet import Fleet
 from fedpoison.grids import ChosenNodes
 from fedpoison.pipelines import Pipeline
-from fedpoison.rounds import Training
+from fedpoison.rounds import GroupRecord, Training
 from fedpoison.wire import PREVIOUS, PayloadError, Update, read_reply, to_record
 from fedpoison.workers import Workers
 
@@ -54,7 +55,8 @@ class HostStrategy(Strategy):
         chosen = ChosenNodes(grid, [self._ids[node] for node in self._asked])
         messages = self.aggregator.messages(server_round, arrays, config, chosen)
         if self.previous_model is not None:
-            self._remind(messages, to_record(self.previous_model, self._fleet.layout))
+            previous = to_record(self.previous_model, self._fleet.layout)
+            self._remind(messages, previous, self._fleet.acting(server_round))
         self._asked_at = time.perf_counter()
         return messages
 
@@ -74,7 +76,7 @@ class HostStrategy(Strategy):
             if outcome.trust is not None:
                 shares = outcome.trust.tolist()
                 trust = {update.node: share for update, share in zip(updates, shares, strict=True)}
-        self.report = self._training(updates, dropped, trust)
+        self.report = self._training(server_round, updates, dropped, trust)
         self.report.seconds.update(
             train=trained_at - self._asked_at, aggregate=time.perf_counter() - trained_at
         )
@@ -95,20 +97,28 @@ class HostStrategy(Strategy):
         """Say nothing: the scenario says it all."""
 
     def known_rule(self, server_round: int) -> Callable[[Tensor], Tensor] | None:
-        """Return the rule as an attacker who knows it can try it out, without moving its state."""
+        """Return the rule as an attacker who knows it can try it out, without moving its state.
+
+        That is all that the server does, from pre-aggregators to optimizer. What it draws is drawn from a
+        stream of the attacker's own, the same at every try: nobody foresees the server's draws.
+        """
         aggregator = self.aggregator
         if not isinstance(aggregator, RuleAggregator):
             return None
-        rule, context = aggregator.rule, aggregator.context(server_round, self.model, None)
-        return lambda updates: rule(updates, None, context).update
 
-    def _remind(self, messages: Iterable[Message], previous: ArrayRecord) -> None:
-        """Add the global weights of the round before to what malicious nodes receive.
+        def tried(updates: Tensor) -> Tensor:
+            context = aggregator.context(server_round, self.model, None, purpose="attackers' trials")
+            return aggregator.rule(updates, None, context).update
+
+        return tried
+
+    def _remind(self, messages: Iterable[Message], previous: ArrayRecord, acting: Collection[int]) -> None:
+        """Add the global weights of the round before to what nodes receive that attack in this one.
 
         A real attacker would have kept them; nodes here keep only what their attack stores.
         """
         for message in messages:
-            if self._nodes[message.metadata.dst_node_id] in self._fleet.malicious:
+            if self._nodes[message.metadata.dst_node_id] in acting:
                 message.content = RecordDict({**message.content, PREVIOUS: previous})
 
     def _usable(self, received: Mapping[int, Message]) -> tuple[list[Update], dict[int, str]]:
@@ -124,20 +134,34 @@ class HostStrategy(Strategy):
         return updates, dropped
 
     def _training(
-        self, updates: list[Update], dropped: dict[int, str], trust: dict[int, float] | None
+        self,
+        server_round: int,
+        updates: list[Update],
+        dropped: dict[int, str],
+        trust: dict[int, float] | None,
     ) -> Training:
+        fleet, asked = self._fleet, set(self._asked)
         size = self.model.numel() * self.model.element_size()
         losses = torch.tensor([update.loss for update in updates], dtype=torch.float64)
         known = losses[torch.isfinite(losses)]
+        sent = {update.node: update.weights for update in updates}
+        found = deviations(sent, self.model, sent.keys() - fleet.acting(server_round))
         return Training(
             sampled=self._asked,
-            malicious=sorted(self._fleet.malicious & set(self._asked)),
+            malicious=sorted(fleet.malicious(server_round) & asked),
+            groups=[
+                GroupRecord(
+                    attack=attackers.group.attack,
+                    nodes=sorted(pool & asked),
+                    acted=attackers.act(server_round),
+                )
+                for attackers, pool in zip(fleet.attackers, fleet.pools(server_round), strict=True)
+            ],
             dropped=dropped,
             trust=trust,
-            update_norms={
-                update.node: float(torch.linalg.vector_norm(update.weights - self.model))
-                for update in updates
-            },
+            update_norms=found.norms,
+            distances=found.distances,
+            cosines=found.cosines,
             train_loss=float(known.mean()) if len(known) else None,
             bytes_down=size * len(self._asked),
             bytes_up=size * len(updates),

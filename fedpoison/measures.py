@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +73,71 @@ def trust_rates(trust: dict[int, float], malicious: Iterable[int]) -> tuple[floa
         float(_ratio(len(rejected & bad), len(bad))),
         float(_ratio(len(rejected & good), len(good))),
     )
+
+
+def trust_auroc(trust: dict[int, float], malicious: Iterable[int]) -> float:
+    """Return how well trust tells honest clients from malicious ones: the area under the ROC curve.
+
+    It is the chance that an honest client got more trust than a malicious one, where a tie counts half: 1 is
+    a rule that always believes the honest ones more, 0.5 is a rule that cannot tell.
+
+    >>> trust_auroc({0: 0.5, 1: 0.5, 2: 0.0, 3: 0.5}, malicious=[2, 3])
+    0.75
+
+    Returns:
+        NaN where there is no malicious or no honest client.
+    """
+    bad = set(malicious) & set(trust)
+    low = np.array([trust[node] for node in sorted(bad)])
+    high = np.array([share for node, share in trust.items() if node not in bad])
+    if not low.size or not high.size:
+        return float("nan")
+    more, same = high[:, None] > low, high[:, None] == low
+    return float(more.mean() + same.mean() / 2)
+
+
+def malicious_mass(trust: dict[int, float], malicious: Iterable[int]) -> float:
+    """Return the weight that malicious clients got in the aggregate: the sum of their trust.
+
+    >>> malicious_mass({0: 0.5, 1: 0.25, 2: 0.25}, malicious=[1, 2])
+    0.5
+    """
+    return float(sum(trust[node] for node in set(malicious) & set(trust)))
+
+
+def recovery_half_life(
+    accuracy: Sequence[float], acted: Sequence[bool], reference: Sequence[float] | None = None
+) -> float:
+    """Return how many rounds after its end half of what an attack took is regained.
+
+    The attack ends with the last round in which it acted. What it took is the accuracy that is missing after
+    that round against the reference. The half-life counts the rounds from there until at most half of that
+    is missing.
+
+    >>> recovery_half_life([0.8, 0.2, 0.4, 0.6, 0.7], [False, True, False, False, False])
+    2.0
+
+    Args:
+        accuracy: after each round.
+        acted: whether the attack acted in that round.
+        reference: the accuracy that would have been after each round, such as the clean twin's; None takes
+            the accuracy just before the attack's first round for every round.
+
+    Returns:
+        NaN where the attack did not act or took nothing, where nothing came before it to compare with, and
+        where half is not regained by the end.
+    """
+    rounds = [number for number, active in enumerate(acted) if active]
+    if not rounds or (reference is None and rounds[0] == 0):
+        return float("nan")
+    level = [accuracy[rounds[0] - 1]] * len(accuracy) if reference is None else reference
+    missing = [expected - reached for expected, reached in zip(level, accuracy, strict=True)]
+    last = rounds[-1]
+    if missing[last] <= 0:
+        return float("nan")
+    half = missing[last] / 2 + 1e-12  # shares of samples are not exact in binary
+    regained = (number for number in range(last + 1, len(missing)) if missing[number] <= half)
+    return float(next(regained, np.nan) - last)
 
 
 def _ratio(part: object, whole: object) -> NDArray[np.float64]:

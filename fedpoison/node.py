@@ -9,6 +9,7 @@ from typing import Self
 from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
 from torch import Tensor
 
+from clients.attack import TRIGGER
 from clients.cohort import train_cohort
 from clients.training import Trainer
 from fedpoison.fleet import Fleet
@@ -22,6 +23,7 @@ from fedpoison.wire import (
     PREVIOUS,
     PROXIMAL,
     ROUND,
+    TensorArray,
     to_record,
 )
 
@@ -68,12 +70,15 @@ def train_reply(
     trainer.training = replace(fleet.scenario.training, proximal=proximal)
     job = fleet.job(node, order.server_round, order.model, order.previous_model, memory)
     (trained,) = train_cohort(trainer, [job])
-    return RecordDict(
+    reply = RecordDict(
         {
             ARRAYS: to_record(trained.weights, fleet.layout),
             METRICS: MetricRecord({EXAMPLES: trained.examples, LOSS: trained.loss, PARTITION: node}),
         }
     )
+    if TRIGGER in memory:  # for the attacker on the wire, who takes it out
+        reply[TRIGGER] = ArrayRecord({TRIGGER: TensorArray(memory[TRIGGER])})
+    return reply
 
 
 def partition_reply(node: int) -> RecordDict:

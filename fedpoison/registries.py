@@ -10,11 +10,17 @@ from fedpoison.errors import ScenarioError
 from fedpoison.models import MODELS, ModelBuilder
 from fedpoison.partitions import PARTITIONS, Partition
 from fedpoison.specs import Registry, build, canonical, split_outside, unknown
-from strategies import STRATEGIES
+from strategies import OPTIMIZERS, PREAGGREGATORS, STRATEGIES
+from strategies.preaggregator import PreAggregator
 from strategies.rule import Rule
+from strategies.server_optimizer import ServerOptimizer
 
 attacks: Registry[type[Attack]] = Registry("attack", ATTACKS, "fedpoison.attacks")
 strategies: Registry[type[Rule]] = Registry("strategy", STRATEGIES, "fedpoison.strategies")
+preaggregators: Registry[type[PreAggregator]] = Registry(
+    "pre-aggregator", PREAGGREGATORS, "fedpoison.preaggregators"
+)
+optimizers: Registry[type[ServerOptimizer]] = Registry("optimizer", OPTIMIZERS, "fedpoison.optimizers")
 partitions: Registry[type[Partition]] = Registry("partition", PARTITIONS, "fedpoison.partitions")
 models: Registry[ModelBuilder] = Registry("model", MODELS, "fedpoison.models")
 

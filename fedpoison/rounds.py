@@ -16,19 +16,36 @@ from fedpoison.measures import Counts
 
 
 @dataclass(frozen=True, kw_only=True)
+class GroupRecord:
+    """What one group of attackers did in one round."""
+
+    attack: str
+    nodes: list[int]
+    """Its nodes that were asked to train."""
+    acted: bool
+    """Whether it attacked; False where it was dormant, and its nodes honest."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Training:
     """What happened between the nodes and the server in one round."""
 
     sampled: list[int] = field(default_factory=list)
     """The nodes that were asked to train."""
     malicious: list[int] = field(default_factory=list)
-    """Those of them that are malicious."""
+    """Those of them that are malicious, whether they attack in this round or not."""
+    groups: list[GroupRecord] = field(default_factory=list)
+    """The groups of attackers, in the order of the scenario."""
     dropped: dict[int, str] = field(default_factory=dict)
     """Nodes whose reply could not be used, with the reason."""
     trust: dict[int, float] | None = None
     """The weight that each node's update got; None where the strategy does not tell."""
     update_norms: dict[int, float] = field(default_factory=dict)
     """The Euclidean norm of each node's update."""
+    distances: dict[int, float] = field(default_factory=dict)
+    """The Euclidean distance of each node's update from the mean of the honest ones."""
+    cosines: dict[int, float] = field(default_factory=dict)
+    """The cosine of each node's update with that mean; left out where one of the two is zero."""
     train_loss: float | None = None
     """Mean local loss over the nodes, as they report it."""
     bytes_down: int = 0
@@ -37,6 +54,11 @@ class Training:
     """Weights sent back."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall-clock time by phase."""
+
+    @property
+    def acting(self) -> list[int]:
+        """The nodes that were asked to train and attacked."""
+        return sorted(node for group in self.groups if group.acted for node in group.nodes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +129,8 @@ class Round:
         """Return the record that `to_json` wrote."""
         values: dict[str, Any] = json.loads(line)
         training = values.pop("training")
-        for name in ("dropped", "trust", "update_norms"):
+        training["groups"] = [GroupRecord(**group) for group in training["groups"]]
+        for name in ("dropped", "trust", "update_norms", "distances", "cosines"):
             if training[name] is not None:
                 training[name] = {int(node): value for node, value in training[name].items()}
         return cls(**values, training=Training(**training))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import tomllib
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from hashlib import blake2b
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -23,12 +23,14 @@ from pydantic import (
 
 from clients.training import LocalTraining
 from fedpoison.errors import ScenarioError
+from fedpoison.groups import ONE_GROUP, Count, Group, KnowledgeName, Share, listed, read_groups
 from fedpoison.pipelines import build_pipeline, canonical_pipeline
 from fedpoison.registries import canonical_attack, canonical_dataset, models, partitions
+from fedpoison.roster import check_groups, expected
+from fedpoison.schedules import schedules
 from fedpoison.specs import canonical, reasons, unknown
+from fedpoison.toml_files import read_toml
 
-Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 
 
@@ -81,15 +83,35 @@ class Scenario(BaseModel):
     precision: Annotated[Literal["fp32", "bf16"], Field(description="Arithmetic of local training.")] = "fp32"
 
     malicious: Annotated[Share, Field(description="Share of the nodes that are malicious.")] = 0.2
+    malicious_count: Annotated[
+        Count | None, Field(description="Number of malicious nodes, in place of a share.")
+    ] = None
     malicious_nodes: Annotated[
         tuple[Count, ...], Field(description="Exactly these nodes are malicious, in place of a random share.")
     ] = ()
+    malicious_per_round: Annotated[
+        Count | None, Field(description="Malicious nodes in every round; left to chance if unset.")
+    ] = None
     attack: Annotated[
         str, Field(description="What malicious nodes do; several combine as in backdoor+scaled-update.")
     ] = "none"
+    schedule: Annotated[str, Field(description="When malicious nodes attack; else they are honest.")] = (
+        "always"
+    )
+    knowledge: Annotated[
+        KnowledgeName | None, Field(description="What the attack sees; what its card declares if unset.")
+    ] = None
+    groups: Annotated[
+        tuple[Group, ...],
+        Field(description="A group of attackers, as in 'alie: share=0.1'; several in place of one attack."),
+    ] = ()
+    goal: Annotated[
+        str | None,
+        Field(description="Attack whose success is measured; the first one with a target if unset."),
+    ] = None
 
     strategy: Annotated[
-        str, Field(description="How the server aggregates: [pre-aggregator |] rule [| server optimizer].")
+        str, Field(description="How the server aggregates: [pre-aggregator | ...] rule [| server optimizer].")
     ] = "fedavg"
     tolerated: Annotated[
         Count | None,
@@ -102,22 +124,27 @@ class Scenario(BaseModel):
     @field_validator("malicious_nodes", mode="before")
     @classmethod
     def _listed(cls, value: object) -> object:
-        if isinstance(value, str):  # Flower's run-config and the command line have no lists
-            return [part for part in value.split(",") if part.strip()]
-        return value
+        return listed(value)
 
-    @field_validator("dataset", "partition", "model", "attack", "strategy")
+    @field_validator("groups", mode="before")
     @classmethod
-    def _canonical(cls, value: str, info: ValidationInfo) -> str:
-        return _CANONICAL[str(info.field_name)](value)
+    def _read(cls, value: object) -> object:
+        return read_groups(value)
+
+    @field_validator("dataset", "partition", "model", "attack", "schedule", "goal", "strategy")
+    @classmethod
+    def _canonical(cls, value: str | None, info: ValidationInfo) -> str | None:
+        return None if value is None else _CANONICAL[str(info.field_name)](value)
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        outside = [node for node in self.malicious_nodes if node >= self.clients]
-        if outside:
-            raise ValueError(
-                f"malicious_nodes: got {outside} in a fleet of {self.clients}; wanted 0 to {self.clients - 1}"
-            )
+        defaults = {name: field.default for name, field in type(self).model_fields.items()}
+        beside = [name for name in ONE_GROUP if getattr(self, name) != defaults[name]]
+        if self.groups and beside:
+            raise ValueError(f"groups: got {', '.join(beside)} beside them; say it in the groups.")
+        if self.malicious_count is not None and self.malicious_nodes:
+            raise ValueError("got malicious_count and malicious_nodes; choose one.")
+        check_groups(self.attackers, self.clients, self.sampled)
         build_pipeline(self.strategy, byzantine=self.byzantine).check(self.sampled)
         return self
 
@@ -151,19 +178,45 @@ class Scenario(BaseModel):
         Raises:
             ScenarioError: as `parse`.
         """
-        return self.parse(self.model_dump() | changes)
+        return self.parse(dict(self) | changes)
+
+    def content(self) -> dict[str, Any]:
+        """Return the fields that mean something here, as plain values: what is unset is left out."""
+        values = self.model_dump(mode="json", exclude=set(ONE_GROUP) if self.groups else None)
+        values["groups"] = [group.content() for group in self.groups]
+        return {name: value for name, value in values.items() if value not in (None, [])}
 
     def to_toml(self) -> str:
         """Return the scenario as TOML that `load` reads back to an equal value."""
-        return tomli_w.dumps(
-            {name: value for name, value in self.model_dump(mode="json").items() if value is not None}
-        )
+        return tomli_w.dumps(self.content())
 
     @property
     def run_id(self) -> str:
         """The content hash that names the run: equal scenarios have equal ids."""
-        content = json.dumps(self.model_dump(mode="json"), sort_keys=True)
-        return blake2b(content.encode(), digest_size=6).hexdigest()
+        return blake2b(json.dumps(self.content(), sort_keys=True).encode(), digest_size=6).hexdigest()
+
+    @property
+    def attackers(self) -> tuple[Group, ...]:
+        """The groups of attackers; the fields that describe a single one are the short form of one group."""
+        if self.groups:
+            return self.groups
+        by_share = self.malicious_count is None and not self.malicious_nodes
+        return (
+            Group(
+                attack=self.attack,
+                share=self.malicious if by_share else None,
+                count=self.malicious_count,
+                nodes=self.malicious_nodes,
+                per_round=self.malicious_per_round,
+                schedule=self.schedule,
+                knowledge=self.knowledge,
+            ),
+        )
+
+    @property
+    def threat(self) -> str:
+        """What the attackers do, in short."""
+        return " and ".join(group.attack for group in self.attackers)
 
     @property
     def sampled(self) -> int:
@@ -171,31 +224,16 @@ class Scenario(BaseModel):
         return max(1, round(self.participation * self.clients))
 
     @property
-    def malicious_count(self) -> int:
-        """How many nodes are malicious."""
-        return len(set(self.malicious_nodes)) or round(self.malicious * self.clients)
-
-    @property
     def byzantine(self) -> int:
         """How many malicious clients a round the rule is told to tolerate."""
         if self.tolerated is not None:
             return self.tolerated
-        return math.ceil(self.malicious_count * self.sampled / self.clients)
+        return math.ceil(sum(expected(self.attackers, self.clients, self.sampled)))
 
     @property
     def training(self) -> LocalTraining:
         """How honest clients train."""
-        return LocalTraining(
-            epochs=self.epochs,
-            steps=self.steps,
-            batch_size=self.batch_size,
-            lr=self.lr,
-            momentum=self.momentum,
-            persistent_momentum=self.persistent_momentum,
-            weight_decay=self.weight_decay,
-            proximal=self.proximal,
-            precision=self.precision,
-        )
+        return LocalTraining(**{field.name: getattr(self, field.name) for field in fields(LocalTraining)})
 
 
 _CANONICAL: dict[str, Callable[[str], str]] = {
@@ -203,22 +241,8 @@ _CANONICAL: dict[str, Callable[[str], str]] = {
     "partition": lambda spec: canonical(partitions, spec),
     "model": models.check,
     "attack": canonical_attack,
+    "schedule": lambda spec: canonical(schedules, spec),
+    "goal": canonical_attack,
     "strategy": canonical_pipeline,
 }
 """What turns each named thing into its shortest spelling, or refuses it."""
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Return the content of a TOML file.
-
-    Raises:
-        ScenarioError: the file cannot be read or is not TOML.
-    """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ScenarioError(
-            f"{path}: cannot be read ({error.strerror}); give the path of a TOML file."
-        ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ScenarioError(f"{path}: is not valid TOML: {error}.") from None

@@ -36,7 +36,7 @@ def serve(fleet: Fleet, grid: Grid, workers: Workers, on_round: OnRound) -> Tens
         EngineError: the grid does not have the scenario's nodes.
         RunError: too few usable updates are left for the rule.
     """
-    goal = fleet.attack.goal(fleet.classes)
+    goal = fleet.goal
     evaluator = Evaluator(fleet.test, goal, workers)
     nodes = roll_call(grid, fleet.scenario.clients)
     host = HostStrategy(fleet, nodes, workers)
@@ -45,7 +45,7 @@ def serve(fleet: Fleet, grid: Grid, workers: Workers, on_round: OnRound) -> Tens
     def evaluate(server_round: int, arrays: ArrayRecord) -> MetricRecord:
         training = host.report if server_round else Training()
         began = time.perf_counter()
-        evaluation = evaluator(from_record(arrays, fleet.layout))
+        evaluation = evaluator(from_record(arrays, fleet.layout), adversary.triggers)
         training.seconds.update(
             adversary.seconds if server_round else {}, evaluate=time.perf_counter() - began
         )

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
+
+from torch import Tensor
 
 from fedpoison.datasets import load_dataset
 from fedpoison.environment import environment
@@ -17,6 +21,10 @@ from fedpoison.store import RunFolder
 from fedpoison.workers import Workers
 
 Engine = Literal["local", "flower"]
+Notify = Callable[[str], None]
+"""Is told, before a run, what its user should know."""
+
+_log = logging.getLogger(__name__)
 
 
 def simulate(
@@ -28,6 +36,7 @@ def simulate(
     cohort: int | None = None,
     data_dir: Path | None = None,
     on_round: OnRound | None = None,
+    notify: Notify = _log.warning,
 ) -> History:
     """Run a scenario and return its history.
 
@@ -42,6 +51,7 @@ def simulate(
             worker. Neither changes a bit of the result.
         data_dir: where the data sets lie; None looks in FEDPOISON_DATA and the user's cache.
         on_round: called with the record of each round as soon as it is there.
+        notify: told before the first round where the settings make an attack do nothing.
 
     Raises:
         ScenarioError: the scenario cannot be run; found before any training.
@@ -50,17 +60,48 @@ def simulate(
         EngineError: the engine could not do its work.
     """
     fleet = prepare(scenario, data_dir=data_dir)
+    return launch(
+        fleet,
+        out=out,
+        engine=engine,
+        workers=workers,
+        cohort=cohort,
+        data_dir=data_dir,
+        on_round=on_round,
+        notify=notify,
+    )
+
+
+def launch(
+    fleet: Fleet,
+    *,
+    out: Path | None = None,
+    engine: Engine = "local",
+    workers: int | None = None,
+    cohort: int | None = None,
+    data_dir: Path | None = None,
+    on_round: OnRound | None = None,
+    notify: Notify = _log.warning,
+) -> History:
+    """Run a fleet that is at hand on any engine, and return its history. Arguments as for `simulate`."""
     if engine == "flower":
         from fedpoison.flower_engine import run_on_flower  # noqa: PLC0415  # only this engine needs it
 
+        warn(fleet, notify)
         return run_on_flower(fleet, out=out, data_dir=data_dir, on_round=on_round)
-    return run(fleet, out=out, workers=workers, cohort=cohort, on_round=on_round)
+    return run(fleet, out=out, workers=workers, cohort=cohort, on_round=on_round, notify=notify)
 
 
 def prepare(scenario: Scenario, *, data_dir: Path | None = None) -> Fleet:
     """Load the data and return the fleet, with the data set that is really used in its scenario."""
     dataset = load_dataset(scenario.dataset, data_dir=data_dir)
     return Fleet(scenario.but(dataset=dataset.name), dataset)
+
+
+def warn(fleet: Fleet, notify: Notify) -> None:
+    """Tell why attacks of the fleet do nothing, where they do not."""
+    for reason in fleet.idle:
+        notify(reason)
 
 
 def run(
@@ -70,11 +111,14 @@ def run(
     workers: int | None = None,
     cohort: int | None = None,
     on_round: OnRound | None = None,
+    notify: Notify = _log.warning,
 ) -> History:
     """Run a fleet that is at hand in this process, and return its history. Arguments as for `simulate`."""
+    warn(fleet, notify)
     folder = None
     if out is not None:
-        folder = RunFolder.begin(out / fleet.scenario.run_id, fleet.scenario, environment("local", workers))
+        made_with = environment("local", workers, fleet.idle)
+        folder = RunFolder.begin(out / fleet.scenario.run_id, fleet.scenario, made_with)
     records: list[Round] = []
 
     def keep(record: Round) -> None:
@@ -84,8 +128,13 @@ def run(
         if on_round is not None:
             on_round(record)
 
-    with quiet_flower(), Workers(fleet.model, fleet.scenario.training, workers) as pool:
-        weights = serve(fleet, LocalGrid(fleet, pool, cohort=cohort), pool, keep)
+    weights = play(fleet, keep, workers=workers, cohort=cohort)
     if folder is not None:
         folder.finish(weights, fleet.layout)
     return History(fleet.scenario, records, folder.path if folder else None)
+
+
+def play(fleet: Fleet, on_round: OnRound, *, workers: int | None = None, cohort: int | None = None) -> Tensor:
+    """Run a fleet in this process, keep nothing, and return the final global weights (d,)."""
+    with quiet_flower(), Workers(fleet.model, fleet.scenario.training, workers) as pool:
+        return serve(fleet, LocalGrid(fleet, pool, cohort=cohort), pool, on_round)

@@ -84,7 +84,7 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> ScenarioError:
     unknown strategy 'kurm': did you mean 'krum'? Choose from krum, median.
     """
     names = sorted(choices)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     hint = f" did you mean {near[0]!r}?" if near else ""
     return ScenarioError(f"unknown {kind} {name!r}:{hint} Choose from {', '.join(names)}.")
 
@@ -102,6 +102,9 @@ class Registry(Generic[Entry]):
         added = {point.name: point for point in entry_points(group=self.group)}
         loaded = {name: point.load() for name, point in added.items() if name not in self._builtin}
         return dict(sorted({**loaded, **self._builtin}.items()))
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._builtin or any(point.name == name for point in entry_points(group=self.group))
 
     def __getitem__(self, name: str) -> Entry:
         """Return the thing of that name, or raise ScenarioError with the nearest name."""

@@ -65,7 +65,7 @@ def to_record(weights: Tensor, layout: Layout) -> ArrayRecord:
 
 
 def from_record(record: ArrayRecord, layout: Layout) -> Tensor:
-    """Return the arrays of `record` as one new vector (d,), float32.
+    """Return the arrays of `record` as one vector (d,), float32, to be read only: it may share their memory.
 
     Raises:
         PayloadError: names, shapes or dtypes are not the model's, or a value is not finite.
@@ -74,13 +74,13 @@ def from_record(record: ArrayRecord, layout: Layout) -> Tensor:
         raise PayloadError(f"got arrays {list(record)}, wanted {[name for name, _ in layout]}")
     parts = []
     for name, shape in layout:
-        tensor = _tensor(record[name])
+        tensor = as_tensor(record[name])
         if tensor.shape != shape or not tensor.is_floating_point():
             raise PayloadError(
                 f"{name}: got {tensor.dtype} of shape {tuple(tensor.shape)}, wanted float32 {tuple(shape)}"
             )
         parts.append(tensor.reshape(-1).float())
-    weights = torch.cat(parts)
+    weights = _joined(parts)
     if not bool(torch.isfinite(weights.sum())) and not bool(torch.isfinite(weights).all()):
         raise PayloadError("holds NaN or infinity")
     return weights
@@ -120,7 +120,23 @@ def read_reply(reply: Message, node: int, layout: Layout) -> Update:
     )
 
 
-def _tensor(array: Array) -> Tensor:
+def _joined(parts: list[Tensor]) -> Tensor:
+    """Return the parts as one vector; without a copy where they follow one another in memory already."""
+    end = parts[0].data_ptr()
+    storage = parts[0].untyped_storage().data_ptr()
+    for part in parts:
+        if part.data_ptr() != end or part.untyped_storage().data_ptr() != storage:
+            return torch.cat(parts)
+        end += part.nbytes
+    return parts[0].as_strided((sum(len(part) for part in parts),), (1,))
+
+
+def as_tensor(array: Array) -> Tensor:
+    """Return what an array holds.
+
+    Raises:
+        PayloadError: it cannot be decoded.
+    """
     if isinstance(array, TensorArray):
         return array.tensor
     try:

@@ -1,7 +1,8 @@
 """Aggregation rules: pure functions on an (n, d) matrix of updates.
 
 A rule is a frozen dataclass whose fields are its knobs; calling it aggregates. `STRATEGIES` lists them by
-the name that scenarios use.
+the name that scenarios use, `PREAGGREGATORS` what can mix the updates before any of them, and `OPTIMIZERS`
+what can turn the result into a step of the model; `Chain` makes one rule of such parts.
 
 >>> import torch
 >>> from strategies import STRATEGIES
@@ -9,53 +10,106 @@ the name that scenarios use.
 tensor([3.])
 """
 
+from strategies.adagrad import Adagrad
+from strategies.adam import Adam
 from strategies.afa import AFA
+from strategies.aksel import Aksel
+from strategies.arc import ARC
 from strategies.auror import Auror
+from strategies.bucketing import Bucketing
 from strategies.bulyan import Bulyan
+from strategies.caf import CAF
+from strategies.centered_clipping import CenteredClipping
+from strategies.cge import CGE
+from strategies.chain import Chain
 from strategies.clipped_clustering import ClippedClustering
+from strategies.clipping import Clipping
+from strategies.crfl import CRFL
 from strategies.deepsight import DeepSight
+from strategies.dnc import DnC
 from strategies.fedavg import FedAvg
 from strategies.flame import Flame
 from strategies.flanders import Flanders
 from strategies.fldetector import FLDetector
 from strategies.fltrust import FLTrust
 from strategies.foolsgold import FoolsGold
+from strategies.gas import GAS
+from strategies.geometric_median import GeometricMedian
 from strategies.krum import Krum
 from strategies.lasa import LASA
+from strategies.mda import MDA
 from strategies.mean_around_median import MeanAroundMedian
 from strategies.median import Median
+from strategies.monna import MoNNA
 from strategies.multi_krum import MultiKrum
+from strategies.nnm import NNM
+from strategies.norm_clipping import NormClipping
 from strategies.phocas import Phocas
+from strategies.preaggregator import PreAggregator
 from strategies.robust_learning_rate import RobustLearningRate
 from strategies.rule import Rule
+from strategies.server_optimizer import ServerOptimizer
+from strategies.sgd import SGD
 from strategies.sign_majority import SignMajority
 from strategies.signguard import SignGuard
 from strategies.slsgd import SLSGD
+from strategies.smea import SMEA
+from strategies.spectral_filter import SpectralFilter
 from strategies.trimmed_mean import TrimmedMean
+from strategies.weak_dp import WeakDP
+from strategies.yogi import Yogi
 
 STRATEGIES: dict[str, type[Rule]] = {
     "afa": AFA,
+    "aksel": Aksel,
     "auror": Auror,
     "bulyan": Bulyan,
+    "caf": CAF,
+    "centered-clipping": CenteredClipping,
+    "cge": CGE,
     "clipped-clustering": ClippedClustering,
+    "crfl": CRFL,
     "deepsight": DeepSight,
+    "dnc": DnC,
     "fedavg": FedAvg,
     "flame": Flame,
     "flanders": Flanders,
     "fldetector": FLDetector,
     "fltrust": FLTrust,
     "foolsgold": FoolsGold,
+    "gas": GAS,
+    "geometric-median": GeometricMedian,
     "krum": Krum,
     "lasa": LASA,
+    "mda": MDA,
     "mean-around-median": MeanAroundMedian,
     "median": Median,
+    "monna": MoNNA,
     "multi-krum": MultiKrum,
+    "norm-clipping": NormClipping,
     "phocas": Phocas,
     "robust-learning-rate": RobustLearningRate,
     "sign-majority": SignMajority,
     "signguard": SignGuard,
     "slsgd": SLSGD,
+    "smea": SMEA,
+    "spectral-filter": SpectralFilter,
     "trimmed-mean": TrimmedMean,
+    "weak-dp": WeakDP,
 }
 
-__all__ = ["STRATEGIES"]
+PREAGGREGATORS: dict[str, type[PreAggregator]] = {
+    "arc": ARC,
+    "bucketing": Bucketing,
+    "clipping": Clipping,
+    "nnm": NNM,
+}
+
+OPTIMIZERS: dict[str, type[ServerOptimizer]] = {
+    "adagrad": Adagrad,
+    "adam": Adam,
+    "sgd": SGD,
+    "yogi": Yogi,
+}
+
+__all__ = ["OPTIMIZERS", "PREAGGREGATORS", "STRATEGIES", "Chain"]

@@ -9,9 +9,9 @@ import torch
 from scipy.special import betainc
 from torch import Tensor
 
-from strategies.clip_factors import middle
 from strategies.combination import weighted
 from strategies.cosines import NOTHING, lengths_and_cosines
+from strategies.middle import middle
 from strategies.node_memory import roll_call
 from strategies.rule import Aggregate, Card, Context, checked
 

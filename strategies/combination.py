@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
+from strategies.chunks import STREAMED, over_chunks
 from strategies.rule import Aggregate, State
 
 
@@ -17,11 +19,48 @@ def combine(coefficients: Tensor, updates: Tensor) -> Tensor:
     tensor([2.])
     """
     kept = coefficients.nonzero().flatten()
+    factors = coefficients[kept].to(updates.dtype)
     if len(kept) == 1:
-        return updates[kept[0]] * coefficients[kept[0]].to(updates.dtype)
-    if len(kept) < len(coefficients):
-        updates, coefficients = updates[kept], coefficients[kept]
-    return coefficients.to(updates.dtype) @ updates
+        return updates[int(kept)] * factors
+    everyone = len(kept) == len(coefficients)
+    result = updates.new_empty(updates.shape[1])
+
+    def work(columns: slice) -> None:
+        block = updates[:, columns]
+        result[columns] = factors @ (block if everyone else block[kept])
+
+    over_chunks(work, updates, values=STREAMED)
+    return result
+
+
+def mixed(coefficients: Tensor, updates: Tensor) -> Tensor:
+    """Return `coefficients @ updates` (m, d): rows mixed from updates, for coefficients (m, n) in float64.
+
+    Equal rows of coefficients give rows that are equal to the last bit.
+
+    >>> import torch
+    >>> mixed(torch.tensor([[0.5, 0.5], [0.0, 2.0]]), torch.tensor([[1.0], [3.0]]))
+    tensor([[2.],
+            [6.]])
+    """
+    factors = coefficients.to(updates.dtype)
+    result = updates.new_empty(len(factors), updates.shape[1])
+    diagonal = factors.diagonal()
+    scales = factors.shape[0] == factors.shape[1] and torch.equal(factors, diagonal.diag())
+    different, which = factors.unique(dim=0, return_inverse=True)
+    repeats = len(different) < len(factors)
+
+    def work(columns: slice) -> None:
+        block, rows = updates[:, columns], result[:, columns]
+        if scales:
+            torch.mul(block, diagonal[:, None], out=rows)
+        elif repeats:
+            rows.copy_((different @ block)[which])
+        else:
+            torch.mm(factors, block, out=rows)
+
+    over_chunks(work, updates)
+    return result
 
 
 def weighted(coefficients: Tensor, updates: Tensor, state: State | None = None) -> Aggregate:

@@ -173,8 +173,8 @@ def check_card(rule: Rule, trial: Trial) -> None:
             require_law(
                 close(wanted, scaled, trial.dtype), rule, f"does not scale along with its updates by {factor}"
             )
-    trusting = _without_byzantine(rule)
-    if card.mean_without_byzantine and trusting is not None:
+    trusting = _without_byzantine(rule) if card.mean_without_byzantine else None
+    if trusting is not None:
         plain = trial.play(trusting, examined, weighted=False)
         wanted = [replace(a, update=u.mean(dim=0)) for a, u in zip(plain, trial.updates, strict=True)]
         require_law(close(wanted, plain, trial.dtype), rule, "is not the mean without malicious clients")

@@ -1,29 +1,14 @@
-"""Lengths of updates and the angles between them, right for rows of any finite size."""
+"""The angles between updates."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from strategies.distances import CHUNK, gram
+from strategies.distances import gram
 
 NOTHING = 1e-6
 """A cosine distance below this is rounding: the rows point the same way."""
-VANISHING = 1e-30
-"""Squared lengths below this may have lost coordinates whose square float32 cannot hold."""
-
-
-def lengths(updates: Tensor) -> Tensor:
-    """Return the Euclidean norms (n,) of the rows of `updates` (n, d), in float64.
-
-    >>> lengths(torch.tensor([[3.0, 4.0], [0.0, 1e25]]))
-    tensor([5.0000e+00, 1.0000e+25], dtype=torch.float64)
-    """
-    squared = _squared_lengths(updates, None)
-    if _representable(squared):
-        return squared.sqrt()
-    peaks = _peaks(updates)
-    return _squared_lengths(updates, peaks).sqrt() * peaks
 
 
 def lengths_and_cosines(updates: Tensor) -> tuple[Tensor, Tensor]:
@@ -35,18 +20,12 @@ def lengths_and_cosines(updates: Tensor) -> tuple[Tensor, Tensor]:
     tensor([ 1.,  0., -1.], dtype=torch.float64)
     """
     products = gram(updates)
-    peaks = torch.ones(len(updates), dtype=torch.float64, device=updates.device)
-    if not _representable(products.diagonal()):
-        peaks = _peaks(updates)
-        products.zero_()
-        for block in updates.split(CHUNK, dim=1):
-            products += gram(block / peaks[:, None].to(block.dtype))
-    sizes = products.diagonal().clone().sqrt()
+    sizes = products.diagonal().sqrt()
     scale = torch.where(sizes > 0, sizes, 1)
     angles = products / (scale[:, None] * scale)
     angles = ((angles + angles.T) / 2).clamp_(-1, 1)
     angles.diagonal().copy_(sizes > 0)
-    return sizes * peaks, angles
+    return sizes, angles
 
 
 def cosine_distances(angles: Tensor) -> Tensor:
@@ -59,21 +38,3 @@ def cosine_distances(angles: Tensor) -> Tensor:
     distances = 1 - angles
     distances[distances < NOTHING] = 0
     return distances.fill_diagonal_(0)
-
-
-def _representable(squared: Tensor) -> bool:
-    return bool((squared.isfinite() & (squared > VANISHING)).all())
-
-
-def _peaks(updates: Tensor) -> Tensor:
-    """Return the largest absolute coordinate of each row, (n,) float64, and 1 for rows of zeros."""
-    peaks = torch.maximum(updates.amax(dim=1), -updates.amin(dim=1)).double()
-    return torch.where(peaks > 0, peaks, 1)
-
-
-def _squared_lengths(updates: Tensor, peaks: Tensor | None) -> Tensor:
-    total = torch.zeros(len(updates), dtype=torch.float64, device=updates.device)
-    for block in updates.split(CHUNK, dim=1):
-        rows = block if peaks is None else block / peaks[:, None].to(block.dtype)
-        total += torch.linalg.vector_norm(rows, dim=1).double().square()
-    return total

@@ -11,10 +11,13 @@ import torch
 from sklearn.cluster import HDBSCAN
 from torch import Tensor
 
-from strategies.clip_factors import clip_factors, middle
+from strategies.clip_factors import clip_factors
 from strategies.combination import weighted
-from strategies.cosines import cosine_distances, lengths, lengths_and_cosines
+from strategies.cosines import cosine_distances, lengths_and_cosines
+from strategies.distances import row_norms
 from strategies.layers import output_weights, spans
+from strategies.middle import middle
+from strategies.noise import stream_of
 from strategies.rule import Aggregate, Card, Context, InputError, checked
 
 BATCH = 2_000
@@ -84,7 +87,7 @@ class DeepSight:
         ]
         clusters = hdbscan(np.mean(votes, axis=0), metric="precomputed", allow_single_cluster=True)
         kept = self.accepted(clusters, suspicious.cpu().numpy())
-        sizes = lengths(updates)
+        sizes = row_norms(updates)
         factors = clip_factors(sizes, middle(sizes))
         admitted = torch.as_tensor(kept, device=updates.device)
         return weighted(torch.where(admitted, factors, 0) / max(1, kept.sum()), updates)
@@ -95,7 +98,7 @@ class DeepSight:
             raise InputError(
                 "model: got none to inspect, wanted `model`, `predict` and `image_shape` in the context."
             )
-        generator = context.generator or torch.Generator()
+        generator = stream_of(context)
         result = []
         for _ in range(self.seeds):
             totals: list[Tensor] = []

@@ -1,14 +1,18 @@
-"""Inner products and distances between updates, exact where nearly equal rows would cancel."""
+"""Inner products, lengths and distances of updates, exact where nearly equal rows would cancel."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-CHUNK = 65_536
-"""Columns per product: the float32 partial sums stay short and are added up in float64."""
+from strategies.chunks import CACHED, sum_over_chunks
+
+LEAST_COLUMNS = 2048
+"""Columns of a product of matrices, at least: what it gives is n x n."""
 CLOSE = 1e-3
 """Rows whose squared distance is a smaller share of their squared norms are looked at again from nearby."""
+LEAST, LARGEST = 1e-25, 1e30
+"""Squared lengths that float32 products hold well; beyond them they are computed in float64."""
 
 
 def centred_gram(updates: Tensor) -> Tensor:
@@ -21,18 +25,15 @@ def centred_gram(updates: Tensor) -> Tensor:
 
 
 def gram(updates: Tensor, *, origin: Tensor | None = None) -> Tensor:
-    """Return the inner products (n, n), float64, of the rows of `updates` (n, d) minus `origin` (d,)."""
-    n, d = updates.shape
-    total = torch.zeros(n, n, dtype=torch.float64, device=updates.device)
-    for start in range(0, d, CHUNK):
-        block = updates[:, start : start + CHUNK]
-        if origin is not None:
-            block = block - origin[start : start + CHUNK]
-        products = (block @ block.T).double()
-        if not bool(products.isfinite().all()):  # squares of huge numbers overflow in float32
-            products = block.double() @ block.double().T
-        total += products
-    return total
+    """Return the inner products (n, n), float64, of the rows of `updates` (n, d) minus `origin` (d,).
+
+    The partial sums of a chunk are as exact as the updates' type; they are added up in float64.
+    """
+    products = _gram(updates, origin, updates.dtype)
+    longest = float(products.diagonal().max())
+    if LEAST < longest < LARGEST or updates.dtype == torch.float64:
+        return products
+    return _gram(updates, origin, torch.float64)
 
 
 def squared_distances(updates: Tensor) -> Tensor:
@@ -52,6 +53,38 @@ def squared_distances(updates: Tensor) -> Tensor:
     for rows in _groups(distances < CLOSE * sums):
         distances[rows[:, None], rows] = squared_distances(updates[rows])
     return distances
+
+
+def row_norms(updates: Tensor) -> Tensor:
+    """Return the Euclidean norms (n,), float64, of the rows of `updates` (n, d).
+
+    >>> row_norms(torch.tensor([[3.0, 4.0]]))
+    tensor([5.], dtype=torch.float64)
+    """
+    norms = _row_norms(updates, updates.dtype)
+    held = (norms > LEAST**0.5) & (norms < LARGEST**0.5)
+    if updates.dtype != torch.float64 and not bool(held.all()):
+        norms[~held] = _row_norms(updates[~held], torch.float64)
+    return norms
+
+
+def _row_norms(updates: Tensor, dtype: torch.dtype) -> Tensor:
+    def work(columns: slice) -> Tensor:
+        part: Tensor = torch.linalg.vector_norm(updates[:, columns], dim=1, dtype=dtype)
+        return part.double().square()
+
+    return sum_over_chunks(work, updates, (len(updates),)).sqrt()
+
+
+def _gram(updates: Tensor, origin: Tensor | None, dtype: torch.dtype) -> Tensor:
+    def work(columns: slice) -> Tensor:
+        block = updates[:, columns].to(dtype)
+        if origin is not None:
+            block = block - origin[columns]
+        return block @ block.T
+
+    n = len(updates)
+    return sum_over_chunks(work, updates, (n, n), values=max(CACHED, n * LEAST_COLUMNS))
 
 
 def _groups(related: Tensor) -> list[Tensor]:

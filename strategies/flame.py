@@ -9,9 +9,13 @@ import torch
 from sklearn.cluster import HDBSCAN
 from torch import Tensor
 
-from strategies.clip_factors import clip_factors, middle
+from strategies.clip_factors import clip_factors
 from strategies.combination import weighted
-from strategies.cosines import cosine_distances, lengths, lengths_and_cosines
+from strategies.cosines import cosine_distances, lengths_and_cosines
+from strategies.distances import row_norms
+from strategies.knobs import not_negative
+from strategies.middle import middle
+from strategies.noise import gaussian, stream_of
 from strategies.rule import Aggregate, Card, Context, InputError, checked
 
 
@@ -45,8 +49,7 @@ class Flame:
     minimum: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        if not self.noise >= 0:
-            raise ValueError(f"noise: got {self.noise}, wanted 0 or more.")
+        not_negative(noise=self.noise)
 
     def __call__(
         self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None
@@ -56,7 +59,7 @@ class Flame:
         if self.compare == "models":
             if context.model is None:
                 raise InputError("model: got none, wanted the global weights; hand them over in the context.")
-            sizes = lengths(updates)
+            sizes = row_norms(updates)
             _, angles = lengths_and_cosines(updates + context.model)
         else:
             sizes, angles = lengths_and_cosines(updates)
@@ -65,9 +68,7 @@ class Flame:
         trust = torch.where(admitted, clip_factors(sizes, bound), 0) / admitted.sum()
         result = weighted(trust, updates)
         if self.noise:
-            generator = context.generator or torch.Generator()
-            noise = torch.randn(updates.shape[1], generator=generator, dtype=updates.dtype)
-            result.update.add_(noise.to(updates.device), alpha=self.noise * float(bound))
+            result.update.add_(gaussian(result.update, self.noise * float(bound), stream_of(context)))
         return result
 
 

@@ -6,16 +6,17 @@ vectorised sort (which lets other threads run), and read off. On an accelerator 
 
 from __future__ import annotations
 
-import os
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 from torch import Tensor
 
-CHUNK = 1024
-"""Columns per sort: 100 clients' values of one chunk fill 400 kB, which a second-level cache holds."""
+from strategies.chunks import CACHED, columns_of, sum_over_chunks
+
+PADDING = 16
+"""Columns between the rows of a chunk, so that not all of them fall on the same few lines of the cache."""
 
 Reader = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """`reader(ordered (c, n), values (c, n)) -> (result (c,), kept share summed over the chunk (n,))`."""
@@ -31,31 +32,31 @@ def over_sorted_columns(
     Chunks are worked on by several threads, but cut and added up in one fixed order, so the number of
     threads does not change a bit of the result.
     """
+    n = len(updates) if rows is None else len(rows)
     d = updates.shape[1]
     result = torch.empty(d, dtype=updates.dtype, device=updates.device)
-    starts = range(0, d, CHUNK)
+    scratch = _Scratch(n, columns_of(len(updates), CACHED))
 
-    def work(start: int) -> Tensor:
-        block = updates[:, start : start + CHUNK]
-        values = block.T if rows is None else block[rows].T
-        result[start : start + CHUNK], kept = reader(ascending(values), values)
+    def work(columns: slice) -> Tensor:
+        block = updates[:, columns] if rows is None else updates[rows, columns]
+        if _in_numpy(block):
+            ordered, values = scratch.sorted(block.detach().numpy())
+        else:
+            values = block.T
+            ordered = ascending(values)
+        result[columns], kept = reader(ordered, values)
         return kept
 
-    if updates.device.type != "cpu" or len(starts) == 1:
-        shares = [work(start) for start in starts]
-    else:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            shares = list(pool.map(work, starts))
-    return result, torch.stack(shares).sum(dim=0)
+    return result, sum_over_chunks(work, updates, (n,))
 
 
 def ascending(values: Tensor) -> Tensor:
     """Return `values` sorted along the last axis, in memory of its own."""
-    if values.device.type == "cpu":
-        ordered = values.clone(memory_format=torch.contiguous_format)
-        ordered.numpy().sort(axis=-1)
-        return ordered
-    return values.sort(dim=-1).values
+    if not _in_numpy(values):
+        return values.sort(dim=-1).values
+    ordered = values.clone(memory_format=torch.contiguous_format)
+    ordered.numpy().sort(axis=-1)
+    return ordered
 
 
 def shares_within(values: Tensor, low: Tensor, high: Tensor) -> Tensor:
@@ -66,9 +67,33 @@ def shares_within(values: Tensor, low: Tensor, high: Tensor) -> Tensor:
         low: (c,), the smallest value kept.
         high: (c,), the largest value kept.
     """
-    if values.device.type != "cpu":
-        kept = (values >= low[:, None]) & (values <= high[:, None])
-        return kept.sum(dim=0).double()
-    rows, least, most = values.T.numpy(), low.contiguous().numpy(), high.contiguous().numpy()
-    within = np.packbits((rows >= least) & (rows <= most), axis=1)  # counting bits is the fastest sum
-    return torch.from_numpy(np.bitwise_count(within).sum(axis=1).astype(np.float64))
+    if not _in_numpy(values):
+        return ((values >= low[:, None]) & (values <= high[:, None])).sum(dim=0).double()
+    columns = values.numpy()
+    kept = columns >= low.contiguous().numpy()[:, None]
+    kept &= columns <= high.contiguous().numpy()[:, None]
+    # eight coordinates to a byte, whose bits are counted: much quicker than adding up truth values
+    return torch.from_numpy(np.bitwise_count(np.packbits(kept, axis=0)).sum(axis=0, dtype=np.float64))
+
+
+class _Scratch(threading.local):
+    """Two buffers for each thread: fresh memory for every chunk would cost more than the copies."""
+
+    def __init__(self, n: int, size: int) -> None:
+        self._rows = np.empty((n, size + PADDING), dtype=np.float32)
+        self._columns = np.empty((size, n), dtype=np.float32)
+
+    def sorted(self, block: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Return `block` (n, c) transposed (c, n), sorted and as it is; valid until the next call."""
+        if block.dtype != self._rows.dtype:
+            self._rows = np.empty_like(self._rows, dtype=block.dtype)
+            self._columns = np.empty_like(self._columns, dtype=block.dtype)
+        rows, columns = self._rows[:, : block.shape[1]], self._columns[: block.shape[1]]
+        np.copyto(rows, block)
+        np.copyto(columns, rows.T)
+        columns.sort(axis=-1)
+        return torch.from_numpy(columns), torch.from_numpy(rows.T)
+
+
+def _in_numpy(values: Tensor) -> bool:
+    return values.device.type == "cpu" and values.dtype in (torch.float32, torch.float64)

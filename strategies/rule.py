@@ -9,6 +9,8 @@ from typing import ClassVar, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from strategies.chunks import STREAMED, over_chunks
+
 State = Mapping[str, Tensor]
 """What a rule remembers from round to round: named tensors, so that a checkpoint needs no pickle."""
 
@@ -85,8 +87,18 @@ class Aggregate:
     state: State = field(default_factory=dict)
 
 
+class Stage(Protocol):
+    """One stage of an aggregation that is given the updates of a round."""
+
+    card: ClassVar[Card]
+
+    @property
+    def minimum(self) -> int:
+        """The smallest number of updates for which the stage is defined."""
+
+
 @runtime_checkable
-class Rule(Protocol):
+class Rule(Stage, Protocol):
     """Turns the updates of a round into one update. A frozen dataclass whose fields are its knobs.
 
     Laws, checked on every registered rule by the contract suite:
@@ -97,12 +109,6 @@ class Rule(Protocol):
     - the card's flags are true: the order of clients does not matter, n equal updates give that update,
       and what else it declares.
     """
-
-    card: ClassVar[Card]
-
-    @property
-    def minimum(self) -> int:
-        """The smallest number of updates for which the rule is defined."""
 
     def __call__(
         self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None
@@ -115,16 +121,16 @@ class Rule(Protocol):
         """
 
 
-def require(rule: Rule, clients: int) -> None:
-    """Raise PreconditionError unless `rule` is defined for this number of updates."""
-    if clients < rule.minimum:
+def require(stage: Stage, clients: int) -> None:
+    """Raise PreconditionError unless `stage` is defined for this number of updates."""
+    if clients < stage.minimum:
         raise PreconditionError(
-            f"{rule!r} needs {rule.card.precondition}: at least {rule.minimum} updates, got {clients}. "
+            f"{stage!r} needs {stage.card.precondition}: at least {stage.minimum} updates, got {clients}. "
             "Let it tolerate fewer malicious clients, or train more clients a round."
         )
 
 
-def checked(rule: Rule, updates: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+def checked(stage: Stage, updates: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
     """Return the updates and their weights as shares (n,) float64 that sum to 1, or raise.
 
     Raises:
@@ -138,19 +144,37 @@ def checked(rule: Rule, updates: Tensor, weights: Tensor | None) -> tuple[Tensor
     n = len(updates)
     if not n:
         raise InputError("updates: got no rows, wanted at least one client's update.")
-    if not bool(torch.isfinite(updates.sum())) and not bool(torch.isfinite(updates).all()):
+    if not _finite(updates):
         rows = (~torch.isfinite(updates).all(dim=1)).nonzero().flatten().tolist()
         raise InputError(f"updates: rows {rows} hold NaN or infinity; drop them before aggregating.")
-    require(rule, n)
+    require(stage, n)
+    return updates, as_shares(weights, updates)
+
+
+def _finite(updates: Tensor) -> bool:
+    def work(columns: slice) -> bool:
+        block = updates[:, columns]
+        return bool(block.sum().isfinite()) or bool(block.isfinite().all())
+
+    return all(over_chunks(work, updates, values=STREAMED))
+
+
+def as_shares(weights: Tensor | None, updates: Tensor) -> Tensor:
+    """Return the weights of `updates` (n, d) as shares (n,), float64, that sum to 1; equal ones for None.
+
+    Raises:
+        InputError: the weights are not n finite numbers, none negative and one positive.
+    """
+    n = len(updates)
     if weights is None:
-        return updates, torch.full((n,), 1 / n, dtype=torch.float64, device=updates.device)
+        return torch.full((n,), 1 / n, dtype=torch.float64, device=updates.device)
     shares = weights.to(device=updates.device, dtype=torch.float64)
     if shares.shape != (n,) or not bool(torch.isfinite(shares).all()) or bool((shares < 0).any()):
         raise InputError(f"weights: got {tuple(weights.shape)}, wanted {n} finite numbers, none negative.")
     total = shares.sum()
     if not bool(total > 0):
         raise InputError("weights: all are 0, wanted at least one client with a positive weight.")
-    return updates, shares / total
+    return shares / total
 
 
 def tolerated(byzantine: int) -> None:

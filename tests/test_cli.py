@@ -59,6 +59,49 @@ def test_a_run_reports_class_by_class(fedpoison, tmp_path):
     assert "rejected 100.0 % of the malicious" in out
 
 
+def test_the_twin_shows_the_damage_and_is_kept(fedpoison, tmp_path):
+    arguments = ["run", *SMALL, "--attack", "backdoor+scaled-update", "--twin", "--out", tmp_path]
+    code, out, _ = fedpoison(*arguments, "--json")
+    result = json.loads(out)
+    assert code == 0
+    assert len(result["damage_per_class"]) == 10
+    assert result["damage_per_class"] != [0] * 10
+    assert result["attack_success_rate"] is not None
+    assert result["twin_attack_success_rate"] is not None
+    assert result["twin_accuracy"] > result["accuracy"]
+    assert result["malicious_distance"] > 0
+    model = tmp_path / result["twin_run_id"] / "model.safetensors"
+    written = model.stat().st_mtime_ns
+    code, out, _ = fedpoison(*arguments)
+    assert code == 0
+    assert model.stat().st_mtime_ns == written
+    assert all(words in out for words in ("clean twin", "attacked", "difference", "% on the clean twin)"))
+
+
+def test_groups_are_given_one_after_the_other(fedpoison, tmp_path):
+    groups = ["label-flip: share=0.1, schedule=once(round=2)", "ipm: nodes=(3, 4)"]
+    options = [part for group in groups for part in ("--group", group)]
+    code, out, _ = fedpoison("run", *SMALL, *options, "--json", "--out", tmp_path)
+    assert code == 0
+    result = json.loads(out)
+    assert result["threat"] == "label-flip and ipm"
+    stored = Scenario.load(Path(result["path"]) / "scenario.toml")
+    assert [group.spell() for group in stored.groups] == groups
+
+
+def test_an_idle_attack_is_warned_of_on_stderr(fedpoison, tmp_path):
+    options = ["--rounds", "1", "--json", "--out", tmp_path]
+    code, out, err = fedpoison("run", *SMALL, *options, "--attack", "alie")
+    assert code == 0
+    assert out.count("\n") == 1
+    assert "warning: the attack alie does nothing: z = 0 for 2 of 10 clients" in err
+    _, _, err = fedpoison("run", *SMALL, *options, "--attack", "ipm")
+    assert "warning" not in err
+    comparing = ["--attacks", "alie", "--strategies", "fedavg,median", "--rounds", "1", "--out", tmp_path]
+    _, _, err = fedpoison("compare", *SMALL, *comparing)
+    assert err.count("does nothing") == 1
+
+
 def test_options_override_the_file(fedpoison, tmp_path):
     file = tmp_path / "scenario.toml"
     file.write_text(Scenario(dataset="digits", clients=5, rounds=9, model="mlp", seed=4).to_toml())
@@ -72,7 +115,8 @@ def test_options_override_the_file(fedpoison, tmp_path):
 @pytest.mark.parametrize("field", Scenario.model_fields)
 def test_every_field_is_an_option(fedpoison, field):
     _, out, _ = fedpoison("run", "--help")
-    assert f"--{field.replace('_', '-')}" in out
+    name = "group" if field == "groups" else field  # given once for each group
+    assert f"--{name.replace('_', '-')}" in out
 
 
 @pytest.mark.parametrize(
@@ -85,6 +129,8 @@ def test_every_field_is_an_option(fedpoison, field):
         (["list", "atacks"], "did you mean 'attacks'"),
         (["list", "attacks", "ailie"], "did you mean 'alie'"),
         (["compare", "--attacks", ","], "--attacks: got nothing"),
+        (["run", "--group", "alie: nodes=1", "--group", "ipm: nodes=1"], "are in more than one"),
+        (["run", "--schedule", "windw"], "did you mean 'window'"),
         (["compare", "--seeds", "a"], "--seeds: got 'a'"),
         (["baseline", "--dataset", "digits", "--attack", "sign-flip"], "acts on updates"),
     ],
@@ -111,9 +157,12 @@ def test_an_unknown_key_in_a_file_is_named_with_the_choices(fedpoison, tmp_path)
     [
         ("attacks", ["alie", "NeurIPS 2019", "colluding"]),
         ("strategies", ["krum", "n > 2f + 2", "byzantine"]),
+        ("preaggregators", ["nnm", "AISTATS 2023", "n > 2f"]),
+        ("optimizers", ["adam", "ICLR 2021", "history"]),
         ("datasets", ["mnist", "digits", "cifar10"]),
         ("models", ["cnn-mcmahan", "1.66M"]),
         ("partitions", ["dirichlet"]),
+        ("schedules", ["sleeper", "rotating", "window"]),
     ],
 )
 def test_lists_name_everything(fedpoison, kind, words):
@@ -131,7 +180,13 @@ def test_compare_prints_tables_and_writes_figures(fedpoison, tmp_path):
     arguments = ["compare", *SMALL, "--attacks", "none,backdoor", "--strategies", "fedavg,krum(power=1)"]
     code, out, _ = fedpoison(*arguments, "--seeds", "0,1", "--out", tmp_path)
     assert code == 0
-    for words in ("Accuracy, %", "Worst-class accuracy, %", "Attack success, %", "Accuracy by class, %", "±"):
+    for words in (
+        "Accuracy, %",
+        "Worst-class accuracy, %",
+        "Attack success, %",
+        "backdoor: accuracy by class, %",
+        "±",
+    ):
         assert words in out
     folder = next(tmp_path.glob("compare-*"))
     figures = {path.name for path in folder.glob("*.png")}

@@ -51,6 +51,10 @@ def test_digits_need_nothing(digits):
     assert abs(float(both.std()) - 1) < 1e-2
 
 
+def test_digits_are_there_where_no_data_folder_exists(offline):
+    assert load_dataset("digits").name == "digits"
+
+
 def test_pixels_are_found_again(digits):
     pixels = digits.train.pixels()
     assert float(pixels.min()) == pytest.approx(0, abs=1e-6)

@@ -37,6 +37,24 @@ def lively(small):
     )
 
 
+@pytest.fixture
+def crowded(lively):
+    """A scenario with groups that attack at different times, one of them under changing names."""
+    return lively.but(
+        attack="none",
+        groups=[
+            "backdoor+gaussian-update(mode=add, std=0.01): count=2, per_round=1, schedule=rotating(every=2)",
+            "ipm: share=0.1, schedule=window(start=2), knowledge=colluding",
+        ],
+    )
+
+
+def test_groups_and_schedules_do_not_change_with_workers_and_cohorts(crowded, tmp_path):
+    expected = records(crowded, tmp_path / "reference", workers=1, cohort=1)
+    assert [line["training"]["groups"][1]["acted"] for line in expected[1:]] == [False, True, True]
+    assert records(crowded, tmp_path / "other", workers=2, cohort=7) == expected
+
+
 def test_workers_and_cohorts_do_not_change_a_bit(lively, tmp_path):
     expected = final(lively, tmp_path / "reference", workers=1, cohort=1)
     for workers in (1, 2):
@@ -61,8 +79,17 @@ def test_another_seed_gives_other_records(lively, tmp_path):
 
 
 @pytest.mark.flower
-def test_flowers_runtime_gives_the_same_records(lively, tmp_path):
-    scenario = lively.but(rounds=2, clients=4, malicious=0.25, participation=0.75)
+def test_flowers_runtime_gives_the_same_records(crowded, tmp_path):
+    scenario = crowded.but(
+        rounds=2,
+        clients=4,
+        participation=0.75,
+        groups=[
+            "backdoor+gaussian-update(mode=add, std=0.01): count=1, per_round=1, schedule=rotating",
+            "ipm: nodes=(0), schedule=window(start=2), knowledge=colluding",
+        ],
+        strategy="median",
+    )
     seen = []
     here = records(scenario, tmp_path / "local")
     there = records(

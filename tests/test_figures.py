@@ -11,9 +11,8 @@ def comparison(tmp_path_factory, request):
     base = Scenario(
         dataset="digits", train_samples=200, test_samples=100, clients=5, rounds=2, model="mlp", lr=0.05
     )
-    return compare(
-        base, ["none", "backdoor"], ["fedavg", "median"], seeds=[0, 1], out=tmp_path_factory.mktemp("runs")
-    )
+    out = tmp_path_factory.mktemp("runs")
+    return compare(base, ["none", "backdoor"], ["fedavg", "median"], seeds=[0, 1], out=out, jobs=1)
 
 
 def test_tables_are_means_over_seeds(comparison):

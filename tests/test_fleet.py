@@ -7,14 +7,14 @@ from fedpoison.fleet import Fleet
 
 
 def test_the_malicious_nodes_depend_on_the_seed_alone(small, digits):
-    plain = Fleet(small, digits).malicious
+    plain = Fleet(small, digits).malicious(1)
     assert len(plain) == 2
-    assert Fleet(small.but(attack="label-flip", strategy="median", rounds=9), digits).malicious == plain
-    assert any(Fleet(small.but(seed=seed), digits).malicious != plain for seed in (1, 2, 3))
+    assert Fleet(small.but(attack="label-flip", strategy="median", rounds=9), digits).malicious(1) == plain
+    assert any(Fleet(small.but(seed=seed), digits).malicious(1) != plain for seed in (1, 2, 3))
 
 
 def test_an_explicit_list_decides(small, digits):
-    assert Fleet(small.but(malicious_nodes=(1, 4, 9)), digits).malicious == {1, 4, 9}
+    assert Fleet(small.but(malicious_nodes=(1, 4, 9)), digits).malicious(1) == {1, 4, 9}
 
 
 def test_samples_and_initial_weights_depend_on_the_seed_alone(small, digits):
@@ -41,7 +41,7 @@ def test_only_malicious_nodes_are_given_the_attack(small, digits):
     fleet = Fleet(small.but(attack="label-flip"), digits)
     for node in range(10):
         job = fleet.job(node, 1, fleet.initial, None, {})
-        assert isinstance(job.attack, NoAttack) == (node not in fleet.malicious)
+        assert isinstance(job.attack, NoAttack) == (node not in fleet.malicious(1))
         assert len(job.samples) == 40
 
 
@@ -58,8 +58,9 @@ def test_ranks_number_the_malicious_nodes(small, digits):
         ({"attack": "backdoor(target=10)"}, "target: got class 10"),
         ({"train_samples": 5000}, "train_samples: got 5000, wanted at most 1442"),
         ({"clients": 401}, "got 400 samples, wanted at least 401"),
+        ({"attack": "tailored", "strategy": "flwr:FedMedian"}, "a strategy of Flower's own does not show"),
     ],
 )
-def test_what_does_not_fit_the_data_is_refused(small, digits, changes, words):
+def test_what_does_not_fit_is_refused(small, digits, changes, words):
     with pytest.raises(ScenarioError, match=words):
         Fleet(small.but(**changes), digits)

@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn import metrics
 
 from fedpoison import measures
+from fedpoison.deviations import deviations
 
 labels = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=60)
 
@@ -58,3 +60,62 @@ def test_trust_rates_tell_who_was_caught_and_who_was_blamed():
 
 def test_a_rule_that_believes_nobody_rejects_everybody():
     assert measures.trust_rates({0: 0.0, 1: 0.0}, malicious=[0]) == (1.0, 1.0)
+
+
+trusts = st.lists(
+    st.tuples(st.sampled_from([0.0, 0.1, 0.25, 0.5]) | st.floats(0, 1), st.booleans()),
+    min_size=1,
+    max_size=20,
+)
+
+
+@given(trusts)
+def test_auroc_agrees_with_scikit_learn(clients):
+    trust = {node: share for node, (share, _) in enumerate(clients)}
+    malicious = [node for node, (_, bad) in enumerate(clients) if bad]
+    found = measures.trust_auroc(trust, malicious)
+    if 0 < len(malicious) < len(trust):
+        honest = [node not in malicious for node in trust]
+        assert found == pytest.approx(metrics.roc_auc_score(honest, list(trust.values())))
+    else:
+        assert np.isnan(found)
+    assert measures.malicious_mass(trust, malicious) == pytest.approx(
+        sum(share for share, bad in clients if bad)
+    )
+
+
+def test_nodes_without_trust_do_not_count():
+    assert measures.trust_auroc({0: 1.0, 1: 0.0}, malicious=[1, 7]) == 1
+    assert measures.malicious_mass({0: 1.0, 1: 0.0}, malicious=[0, 7]) == 1
+
+
+BEFORE, AFTER = [0.1, 0.8], [0.3, 0.45, 0.55, 0.75]
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "acted", "reference", "half_life"),
+    [
+        (BEFORE + AFTER, [0, 0, 1, 0, 0, 0], None, 2),  # 0.5 lost, 0.25 regained at 0.55
+        (BEFORE + AFTER, [0, 0, 1, 1, 0, 0], None, 2),  # 0.35 lost, 0.175 regained at 0.75
+        (BEFORE + AFTER, [0, 0, 1, 0, 0, 1], None, np.nan),  # attacks to the end
+        (BEFORE + AFTER, [0, 0, 0, 0, 0, 0], None, np.nan),  # never attacks
+        (BEFORE + AFTER, [0, 1, 1, 0, 0, 0], None, np.nan),  # better than the level before it
+        ([0.8, 0.3, 0.4, 0.5], [0, 1, 0, 0], None, np.nan),  # not regained
+        ([0.8, 0.3, 0.55], [0, 1, 0], None, 1),  # exactly half
+        ([0.1, 0.3, 0.55, 0.7], [0, 1, 0, 0], [0.1, 0.7, 0.8, 0.9], 2),  # 0.4 missing, then 0.25, 0.2
+        ([0.1, 0.9, 0.9], [0, 1, 0], [0.1, 0.7, 0.8], np.nan),  # better than the twin
+        ([0.1, 0.9], [1, 0], None, np.nan),  # nothing came before
+    ],
+)
+def test_the_half_life_of_recovery(accuracy, acted, reference, half_life):
+    found = measures.recovery_half_life(accuracy, [bool(active) for active in acted], reference)
+    assert found == pytest.approx(half_life, nan_ok=True)
+
+
+def test_deviations_of_huge_updates_are_finite():
+    sent = {0: torch.full((9,), 1e30), 1: torch.ones(9), 2: torch.zeros(9)}
+    found = deviations(sent, torch.zeros(9), honest=[1, 2])
+    assert found.norms == {0: pytest.approx(3e30), 1: 3, 2: 0}
+    assert found.distances == {0: pytest.approx(3e30), 1: 1.5, 2: 1.5}
+    assert found.cosines == {0: pytest.approx(1), 1: 1}  # a zero update has no direction
+    assert deviations(sent, torch.zeros(9), honest=[]).distances == {}

@@ -38,7 +38,7 @@ def test_the_run_id_is_a_matter_of_content():
 
 def test_a_list_of_malicious_nodes_counts_as_their_number():
     scenario = Scenario(malicious_nodes=(3, 7), malicious=0.5)
-    assert (scenario.malicious_count, scenario.byzantine) == (2, 2)
+    assert (len(scenario.malicious_nodes), scenario.byzantine) == (2, 2)
 
 
 def test_the_rule_tolerates_the_true_number_unless_told_otherwise():

@@ -119,6 +119,7 @@ def test_impossible_training_is_refused(knobs):
         ("cnn-mcmahan", 1_663_370),
         ("lenet5", 61_706),
         ("mlp", 199_210),
+        ("mlp-small", 25_450),
         ("cnn-byzfl", 431_080),
     ],
 )

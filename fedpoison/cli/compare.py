@@ -10,17 +10,16 @@ import typer
 from rich.console import Console
 
 from fedpoison import comparison as comparisons
-from fedpoison.cli.options import Data, Out, WorkerCount, with_scenario
-from fedpoison.cli.progress import RoundProgress
+from fedpoison.cli.options import Data, Jobs, Out, RayAddress, with_scenario
+from fedpoison.cli.progress import BatchProgress
 from fedpoison.cli.tables import matrix
-from fedpoison.comparison import MEASURES, Cell, Comparison
+from fedpoison.comparison import MEASURES, Comparison
 from fedpoison.errors import ScenarioError
-from fedpoison.history import History
 from fedpoison.scenario import Scenario
 from fedpoison.specs import split_outside
 
 
-@with_scenario(without=("attack", "strategy", "seed"))
+@with_scenario(without=("attack", "groups", "strategy", "seed"))
 def compare(
     *,
     scenario: Scenario,
@@ -35,35 +34,25 @@ def compare(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Make runs anew that the store already holds.")
     ] = False,
-    workers: WorkerCount = None,
+    jobs: Jobs = None,
+    ray_address: RayAddress = None,
     data_dir: Data = None,
 ) -> None:
     """Run every attack against every strategy on the same seeds; print tables and write figures."""
     names, rules, numbers = _list("attacks", attacks), _list("strategies", strategies), _seeds(seeds)
-    total = len(names) * len(rules) * len(numbers) * scenario.rounds
-    with RoundProgress(total) as progress:
-        done = 0
-
-        def on_run(cell: Cell, history: History | None) -> None:
-            nonlocal done
-            title = f"{cell.strategy} under {cell.attack}"
-            if history is None:
-                progress.describe(title)
-            else:
-                done += scenario.rounds
-                progress.reach(done)
-
+    with BatchProgress(len(names) * len(rules) * len(numbers), scenario.rounds) as progress:
         found = comparisons.compare(
             scenario,
             names,
             rules,
             seeds=numbers,
             out=out,
+            jobs=jobs,
+            ray_address=ray_address,
             fresh=fresh,
-            workers=workers,
             data_dir=data_dir,
-            on_run=on_run,
-            on_round=lambda _, record: progress.show(record),
+            watch=progress.watch(),
+            notify=progress.warn,
         )
     _print(found)
     matrix_id = blake2b(repr((scenario.run_id, names, rules, numbers)).encode(), digest_size=4).hexdigest()
@@ -80,12 +69,18 @@ def _print(found: Comparison) -> None:
         if means.notna().any(axis=None):
             spreads = found.table(measure, spread=True) if several else None
             console.print(matrix(f"{name.capitalize()}, %", means, spreads))
-    console.print(matrix("Accuracy by class, %", found.per_class()))
+    for attack in found.attacks:
+        console.print(matrix(f"{attack}: accuracy by class, %", found.classes(attack), decimals=0))
     scenario = next(iter(found.histories.values())).scenario
     console.print(
-        f"{scenario.dataset}, {scenario.clients} clients, {scenario.malicious:.0%} malicious, "
+        f"{scenario.dataset}, {scenario.clients} clients, {_malicious(scenario)} malicious, "
         f"after {scenario.rounds} rounds, {len(found.seeds)} seed(s)"
     )
+
+
+def _malicious(scenario: Scenario) -> str:
+    (group,) = scenario.attackers
+    return str(group.size(scenario.clients))
 
 
 def _draw(found: Comparison, folder: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -13,11 +13,19 @@ from rich.table import Table
 
 from fedpoison import registries
 from fedpoison.datasets import DATASETS
-from fedpoison.specs import unknown
+from fedpoison.schedules import schedules
+from fedpoison.specs import Registry, unknown
+from strategies.rule import Stage
+from strategies.server_optimizer import ServerOptimizer
 
 
 def listing(
-    kind: Annotated[str, typer.Argument(metavar="attacks|strategies|datasets|models|partitions")],
+    kind: Annotated[
+        str,
+        typer.Argument(
+            metavar="attacks|strategies|preaggregators|optimizers|schedules|datasets|models|partitions"
+        ),
+    ],
     name: Annotated[str | None, typer.Argument(help="Show this entry whole, with its knobs.")] = None,
 ) -> None:
     """List what a scenario can name, each with its first line, paper, knowledge and precondition."""
@@ -48,15 +56,15 @@ def _attacks() -> dict[str, dict[str, str]]:
     }
 
 
-def _strategies() -> dict[str, dict[str, str]]:
+def _carded(entries: Mapping[str, type[Stage | ServerOptimizer]]) -> dict[str, dict[str, str]]:
     return {
         name: {
-            "what it does": _first_line(rule),
-            "paper": rule.card.paper,
-            "needs": ", ".join(rule.card.needs) or "nothing",
-            "precondition": rule.card.precondition,
+            "what it does": _first_line(entry),
+            "paper": entry.card.paper,
+            "needs": ", ".join(entry.card.needs) or "nothing",
+            "precondition": entry.card.precondition,
         }
-        for name, rule in registries.strategies.entries().items()
+        for name, entry in entries.items()
     }
 
 
@@ -66,7 +74,10 @@ def _described(entries: Mapping[str, object]) -> dict[str, dict[str, str]]:
 
 _TABLES: dict[str, Callable[[], dict[str, dict[str, str]]]] = {
     "attacks": _attacks,
-    "strategies": _strategies,
+    "strategies": lambda: _carded(registries.strategies.entries()),
+    "preaggregators": lambda: _carded(registries.preaggregators.entries()),
+    "optimizers": lambda: _carded(registries.optimizers.entries()),
+    "schedules": lambda: _described(schedules.entries()),
     "datasets": lambda: {name: {"what it is": spec.title} for name, spec in DATASETS.items()},
     "models": lambda: _described(registries.models.entries()),
     "partitions": lambda: _described(registries.partitions.entries()),
@@ -84,9 +95,17 @@ def _table(title: str, rows: dict[str, dict[str, str]]) -> Table:
 
 
 def _knobs(kind: str, name: str) -> list[str]:
-    if kind not in ("attacks", "strategies", "partitions"):
+    known: dict[str, Registry[Any]] = {
+        "attacks": registries.attacks,
+        "strategies": registries.strategies,
+        "preaggregators": registries.preaggregators,
+        "optimizers": registries.optimizers,
+        "schedules": schedules,
+        "partitions": registries.partitions,
+    }
+    if kind not in known:
         return []
-    entry: Callable[..., object] = getattr(registries, kind)[name]
+    entry: Callable[..., object] = known[kind][name]
     knobs = [str(parameter) for parameter in inspect.signature(entry).parameters.values()]
     card = getattr(entry, "card", None)
     facts = [] if card is None else [f"{field.name}: {getattr(card, field.name)}" for field in fields(card)]

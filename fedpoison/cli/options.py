@@ -12,7 +12,9 @@ from typing import Annotated, Any, Literal, cast
 
 import typer
 
-from fedpoison.scenario import Scenario, read_toml
+from fedpoison.groups import Group
+from fedpoison.scenario import Scenario
+from fedpoison.toml_files import read_toml
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="The run store: each run gets a folder of its own.")]
 Data = Annotated[
@@ -27,9 +29,21 @@ WorkerCount = Annotated[
         "--workers", min=1, help="Nodes trained at once; one a processor if unset.", show_default=False
     ),
 ]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Runs at once; one a processor if unset. 1 stays in this process, without Ray.",
+        show_default=False,
+    ),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(help="A Ray cluster to run on: auto, or host:port.", show_default=False),
+]
 _File = Annotated[
     Path | None,
-    typer.Argument(help="A scenario in TOML; options override its fields.", show_default=False),
+    typer.Argument(help="A scenario in TOML; options override its fields."),
 ]
 
 
@@ -49,7 +63,7 @@ def with_scenario(
         def wrapped(scenario_file: Path | None = None, **options: Any) -> None:
             given = {name: options.pop(name) for name in offered}
             fields = defaults | (read_toml(scenario_file) if scenario_file is not None else {})
-            fields |= {name: value for name, value in given.items() if value is not None}
+            fields |= {name: value for name, value in given.items() if value not in (None, [])}
             command(scenario=Scenario.parse(fields), **options)
 
         own = inspect.signature(command, eval_str=True).parameters.values()
@@ -70,13 +84,18 @@ def with_scenario(
 
 def _option(name: str, annotation: Any, description: str | None, default: object) -> inspect.Parameter:
     shown = "unset" if default in (None, ()) else str(default)
-    option = typer.Option(help=description, show_default=shown, rich_help_panel="Scenario")
+    names = _NAMES.get(name, ())
+    option = typer.Option(*names, help=description, show_default=shown, rich_help_panel="Scenario")
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,
         default=None,
         annotation=Annotated[_plain(annotation) | None, option],
     )
+
+
+_NAMES = {"groups": ("--group",)}
+"""Options that are not named like their field: this one is given once for each group."""
 
 
 def _plain(annotation: Any) -> type:
@@ -86,6 +105,8 @@ def _plain(annotation: Any) -> type:
         return _plain(next(part for part in typing.get_args(annotation) if part is not type(None)))
     if origin is Annotated:
         return _plain(typing.get_args(annotation)[0])
+    if origin is tuple and typing.get_args(annotation)[0] is Group:
+        return list[str]
     if origin is Literal or origin is tuple:
         return str
     return cast("type", annotation)

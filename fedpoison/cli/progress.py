@@ -6,28 +6,53 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
+    BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TextColumn,
     TimeRemainingColumn,
 )
 
+from fedpoison.batch import Watch
+from fedpoison.history import History
 from fedpoison.rounds import Round
+from fedpoison.scenario import Scenario
 
 
-class RoundProgress:
-    """Shows on stderr how far the rounds are. Use it as a context manager."""
+class LiveLine:
+    """A line on stderr that is kept up to date. Use it as a context manager."""
 
-    def __init__(self, rounds: int, *, title: str = "round") -> None:
+    def __init__(self, *columns: ProgressColumn) -> None:
         self._progress = Progress(
-            TextColumn("{task.description}:"),
-            MofNCompleteColumn(),
+            *columns,
             TextColumn("{task.fields[news]}"),
             TextColumn("ETA"),
             TimeRemainingColumn(),
             console=Console(stderr=True),
         )
+
+    def warn(self, warning: str) -> None:
+        """Show above the line what the user should know."""
+        self._progress.console.print(f"[bold yellow]warning[/]: {escape(warning)}", soft_wrap=True)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+
+class RoundProgress(LiveLine):
+    """Shows on stderr how far the rounds are."""
+
+    def __init__(self, rounds: int, *, title: str = "round") -> None:
+        super().__init__(TextColumn("{task.description}:"), MofNCompleteColumn())
         self._task = self._progress.add_task(title, total=rounds, news="preparing")
 
     def describe(self, title: str) -> None:
@@ -44,14 +69,50 @@ class RoundProgress:
         """Set how many rounds are done, those included that need not be run."""
         self._progress.update(self._task, completed=rounds)
 
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()
+class BatchProgress(LiveLine):
+    """Shows on stderr how far many runs are."""
+
+    def __init__(self, runs: int, rounds: int) -> None:
+        super().__init__(TextColumn("runs:"), TextColumn("{task.fields[ended]}"), BarColumn())
+        self._runs = runs
+        self._rounds = rounds
+        self._ended = self._failed = 0
+        self._started: dict[str, int] = {}
+        self._task = self._progress.add_task(
+            "runs", total=runs * rounds, ended=self._tally(), news="preparing"
+        )
+
+    def watch(self) -> Watch:
+        """Return what tells this display how the runs go."""
+        return Watch(on_start=self._start, on_round=self._round, on_end=self._end)
+
+    def _start(self, scenario: Scenario) -> None:
+        self._started[scenario.run_id] = 0
+        self._progress.update(self._task, news=_title(scenario))
+
+    def _round(self, scenario: Scenario, record: Round) -> None:
+        done = self._started[scenario.run_id] = record.round
+        self._progress.update(
+            self._task,
+            advance=1 if done else 0,
+            news=f"{_title(scenario)}, round {done}: {describe(record)}",
+            refresh=True,
+        )
+
+    def _end(self, scenario: Scenario, outcome: History | str) -> None:
+        self._ended += 1
+        self._failed += isinstance(outcome, str)
+        rest = self._rounds - self._started.get(scenario.run_id, 0)
+        self._progress.update(self._task, advance=rest, ended=self._tally())
+
+    def _tally(self) -> str:
+        failed = f", {self._failed} failed" if self._failed else ""
+        return f"{self._ended} of {self._runs}{failed}"
+
+
+def _title(scenario: Scenario) -> str:
+    return f"{scenario.strategy} under {scenario.attack}"
 
 
 def describe(record: Round) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypedDict
 
 import typer
 from rich.console import Console
@@ -16,6 +16,17 @@ from fedpoison.cli.tables import class_table, percent
 from fedpoison.history import History
 from fedpoison.scenario import Scenario
 from fedpoison.simulation import Engine, simulate
+from fedpoison.twin import simulate_twin
+
+
+class Settings(TypedDict):
+    """How a run is made; nothing here changes what comes out."""
+
+    out: Path
+    engine: Engine
+    workers: int | None
+    cohort: int | None
+    data_dir: Path | None
 
 
 @with_scenario()
@@ -34,34 +45,41 @@ def run(
         ),
     ] = None,
     data_dir: Data = None,
+    twin: Annotated[
+        bool,
+        typer.Option("--twin", help="Run the clean twin too, unless the store holds it; show the damage."),
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else.")
     ] = False,
 ) -> None:
     """Run one scenario: a fleet, an attack, a strategy; evaluated class by class after every round."""
-    with RoundProgress(scenario.rounds, title=f"{scenario.strategy} under {scenario.attack}") as progress:
-        history = simulate(
-            scenario,
-            out=out,
-            engine=engine,
-            workers=workers,
-            cohort=cohort,
-            data_dir=data_dir,
-            on_round=progress.show,
-        )
+    settings: Settings = {
+        "out": out, "engine": engine, "workers": workers, "cohort": cohort, "data_dir": data_dir,
+    }  # fmt: skip
+    clean = None
+    title = f"{scenario.strategy} under {scenario.threat}"
+    with RoundProgress((1 + twin) * scenario.rounds, title=title) as progress:
+        history = simulate(scenario, on_round=progress.show, notify=progress.warn, **settings)
+        if twin:
+            progress.describe("clean twin")
+            clean = simulate_twin(history.scenario, on_round=progress.show, **settings)
+            progress.reach(2 * scenario.rounds)
     if as_json:
-        typer.echo(json.dumps(summary(history)))
+        typer.echo(json.dumps(summary(history, clean)))
     else:
-        report(history)
+        report(history, clean)
 
 
-def summary(history: History) -> dict[str, object]:
+def summary(history: History, twin: History | None = None) -> dict[str, object]:
     """Return the result of a run as plain values for JSON; what is not a number is null."""
     last = history.last
+    rates = history.rounds().iloc[-1]
+    clean = None if twin is None else twin.last
     return {
         "run_id": history.scenario.run_id,
         "accuracy": last.accuracy,
-        "per_class_accuracy": [None if math.isnan(value) else value for value in last.per_class_accuracy],
+        "per_class_accuracy": [_number(value) for value in last.per_class_accuracy],
         "worst_class_accuracy": last.worst_class_accuracy,
         "attack_success_rate": last.attack_success_rate,
         "source_to_target_rate": last.source_to_target_rate,
@@ -70,26 +88,45 @@ def summary(history: History) -> dict[str, object]:
         "seconds": round(history.seconds, 3),
         "dataset": history.scenario.dataset,
         "path": None if history.path is None else str(history.path),
+        "threat": history.scenario.threat,
+        "trust_auroc": _number(rates["trust_auroc"]),
+        "malicious_mass": _number(rates["malicious_mass"]),
+        "malicious_distance": _number(rates["malicious_distance"]),
+        "malicious_cosine": _number(rates["malicious_cosine"]),
+        "recovery_half_life": _number(history.recovery_half_life(twin)),
+        "twin_run_id": None if twin is None else twin.scenario.run_id,
+        "twin_accuracy": None if clean is None else clean.accuracy,
+        "twin_attack_success_rate": None if clean is None else clean.attack_success_rate,
+        "twin_source_to_target_rate": None if clean is None else clean.source_to_target_rate,
+        "damage_per_class": None if twin is None else _damage(history, twin)[:-1],
     }
 
 
-def report(history: History) -> None:
+def report(history: History, twin: History | None = None) -> None:
     """Print the result of a run for a person."""
     console = Console()
     last = history.last
-    console.print(class_table({"initial": _initial(history), "final": history}))
+    if twin is None:
+        console.print(class_table({"initial": _initial(history), "final": history}))
+    else:
+        console.print(class_table({"clean twin": twin, "attacked": history}))
     console.print(
         f"accuracy {percent(last.accuracy)} %, worst class {percent(last.worst_class_accuracy)} %, "
         f"loss {'not finite' if last.loss is None else format(last.loss, '.4f')}"
     )
     if last.success is not None:
-        console.print(f"attack success {percent(last.success)} %")
+        beside = "" if twin is None else f" ({percent(twin.last.success)} % on the clean twin)"
+        console.print(f"attack success {percent(last.success)} %{beside}")
     rates = history.rounds().iloc[-1]
-    if last.training.malicious and last.training.trust is not None:
+    if last.training.acting and last.training.trust is not None:
         console.print(
             f"the rule rejected {percent(rates['true_positive_rate'])} % of the malicious "
-            f"and {percent(rates['false_positive_rate'])} % of the honest clients in the last round"
+            f"and {percent(rates['false_positive_rate'])} % of the honest clients in the last round, "
+            f"and gave the malicious {percent(rates['malicious_mass'])} % of its trust"
         )
+    half_life = history.recovery_half_life(twin)
+    if not math.isnan(half_life):
+        console.print(f"half of the accuracy lost was regained {half_life:.0f} rounds after the attack")
     dropped = sum(len(record.training.dropped) for record in history.records)
     if dropped:
         console.print(f"[yellow]{dropped} replies could not be used: see dropped in rounds.jsonl[/]")
@@ -100,3 +137,11 @@ def report(history: History) -> None:
 
 def _initial(history: History) -> History:
     return History(history.scenario, history.records[:1])
+
+
+def _damage(history: History, twin: History) -> list[float | None]:
+    return [_number(value) for value in history.damage(twin).iloc[-1]]
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else float(value)

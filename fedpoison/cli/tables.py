@@ -8,19 +8,21 @@ from rich.table import Table
 from fedpoison.history import History
 
 
-def matrix(title: str, means: pd.DataFrame, spreads: pd.DataFrame | None = None) -> Table:
+def matrix(
+    title: str, means: pd.DataFrame, spreads: pd.DataFrame | None = None, *, decimals: int = 1
+) -> Table:
     """Return shares as a table in per cent, with their deviations where there are any."""
     table = Table(title=title, title_justify="left")
     for name in means.index.names:
-        table.add_column(str(name))
+        table.add_column(str(name), overflow="fold")
     for column in means.columns:
-        table.add_column(str(column), justify="right")
+        table.add_column(str(column), justify="right", no_wrap=True)
     for position, (label, row) in enumerate(means.iterrows()):
         labels = [str(part) for part in (label if isinstance(label, tuple) else (label,))]
-        cells = [percent(value) for value in row]
+        cells = [percent(value, decimals) for value in row]
         if spreads is not None:
             cells = [
-                cell if cell == "-" else f"{cell} ± {percent(deviation)}"
+                cell if cell == "-" else f"{cell} ± {percent(deviation, decimals)}"
                 for cell, deviation in zip(cells, spreads.iloc[position], strict=True)
             ]
         table.add_row(*labels, *cells)
@@ -51,10 +53,10 @@ def class_table(columns: dict[str, History]) -> Table:
     return table
 
 
-def percent(share: float | None) -> str:
+def percent(share: float | None, decimals: int = 1) -> str:
     """Return a share in per cent, or a dash for none.
 
     >>> percent(0.975), percent(None)
     ('97.5', '-')
     """
-    return "-" if share is None or pd.isna(share) else f"{100 * share:.1f}"
+    return "-" if share is None or pd.isna(share) else f"{100 * share:.{decimals}f}"

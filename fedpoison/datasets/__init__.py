@@ -63,6 +63,8 @@ def load_dataset(
 
 
 def _load(name: str, source: Source, data_dir: Path | None, *, download: bool) -> Dataset:
+    if source.torchvision_class is None:  # ships with a package: nothing to look for
+        return Dataset(name, *source.read(Path()))
     folders = data_folders(data_dir)
     if data_dir is not None and not data_dir.is_dir() and not download:
         raise DataError(f"{data_dir}: is not a folder; give one that holds {source.folder}.")
@@ -73,5 +75,4 @@ def _load(name: str, source: Source, data_dir: Path | None, *, download: bool) -
             raise DataError(f"{name}: not found in {places}")
         root = data_dir or folders[-1]
         fetch(name, source, root)
-    train, test = source.read(root)
-    return Dataset(name, train, test)
+    return Dataset(name, *source.read(root))

@@ -1,0 +1,48 @@
+"""The attack on comparative gradient elimination."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from clients.attack import Attack, Card, CraftContext, Knowledge
+from clients.inner_products import squared_norms
+
+
+@dataclass(frozen=True, kw_only=True)
+class AntiCge(Attack):
+    """Turn against the honest updates that a rule by norm would keep, just short enough to be kept as well.
+
+    After the attack of that name in ByzantineMomentum (Rouault), on the rule of Gupta, Liu, Vaidya,
+    "Byzantine Fault-Tolerant Distributed Machine Learning with Norm-Based Comparative Gradient Elimination",
+    DSN Workshops 2021, which averages the n - f shortest updates. With every malicious update kept, the
+    h - f shortest honest ones are kept beside them: minus their sum is sent, shorter than the next one.
+    """
+
+    margin: float = 1e-6
+    """How much shorter, as a share of that norm."""
+
+    card: ClassVar = Card(
+        paper="Gupta et al., DSN Workshops 2021 (the rule); ByzantineMomentum (the attack)",
+        knowledge=Knowledge.OMNISCIENT,
+        knows_rule=True,
+        deviations="ByzantineMomentum sends NaN where more clients are malicious than tolerated.",
+    )
+
+    def __post_init__(self) -> None:
+        if not 0 < self.margin < 1:
+            raise ValueError(f"margin: got {self.margin}, wanted more than 0 and less than 1.")
+
+    def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
+        visible = own if seen is None else seen
+        tolerated = context.malicious if context.tolerated is None else context.tolerated
+        norms, order = squared_norms(visible).sqrt().sort()
+        kept = min(max(len(visible) - tolerated, 0), len(visible) - 1)
+        chosen = torch.zeros(len(visible), dtype=own.dtype, device=own.device)
+        chosen[order[: max(kept, 1)]] = 1
+        length = float(norms[kept]) * (1 - self.margin)
+        return (-length * normalize(chosen @ visible, dim=0, eps=1e-30)).expand_as(own).clone()

@@ -1,0 +1,77 @@
+"""PoisonedFL: push in one direction, round after round, knowing only the global models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+from statistics import NormalDist
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from clients.attack import Attack, Card, CraftContext, Knowledge
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoisonedFl(Attack):
+    """Send an update whose signs never change, shaped and sized like the steps of the global model.
+
+    Xie, Fang, Gong, "Model Poisoning Attacks to Federated Learning via Multi-Round Consistency", CVPR 2025.
+    With g the last global step and s signs drawn once, all malicious clients send
+    factor * |g| * (v * s) / |v|, where v_j is what of |g_j| the last malicious update, scaled to the length
+    of g, does not explain. Every `period` rounds the factor shrinks if the model did not move along s in
+    significantly more than half of the coordinates, because that means that the server filters it. Own
+    updates are not used: the clients may be fakes without data. The first round sends no step.
+    """
+
+    factor: float = 8.0
+    shrink: float = 0.7
+    floor: float = 0.5
+    """The factor is not shrunk to below this."""
+    period: int = 50
+    """Rounds between tests."""
+    confidence: float = 0.99
+    """Of the test that the model moves along s."""
+
+    card: ClassVar = Card(
+        paper="Xie et al., CVPR 2025",
+        knowledge=Knowledge.COLLUDING,
+        deviations="The authors' code tabulates the quantile of the test for its four models; here it is the "
+        "normal approximation, which gives the same numbers.",
+    )
+
+    def __post_init__(self) -> None:
+        if not 0 < self.shrink <= 1 or self.period < 1 or not 0 < self.confidence < 1:
+            raise ValueError(
+                f"got shrink {self.shrink}, period {self.period}, confidence {self.confidence}; wanted more "
+                "than 0 to 1, at least 1, and strictly between 0 and 1."
+            )
+
+    def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
+        memory, model = context.memory, context.model.to(own.dtype)
+        if "signs" not in memory:
+            drawn = torch.randint(0, 2, model.shape, generator=context.generator).to(model)
+            memory["signs"] = 2 * drawn - 1
+            memory["factor"] = torch.tensor(self.factor)
+            memory["sent"] = torch.zeros_like(model)
+            memory["tested"], memory["tested_model"] = torch.tensor(context.round), model.clone()
+        if context.previous_model is None:
+            return torch.zeros_like(own)
+        if context.round - int(memory["tested"]) >= self.period:
+            self._test(context, model)
+        step = model - context.previous_model.to(own.dtype)
+        norm = torch.linalg.vector_norm(step)
+        shape = (step - norm * normalize(memory["sent"], dim=0, eps=1e-30)).abs()
+        memory["sent"] = float(memory["factor"]) * norm * memory["signs"] * normalize(shape, dim=0, eps=1e-30)
+        return memory["sent"].expand_as(own).clone()
+
+    def _test(self, context: CraftContext, model: Tensor) -> None:
+        memory, d = context.memory, len(model)
+        moved = (model - memory["tested_model"]).sign()
+        along = int((moved == memory["signs"]).sum())
+        significant = round(d / 2 + NormalDist().inv_cdf(self.confidence) * sqrt(d) / 2)
+        if along < significant and memory["factor"] * self.shrink >= self.floor:
+            memory["factor"] = memory["factor"] * self.shrink
+        memory["tested"], memory["tested_model"] = torch.tensor(context.round), model.clone()

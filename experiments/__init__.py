@@ -1,0 +1,1 @@
+"""Studies and benchmarks that only use the simulator. Run one as `python -m experiments.NAME`."""

@@ -1,0 +1,107 @@
+"""Pre-aggregators, a rule and a server optimizer as one rule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import count
+
+from torch import Tensor
+
+from strategies.combination import mixed
+from strategies.preaggregator import PreAggregator
+from strategies.rule import Aggregate, Card, Context, Rule, Stage, State, as_shares, require
+from strategies.server_optimizer import ServerOptimizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chain(Rule):
+    """Hand the updates through pre-aggregators to a rule, and what it makes of them to an optimizer.
+
+    A bucket weighs as much as its clients do on average; a row that stands for one client weighs as much as
+    that client. The rule's trust in rows is read back as trust in clients.
+
+    >>> import torch
+    >>> from strategies.krum import Krum
+    >>> from strategies.nnm import NNM
+    >>> chain = Chain(pre=(NNM(byzantine=1),), rule=Krum(byzantine=1))
+    >>> chain(torch.tensor([[1.0], [3.0], [4.0], [6.0], [50.0]])).trust
+    tensor([0.2500, 0.2500, 0.2500, 0.2500, 0.0000], dtype=torch.float64)
+
+    Raises:
+        ValueError: the rule stands alone.
+    """
+
+    pre: tuple[PreAggregator, ...] = ()
+    rule: Rule
+    optimizer: ServerOptimizer | None = None
+
+    def __post_init__(self) -> None:
+        if not self.pre and self.optimizer is None:
+            raise ValueError(
+                f"got {self.rule!r} alone, wanted a pre-aggregator before it or an optimizer after it."
+            )
+
+    @property
+    def card(self) -> Card:  # type: ignore[override]  # read off the parts, hence no class variable
+        stages: tuple[Stage, ...] = (*self.pre, self.rule)
+        cards = [stage.card for stage in stages]
+        preconditions = [f"{stage.card.precondition} ({type(stage).__name__})" for stage in stages]
+        if self.optimizer is not None:
+            cards.append(self.optimizer.card)
+        return Card(
+            paper="; ".join(dict.fromkeys(card.paper for card in cards)),
+            needs=tuple(dict.fromkeys(need for card in cards for need in card.needs)),
+            precondition=", then ".join(preconditions),
+            cost=" + ".join(dict.fromkeys(card.cost for card in cards)),
+            deviations=" ".join(card.deviations for card in cards if card.deviations),
+            permutation_equivariant=all(card.permutation_equivariant for card in cards),
+            unanimous=all(card.unanimous for card in cards),
+            translation_equivariant=all(card.translation_equivariant for card in cards),
+            scale_equivariant=all(card.scale_equivariant for card in cards),
+        )
+
+    @property
+    def minimum(self) -> int:
+        return next(n for n in count(1) if self._defined(n))
+
+    def __call__(
+        self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None
+    ) -> Aggregate:
+        context = context or Context()
+        state = context.state
+        rows = updates
+        links: list[Tensor] = []
+        for part in self.pre:
+            link = part(rows, context)
+            if not links:
+                require(self, len(updates))
+                weights = as_shares(weights, updates)
+            if not part.aligned:
+                weights = (link / link.sum(dim=1, keepdim=True)) @ as_shares(weights, rows)
+                context = replace(context, nodes=None)
+            rows = mixed(link, rows)
+            links.append(link)
+        aggregate = self.rule(rows, weights, replace(context, state=_part(state, "rule")))
+        step, trust = aggregate.update, aggregate.trust
+        for link in reversed(links):
+            trust = trust @ link
+        memories = {"rule": aggregate.state}
+        if self.optimizer is not None:
+            step, memories["optimizer"] = self.optimizer(step, _part(state, "optimizer"))
+        return Aggregate(update=step, trust=trust, state=_joined(memories))
+
+    def _defined(self, n: int) -> bool:
+        for part in self.pre:
+            if n < part.minimum:
+                return False
+            n = part.rows(n)
+        return n >= self.rule.minimum
+
+
+def _part(state: State, owner: str) -> State:
+    prefix = f"{owner}: "
+    return {name.removeprefix(prefix): kept for name, kept in state.items() if name.startswith(prefix)}
+
+
+def _joined(memories: dict[str, State]) -> State:
+    return {f"{owner}: {name}": kept for owner, state in memories.items() for name, kept in state.items()}
