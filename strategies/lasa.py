@@ -83,9 +83,8 @@ class LASA:
 
         def work(columns: slice) -> Tensor:
             block = sparse(layer[:, columns], least)
-            return torch.stack(
-                [row_norms(block).square(), block.sign().sum(dim=1), block.count_nonzero(dim=1)]
-            )
+            sizes = torch.linalg.vector_norm(block, dim=1, dtype=torch.float64)
+            return torch.stack([sizes.square(), block.sign().sum(dim=1), block.count_nonzero(dim=1)])
 
         squared, balance, counted = sum_over_chunks(work, layer, (3, len(layer)))
         kept = z_scores(factors * squared.sqrt()) < self.norm_bound
