@@ -39,6 +39,10 @@ class Samples:
         """Return the same images under other labels (m,)."""
         return replace(self, labels=labels)
 
+    def to(self, device: torch.device) -> Samples:
+        """Return these samples on `device`; the mask of what is poisoned stays where it is."""
+        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
+
     def pixels(self) -> Tensor:
         """Return a copy of the images as pixel values in [0, 1], (m, c, h, w)."""
         mean, std = self._scale()

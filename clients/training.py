@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -80,6 +81,45 @@ def batches(count: int, training: LocalTraining, generator: torch.Generator) -> 
         passes += 1
 
 
+def arithmetic(training: LocalTraining, device: torch.device) -> AbstractContextManager[object]:
+    """Return the context in which losses are computed: as they are, or in mixed precision."""
+    if training.precision == "fp32":
+        return nullcontext()  # entering autocast costs as much as a small layer, even where it is off
+    return torch.autocast(device.type, torch.bfloat16)
+
+
+@torch.no_grad()
+def sgd_step(
+    parameters: list[Tensor],
+    start: list[Tensor],
+    gradients: list[Tensor],
+    velocity: list[Tensor],
+    training: LocalTraining,
+) -> None:
+    """Move `parameters` by one step of SGD; `gradients` and `velocity` are written to.
+
+    Weight decay and the proximal term come first, then momentum, as in torch. With stacked tensors, of many
+    clients, it is a step of each.
+
+    Args:
+        parameters: what is trained.
+        start: where the round started from, for the proximal term.
+        gradients: of the loss.
+        velocity: the momentum buffers; empty without momentum.
+        training: how to train.
+    """
+    if training.weight_decay:
+        torch._foreach_add_(gradients, parameters, alpha=training.weight_decay)
+    if training.proximal:
+        torch._foreach_add_(gradients, parameters, alpha=training.proximal)
+        torch._foreach_add_(gradients, start, alpha=-training.proximal)
+    if velocity:
+        torch._foreach_mul_(velocity, training.momentum)
+        torch._foreach_add_(velocity, gradients)
+        gradients = velocity
+    torch._foreach_add_(parameters, gradients, alpha=-training.lr)
+
+
 class Trainer:
     """Trains one model in place, for one client after the other.
 
@@ -110,11 +150,12 @@ class Trainer:
 
     @torch.inference_mode()
     def predict(self, images: Tensor) -> Tensor:
-        """Return the logits (m, k) of the model as it stands, in evaluation mode."""
+        """Return the logits (m, k) of the model as it stands, in evaluation mode, where the images lie."""
         self.model.eval()
-        logits: Tensor = self.model(images.contiguous(memory_format=torch.channels_last))
+        here = images.contiguous(memory_format=torch.channels_last).to(self.device)
+        logits: Tensor = self.model(here)
         self.model.train()
-        return logits
+        return logits.to(images.device)
 
     def features(self, images: Tensor) -> Tensor:
         """Return what the last, linear layer reads (m, p), differentiable: the penultimate activations.
@@ -166,15 +207,13 @@ class Trainer:
         with drawing(self._dropouts, generator):
             for index in batches(len(samples), training, generator):
                 images = samples.images[index].contiguous(memory_format=torch.channels_last)
-                with torch.autocast(self.device.type, torch.bfloat16, enabled=training.precision == "bf16"):
-                    if loss is None:
-                        value = self.loss(images, samples.labels[index])
-                    else:
-                        value = loss(self.model, images, samples.labels[index])
+                images, labels = images.to(self.device), samples.labels[index].to(self.device)
+                with arithmetic(training, self.device):
+                    value = self.loss(images, labels) if loss is None else loss(self.model, images, labels)
                 gradients = list(torch.autograd.grad(value, self.parameters))
                 if on_gradient is not None:
                     on_gradient(gradients)
-                self._step(gradients, velocity, training)
+                sgd_step(self.parameters, self._start, gradients, velocity, training)
                 if on_step is not None:
                     on_step(self.parameters)
                 total += value.detach()
@@ -182,20 +221,6 @@ class Trainer:
         if kept and velocity and memory is not None:
             memory["momentum"] = flatten(velocity)
         return float(total) / steps
-
-    @torch.no_grad()
-    def _step(self, gradients: list[Tensor], velocity: list[Tensor], training: LocalTraining) -> None:
-        """Take one step of SGD: weight decay and the proximal term first, then momentum, as in torch."""
-        if training.weight_decay:
-            torch._foreach_add_(gradients, self.parameters, alpha=training.weight_decay)
-        if training.proximal:
-            torch._foreach_add_(gradients, self.parameters, alpha=training.proximal)
-            torch._foreach_add_(gradients, self._start, alpha=-training.proximal)
-        if velocity:
-            torch._foreach_mul_(velocity, training.momentum)
-            torch._foreach_add_(velocity, gradients)
-            gradients = velocity
-        torch._foreach_add_(self.parameters, gradients, alpha=-training.lr)
 
     def _velocity(self, memory: MutableMapping[str, Tensor] | None) -> list[Tensor]:
         velocity = [torch.zeros_like(parameter) for parameter in self.parameters]

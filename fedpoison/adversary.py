@@ -37,7 +37,8 @@ class AdversaryGrid(WrappedGrid):
 
     Each group of attackers acts on its own: its nodes share what they know, and an omniscient group sees what
     the nodes send that are honest in this round, those of a dormant group among them, but not what another
-    group sends. A group outside its schedule is left alone.
+    group sends. A group outside its schedule is left alone. Whatever the device, attacks compute on the
+    processors, where their random numbers come from.
 
     Args:
         grid: the engine's grid.
@@ -71,7 +72,7 @@ class AdversaryGrid(WrappedGrid):
         self.seconds = {}
         self._keep_triggers(replies)
         if asked and asked[0].metadata.message_type == MessageType.TRAIN:
-            model = from_record(asked[0].content.array_records[ARRAYS], self._fleet.layout)
+            model = from_record(asked[0].content.array_records[ARRAYS], self._fleet.layout).cpu()
             server_round = int(str(asked[0].content.config_records[CONFIG][ROUND]))
             began = time.perf_counter()
             if self._rewrite(server_round, model, replies):
@@ -101,21 +102,24 @@ class AdversaryGrid(WrappedGrid):
         updates = {update.node: (update, reply) for update, reply in self._readable(replies)}
         acting = fleet.acting(server_round)
         wanted = any(attackers.handed is Knowledge.OMNISCIENT for _, attackers, _ in groups)
-        rows = [pair[0].weights for node, pair in sorted(updates.items()) if wanted and node not in acting]
+        rows = [
+            pair[0].weights.cpu() for node, pair in sorted(updates.items()) if wanted and node not in acting
+        ]
         seen = torch.stack(rows).sub_(model) if rows else model.new_zeros(0, len(model))
         for index, attackers, pool in groups:
             own = {node: pair for node, pair in sorted(updates.items()) if node in pool}
             if own:
                 sent = crafted(
                     attackers.attack,
-                    torch.stack([update.weights for update, _ in own.values()]).sub_(model),
+                    torch.stack([update.weights.cpu() for update, _ in own.values()]).sub_(model),
                     seen,
                     self._contexts(server_round, model, index, tuple(own), tuple(sorted(updates))),
                     nodes=tuple(own),
                     knowledge=attackers.knowledge,
                 )
-                for row, (_, reply) in zip(sent, own.values(), strict=True):
-                    reply.content[ARRAYS] = to_record(model + row, fleet.layout)
+                for row, (update, reply) in zip(sent, own.values(), strict=True):
+                    weights = (model + row).to(update.weights.device)
+                    reply.content[ARRAYS] = to_record(weights, fleet.layout)
         return True
 
     def _readable(self, replies: Iterable[Message]) -> Iterable[tuple[Update, Message]]:

@@ -78,7 +78,8 @@ class RuleAggregator:
         self, server_round: int, model: Tensor, updates: Sequence[Update], replies: Sequence[Message]
     ) -> Outcome:
         matrix = torch.stack([update.weights for update in updates]).sub_(model)
-        weights = torch.tensor([update.examples for update in updates], dtype=torch.float64)
+        examples = [update.examples for update in updates]
+        weights = torch.tensor(examples, dtype=torch.float64, device=model.device)
         nodes = tuple(update.node for update in updates)
         try:
             aggregate = self.rule(matrix, weights, self.context(server_round, model, nodes))
@@ -111,7 +112,7 @@ class RuleAggregator:
         def train(trainer: Trainer) -> Tensor:
             trainer.load(model)
             trainer.fit(self._fleet.root, generator)
-            return trainer.weights() - model
+            return trainer.weights().to(model.device) - model
 
         return self._workers.run(train)
 
@@ -144,4 +145,4 @@ class FlowerAggregator:
         arrays, _ = self._strategy.aggregate_train(server_round, replies)
         if arrays is None:
             return Outcome(weights=model, trust=None)
-        return Outcome(weights=from_record(arrays, self._fleet.layout), trust=None)
+        return Outcome(weights=from_record(arrays, self._fleet.layout).to(model.device), trust=None)

@@ -35,6 +35,7 @@ class Evaluator:
 
     def __init__(self, test: Samples, goal: Goal | None, workers: Workers) -> None:
         self._test = test
+        self._there = test.to(workers.device)
         self._goal = goal
         self._triggered = goal.trigger(test) if goal is not None and goal.trigger is not None else None
         self._workers = workers
@@ -46,7 +47,7 @@ class Evaluator:
             weights: the global model.
             learned: the triggers that the malicious clients have learned so far, under such an attack.
         """
-        confusion, loss = evaluate(weights, self._test, self._workers)
+        confusion, loss = evaluate(weights, self._there, self._workers)
         shown, goal = self._triggered, self._goal
         if goal is not None and goal.learned is not None and learned:
             shown = goal.learned(self._test, learned)
@@ -57,13 +58,16 @@ class Evaluator:
 def evaluate(weights: Tensor, samples: Samples, workers: Workers) -> tuple[Counts, float]:
     """Return the confusion matrix (k, k) and the mean loss of the model with these weights (d,)."""
     classes = samples.classes
+    samples = samples.to(workers.device)
 
     def one(trainer: Trainer, start: int) -> tuple[Counts, float]:
         trainer.load(weights)
         labels = samples.labels[start : start + BATCH]
         logits = trainer.predict(samples.images[start : start + BATCH])
         cells = torch.bincount(labels * classes + logits.argmax(dim=1), minlength=classes**2)
-        return cells.view(classes, classes).numpy(), float(cross_entropy(logits, labels, reduction="sum"))
+        return cells.view(classes, classes).cpu().numpy(), float(
+            cross_entropy(logits, labels, reduction="sum")
+        )
 
     confusion, loss = np.zeros((classes, classes), dtype=np.int64), 0.0
     for counted, summed in workers.map(one, range(0, len(samples), BATCH)):

@@ -28,6 +28,18 @@ from fedpoison.streams import stream
 
 
 @dataclass(frozen=True)
+class Role:
+    """What a node is in one round."""
+
+    attack: Attack
+    """`NoAttack` for an honest node, and for one whose attack is not due."""
+    rank: int = 0
+    """Its position in its group of attackers."""
+    size: int = 1
+    """How many nodes the group has."""
+
+
+@dataclass(frozen=True)
 class Fleet:
     """The nodes of a scenario with their data, and which of them are malicious.
 
@@ -196,6 +208,14 @@ class Fleet:
                 others = [node for node in others if node not in pool]
         return sorted(chosen + others[: scenario.sampled - len(chosen)])
 
+    def role(self, node: int, server_round: int) -> Role:
+        """Return what `node` is in this round."""
+        for attackers, pool in zip(self.attackers, self.pools(server_round), strict=True):
+            if node in pool:
+                attack = attackers.attack if attackers.act(server_round) else NoAttack()
+                return Role(attack, rank=sorted(pool).index(node), size=len(pool))
+        return Role(NoAttack())
+
     def job(
         self,
         node: int,
@@ -203,25 +223,31 @@ class Fleet:
         model: Tensor,
         previous_model: Tensor | None,
         memory: MutableMapping[str, Tensor],
+        *,
+        train: Samples | None = None,
     ) -> Job:
-        """Return what `node` has to do in this round, given the global weights (d,) of this and the last."""
-        seed = self.scenario.seed
-        attack: Attack = NoAttack()
-        rank, size = 0, 1
-        for attackers, pool in zip(self.attackers, self.pools(server_round), strict=True):
-            if node in pool:
-                rank, size = sorted(pool).index(node), len(pool)
-                attack = attackers.attack if attackers.act(server_round) else attack
+        """Return what `node` has to do in this round.
+
+        Args:
+            node: which one.
+            server_round: counts from 1.
+            model: the global weights (d,) that it starts from.
+            previous_model: those of the round before, for attacks that look back.
+            memory: what it remembers from round to round.
+            train: the training samples, wherever they lie; None takes those in main memory.
+        """
+        seed, role = self.scenario.seed, self.role(node, server_round)
+        samples = self.train if train is None else train
         context = ClientContext(
             generator=stream(seed, "client", node, "round", server_round),
             poison_generator=stream(seed, "poison", node),
             round=server_round,
             node=node,
-            rank=rank,
-            size=size,
+            rank=role.rank,
+            size=role.size,
             model=model,
             previous_model=previous_model,
             layout=self.layout,
             memory=memory,
         )
-        return Job(samples=self.train[self.parts[node]], attack=attack, context=context)
+        return Job(samples=samples[self.parts[node]], attack=role.attack, context=context)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fedpoison.aggregators import Aggregator, FlowerAggregator, RuleAggregator
 from fedpoison.deviations import deviations
+from fedpoison.devices import home_of
 from fedpoison.fleet import Fleet
 from fedpoison.grids import ChosenNodes
 from fedpoison.pipelines import Pipeline
@@ -39,7 +40,7 @@ class HostStrategy(Strategy):
             if isinstance(fleet.pipeline, Pipeline)
             else FlowerAggregator(fleet.pipeline, fleet)
         )
-        self.model: Tensor = fleet.initial
+        self.model: Tensor = fleet.initial.to(home_of(workers.device))
         """The global weights that the round starts from, (d,)."""
         self.previous_model: Tensor | None = None
         self.report = Training()
@@ -100,7 +101,8 @@ class HostStrategy(Strategy):
         """Return the rule as an attacker who knows it can try it out, without moving its state.
 
         That is all that the server does, from pre-aggregators to optimizer. What it draws is drawn from a
-        stream of the attacker's own, the same at every try: nobody foresees the server's draws.
+        stream of the attacker's own, the same at every try: nobody foresees the server's draws. What comes
+        out lies where the updates do.
         """
         aggregator = self.aggregator
         if not isinstance(aggregator, RuleAggregator):
@@ -108,7 +110,7 @@ class HostStrategy(Strategy):
 
         def tried(updates: Tensor) -> Tensor:
             context = aggregator.context(server_round, self.model, None, purpose="attackers' trials")
-            return aggregator.rule(updates, None, context).update
+            return aggregator.rule(updates.to(self.model.device), None, context).update.to(updates.device)
 
         return tried
 

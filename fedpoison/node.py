@@ -11,9 +11,10 @@ from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
 from torch import Tensor
 
 from clients.attack import TRIGGER
-from clients.cohort import Trained, train_cohort
+from clients.cohort import Job, Trained, train_cohort
 from clients.parameters import Layout
-from clients.training import Trainer
+from clients.samples import Samples
+from clients.training import LocalTraining, Trainer
 from fedpoison.fleet import Fleet
 from fedpoison.wire import (
     ARRAYS,
@@ -105,11 +106,27 @@ def train_node(
         order: what it is asked to do.
         memory: what it remembers from round to round; written to.
     """
-    proximal = fleet.scenario.proximal if order.proximal is None else order.proximal
-    trainer.training = replace(fleet.scenario.training, proximal=proximal)
-    job = fleet.job(node, order.server_round, order.model, order.previous_model, memory)
-    (trained,) = train_cohort(trainer, [job])
+    trainer.training = training_of(fleet, order)
+    (trained,) = train_cohort(trainer, [job_of(fleet, node, order, memory)])
     return trained
+
+
+def training_of(fleet: Fleet, order: TrainOrder) -> LocalTraining:
+    """Return how the order asks the fleet's nodes to train."""
+    proximal = fleet.scenario.proximal if order.proximal is None else order.proximal
+    return replace(fleet.scenario.training, proximal=proximal)
+
+
+def job_of(
+    fleet: Fleet,
+    node: int,
+    order: TrainOrder,
+    memory: MutableMapping[str, Tensor],
+    *,
+    train: Samples | None = None,
+) -> Job:
+    """Return the node's job under this order; `train` as for `Fleet.job`."""
+    return fleet.job(node, order.server_round, order.model, order.previous_model, memory, train=train)
 
 
 def train_reply(layout: Layout, trained: Trained, memory: Mapping[str, Tensor]) -> RecordDict:

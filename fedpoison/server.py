@@ -30,7 +30,7 @@ def serve(fleet: Fleet, grid: Grid, workers: Workers, on_round: OnRound) -> Tens
     Args:
         fleet: the scenario's nodes.
         grid: where they are.
-        workers: trainers for evaluation and for rules that train.
+        workers: trainers for evaluation and for rules that train. Where they lie, the rule computes.
         on_round: called with the record of each round that is evaluated, the initial model's (round 0) first.
 
     Raises:
@@ -63,12 +63,12 @@ def serve(fleet: Fleet, grid: Grid, workers: Workers, on_round: OnRound) -> Tens
 
     host.start(
         grid=adversary,
-        initial_arrays=to_record(fleet.initial, fleet.layout),
+        initial_arrays=to_record(host.model, fleet.layout),
         num_rounds=fleet.scenario.rounds,
         timeout=float("inf"),
         evaluate_fn=evaluate,
     )
-    return host.model
+    return host.model.cpu()
 
 
 @contextmanager

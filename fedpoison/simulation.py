@@ -14,7 +14,10 @@ from torch import Tensor
 
 from fedpoison.cohort_grid import CohortGrid
 from fedpoison.datasets import load_dataset
+from fedpoison.device_engine import device_grid
+from fedpoison.devices import Device, device_of
 from fedpoison.environment import environment
+from fedpoison.errors import EngineError
 from fedpoison.fleet import Fleet
 from fedpoison.history import History
 from fedpoison.local_engine import LocalGrid
@@ -39,6 +42,8 @@ def simulate(
     engine: Engine = "local",
     workers: int | None = None,
     cohort: int | None = None,
+    device: Device = "auto",
+    deterministic: bool = False,
     ray_address: str | None = None,
     ray_resources: Mapping[str, float] | None = None,
     data_dir: Path | None = None,
@@ -56,7 +61,11 @@ def simulate(
         workers: how many nodes train at once on `local` and `ray`; None is one for each processor, of this
             machine or of the cluster.
         cohort: how many nodes a worker trains in one call on `local` and `ray`; None cuts a round into four
-            calls a worker. Neither changes a bit of the result.
+            calls a worker. Neither changes a bit of the result on processors. On a device it is how many
+            train in one stack, 100 unless given.
+        device: where `local` trains, aggregates and evaluates. On an accelerator the results differ from
+            those on processors as rounding does; the other engines have processors only.
+        deterministic: whether a device gives the same bits again, which costs time; processors always do.
         ray_address: the cluster that `ray` joins, `auto` or host:port, and leaves running; None starts a Ray
             on this machine and stops it in the end.
         ray_resources: what Ray reserves for each worker, such as {"CPU": 2}; None is one processor.
@@ -77,6 +86,8 @@ def simulate(
         engine=engine,
         workers=workers,
         cohort=cohort,
+        device=device,
+        deterministic=deterministic,
         ray_address=ray_address,
         ray_resources=ray_resources,
         data_dir=data_dir,
@@ -92,6 +103,8 @@ def launch(
     engine: Engine = "local",
     workers: int | None = None,
     cohort: int | None = None,
+    device: Device = "auto",
+    deterministic: bool = False,
     ray_address: str | None = None,
     ray_resources: Mapping[str, float] | None = None,
     data_dir: Path | None = None,
@@ -99,6 +112,8 @@ def launch(
     notify: Notify = _log.warning,
 ) -> History:
     """Run a fleet that is at hand on any engine, and return its history. Arguments as for `simulate`."""
+    if engine != "local" and device not in ("auto", "cpu"):
+        raise EngineError(f"device: got {device} on engine {engine}; only local trains on a device.")
     if engine == "flower":
         from fedpoison.flower_engine import run_on_flower  # noqa: PLC0415  # only this engine needs it
 
@@ -110,6 +125,8 @@ def launch(
         engine=engine,
         workers=workers,
         cohort=cohort,
+        device=device,
+        deterministic=deterministic,
         ray_address=ray_address,
         ray_resources=ray_resources,
         on_round=on_round,
@@ -136,6 +153,8 @@ def run(
     engine: Literal["local", "ray"] = "local",
     workers: int | None = None,
     cohort: int | None = None,
+    device: Device = "auto",
+    deterministic: bool = False,
     ray_address: str | None = None,
     ray_resources: Mapping[str, float] | None = None,
     on_round: OnRound | None = None,
@@ -143,7 +162,7 @@ def run(
 ) -> History:
     """Run a fleet that is at hand from this process, and return its history. Arguments as for `simulate`."""
     warn(fleet, notify)
-    grid_of: GridOf = _local_grid
+    grid_of: GridOf = functools.partial(_local_grid, device=device, deterministic=deterministic)
     if engine == "ray":
         grid_of = functools.partial(_ray_grid, address=ray_address, resources=ray_resources)
     folder: RunFolder | None = None
@@ -174,8 +193,21 @@ def play(fleet: Fleet, on_round: OnRound, *, workers: int | None = None, cohort:
 
 @contextmanager
 def _local_grid(
-    fleet: Fleet, workers: int | None, cohort: int | None
+    fleet: Fleet,
+    workers: int | None,
+    cohort: int | None,
+    *,
+    device: Device = "cpu",
+    deterministic: bool = False,
 ) -> Iterator[tuple[CohortGrid, Workers]]:
+    """Have a grid in this process, on the processors or on a device, and workers for what the server does."""
+    found = device_of(device)
+    if found.type != "cpu":
+        with device_grid(
+            fleet, found, workers=workers, cohort=cohort, deterministic=deterministic
+        ) as on_device:
+            yield on_device
+        return
     with Workers(fleet.model, fleet.scenario.training, workers) as pool:
         yield LocalGrid(fleet, pool, cohort=cohort), pool
 

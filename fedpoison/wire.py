@@ -47,12 +47,12 @@ class TensorArray(Array):
     @property
     def data(self) -> bytes:  # type: ignore[override]  # the base class keeps the bytes themselves
         buffer = io.BytesIO()
-        np.save(buffer, self.tensor.numpy(), allow_pickle=False)
+        np.save(buffer, self.tensor.cpu().numpy(), allow_pickle=False)
         return buffer.getvalue()
 
     def numpy(self) -> NDArray[np.float32]:
         """Return a copy of the tensor as an array."""
-        array: NDArray[np.float32] = self.tensor.numpy().copy()
+        array: NDArray[np.float32] = self.tensor.cpu().numpy().copy()
         return array
 
 

@@ -17,21 +17,35 @@ import torch
 from torch import nn
 
 from clients.training import LocalTraining, Trainer
+from fedpoison.devices import CPU
 
 Work = TypeVar("Work")
 Done = TypeVar("Done")
 
 
 class Workers:
-    """A pool of trainers. Use it as a context manager."""
+    """A pool of trainers. Use it as a context manager.
+
+    Args:
+        model: builds the model of one trainer.
+        training: how they train.
+        count: how many there are; None is one for each processor.
+        device: where their models lie.
+    """
 
     def __init__(
-        self, model: Callable[[], nn.Module], training: LocalTraining, count: int | None = None
+        self,
+        model: Callable[[], nn.Module],
+        training: LocalTraining,
+        count: int | None = None,
+        *,
+        device: torch.device = CPU,
     ) -> None:
         self.count = count or os.cpu_count() or 1
+        self.device = device
         self._trainers: queue.SimpleQueue[Trainer] = queue.SimpleQueue()
         for _ in range(self.count):
-            self._trainers.put(Trainer(model(), training))
+            self._trainers.put(Trainer(model().to(device), training))
         self._pool = ThreadPoolExecutor(
             self.count, thread_name_prefix="fedpoison", initializer=torch.set_num_threads, initargs=(1,)
         )

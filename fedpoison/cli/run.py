@@ -14,6 +14,7 @@ from rich.console import Console
 from fedpoison.cli.options import Data, Out, RayAddress, WorkerCount, with_scenario
 from fedpoison.cli.progress import RoundProgress
 from fedpoison.cli.tables import class_table, percent
+from fedpoison.devices import Device
 from fedpoison.errors import ScenarioError
 from fedpoison.history import History
 from fedpoison.scenario import Scenario
@@ -23,12 +24,14 @@ from fedpoison.twin import simulate_twin
 
 
 class Settings(TypedDict):
-    """How a run is made; nothing here changes what comes out."""
+    """How a run is made; nothing here changes what comes out, but for a device's rounding."""
 
     out: Path
     engine: Engine
     workers: int | None
     cohort: int | None
+    device: Device
+    deterministic: bool
     ray_address: str | None
     ray_resources: Mapping[str, float] | None
     data_dir: Path | None
@@ -50,6 +53,14 @@ def run(
             min=1, help="Nodes a worker trains in one call; changes the pace only.", show_default=False
         ),
     ] = None,
+    device: Annotated[
+        Device,
+        typer.Option(help="Where the local engine computes; auto is CUDA if there is any, else processors."),
+    ] = "auto",
+    deterministic: Annotated[
+        bool,
+        typer.Option("--deterministic", help="Have CUDA give the same bits every time, at a cost in time."),
+    ] = False,
     ray_address: RayAddress = None,
     ray_resources: Annotated[
         str | None,
@@ -82,6 +93,8 @@ def run(
         "engine": engine,
         "workers": workers,
         "cohort": cohort,
+        "device": device,
+        "deterministic": deterministic,
         "ray_address": ray_address,
         "ray_resources": None if ray_resources is None else _amounts(ray_resources),
         "data_dir": data_dir,
