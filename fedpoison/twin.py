@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from fedpoison.devices import Device
 from fedpoison.fleet import Fleet
 from fedpoison.groups import Group
 from fedpoison.history import History
