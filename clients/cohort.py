@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from clients.attack import Attack, ClientContext
+from clients.composite import poisons, trains
 from clients.samples import Samples
 from clients.training import Trainer
 
@@ -20,6 +21,17 @@ class Job:
     attack: Attack
     """`NoAttack` for an honest node."""
     context: ClientContext
+    part: Tensor | None = None
+    """Which of the samples are the node's, as positions; None is all. An honest node never copies them."""
+
+    @property
+    def examples(self) -> int:
+        """How many samples the node has, before any attack."""
+        return len(self.samples) if self.part is None else len(self.part)
+
+    def own(self) -> Samples:
+        """Return the node's samples by themselves."""
+        return self.samples if self.part is None else self.samples[self.part]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +54,10 @@ def train_cohort(trainer: Trainer, jobs: Sequence[Job]) -> Iterator[Trained]:
     for job in jobs:
         context = job.context
         trainer.load(context.model)
-        samples = job.attack.poison_data(job.samples, trainer, context)
-        loss = job.attack.train(trainer, samples, context)
-        yield Trained(node=context.node, weights=trainer.weights(), examples=len(samples), loss=loss)
+        if poisons(job.attack) or trains(job.attack):
+            samples = job.attack.poison_data(job.own(), trainer, context)
+            examples, loss = len(samples), job.attack.train(trainer, samples, context)
+        else:
+            examples = job.examples
+            loss = trainer.fit(job.samples, context.generator, memory=context.memory, part=job.part)
+        yield Trained(node=context.node, weights=trainer.weights(), examples=examples, loss=loss)

@@ -26,7 +26,7 @@ class Composite(Attack):
     def __post_init__(self) -> None:
         if len(self.parts) <= 1:
             raise ValueError(f"parts: got {len(self.parts)}, wanted at least two attacks to combine.")
-        if sum(_trains(part) for part in self.parts) > 1:
+        if sum(trains(part) for part in self.parts) > 1:
             raise ValueError(f"{self.parts}: more than one of these replaces the local training; keep one.")
 
     @property
@@ -45,8 +45,8 @@ class Composite(Attack):
         return samples
 
     def train(self, trainer: Trainer, samples: Samples, context: ClientContext) -> float:
-        trains = next((part for part in self.parts if _trains(part)), self.parts[0])
-        return trains.train(trainer, samples, context)
+        chosen = next((part for part in self.parts if trains(part)), self.parts[0])
+        return chosen.train(trainer, samples, context)
 
     def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
         for part in self.parts:
@@ -62,5 +62,15 @@ class Composite(Attack):
         return "; ".join(reason for reason in reasons if reason) if all(reasons) else None
 
 
-def _trains(attack: Attack) -> bool:
-    return type(attack).train is not Attack.train
+def poisons(attack: Attack) -> bool:
+    """Return whether `attack`, or a part of it, edits data."""
+    return any(type(part).poison_data is not Attack.poison_data for part in _parts(attack))
+
+
+def trains(attack: Attack) -> bool:
+    """Return whether `attack`, or a part of it, replaces the local training."""
+    return any(type(part).train is not Attack.train for part in _parts(attack))
+
+
+def _parts(attack: Attack) -> tuple[Attack, ...]:
+    return attack.parts if isinstance(attack, Composite) else (attack,)

@@ -184,6 +184,7 @@ class Trainer:
         *,
         training: LocalTraining | None = None,
         memory: MutableMapping[str, Tensor] | None = None,
+        part: Tensor | None = None,
         loss: Loss | None = None,
         on_gradient: Edit | None = None,
         on_step: Edit | None = None,
@@ -194,6 +195,7 @@ class Trainer:
             samples: the client's data, at least one sample.
             generator: draws the batches, and what dropout drops.
             training: how to train; None is how the fleet trains.
+            part: train on these of the samples only, given by their positions.
             memory: where the momentum buffer is kept under `momentum` if it persists.
             loss: what to minimise; None is the mean cross-entropy.
             on_gradient: edits the gradients in place before each step.
@@ -205,7 +207,8 @@ class Trainer:
         total = torch.zeros((), device=self.device)
         steps = 0
         with drawing(self._dropouts, generator):
-            for index in batches(len(samples), training, generator):
+            for batch in batches(len(samples) if part is None else len(part), training, generator):
+                index = batch if part is None else part[batch]
                 images = samples.images[index].contiguous(memory_format=torch.channels_last)
                 images, labels = images.to(self.device), samples.labels[index].to(self.device)
                 with arithmetic(training, self.device):

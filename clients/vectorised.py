@@ -10,29 +10,29 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 from torch.nn.functional import cross_entropy
-from torch.nn.utils.rnn import pad_sequence
 
 from clients.attack import Attack
 from clients.cohort import Job, Trained
-from clients.composite import Composite
+from clients.composite import poisons, trains
 from clients.dropout import Dropout
 from clients.none import NoAttack
 from clients.parameters import Layout, layout_of
+from clients.samples import Samples
 from clients.training import LocalTraining, Trainer, arithmetic, batches, sgd_step
 
 
 def vectorises(model: nn.Module, attack: Attack) -> bool:
     """Return whether a node with this attack can train in a stack: it trains like others, without dropout."""
-    parts = attack.parts if isinstance(attack, Composite) else (attack,)
-    trains = any(type(part).train is not Attack.train for part in parts)
-    return not trains and not any(isinstance(layer, Dropout) for layer in model.modules())
+    return not trains(attack) and not any(isinstance(layer, Dropout) for layer in model.modules())
 
 
 def poisoned(trainer: Trainer, job: Job) -> Job:
     """Return `job` with its data poisoned already, so that all that is left to do is honest training."""
+    if not poisons(job.attack):
+        return replace(job, attack=NoAttack())
     trainer.load(job.context.model)
-    samples = job.attack.poison_data(job.samples, trainer, job.context)
-    return replace(job, samples=samples, attack=NoAttack())
+    samples = job.attack.poison_data(job.own(), trainer, job.context)
+    return replace(job, samples=samples, attack=NoAttack(), part=None)
 
 
 def train_cohort_vectorised(trainer: Trainer, jobs: Sequence[Job]) -> Iterator[Trained]:
@@ -54,8 +54,8 @@ def train_cohort_vectorised(trainer: Trainer, jobs: Sequence[Job]) -> Iterator[T
     if not jobs:
         return
     training, device = trainer.training, trainer.device
-    ready = [job if isinstance(job.attack, NoAttack) else poisoned(trainer, job) for job in jobs]
-    plans = [list(batches(len(job.samples), training, job.context.generator)) for job in ready]
+    ready = [poisoned(trainer, job) for job in jobs]
+    plans = [list(batches(job.examples, training, job.context.generator)) for job in ready]
     order = sorted(range(len(jobs)), key=lambda each: -len(plans[each]))  # who trains longest comes first
     stacked, taken = [ready[each] for each in order], [plans[each] for each in order]
     weights = torch.stack([job.context.model.to(device) for job in stacked])
@@ -68,9 +68,7 @@ def train_cohort_vectorised(trainer: Trainer, jobs: Sequence[Job]) -> Iterator[T
         row = rows[each]
         if velocity is not None and training.persistent_momentum:
             job.context.memory["momentum"] = velocity[row].clone()
-        yield Trained(
-            node=job.context.node, weights=weights[row], examples=len(job.samples), loss=losses[row]
-        )
+        yield Trained(node=job.context.node, weights=weights[row], examples=job.examples, loss=losses[row])
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +76,7 @@ class _Batches:
     """The batches of all nodes, step by step, and the samples that they point at."""
 
     images: Tensor
-    """(m, c, h, w), of one node after the other."""
+    """(m, c, h, w): the training set, and what attacks have made of their nodes' parts of it."""
     labels: Tensor
     """(m,)"""
     index: Tensor
@@ -90,16 +88,21 @@ class _Batches:
     def of(cls, jobs: Sequence[Job], plans: Sequence[Sequence[Tensor]], device: torch.device) -> Self:
         """Return the batches (n plans of index vectors) of these jobs, on `device`."""
         counts = [len(plan) for plan in plans]
-        size = max(len(batch) for plan in plans for batch in plan)
-        index = torch.full((counts[0], len(jobs), size), -1)
-        begin = 0
+        index = torch.full((counts[0], len(jobs), max(len(plan[0]) for plan in plans)), -1)
+        begins: dict[Samples, int] = {}
+        size = 0
         for node, (job, plan) in enumerate(zip(jobs, plans, strict=True)):
-            padded = pad_sequence(list(plan), batch_first=True, padding_value=-1 - begin) + begin
-            index[: len(plan), node, : padded.shape[1]] = padded
-            begin += len(job.samples)
+            if job.samples not in begins:
+                begins[job.samples] = size
+                size += len(job.samples)
+            for step, batch in enumerate(plan):
+                positions = batch if job.part is None else job.part[batch]
+                index[step, node, : len(batch)] = positions + begins[job.samples]
+        images = [samples.images.to(device) for samples in begins]
+        labels = [samples.labels.to(device) for samples in begins]
         return cls(
-            images=torch.cat([job.samples.images.to(device) for job in jobs]),
-            labels=torch.cat([job.samples.labels.to(device) for job in jobs]),
+            images=images[0] if len(images) == 1 else torch.cat(images),
+            labels=labels[0] if len(labels) == 1 else torch.cat(labels),
             index=index.to(device),
             counts=counts,
         )

@@ -9,9 +9,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from clients.attack import Attack
 from clients.cohort import Job
-from clients.composite import Composite
+from clients.composite import poisons
 from clients.training import Trainer
 from clients.vectorised import poisoned, train_cohort_vectorised, vectorises
 from fedpoison.cohort_grid import Cohort, CohortGrid
@@ -63,7 +62,7 @@ class DeviceGrid(CohortGrid):
             if not vectorises(self._trainer.model, attack):
                 apart.append(_on_processors(task, copies))
             else:
-                stacked.append(_on_processors(task, copies) if _poisons(attack) else task)
+                stacked.append(_on_processors(task, copies) if poisons(attack) else task)
         prepared = self._threads.map(self._prepared, stacked)
         trained_apart = self._threads.map(self._apart, apart)  # goes on while the stack trains
         outcomes = self._stack(dict(zip(stacked, prepared, strict=True)))
@@ -75,10 +74,9 @@ class DeviceGrid(CohortGrid):
         """Return the task as a job without an attack, or why there is none."""
         try:
             attack = self._fleet.role(task.node, task.order.server_round).attack
-            poisons = _poisons(attack)
-            train = self._fleet.train if poisons else self._resident
+            train = self._fleet.train if poisons(attack) else self._resident
             job = job_of(self._fleet, task.node, task.order, dict(task.memory), train=train)
-            return poisoned(trainer, job) if poisons else job
+            return poisoned(trainer, job)
         except Exception as error:  # noqa: BLE001  # a client that fails must not end the run
             return Outcome(None, failure=reason(error))
 
@@ -136,11 +134,6 @@ def device_grid(
         grid = DeviceGrid(fleet, Trainer(fleet.model().to(device), training), threads, cohort=cohort)
         grid.facts["device"] = {"name": described(device), "deterministic": deterministic}
         yield grid, server
-
-
-def _poisons(attack: Attack) -> bool:
-    parts = attack.parts if isinstance(attack, Composite) else (attack,)
-    return any(type(part).poison_data is not Attack.poison_data for part in parts)
 
 
 def _on_processors(task: Task, copies: dict[int, Tensor]) -> Task:

@@ -237,7 +237,6 @@ class Fleet:
             train: the training samples, wherever they lie; None takes those in main memory.
         """
         seed, role = self.scenario.seed, self.role(node, server_round)
-        samples = self.train if train is None else train
         context = ClientContext(
             generator=stream(seed, "client", node, "round", server_round),
             poison_generator=stream(seed, "poison", node),
@@ -250,4 +249,9 @@ class Fleet:
             layout=self.layout,
             memory=memory,
         )
-        return Job(samples=samples[self.parts[node]], attack=role.attack, context=context)
+        return Job(
+            samples=self.train if train is None else train,
+            attack=role.attack,
+            context=context,
+            part=self.parts[node],
+        )

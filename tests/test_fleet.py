@@ -42,7 +42,7 @@ def test_only_malicious_nodes_are_given_the_attack(small, digits):
     for node in range(10):
         job = fleet.job(node, 1, fleet.initial, None, {})
         assert isinstance(job.attack, NoAttack) == (node not in fleet.malicious(1))
-        assert len(job.samples) == 40
+        assert job.examples == len(job.own()) == 40
 
 
 def test_ranks_number_the_malicious_nodes(small, digits):
