@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -60,8 +61,11 @@ def evaluate(weights: Tensor, samples: Samples, workers: Workers) -> tuple[Count
     classes = samples.classes
     samples = samples.to(workers.device)
 
-    def one(trainer: Trainer, start: int) -> tuple[Counts, float]:
+    def several(trainer: Trainer, begins: Sequence[int]) -> list[tuple[Counts, float]]:
         trainer.load(weights)
+        return [one(trainer, begin) for begin in begins]
+
+    def one(trainer: Trainer, start: int) -> tuple[Counts, float]:
         labels = samples.labels[start : start + BATCH]
         logits = trainer.predict(samples.images[start : start + BATCH])
         cells = torch.bincount(labels * classes + logits.argmax(dim=1), minlength=classes**2)
@@ -70,7 +74,10 @@ def evaluate(weights: Tensor, samples: Samples, workers: Workers) -> tuple[Count
         )
 
     confusion, loss = np.zeros((classes, classes), dtype=np.int64), 0.0
-    for counted, summed in workers.map(one, range(0, len(samples), BATCH)):
+    begins = range(0, len(samples), BATCH)
+    size = max(1, -(-len(begins) // (2 * workers.count)))
+    groups = [begins[first : first + size] for first in range(0, len(begins), size)]
+    for counted, summed in itertools.chain.from_iterable(workers.map(several, groups)):
         confusion += counted
         loss += summed
     return confusion, loss / len(samples)

@@ -1,0 +1,167 @@
+"""What a round costs on each engine: `python -m experiments.benchmarks.engines` prints Markdown tables.
+
+The same work runs on our engines, in Flower's simulation with a client as its tutorials write it and with
+the leanest one that we can write, and, where a round is one step, in ByzFL's framework. Every contender gets
+a process of its own; they take turns, as often as there are repeats, and so does a product of large float32
+matrices, which tells the machine's peak. The first block of rounds warms up and is told apart; evaluation is
+left out. Images are those of honest clients. --profile says where the time of one worker of `local` goes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from experiments.benchmarks.flops import training_flops
+from experiments.benchmarks.measure import CONTENDERS
+from experiments.benchmarks.phases import phases
+from experiments.benchmarks.process_tree import watched
+from experiments.benchmarks.work import WORKS, Work
+from fedpoison.models import MODELS
+
+PEAK = "gemm"
+"""The contender that measures the machine."""
+REFERENCE = "local"
+COLUMNS = ("contender", "s/round", f"x {REFERENCE}", "images/s", "of peak", "first round s", "peak MiB")
+PATIENCE = 1800.0
+"""Seconds after which a contender is given up."""
+
+
+@dataclass
+class Runs:
+    """What one contender has done so far."""
+
+    rounds: list[float] = field(default_factory=list)
+    """Seconds of a round: the median of each run."""
+    firsts: list[float] = field(default_factory=list)
+    """Seconds from the command to the end of the first block."""
+    memory: list[int] = field(default_factory=list)
+    """Peak bytes of the process and all that it started."""
+    flops: list[float] = field(default_factory=list)
+    """Operations a second, where that is what it measures."""
+    skipped: str | None = None
+    """Why it does not take part."""
+
+    def go(self, work: Work, contender: str, blocks: int) -> None:
+        """Run once more in a fresh process."""
+        if self.skipped is not None:
+            return
+        result, memory = measured(work, contender, blocks)
+        self.skipped = result.get("skipped")
+        if self.skipped is None and "flops" in result:
+            self.flops.append(result["flops"])
+        elif self.skipped is None:
+            self.rounds.append(statistics.median(result["rounds"]))
+            self.firsts.append(result["first"])
+            self.memory.append(memory)
+
+    def cells(self, work: Work, reference: float, peak: float) -> list[str]:
+        """Return the row of a table, given what a round costs `local` and the machine's peak."""
+        if self.skipped is not None:
+            return [f"skipped: {self.skipped}"]
+        seconds = statistics.median(self.rounds)
+        images = work.images / seconds
+        flops = images * training_flops(MODELS[work.model](work.shape, 10), work.shape)
+        return [
+            f"{seconds:.3g}",
+            f"{seconds / reference:.2f}",
+            f"{images:,.0f}",
+            f"{flops / peak:.0%}",
+            f"{statistics.median(self.firsts):.1f}",
+            f"{max(self.memory) / 2**20:,.0f}",
+        ]
+
+
+def measured(work: Work, contender: str, blocks: int) -> tuple[dict[str, Any], int]:
+    """Return what `experiments.benchmarks.measure` prints for this contender, and its peak memory."""
+    asked = {"work": work.fields(), "contender": contender, "blocks": blocks, "began": time.time()}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "experiments.benchmarks.measure", json.dumps(asked)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")])},
+    )
+    try:
+        out, errors, memory = watched(process, PATIENCE)
+    except subprocess.TimeoutExpired:
+        return {"skipped": f"not done within {PATIENCE:.0f} s"}, 0
+    if process.returncode or not out.strip():
+        return {"skipped": f"failed: {(errors.strip() or 'without a word').splitlines()[-1]}"}, 0
+    result: dict[str, Any] = json.loads(out.splitlines()[-1])
+    return result, memory
+
+
+def compare(work: Work, contenders: Sequence[str], *, blocks: int, repeats: int) -> dict[str, Runs]:
+    """Run the contenders in turn, and what the machine can do among them."""
+    runs = {name: Runs() for name in dict.fromkeys([PEAK, *contenders])}
+    for _ in range(repeats):
+        for name, run in runs.items():
+            run.go(work, name, blocks)
+    return runs
+
+
+def table(work: Work, runs: Mapping[str, Runs]) -> Iterable[str]:
+    """Yield the lines of a table."""
+    peak = statistics.median(runs[PEAK].flops)
+    ours = runs.get(REFERENCE)
+    reference = statistics.median(ours.rounds) if ours is not None and ours.rounds else float("nan")
+    yield f"### {work.title}"
+    yield ""
+    yield f"float32 peak of this machine, measured between the runs: {peak / 1e9:,.0f} GFLOP/s"
+    yield ""
+    yield f"| {' | '.join(COLUMNS)} |"
+    yield "|" + "---|" * len(COLUMNS)
+    for name, run in runs.items():
+        if name != PEAK:
+            yield f"| {' | '.join([name, *run.cells(work, reference, peak)])} |"
+    yield ""
+
+
+def main() -> None:
+    """Print the tables."""
+    options = _options()
+    print(
+        f"{os.cpu_count()} processors; medians over {options.repeats} processes a contender, "
+        f"{options.rounds} blocks after one that warms up\n"
+    )
+    for name in options.work:
+        work = WORKS[name]
+        if options.profile:
+            lines = phases(work, rounds=max(2, options.rounds))
+        else:
+            runs = compare(work, options.contenders, blocks=options.rounds + 1, repeats=options.repeats)
+            lines = table(work, runs)
+        for line in lines:
+            print(line, flush=True)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    contenders = [name for name in CONTENDERS if name != PEAK]
+    parser.add_argument("--work", default=",".join(WORKS), help=f"any of {', '.join(WORKS)}")
+    parser.add_argument("--contenders", default=",".join(contenders), help=f"any of {', '.join(contenders)}")
+    parser.add_argument("--rounds", type=int, default=4, help="blocks of rounds that are timed in a process")
+    parser.add_argument("--repeats", type=int, default=5, help="processes for each contender")
+    parser.add_argument("--profile", action="store_true", help="say where the time of `local` goes")
+    options = parser.parse_args()
+    for name, known in (("work", [*WORKS]), ("contenders", contenders)):
+        given = getattr(options, name).split(",")
+        strange = [each for each in given if each not in known]
+        if strange:
+            parser.error(f"--{name}: got {', '.join(strange)}, wanted some of {', '.join(known)}")
+        setattr(options, name, given)
+    return options
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""Flower's simulation runtime with a ClientApp of its tutorials' kind, and with one that wastes nothing.
+
+The first builds a model and a DataLoader over the transformed data set in every round and trains with
+`torch.optim`, as Flower's PyTorch tutorial does. The second keeps the data in memory, normalised, and trains
+with our `Trainer`. Both take plain FedAvg, or FedTrimmedAvg where the work has malicious clients; those train
+honestly here, as Flower has no attackers.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import os
+import time
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")  # read when Flower is imported
+os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+import torch
+from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.serverapp import Grid, ServerApp
+from flwr.serverapp.strategy import FedAvg, FedTrimmedAvg
+from flwr.simulation import run_simulation
+from torch import nn
+from torch.utils.data import DataLoader, Subset
+from torchvision import datasets, transforms
+
+from clients.parameters import split
+from clients.training import Trainer
+from experiments.benchmarks.clock import Clock, UnavailableError
+from experiments.benchmarks.work import Work
+from fedpoison.datasets import data_folders
+from fedpoison.fleet import Fleet
+from fedpoison.models import MODELS
+from fedpoison.simulation import prepare
+from fedpoison.streams import stream
+
+WORK = "work"
+"""Where a message says what is worked on."""
+
+idiomatic_app = ClientApp()
+lean_app = ClientApp()
+
+
+def simulate(work: Work, blocks: int, clock: Clock, *, lean: bool) -> dict[str, Any]:
+    """Run the work and return what the clock says."""
+    if work.dataset != "mnist":
+        raise UnavailableError("Flower's clients are written for MNIST")
+    warnings.simplefilter("ignore", DeprecationWarning)
+    logging.getLogger("flwr").setLevel(logging.ERROR)
+    ended: list[float] = []
+    server = ServerApp()
+
+    @server.main()
+    def main(grid: Grid, _context: Context) -> None:
+        while len(list(grid.get_node_ids())) < work.everyone:  # Flower starts before its nodes are there
+            time.sleep(0.01)
+        _strategy(work).start(
+            grid=grid,
+            initial_arrays=ArrayRecord(_model(work).state_dict()),
+            num_rounds=blocks * work.block,
+            train_config=ConfigRecord({WORK: json.dumps(work.fields())}),
+            evaluate_fn=tick,
+        )
+
+    def tick(server_round: int, _arrays: ArrayRecord) -> None:
+        if server_round % work.block == 0:
+            clock.tick()
+            ended.append(server_round)
+
+    run_simulation(
+        server_app=server,
+        client_app=lean_app if lean else idiomatic_app,
+        num_supernodes=work.everyone,
+        backend_config={"client_resources": {"num_cpus": 1, "num_gpus": 0.0}},
+    )
+    if ended != list(range(0, blocks * work.block + 1, work.block)):
+        raise UnavailableError("Flower's simulation did not come to its end")
+    return clock.result(work.block)
+
+
+def _strategy(work: Work) -> FedAvg:
+    everyone: dict[str, Any] = {
+        "fraction_train": 1.0,
+        "fraction_evaluate": 0.0,
+        "min_train_nodes": work.everyone,
+        "min_available_nodes": work.everyone,
+        "train_metrics_aggr_fn": functools.partial(_counted, work.everyone),
+    }
+    return (
+        FedTrimmedAvg(beta=work.malicious / work.everyone, **everyone)
+        if work.malicious
+        else FedAvg(**everyone)
+    )
+
+
+def _counted(wanted: int, replies: Sequence[RecordDict], _weighted_by: str) -> MetricRecord:
+    """Return no metrics, but raise where clients have failed: Flower would go on without them."""
+    if len(replies) != wanted:
+        raise UnavailableError(f"got {len(replies)} replies from Flower's clients, wanted {wanted}")
+    return MetricRecord()
+
+
+@idiomatic_app.train()
+def train_idiomatically(message: Message, context: Context) -> Message:
+    """Train as a tutorial does."""
+    work = Work.of(json.loads(str(message.content["config"][WORK])))
+    model = _model(work)
+    model.load_state_dict(message.content["arrays"].to_torch_state_dict())
+    node = int(context.node_config["partition-id"])
+    share = range(node * work.samples, (node + 1) * work.samples)
+    loader = DataLoader(Subset(_transformed(), share), batch_size=work.batch_size, shuffle=True)
+    criterion = nn.CrossEntropyLoss()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    model.train()
+    total, steps = 0.0, 0
+    for images, labels in loader:
+        optimizer.zero_grad()
+        loss = criterion(model(images), labels)
+        loss.backward()
+        optimizer.step()
+        total += loss.item()
+        steps += 1
+        if steps == work.steps:
+            break
+    metrics = MetricRecord({"train_loss": total / steps, "num-examples": work.samples})
+    content = RecordDict({"arrays": ArrayRecord(model.state_dict()), "metrics": metrics})
+    return Message(content=content, reply_to=message)
+
+
+@lean_app.train()
+def train_leanly(message: Message, context: Context) -> Message:
+    """Train with a model and data that stay in memory, and nothing else."""
+    work = str(message.content["config"][WORK])
+    fleet, trainer = _resident(work)
+    arrays = message.content["arrays"]
+    trainer.load(torch.cat([torch.from_numpy(array.numpy()).reshape(-1) for array in arrays.values()]))
+    node = int(context.node_config["partition-id"])
+    loss = trainer.fit(fleet.train, stream(0, "client", node), part=fleet.parts[node])
+    trained = split(trainer.weights(), fleet.layout)
+    record = ArrayRecord({name: value for (name, _), value in zip(fleet.layout, trained, strict=True)})
+    metrics = MetricRecord({"train_loss": loss, "num-examples": len(fleet.parts[node])})
+    return Message(content=RecordDict({"arrays": record, "metrics": metrics}), reply_to=message)
+
+
+def _model(work: Work) -> nn.Module:
+    return MODELS[work.model]((1, 28, 28), 10)
+
+
+@functools.cache
+def _transformed() -> datasets.MNIST:
+    transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.1307,), (0.3081,))])
+    folder = next(folder for folder in data_folders() if (folder / "MNIST").is_dir())
+    return datasets.MNIST(folder, train=True, transform=transform)
+
+
+@functools.cache
+def _resident(work: str) -> tuple[Fleet, Trainer]:
+    torch.set_num_threads(1)
+    fleet = prepare(Work.of(json.loads(work)).scenario(1))
+    return fleet, Trainer(fleet.model(), fleet.scenario.training)

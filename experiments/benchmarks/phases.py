@@ -1,0 +1,102 @@
+"""Where the time of a round goes on the `local` engine, with one worker and one thread."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from unittest.mock import patch
+
+import torch
+
+import clients.training
+import fedpoison.aggregators
+import fedpoison.cohort_grid
+import fedpoison.evaluation
+import fedpoison.host
+from clients.training import Trainer
+from experiments.benchmarks.work import Work
+from fedpoison.aggregators import RuleAggregator
+from fedpoison.rounds import Round
+from fedpoison.simulation import play, prepare
+
+MACHINERY = ("wire", "data", "matrix", "measures", "rest")
+"""What is neither training nor aggregation nor evaluation."""
+
+
+class Phases:
+    """Adds up the processor time of functions, of all threads: what one calls inside another is its own."""
+
+    def __init__(self) -> None:
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self._open: list[float] = []
+
+    def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return `function`, whose time is added to the phase `name`."""
+
+        def run(*arguments: Any, **keywords: Any) -> Any:
+            self._open.append(0.0)
+            began = time.process_time()
+            try:
+                return function(*arguments, **keywords)
+            finally:
+                took = time.process_time() - began
+                self.seconds[name] += took - self._open.pop()
+                if self._open:
+                    self._open[-1] += took
+
+        return run
+
+
+@contextmanager
+def observed(found: Phases, rule: type) -> Iterator[None]:
+    """Time the parts of the local engine, and this rule, while the context lasts. It has to have one worker."""
+    parts: list[tuple[str, Any, str]] = [
+        ("forward", Trainer, "loss"),
+        ("backward", torch.autograd, "grad"),
+        ("step", clients.training, "sgd_step"),
+        ("data", Trainer, "fit"),
+        ("data", Trainer, "load"),
+        ("data", Trainer, "weights"),
+        ("wire", fedpoison.cohort_grid, "from_record"),
+        ("wire", fedpoison.cohort_grid, "train_reply"),
+        ("wire", fedpoison.host, "read_reply"),
+        ("matrix", RuleAggregator, "aggregate"),
+        ("rule", rule, "__call__"),
+        ("measures", fedpoison.host, "deviations"),
+        ("evaluation", fedpoison.evaluation.Evaluator, "__call__"),
+    ]
+    with ExitStack() as patches:
+        for name, owner, attribute in parts:
+            timed = found.timed(name, getattr(owner, attribute))
+            patches.enter_context(patch.object(owner, attribute, timed))
+        yield
+
+
+def phases(work: Work, *, rounds: int) -> Iterable[str]:
+    """Yield the lines of a table: how the processor time of a round is spent, after one that warms up."""
+    torch.set_num_threads(1)
+    found, marks = Phases(), []
+
+    def on_round(_: Round) -> None:
+        marks.append((time.process_time(), dict(found.seconds)))
+
+    fleet = prepare(work.scenario((rounds + 1) * work.block))
+    with observed(found, type(fleet.pipeline.rule)):
+        play(fleet, on_round, workers=1)
+    (began, before), (ended, after) = marks[1], marks[-1]
+    count = (len(marks) - 2) * work.block
+    total = (ended - began) / count
+    spent = {name: (after[name] - before.get(name, 0.0)) / count for name in after}
+    spent["rest"] = total - sum(spent.values())
+    yield f"### {work.title}: processor time of a round"
+    yield ""
+    yield "| phase | ms | share |"
+    yield "|---|---|---|"
+    for name, seconds in sorted(spent.items(), key=lambda pair: -pair[1]):
+        yield f"| {name} | {1e3 * seconds:.1f} | {seconds / total:.1%} |"
+    machinery = sum(spent.get(name, 0.0) for name in MACHINERY)
+    yield f"| machinery: {', '.join(MACHINERY)} | {1e3 * machinery:.1f} | {machinery / total:.1%} |"
+    yield ""
