@@ -69,9 +69,8 @@ def evaluate(weights: Tensor, samples: Samples, workers: Workers) -> tuple[Count
         labels = samples.labels[start : start + BATCH]
         logits = trainer.predict(samples.images[start : start + BATCH])
         cells = torch.bincount(labels * classes + logits.argmax(dim=1), minlength=classes**2)
-        return cells.view(classes, classes).cpu().numpy(), float(
-            cross_entropy(logits, labels, reduction="sum")
-        )
+        summed = cross_entropy(logits, labels, reduction="sum")
+        return cells.view(classes, classes).cpu().numpy(), float(summed)
 
     confusion, loss = np.zeros((classes, classes), dtype=np.int64), 0.0
     begins = range(0, len(samples), BATCH)

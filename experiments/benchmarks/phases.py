@@ -52,7 +52,7 @@ class Phases:
 
 @contextmanager
 def observed(found: Phases, rule: type) -> Iterator[None]:
-    """Time the parts of the local engine, and this rule, while the context lasts. It has to have one worker."""
+    """Time the parts of the local engine and this rule while the context lasts; for one worker."""
     parts: list[tuple[str, Any, str]] = [
         ("forward", Trainer, "loss"),
         ("backward", torch.autograd, "grad"),

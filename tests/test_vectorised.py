@@ -1,0 +1,128 @@
+"""A stack of clients against the loop over them: the same batches, the same steps, other rounding."""
+
+import pytest
+import torch
+from torch import nn
+
+from clients.backdoor import Backdoor
+from clients.cohort import train_cohort
+from clients.composite import Composite
+from clients.dropout import Dropout
+from clients.label_flip import LabelFlip
+from clients.none import NoAttack
+from clients.pgd import Pgd
+from clients.scaled_update import ScaledUpdate
+from clients.training import LocalTraining, Trainer
+from clients.vectorised import train_cohort_vectorised, vectorises
+from fedpoison.fleet import Fleet
+from fedpoison.models import MODELS, build
+from fedpoison.streams import stream
+
+
+def fleet_of(small, digits, **changes):
+    scenario = small.but(clients=6, train_samples=300, partition="dirichlet(alpha=1.0)", **changes)
+    return Fleet(scenario, digits)
+
+
+def jobs_of(fleet, memories, number=1):
+    return [fleet.job(node, number, fleet.initial, None, memories[node]) for node in range(6)]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"epochs": 2, "batch_size": 16},
+        {"steps": 7},
+        {"momentum": 0.9},
+        {"weight_decay": 0.1, "proximal": 0.5},
+        {"model": "cnn", "batch_size": 32},
+        {"attack": "label-flip", "malicious": 0.5},
+        {"attack": "backdoor+scaled-update(factor=2)", "malicious": 0.5},
+        {"attack": "adaptive-trigger", "malicious": 0.5, "model": "cnn"},
+    ],
+    ids=repr,
+)
+def test_agrees_with_the_loop(small, digits, changes):
+    fleet = fleet_of(small, digits, **changes)
+    training = fleet.scenario.training
+    results = []
+    for train in (train_cohort, train_cohort_vectorised):
+        memories = [{} for _ in range(6)]
+        results.append(list(train(Trainer(fleet.model(), training), jobs_of(fleet, memories))))
+    assert len({each.examples for each in results[0]}) > 1, "nodes of one size would not show the mask"
+    for looped, stacked in zip(*results, strict=True):
+        assert (stacked.node, stacked.examples) == (looped.node, looped.examples)
+        assert stacked.loss == pytest.approx(looped.loss, rel=1e-4)
+        torch.testing.assert_close(stacked.weights, looped.weights, rtol=1e-3, atol=1e-5)
+
+
+def test_worker_momentum_goes_from_round_to_round(small, digits):
+    fleet = fleet_of(small, digits, momentum=0.9, persistent_momentum=True, steps=3)
+    results = []
+    for train in (train_cohort, train_cohort_vectorised):
+        memories = [{} for _ in range(6)]
+        trainer = Trainer(fleet.model(), fleet.scenario.training)
+        for number in (1, 2):
+            trained = list(train(trainer, jobs_of(fleet, memories, number)))
+        results.append([*(each.weights for each in trained), *(memory["momentum"] for memory in memories)])
+    for looped, stacked in zip(*results, strict=True):
+        torch.testing.assert_close(stacked, looped, rtol=1e-3, atol=1e-5)
+
+
+def test_the_stack_leaves_the_global_model_and_the_data_alone(small, digits):
+    fleet = fleet_of(small, digits)
+    model, images = fleet.initial.clone(), fleet.train.images.clone()
+    list(train_cohort_vectorised(Trainer(fleet.model(), fleet.scenario.training), jobs_of(fleet, [{}] * 6)))
+    assert torch.equal(fleet.initial, model)
+    assert torch.equal(fleet.train.images, images)
+
+
+def test_a_stack_of_one_or_none(small, digits):
+    fleet = fleet_of(small, digits)
+    trainer = Trainer(fleet.model(), fleet.scenario.training)
+    assert list(train_cohort_vectorised(trainer, [])) == []
+    (alone,) = train_cohort_vectorised(trainer, jobs_of(fleet, [{}] * 6)[2:3])
+    together = list(train_cohort_vectorised(trainer, jobs_of(fleet, [{}] * 6)))[2]
+    torch.testing.assert_close(alone.weights, together.weights, rtol=1e-3, atol=1e-5)
+
+
+def test_mixed_precision_reaches_the_stack(small, digits):
+    weights = {}
+    for precision in ("fp32", "bf16"):
+        fleet = fleet_of(small, digits, precision=precision)
+        trainer = Trainer(fleet.model(), fleet.scenario.training)
+        weights[precision] = next(train_cohort_vectorised(trainer, jobs_of(fleet, [{}] * 6))).weights
+    moved = weights["fp32"] - fleet.initial
+    difference = (weights["bf16"] - weights["fp32"]).norm() / moved.norm()
+    assert 1e-4 < float(difference) < 0.1
+
+
+def test_what_hooks_into_the_training_is_left_to_the_loop(small, digits):
+    plain, dropping = nn.Sequential(nn.Linear(2, 2)), nn.Sequential(nn.Linear(2, 2), Dropout(0.5))
+    for attack in (NoAttack(), LabelFlip(), Composite((Backdoor(), ScaledUpdate()))):
+        assert vectorises(plain, attack)
+        assert not vectorises(dropping, attack)
+    for attack in (Pgd(), Composite((Pgd(), ScaledUpdate()))):
+        assert not vectorises(plain, attack)
+    fleet = fleet_of(small, digits, attack="pgd", malicious=0.5)
+    trainer = Trainer(fleet.model(), fleet.scenario.training)
+    with pytest.raises(ValueError, match="train it in the loop"):
+        list(train_cohort_vectorised(trainer, jobs_of(fleet, [{}] * 6)))
+
+
+def test_an_honest_node_trains_on_its_positions_as_on_a_copy_of_them(small, digits):
+    fleet = fleet_of(small, digits)
+    part = fleet.parts[0]
+    weights = []
+    for samples, among in ((fleet.train, part), (fleet.train[part], None)):
+        trainer = Trainer(fleet.model(), LocalTraining(batch_size=8))
+        trainer.fit(samples, stream(0, "batches"), part=among)
+        weights.append(trainer.weights())
+    assert torch.equal(*weights)
+
+
+@pytest.mark.parametrize("model", sorted(set(MODELS) - {"cnn-bucketing"}))
+def test_every_model_without_dropout_trains_in_a_stack(digits, model):
+    built = build(MODELS[model], (1, 28, 28), 10, stream(0, "model"))
+    assert vectorises(built, NoAttack())
