@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test lint format clean
+.PHONY: help run test lint docs format clean
 help:
 	@echo "make run    the main job: compare defences under attack, on MNIST or else on digits"
-	@echo "make test   lint, types, import contracts, all tests"
+	@echo "make test   lint, types, import contracts, the documentation, all tests"
 	@echo "make lint   lint, types, import contracts"
+	@echo "make docs   the documentation, in build/docs"
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fedpoison needs Python 3.11 or newer, got " + sys.version)'
@@ -19,7 +20,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 run: $(VENV)/installed
 	$(BIN)/fedpoison compare --clients 40 --train-samples 8000 --rounds 8 --epochs 2 --batch-size 16
 
-test: lint
+test: lint docs
 	$(BIN)/python -m pytest --cov --cov-report=term
 
 lint: $(VENV)/installed
@@ -28,9 +29,12 @@ lint: $(VENV)/installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: $(VENV)/installed
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --builder html docs build/docs
+
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage dist
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage dist

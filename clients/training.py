@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from clients.dropout import Dropout, drawing
 from clients.parameters import flatten, load
 from clients.samples import Samples
 
@@ -92,6 +93,7 @@ class Trainer:
         self.model = model.train().to(memory_format=torch.channels_last)
         self.parameters: list[Tensor] = list(model.parameters())
         self._start: list[Tensor] = []
+        self._dropouts = [layer for layer in model.modules() if isinstance(layer, Dropout)]
 
     def load(self, weights: Tensor) -> None:
         """Set the parameters to `weights` (d,), from where the round starts."""
@@ -149,7 +151,7 @@ class Trainer:
 
         Args:
             samples: the client's data, at least one sample.
-            generator: draws the batches.
+            generator: draws the batches, and what dropout drops.
             training: how to train; None is how the fleet trains.
             memory: where the momentum buffer is kept under `momentum` if it persists.
             loss: what to minimise; None is the mean cross-entropy.
@@ -161,21 +163,22 @@ class Trainer:
         velocity = self._velocity(memory if kept else None) if training.momentum else []
         total = torch.zeros((), device=self.device)
         steps = 0
-        for index in batches(len(samples), training, generator):
-            images = samples.images[index].contiguous(memory_format=torch.channels_last)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=training.precision == "bf16"):
-                if loss is None:
-                    value = self.loss(images, samples.labels[index])
-                else:
-                    value = loss(self.model, images, samples.labels[index])
-            gradients = list(torch.autograd.grad(value, self.parameters))
-            if on_gradient is not None:
-                on_gradient(gradients)
-            self._step(gradients, velocity, training)
-            if on_step is not None:
-                on_step(self.parameters)
-            total += value.detach()
-            steps += 1
+        with drawing(self._dropouts, generator):
+            for index in batches(len(samples), training, generator):
+                images = samples.images[index].contiguous(memory_format=torch.channels_last)
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=training.precision == "bf16"):
+                    if loss is None:
+                        value = self.loss(images, samples.labels[index])
+                    else:
+                        value = loss(self.model, images, samples.labels[index])
+                gradients = list(torch.autograd.grad(value, self.parameters))
+                if on_gradient is not None:
+                    on_gradient(gradients)
+                self._step(gradients, velocity, training)
+                if on_step is not None:
+                    on_step(self.parameters)
+                total += value.detach()
+                steps += 1
         if kept and velocity and memory is not None:
             memory["momentum"] = flatten(velocity)
         return float(total) / steps

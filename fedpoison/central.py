@@ -62,8 +62,10 @@ def train_centrally(
         schedule="always",
         knowledge=None,
         strategy="fedavg",
+        malicious_partition=None,
         epochs=1,
         steps=0,
+        evaluate_every=1,
     )
     fleet = prepare(alone, data_dir=data_dir)
     if not poisons_only(fleet.attack):

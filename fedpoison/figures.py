@@ -29,10 +29,9 @@ def accuracy_by_round(comparison: Comparison) -> Figure:
     figure, panels = _panels(len(comparison.attacks))
     for axes, attack in zip(panels, comparison.attacks, strict=True):
         for position, strategy in enumerate(comparison.strategies):
-            curves = np.array(
-                [100 * history.rounds()["accuracy"] for history in comparison.runs(attack, strategy)]
-            )
-            _line(axes, curves, position, strategy)
+            runs = comparison.runs(attack, strategy)
+            curves = [100 * history.rounds()["accuracy"] for history in runs]
+            _line(axes, curves[0].index, curves, position, strategy)
         axes.set(title=attack, xlabel="round", ylim=(0, 101))
         axes.grid(alpha=0.3)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -106,9 +105,8 @@ def _panels(count: int) -> tuple[Figure, Sequence[Axes]]:
     return figure, list(grid[:count])
 
 
-def _line(axes: Axes, curves: ArrayLike, position: int, label: str) -> None:
-    curves = np.asarray(curves)
-    rounds = np.arange(curves.shape[1])
+def _line(axes: Axes, rounds: ArrayLike, curves: ArrayLike, position: int, label: str) -> None:
+    rounds, curves = np.asarray(rounds), np.asarray(curves)
     colour = COLOURS[position % len(COLOURS)]
     axes.plot(
         rounds,

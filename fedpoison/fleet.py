@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import MutableMapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -19,10 +20,10 @@ from fedpoison.attackers import Attackers, aim, idle_reasons
 from fedpoison.datasets import Dataset
 from fedpoison.errors import ScenarioError
 from fedpoison.pipelines import FlowerClass, Pipeline, build_pipeline
-from fedpoison.registries import build_attack, models, partitions
+from fedpoison.registries import build_attack, models
 from fedpoison.roster import members
 from fedpoison.scenario import Scenario
-from fedpoison.specs import build
+from fedpoison.shared_draws import drawn, spread
 from fedpoison.streams import stream
 
 
@@ -43,11 +44,7 @@ class Fleet:
             self.goal  # noqa: B018  # found out before anything is trained
         except ValueError as error:
             raise ScenarioError(str(error)) from None
-        if len(self.parts) != self.scenario.clients:
-            raise ScenarioError(
-                f"partition {self.scenario.partition}: got {len(self.parts)} parts, "
-                f"wanted one for each of {self.scenario.clients} clients."
-            )
+        self.parts  # noqa: B018  # likewise
         if isinstance(self.pipeline, FlowerClass):
             for group in self.scenario.attackers:
                 if build_attack(group.attack).card.knows_rule:
@@ -141,8 +138,25 @@ class Fleet:
 
     @cached_property
     def parts(self) -> list[Tensor]:
-        """Each node's partition, as positions in `train`."""
-        return spread(self.scenario.partition, self.train, self.scenario.clients, self.scenario.seed)
+        """Each node's partition, as positions in `train`.
+
+        With a partition of their own, malicious nodes hold copies: the honest ones share out all samples
+        among themselves, and each malicious one gets a part as large as an honest one would.
+        """
+        scenario, everybody = self.scenario, range(self.scenario.clients)
+        if scenario.malicious_partition is None:
+            return spread(scenario.partition, self.train, len(everybody), scenario.seed, "partition")
+        malicious = self.malicious(1)
+        honest = len(everybody) - len(malicious)
+        if not honest or any(attackers.schedule.turn(1) is not None for attackers in self.attackers):
+            raise ScenarioError(
+                "malicious_partition: wants some honest nodes, and malicious ones that stay the same; "
+                "leave it out, or change who is malicious."
+            )
+        own = iter(spread(scenario.partition, self.train, honest, scenario.seed, "partition"))
+        apart = spread(scenario.malicious_partition, self.train, honest, scenario.seed, "malicious partition")
+        copies = itertools.cycle(apart)
+        return [next(copies if node in malicious else own) for node in everybody]
 
     @cached_property
     def root(self) -> Samples:
@@ -211,23 +225,3 @@ class Fleet:
             memory=memory,
         )
         return Job(samples=self.train[self.parts[node]], attack=attack, context=context)
-
-
-@lru_cache(maxsize=8)
-def drawn(name: str, samples: Samples, limit: int, seed: int, field: str) -> Samples:
-    """Return `limit` random samples of the data set `name`, or all for 0; fleets of one seed share them.
-
-    Raises:
-        ScenarioError: there are fewer.
-    """
-    if limit in (0, len(samples)):
-        return samples
-    if limit > len(samples):
-        raise ScenarioError(f"{field}: got {limit}, wanted at most {len(samples)}, or 0 for all, of {name}.")
-    return samples[torch.randperm(len(samples), generator=stream(seed, field))[:limit]]
-
-
-@lru_cache(maxsize=8)
-def spread(partition: str, samples: Samples, clients: int, seed: int) -> list[Tensor]:
-    """Return each client's positions in `samples`; fleets of one seed share them."""
-    return build(partitions, partition)(samples.labels, clients, stream(seed, "partition"))

@@ -38,7 +38,7 @@ class History:
         return sum(sum(record.training.seconds.values()) for record in self.records)
 
     def rounds(self) -> pd.DataFrame:
-        """Return one row a round: accuracy, worst class, loss, attack success, whom the rule believed.
+        """Return one row a record: accuracy, worst class, loss, attack success, whom the rule believed.
 
         `acting` counts the nodes that attacked. The true and false positive rate, `trust_auroc` and
         `malicious_mass` take those as the malicious ones. `malicious_norm`, `malicious_distance` and
@@ -107,13 +107,15 @@ class History:
         accuracy just before the attack's first round: the initial model's if it attacks from the beginning.
 
         Returns:
-            NaN if half is never regained, and if nothing was taken.
+            NaN if half is never regained, if nothing was taken, and where some rounds have no record.
 
         Raises:
             ScenarioError: as `damage`.
         """
         if twin is not None:
             self._check_twin(twin)
+        if self.scenario.evaluate_every > 1:
+            return float("nan")
         return measures.recovery_half_life(
             [record.accuracy for record in self.records],
             [bool(record.training.acting) for record in self.records],
@@ -127,7 +129,7 @@ class History:
         return class_heat_map(self)
 
     def _check_twin(self, twin: History) -> None:
-        for name in ("seed", "dataset", "rounds"):
+        for name in ("seed", "dataset", "rounds", "evaluate_every"):
             mine, theirs = getattr(self.scenario, name), getattr(twin.scenario, name)
             if mine != theirs:
                 raise ScenarioError(f"twin: got {name} {theirs}, wanted {mine}, as in the attacked run.")

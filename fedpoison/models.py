@@ -12,6 +12,8 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from clients.dropout import Dropout
+
 Shape = tuple[int, int, int]
 """Channels, height and width of an image."""
 
@@ -101,10 +103,29 @@ def cnn_byzfl(shape: Shape, classes: int) -> nn.Module:
     )
 
 
+def cnn_bucketing(shape: Shape, classes: int) -> nn.Module:
+    """Build the MNIST CNN of the bucketing authors (ICLR 2022), with dropout; 1.2M parameters."""
+    channels, height, width = shape
+    return nn.Sequential(
+        nn.Conv2d(channels, 32, 3),
+        nn.ReLU(),
+        nn.Conv2d(32, 64, 3),
+        nn.MaxPool2d(2),
+        nn.ReLU(),
+        Dropout(0.25, channels=True),
+        nn.Flatten(),
+        nn.Linear(64 * ((height - 4) // 2) * ((width - 4) // 2), 128),
+        nn.ReLU(),
+        Dropout(0.5),
+        nn.Linear(128, classes),
+    )
+
+
 ModelBuilder = Callable[[Shape, int], nn.Module]
 
 MODELS: dict[str, ModelBuilder] = {
     "cnn": cnn,
+    "cnn-bucketing": cnn_bucketing,
     "cnn-byzfl": cnn_byzfl,
     "cnn-mcmahan": cnn_mcmahan,
     "lenet5": lenet5,

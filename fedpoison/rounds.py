@@ -53,7 +53,7 @@ class Training:
     bytes_up: int = 0
     """Weights sent back."""
     seconds: dict[str, float] = field(default_factory=dict)
-    """Wall-clock time by phase."""
+    """Wall-clock time by phase, of all rounds since the last record."""
 
     @property
     def acting(self) -> list[int]:
@@ -65,7 +65,7 @@ class Training:
 class Round:
     """One round: how it was trained, and what the global model then does, class by class.
 
-    Round 0 is the initial model.
+    Round 0 is the initial model. Rounds that are not evaluated have no record.
     """
 
     round: int

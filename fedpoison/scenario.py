@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from hashlib import blake2b
 from pathlib import Path
@@ -24,11 +24,10 @@ from pydantic import (
 from clients.training import LocalTraining
 from fedpoison.errors import ScenarioError
 from fedpoison.groups import ONE_GROUP, Count, Group, KnowledgeName, Share, listed, read_groups
-from fedpoison.pipelines import build_pipeline, canonical_pipeline
-from fedpoison.registries import canonical_attack, canonical_dataset, models, partitions
+from fedpoison.pipelines import build_pipeline
 from fedpoison.roster import check_groups, expected
-from fedpoison.schedules import schedules
-from fedpoison.specs import canonical, reasons, unknown
+from fedpoison.specs import reasons, unknown
+from fedpoison.spellings import SPELLINGS
 from fedpoison.toml_files import read_toml
 
 Positive = Annotated[int, Field(ge=1)]
@@ -52,6 +51,10 @@ class Scenario(BaseModel):
 
     seed: Annotated[int, Field(description="Root of every random stream.")] = 0
     rounds: Annotated[Positive, Field(description="Federated rounds.")] = 10
+    evaluate_every: Annotated[
+        Positive,
+        Field(description="Rounds from one evaluation to the next; the last round always has one."),
+    ] = 1
 
     dataset: Annotated[str, Field(description="Data set, or auto: mnist if it can be had, else digits.")] = (
         "auto"
@@ -61,6 +64,10 @@ class Scenario(BaseModel):
     ] = 0
     test_samples: Annotated[Count, Field(description="Test samples to evaluate on; 0 uses all.")] = 0
     partition: Annotated[str, Field(description="How samples are spread over the clients.")] = "iid"
+    malicious_partition: Annotated[
+        str | None,
+        Field(description="How malicious nodes get samples, beside those of the others; as all do if unset."),
+    ] = None
     model: Annotated[str, Field(description="The model that the fleet trains.")] = "cnn"
 
     clients: Annotated[Positive, Field(description="Nodes in the fleet.")] = 100
@@ -131,10 +138,10 @@ class Scenario(BaseModel):
     def _read(cls, value: object) -> object:
         return read_groups(value)
 
-    @field_validator("dataset", "partition", "model", "attack", "schedule", "goal", "strategy")
+    @field_validator(*SPELLINGS)
     @classmethod
     def _canonical(cls, value: str | None, info: ValidationInfo) -> str | None:
-        return None if value is None else _CANONICAL[str(info.field_name)](value)
+        return None if value is None else SPELLINGS[str(info.field_name)](value)
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -223,6 +230,10 @@ class Scenario(BaseModel):
         """How many nodes train in a round."""
         return max(1, round(self.participation * self.clients))
 
+    def evaluates(self, server_round: int) -> bool:
+        """Return whether the model is evaluated after this round; 0 stands for the initial one."""
+        return server_round % self.evaluate_every == 0 or server_round == self.rounds
+
     @property
     def byzantine(self) -> int:
         """How many malicious clients a round the rule is told to tolerate."""
@@ -234,15 +245,3 @@ class Scenario(BaseModel):
     def training(self) -> LocalTraining:
         """How honest clients train."""
         return LocalTraining(**{field.name: getattr(self, field.name) for field in fields(LocalTraining)})
-
-
-_CANONICAL: dict[str, Callable[[str], str]] = {
-    "dataset": canonical_dataset,
-    "partition": lambda spec: canonical(partitions, spec),
-    "model": models.check,
-    "attack": canonical_attack,
-    "schedule": lambda spec: canonical(schedules, spec),
-    "goal": canonical_attack,
-    "strategy": canonical_pipeline,
-}
-"""What turns each named thing into its shortest spelling, or refuses it."""

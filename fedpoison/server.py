@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -30,7 +31,7 @@ def serve(fleet: Fleet, grid: Grid, workers: Workers, on_round: OnRound) -> Tens
         fleet: the scenario's nodes.
         grid: where they are.
         workers: trainers for evaluation and for rules that train.
-        on_round: called with the record of each round, the initial model's (round 0) first.
+        on_round: called with the record of each round that is evaluated, the initial model's (round 0) first.
 
     Raises:
         EngineError: the grid does not have the scenario's nodes.
@@ -42,13 +43,18 @@ def serve(fleet: Fleet, grid: Grid, workers: Workers, on_round: OnRound) -> Tens
     host = HostStrategy(fleet, nodes, workers)
     adversary = AdversaryGrid(grid, fleet, nodes, host.known_rule)
 
-    def evaluate(server_round: int, arrays: ArrayRecord) -> MetricRecord:
+    spent: defaultdict[str, float] = defaultdict(float)
+
+    def evaluate(server_round: int, arrays: ArrayRecord) -> MetricRecord | None:
         training = host.report if server_round else Training()
+        for phase, seconds in (training.seconds | (adversary.seconds if server_round else {})).items():
+            spent[phase] += seconds
+        if not fleet.scenario.evaluates(server_round):
+            return None
         began = time.perf_counter()
         evaluation = evaluator(from_record(arrays, fleet.layout), adversary.triggers)
-        training.seconds.update(
-            adversary.seconds if server_round else {}, evaluate=time.perf_counter() - began
-        )
+        training.seconds.update(spent, evaluate=time.perf_counter() - began)
+        spent.clear()
         record = Round.of(server_round, evaluation, goal, training)
         on_round(record)
         return MetricRecord(

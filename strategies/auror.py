@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from strategies.combination import mean_of
+from strategies.knobs import not_negative
 from strategies.layers import output_columns
 from strategies.order_statistics import over_sorted_columns
 from strategies.rule import Aggregate, Card, Context, checked
@@ -47,8 +48,7 @@ class Auror:
     minimum: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        if not self.threshold >= 0:
-            raise ValueError(f"threshold: got {self.threshold}, wanted 0 or more.")
+        not_negative(threshold=self.threshold)
         if not 0 < self.tolerance <= 1:
             raise ValueError(f"tolerance: got {self.tolerance}, wanted more than 0 and at most 1.")
 

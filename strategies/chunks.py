@@ -15,8 +15,6 @@ Done = TypeVar("Done")
 CACHED = 400_000
 """Values of a chunk that stays in the caches: 1.6 MB as float32, and enough work for the interpreter not to
 count."""
-COLUMNS = 65_536
-"""Columns of a chunk for what is worked on one chunk after the other."""
 STREAMED = 6_000_000
 """Values of a chunk that is read once from memory: long runs of every row."""
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from strategies.clip_factors import clip_factors
 from strategies.combination import weighted
 from strategies.cosines import cosine_distances, lengths_and_cosines
+from strategies.knobs import positive
 from strategies.medians import median_of
 from strategies.rule import Aggregate, Card, Context, checked
 
@@ -45,8 +46,7 @@ class ClippedClustering:
     minimum: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        if not self.bound > 0:
-            raise ValueError(f"bound: got {self.bound}, wanted a positive norm.")
+        positive(bound=self.bound)
 
     def __call__(
         self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from strategies.chunks import STREAMED, over_chunks
+from strategies.chunks import CACHED, STREAMED, over_chunks
 from strategies.rule import Aggregate, State
 
 
@@ -29,7 +29,7 @@ def combine(coefficients: Tensor, updates: Tensor) -> Tensor:
         block = updates[:, columns]
         result[columns] = factors @ (block if everyone else block[kept])
 
-    over_chunks(work, updates, values=STREAMED)
+    over_chunks(work, updates, values=STREAMED if everyone else CACHED)  # a selection is copied first
     return result
 
 

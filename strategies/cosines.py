@@ -1,17 +1,14 @@
-"""The angles between updates, right for rows of any finite size."""
+"""The angles between updates."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from strategies.chunks import COLUMNS
 from strategies.distances import gram
 
 NOTHING = 1e-6
 """A cosine distance below this is rounding: the rows point the same way."""
-VANISHING = 1e-30
-"""Squared lengths below this may have lost coordinates whose square float32 cannot hold."""
 
 
 def lengths_and_cosines(updates: Tensor) -> tuple[Tensor, Tensor]:
@@ -23,18 +20,12 @@ def lengths_and_cosines(updates: Tensor) -> tuple[Tensor, Tensor]:
     tensor([ 1.,  0., -1.], dtype=torch.float64)
     """
     products = gram(updates)
-    peaks = torch.ones(len(updates), dtype=torch.float64, device=updates.device)
-    if not _representable(products.diagonal()):
-        peaks = _peaks(updates)
-        products.zero_()
-        for block in updates.split(COLUMNS, dim=1):
-            products += gram(block / peaks[:, None].to(block.dtype))
-    sizes = products.diagonal().clone().sqrt()
+    sizes = products.diagonal().sqrt()
     scale = torch.where(sizes > 0, sizes, 1)
     angles = products / (scale[:, None] * scale)
     angles = ((angles + angles.T) / 2).clamp_(-1, 1)
     angles.diagonal().copy_(sizes > 0)
-    return sizes * peaks, angles
+    return sizes, angles
 
 
 def cosine_distances(angles: Tensor) -> Tensor:
@@ -47,13 +38,3 @@ def cosine_distances(angles: Tensor) -> Tensor:
     distances = 1 - angles
     distances[distances < NOTHING] = 0
     return distances.fill_diagonal_(0)
-
-
-def _representable(squared: Tensor) -> bool:
-    return bool((squared.isfinite() & (squared > VANISHING)).all())
-
-
-def _peaks(updates: Tensor) -> Tensor:
-    """Return the largest absolute coordinate of each row, (n,) float64, and 1 for rows of zeros."""
-    peaks = torch.maximum(updates.amax(dim=1), -updates.amin(dim=1)).double()
-    return torch.where(peaks > 0, peaks, 1)

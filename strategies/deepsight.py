@@ -17,6 +17,7 @@ from strategies.cosines import cosine_distances, lengths_and_cosines
 from strategies.distances import row_norms
 from strategies.layers import output_weights, spans
 from strategies.medians import median_of
+from strategies.noise import stream_of
 from strategies.rule import Aggregate, Card, Context, InputError, checked
 
 BATCH = 2_000
@@ -97,7 +98,7 @@ class DeepSight:
             raise InputError(
                 "model: got none to inspect, wanted `model`, `predict` and `image_shape` in the context."
             )
-        generator = context.generator or torch.Generator()
+        generator = stream_of(context)
         result = []
         for _ in range(self.seeds):
             totals: list[Tensor] = []

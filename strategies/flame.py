@@ -13,7 +13,9 @@ from strategies.clip_factors import clip_factors
 from strategies.combination import weighted
 from strategies.cosines import cosine_distances, lengths_and_cosines
 from strategies.distances import row_norms
+from strategies.knobs import not_negative
 from strategies.medians import median_of
+from strategies.noise import gaussian, stream_of
 from strategies.rule import Aggregate, Card, Context, InputError, checked
 
 
@@ -39,16 +41,15 @@ class Flame:
         needs=("model", "randomness"),
         cost="O(n^2 d)",
         deviations="Lambda is the paper's for images. FLPoison takes 1.2e-5 and multiplies by each parameter "
-        "tensor's deviation as well.",
+        "tensor's deviation as well. With `compare` models, who is admitted changes with the updates' scale.",
         unanimous=False,
         translation_equivariant=False,
-        scale_equivariant=False,  # with `compare` models the angles are those of model and update together
+        scale_equivariant=False,
     )
     minimum: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        if not self.noise >= 0:
-            raise ValueError(f"noise: got {self.noise}, wanted 0 or more.")
+        not_negative(noise=self.noise)
 
     def __call__(
         self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None
@@ -67,9 +68,7 @@ class Flame:
         trust = torch.where(admitted, clip_factors(sizes, bound), 0) / admitted.sum()
         result = weighted(trust, updates)
         if self.noise:
-            generator = context.generator or torch.Generator()
-            noise = torch.randn(updates.shape[1], generator=generator, dtype=updates.dtype)
-            result.update.add_(noise.to(updates.device), alpha=self.noise * float(bound))
+            result.update.add_(gaussian(result.update, self.noise * float(bound), stream_of(context)))
         return result
 
 

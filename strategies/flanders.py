@@ -9,7 +9,10 @@ import torch
 from torch import Tensor
 
 from strategies.combination import mean_of
+from strategies.knobs import positive
 from strategies.node_memory import roll_call
+from strategies.noise import stream_of
+from strategies.one_thread import one_thread
 from strategies.rule import Aggregate, Card, Context, checked, tolerated
 
 
@@ -54,8 +57,7 @@ class Flanders:
                 f"window, sampled, iterations: got {self.window}, {self.sampled}, {self.iterations}, "
                 "wanted at least 1 each."
             )
-        if not self.ridge > 0:
-            raise ValueError(f"ridge: got {self.ridge}, wanted a positive number.")
+        positive(ridge=self.ridge)
 
     @property
     def minimum(self) -> int:
@@ -81,7 +83,8 @@ class Flanders:
         if self.byzantine and past.shape[1]:
             series = torch.cat([past[roll.here], now[:, None]], dim=1)
             series = series / series.abs().max().clamp(min=torch.finfo(torch.float64).tiny)
-            ahead = self.forecast(series[:, :-1].permute(1, 2, 0))
+            with one_thread():
+                ahead = self.forecast(series[:, :-1].permute(1, 2, 0))
             off = (series[:, -1].T - ahead).square().sum(dim=0)
             rows = off.sort(stable=True).indices[: n - self.byzantine].sort().values
         result = mean_of(rows, updates)
@@ -99,7 +102,7 @@ class Flanders:
 
     def columns(self, d: int, context: Context, device: torch.device) -> Tensor:
         """Return the coordinates to forecast, drawn once for the whole run."""
-        generator = context.generator or torch.Generator()
+        generator = stream_of(context)
         return torch.randperm(d, generator=generator)[: self.sampled].sort().values.to(device)
 
     def forecast(self, series: Tensor) -> Tensor:

@@ -8,11 +8,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from strategies.chunks import COLUMNS
+from strategies.chunks import sum_over_chunks
 from strategies.combination import combine
 from strategies.gap_statistic import gap_statistic
 from strategies.lbfgs import hessian_product
 from strategies.node_memory import RollCall, roll_call
+from strategies.noise import stream_of
 from strategies.rule import Aggregate, Card, Context, State, checked
 from strategies.two_means import two_means
 
@@ -61,7 +62,7 @@ class FLDetector:
         if step is not None and len(steps):
             expected += hessian_product(steps, changes, step)
             self.score(scores, roll, errors(expected, roll.here, updates))
-        kept = ~self.suspects(scores[roll.here], context.generator or torch.Generator())
+        kept = ~self.suspects(scores[roll.here], stream_of(context))
         trust = kept.double() / kept.sum()
         update = combine(trust, updates)
         if step is not None and bool(step.any()):
@@ -105,9 +106,10 @@ def model_step(context: Context, updates: Tensor) -> Tensor | None:
 
 def errors(expected: Tensor, here: Tensor, updates: Tensor) -> Tensor:
     """Return the distances (n,), float64, of the updates from the rows `here` of what was expected."""
-    squared = torch.zeros(len(updates), dtype=torch.float64, device=updates.device)
-    for start in range(0, updates.shape[1], COLUMNS):
-        columns = slice(start, start + COLUMNS)
-        off = expected[:, columns][here] - updates[:, columns]
-        squared += torch.linalg.vector_norm(off, dim=1, dtype=torch.float64).square()
-    return squared.sqrt()
+
+    def work(columns: slice) -> Tensor:
+        off = expected[here, columns] - updates[:, columns]
+        size: Tensor = torch.linalg.vector_norm(off, dim=1, dtype=torch.float64)
+        return size.square()
+
+    return sum_over_chunks(work, updates, (len(updates),)).sqrt()

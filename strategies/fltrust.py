@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from strategies.chunks import COLUMNS
+from strategies.chunks import sum_over_chunks
 from strategies.combination import combine
 from strategies.distances import row_norms
 from strategies.rule import Aggregate, Card, Context, InputError, checked
@@ -54,10 +54,9 @@ class FLTrust:
         # The rows and the root are divided by their norms before they meet, lest huge ones overflow.
         scale = torch.where(sizes > 0, sizes, 1).to(updates.dtype)[:, None]
         unit = root / torch.where(size > 0, size, 1).to(root.dtype)
-        cosine = torch.zeros_like(sizes)
-        for start in range(0, updates.shape[1], COLUMNS):
-            columns = slice(start, start + COLUMNS)
-            cosine += ((updates[:, columns] / scale) @ unit[columns]).double()
+        cosine = sum_over_chunks(
+            lambda columns: (updates[:, columns] / scale) @ unit[columns], updates, (len(updates),)
+        )
         trust = cosine.clamp(0, 1)
         trust /= trust.sum().clamp(min=torch.finfo(torch.float64).tiny)
         factors = torch.where(trust > 0, trust * size / scale.flatten().double(), 0)

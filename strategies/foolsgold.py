@@ -10,6 +10,7 @@ from torch import Tensor
 
 from strategies.combination import weighted
 from strategies.cosines import lengths_and_cosines
+from strategies.knobs import positive
 from strategies.layers import output_columns
 from strategies.node_memory import roll_call
 from strategies.rule import Aggregate, Card, Context, checked
@@ -52,8 +53,7 @@ class FoolsGold:
     minimum: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        if not self.confidence > 0:
-            raise ValueError(f"confidence: got {self.confidence}, wanted a positive number.")
+        positive(confidence=self.confidence)
 
     def __call__(
         self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import ClassVar
@@ -12,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from strategies.chunks import COLUMNS
+from strategies.chunks import over_chunks, sum_over_chunks
 from strategies.clip_factors import clip_factors
 from strategies.distances import row_norms
+from strategies.knobs import positive
 from strategies.layers import spans
 from strategies.medians import median_of
 from strategies.rule import Aggregate, Card, Context, checked
@@ -53,10 +53,7 @@ class LASA:
     def __post_init__(self) -> None:
         if not 0 <= self.sparsity < 1:
             raise ValueError(f"sparsity: got {self.sparsity}, wanted from 0 to less than 1.")
-        if not (self.norm_bound > 0 and self.sign_bound > 0):
-            raise ValueError(
-                f"norm_bound, sign_bound: got {self.norm_bound}, {self.sign_bound}, wanted positive numbers."
-            )
+        positive(norm_bound=self.norm_bound, sign_bound=self.sign_bound)
 
     def __call__(
         self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None
@@ -68,13 +65,12 @@ class LASA:
         least = self.least_kept(updates)
         update = torch.empty(d, dtype=updates.dtype, device=updates.device)
         trust = torch.zeros_like(sizes)
-        for columns in spans(context.layout if context else None, d):
-            blocks = updates[:, columns].split(COLUMNS, dim=1)
-            kept = self.ordinary((sparse(block, least) for block in blocks), factors)
+        for span in spans(context.layout if context else None, d):
+            layer, part = updates[:, span], update[span]
+            kept = self.ordinary(layer, least, factors)
             shares = torch.where(kept, factors, 0) / kept.sum()
-            for block, part in zip(blocks, update[columns].split(COLUMNS), strict=True):
-                part.copy_(shares.to(updates.dtype) @ sparse(block, least))
-            trust += shares * len(update[columns]) / d
+            average(layer, least, shares.to(updates.dtype), part)
+            trust += shares * len(part) / d
         return Aggregate(update=update, trust=trust)
 
     def least_kept(self, updates: Tensor) -> Tensor:
@@ -89,22 +85,32 @@ class LASA:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             return torch.tensor(list(pool.map(least, updates)), dtype=updates.dtype)
 
-    def ordinary(self, layer: Iterable[Tensor], factors: Tensor) -> Tensor:
-        """Return whose sparsified layer, given block by block, is ordinary; all, if nobody's is, (n,)."""
-        squared, up, down = (torch.zeros_like(factors) for _ in range(3))
-        for block in layer:
-            squared += row_norms(block).square()
-            up += (block > 0).sum(dim=1)
-            down += (block < 0).sum(dim=1)
-        purity = (up - down) / (up + down).clamp(min=1)
+    def ordinary(self, layer: Tensor, least: Tensor, factors: Tensor) -> Tensor:
+        """Return whose sparsified and clipped `layer` (n, c) is ordinary; all, if nobody's is, (n,)."""
+
+        def work(columns: slice) -> Tensor:
+            block = sparse(layer[:, columns], least)
+            sizes = torch.linalg.vector_norm(block, dim=1, dtype=torch.float64)
+            return torch.stack([sizes.square(), block.sign().sum(dim=1), block.count_nonzero(dim=1)])
+
+        squared, balance, counted = sum_over_chunks(work, layer, (3, len(layer)))
         kept = z_scores(factors * squared.sqrt()) < self.norm_bound
-        kept &= z_scores(purity) < self.sign_bound
+        kept &= z_scores(balance / counted.clamp(min=1)) < self.sign_bound
         return kept if bool(kept.any()) else torch.ones_like(kept)
+
+
+def average(layer: Tensor, least: Tensor, shares: Tensor, into: Tensor) -> None:
+    """Write the sum of the sparsified rows of `layer` (n, c), weighted by `shares` (n,), into (c,)."""
+
+    def work(columns: slice) -> None:
+        into[columns] = shares @ sparse(layer[:, columns], least)
+
+    over_chunks(work, layer)
 
 
 def sparse(block: Tensor, least: Tensor) -> Tensor:
     """Return `block` (n, c) without what is smaller than the `least` value that each row keeps, (n,)."""
-    return torch.where(block.abs() >= least[:, None], block, 0)
+    return (block.abs() >= least[:, None]).to(block.dtype).mul_(block)
 
 
 def z_scores(values: Tensor) -> Tensor:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from strategies.chunks import COLUMNS
+from strategies.chunks import sum_over_chunks
+from strategies.one_thread import one_thread
 
 
 def hessian_product(steps: Tensor, changes: Tensor, vector: Tensor) -> Tensor:
@@ -22,23 +23,25 @@ def hessian_product(steps: Tensor, changes: Tensor, vector: Tensor) -> Tensor:
     >>> hessian_product(torch.tensor([[1.0, 0.0]]), torch.tensor([[3.0, 0.0]]), torch.tensor([2.0, 1.0]))
     tensor([6., 3.])
     """
-    m, d = steps.shape
-    products = torch.zeros(2 * m + 1, 2 * m + 1, dtype=torch.float64, device=vector.device)
-    for start in range(0, d, COLUMNS):
-        columns = slice(start, start + COLUMNS)
+    m = len(steps)
+
+    def work(columns: slice) -> Tensor:
         block = torch.cat([steps[:, columns], changes[:, columns], vector[None, columns]]).double()
-        products += block @ block.T
+        return block @ block.T
+
+    products = sum_over_chunks(work, steps, (2 * m + 1, 2 * m + 1))
     both = products[:m, m : 2 * m]
     scale = both[-1, -1] / products[m - 1, m - 1]
     lower = both.tril(-1)
-    middle = torch.cat(
+    compact = torch.cat(
         [
             torch.cat([scale * products[:m, :m], lower], dim=1),
             torch.cat([lower.T, -both.diagonal().diag()], dim=1),
         ]
     )
     right = torch.cat([scale * products[:m, -1], products[m : 2 * m, -1]])
-    parts = (torch.linalg.pinv(middle, hermitian=True) @ right).to(vector.dtype)
+    with one_thread():
+        parts = (torch.linalg.pinv(compact, hermitian=True) @ right).to(vector.dtype)
     scale = scale.to(vector.dtype)
     product: Tensor = scale * vector - (scale * parts[:m]) @ steps - parts[m:] @ changes
     return product

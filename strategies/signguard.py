@@ -13,6 +13,7 @@ from strategies.combination import weighted
 from strategies.distances import row_norms
 from strategies.mean_shift import mean_shift
 from strategies.medians import median_of
+from strategies.noise import stream_of
 from strategies.rule import Aggregate, Card, Context, checked
 
 
@@ -51,12 +52,11 @@ class SignGuard:
         self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None
     ) -> Aggregate:
         updates, _ = checked(self, updates, weights)
-        generator = (context and context.generator) or torch.Generator()
         sizes = row_norms(updates)
         bound = median_of(sizes)
         ordinary = (sizes >= self.low * bound) & (sizes <= self.high * bound)
         count = max(1, int(self.share * updates.shape[1]))
-        sampled = torch.randperm(updates.shape[1], generator=generator)[:count].sort().values
+        sampled = torch.randperm(updates.shape[1], generator=stream_of(context))[:count].sort().values
         signs = updates[:, sampled.to(updates.device)].sign()
         up, down = ((signs == sign).sum(dim=1).double() for sign in (1, -1))
         # Counts cluster as shares do, and their sums are exact in any order of clients.

@@ -47,7 +47,7 @@ def test_peers_run_in_turn_with_ours(table):
     byzfl, flower, ratio = rows["nnm / median"][-3:]
     assert float(byzfl) > 0
     assert flower == ""
-    assert float(ratio) > 0
+    assert float(ratio) >= 0
 
 
 def test_nothing_is_started_that_would_not_fit(table, monkeypatch):

@@ -1,10 +1,12 @@
 """The same scenario gives the same weights, bit for bit, however it is run."""
 
 import json
+import math
 
 import pytest
 import torch
 
+from fedpoison.errors import ScenarioError
 from fedpoison.simulation import simulate
 from fedpoison.store import RunFolder
 
@@ -128,3 +130,17 @@ def test_flowers_proximal_term_reaches_the_clients(small, tmp_path):
     ours = final(small.but(proximal=0.5, rounds=1), tmp_path / "ours")
     theirs = final(small.but(strategy="flwr:FedProx(proximal_mu=0.5)", rounds=1), tmp_path / "theirs")
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_what_is_not_evaluated_is_trained_all_the_same(lively, tmp_path):
+    every = simulate(lively.but(rounds=5), out=tmp_path)
+    some = simulate(lively.but(rounds=5, evaluate_every=2), out=tmp_path)
+    assert [record.round for record in some.records] == [0, 2, 4, 5]
+    for record in some.records:
+        assert record.confusion == every.records[record.round].confusion
+        assert record.training.sampled == every.records[record.round].training.sampled
+    assert {"train", "aggregate", "evaluate"} <= some.last.training.seconds.keys()
+    assert some.rounds().index.tolist() == some.per_class().index.tolist() == [0, 2, 4, 5]
+    assert math.isnan(some.recovery_half_life())
+    with pytest.raises(ScenarioError, match="got evaluate_every 1, wanted 2"):
+        some.damage(every)

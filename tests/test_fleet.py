@@ -64,3 +64,25 @@ def test_ranks_number_the_malicious_nodes(small, digits):
 def test_what_does_not_fit_is_refused(small, digits, changes, words):
     with pytest.raises(ScenarioError, match=words):
         Fleet(small.but(**changes), digits)
+
+
+def test_malicious_nodes_can_hold_a_partition_of_their_own(small, digits):
+    fleet = Fleet(small.but(partition="sorted", malicious_partition="iid"), digits)
+    labels, malicious = fleet.train.labels, fleet.malicious(1)
+    honest = [part for node, part in enumerate(fleet.parts) if node not in malicious]
+    assert torch.cat(honest).sort().values.tolist() == list(range(400))
+    assert {len(part) for part in fleet.parts} == {50}
+    for node, part in enumerate(fleet.parts):
+        classes = len(labels[part].unique())
+        assert classes >= 7 if node in malicious else classes <= 3
+
+
+def test_such_a_partition_may_have_to_be_dealt_more_than_once(small, digits):
+    fleet = Fleet(small.but(malicious=0.8, malicious_partition="iid"), digits)
+    assert [len(part) for part in fleet.parts] == [200] * 10
+
+
+@pytest.mark.parametrize("changes", [{"malicious": 1.0}, {"schedule": "rotating"}])
+def test_it_wants_honest_nodes_and_malicious_ones_that_stay(small, digits, changes):
+    with pytest.raises(ScenarioError, match="malicious_partition: wants some honest nodes"):
+        Fleet(small.but(malicious_partition="iid", **changes), digits)

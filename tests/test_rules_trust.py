@@ -513,7 +513,7 @@ def test_what_is_missing_is_named(rule, context, fault):
         (lambda: Auror(threshold=-1), "threshold: got -1"),
         (lambda: Auror(tolerance=0), "tolerance: got 0"),
         (lambda: LASA(sparsity=1), "sparsity: got 1"),
-        (lambda: LASA(norm_bound=0), "norm_bound, sign_bound: got 0"),
+        (lambda: LASA(norm_bound=0), "norm_bound: got 0"),
         (lambda: FLDetector(window=0), "window: got 0"),
         (lambda: Flanders(byzantine=-1), "byzantine: got -1"),
         (lambda: Flanders(sampled=0), "window, sampled, iterations"),

@@ -121,6 +121,7 @@ def test_impossible_training_is_refused(knobs):
         ("mlp", 199_210),
         ("mlp-small", 25_450),
         ("cnn-byzfl", 431_080),
+        ("cnn-bucketing", 1_199_882),
     ],
 )
 def test_models_have_the_size_that_they_should(name, parameters):

@@ -124,7 +124,7 @@ def trial_context(updates: Tensor) -> Callable[[], Context]:
         return Context(
             nodes=tuple(range(n)),
             model=model,
-            layout=(("weight", torch.Size([d - 10])), ("bias", torch.Size([10]))),
+            layout=(("weight", torch.Size([10, d // 10 - 1])), ("bias", torch.Size([10 + d % 10]))),
             generator=torch.Generator().manual_seed(0),
             root_update=root.clone,
         )

@@ -17,6 +17,8 @@ FLEET_ONLY = (
     "clients",
     "participation",
     "partition",
+    "malicious_partition",
+    "evaluate_every",
     "epochs",
     "steps",
     "persistent_momentum",

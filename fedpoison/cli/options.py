@@ -41,6 +41,8 @@ RayAddress = Annotated[
     str | None,
     typer.Option(help="A Ray cluster to run on: auto, or host:port.", show_default=False),
 ]
+SCENARIO_PANEL = "Scenario"
+"""Where the help shows the fields of the scenario."""
 _File = Annotated[
     Path | None,
     typer.Argument(help="A scenario in TOML; options override its fields."),
@@ -85,7 +87,7 @@ def with_scenario(
 def _option(name: str, annotation: Any, description: str | None, default: object) -> inspect.Parameter:
     shown = "unset" if default in (None, ()) else str(default)
     names = _NAMES.get(name, ())
-    option = typer.Option(*names, help=description, show_default=shown, rich_help_panel="Scenario")
+    option = typer.Option(*names, help=description, show_default=shown, rich_help_panel=SCENARIO_PANEL)
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,

@@ -53,6 +53,7 @@ class RoundProgress(LiveLine):
 
     def __init__(self, rounds: int, *, title: str = "round") -> None:
         super().__init__(TextColumn("{task.description}:"), MofNCompleteColumn())
+        self._shown = 0
         self._task = self._progress.add_task(title, total=rounds, news="preparing")
 
     def describe(self, title: str) -> None:
@@ -61,9 +62,9 @@ class RoundProgress(LiveLine):
 
     def show(self, record: Round) -> None:
         """Show a round's result; the initial model's does not count as a round."""
-        self._progress.update(
-            self._task, advance=1 if record.round else 0, news=describe(record), refresh=True
-        )
+        step = record.round - self._shown if record.round else 0
+        self._shown = record.round
+        self._progress.update(self._task, advance=step, news=describe(record), refresh=True)
 
     def reach(self, rounds: int) -> None:
         """Set how many rounds are done, those included that need not be run."""
@@ -92,11 +93,12 @@ class BatchProgress(LiveLine):
         self._progress.update(self._task, news=_title(scenario))
 
     def _round(self, scenario: Scenario, record: Round) -> None:
-        done = self._started[scenario.run_id] = record.round
+        step = record.round - self._started[scenario.run_id]
+        self._started[scenario.run_id] = record.round
         self._progress.update(
             self._task,
-            advance=1 if done else 0,
-            news=f"{_title(scenario)}, round {done}: {describe(record)}",
+            advance=step,
+            news=f"{_title(scenario)}, round {record.round}: {describe(record)}",
             refresh=True,
         )
 

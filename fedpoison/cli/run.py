@@ -17,7 +17,8 @@ from fedpoison.cli.tables import class_table, percent
 from fedpoison.errors import ScenarioError
 from fedpoison.history import History
 from fedpoison.scenario import Scenario
-from fedpoison.simulation import Engine, simulate
+from fedpoison.simulation import Engine, launch, prepare
+from fedpoison.trackers import MLflow, TensorBoard, Tracker, WeightsAndBiases, tracked
 from fedpoison.twin import simulate_twin
 
 
@@ -62,6 +63,15 @@ def run(
         bool,
         typer.Option("--twin", help="Run the clean twin too, unless the store holds it; show the damage."),
     ] = False,
+    tensorboard: Annotated[
+        Path | None, typer.Option(help="Write event files for TensorBoard under this folder.")
+    ] = None,
+    wandb: Annotated[
+        str | None, typer.Option(help="Report to this project of Weights & Biases (extra: wandb).")
+    ] = None,
+    mlflow: Annotated[
+        str | None, typer.Option(help="Report to this experiment of MLflow (extra: mlflow).")
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else.")
     ] = False,
@@ -81,7 +91,10 @@ def run(
     clean = None
     title = f"{scenario.strategy} under {scenario.threat}"
     with RoundProgress((1 + twin) * scenario.rounds, title=title) as progress:
-        history = simulate(scenario, on_round=progress.show, notify=progress.warn, **settings)
+        fleet = prepare(scenario, data_dir=data_dir)
+        trackers = _trackers(fleet.scenario, tensorboard, wandb, mlflow)
+        with tracked(fleet.scenario, trackers, progress.show) as on_round:
+            history = launch(fleet, on_round=on_round, notify=progress.warn, **settings)
         if twin:
             progress.describe("clean twin")
             clean = simulate_twin(history.scenario, on_round=progress.show, **settings)
@@ -90,6 +103,15 @@ def run(
         typer.echo(json.dumps(summary(history, clean)))
     else:
         report(history, clean)
+
+
+def _trackers(
+    scenario: Scenario, tensorboard: Path | None, wandb: str | None, mlflow: str | None
+) -> list[Tracker]:
+    trackers: list[Tracker] = [] if tensorboard is None else [TensorBoard(scenario, tensorboard)]
+    trackers += [] if wandb is None else [WeightsAndBiases(scenario, wandb)]
+    trackers += [] if mlflow is None else [MLflow(scenario, mlflow)]
+    return trackers
 
 
 def summary(history: History, twin: History | None = None) -> dict[str, object]:

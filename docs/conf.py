@@ -1,0 +1,112 @@
+"""How the documentation is built: `make docs`. What can be read off the code is, while it is built."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from importlib.metadata import version as version_of
+from pathlib import Path
+
+from sphinx.application import Sphinx
+from sphinx.errors import ExtensionError
+from sphinx.ext.napoleon import GoogleDocstring
+
+from fedpoison import catalogue
+from fedpoison.cli import reference
+from fedpoison.reproduction import STUDIES
+
+HERE = Path(__file__).parent
+
+project = "fedpoison"
+author = "The fedpoison developers"
+version = release = version_of("fedpoison")
+
+extensions = ["myst_parser", "sphinx.ext.autodoc"]
+exclude_patterns = ["conf.py"]
+myst_heading_anchors = 3
+myst_enable_extensions = ["deflist"]
+smartquotes = False  # --option is no dash
+default_role = "code"  # docstrings put names in single backticks
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
+autodoc_default_options = {"members": True}
+python_maximum_signature_line_length = 90
+pygments_style = "friendly"
+highlight_language = "text"
+
+html_theme = "furo"  # brings its own fonts and scripts: no page asks another host for anything
+html_title = "fedpoison"
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
+html_show_sphinx = False
+html_show_copyright = False
+html_copy_source = False
+
+
+def remarks() -> str:
+    """Return how each study is known to differ from what was published."""
+    parts = [f"`{study.name}`\n: {' '.join(study.remarks)}\n" for study in STUDIES.values()]
+    return "## Known differences\n\n" + "\n".join(parts)
+
+
+GUIDES = {
+    "start": "",
+    "concepts": "",
+    "threat-model": "",
+    "studies": "",
+    "report": "",
+    "engines": "",
+    "performance": "",
+    "reproducing": "",
+    "extending": "Add an attack or a strategy",
+}
+"""The guides in their order, with the title in the margin where it is not that of the page."""
+GENERATED: dict[str, Callable[[], str]] = {
+    "guides": lambda: "\n".join(
+        f"{title} <{page}>" if title else page
+        for page, title in GUIDES.items()
+        if (HERE / f"{page}.md").is_file()
+    ),
+    "command line": reference.page,
+    "remarks": remarks,
+    "scenario": catalogue.scenario_fields,
+    **{kind: lambda kind=kind: catalogue.page(kind) for kind in (*catalogue.NAMED, "datasets")},  # type: ignore[misc]
+}
+"""What stands in place of `<!-- generated: NAME -->`."""
+
+
+def fill(_app: Sphinx, _page: str, source: list[str]) -> None:
+    """Put what is generated into a page in place of its mark."""
+    for name, body in GENERATED.items():
+        mark = f"<!-- generated: {name} -->"
+        if mark in source[0]:
+            source[0] = source[0].replace(mark, body())
+
+
+def read_sections(_app: Sphinx, what: str, *_rest: object) -> None:
+    """Turn `Args:`, `Returns:` and `Raises:` into lists.
+
+    The extension napoleon does so too, and takes what stands before a colon under an attribute for its type.
+    """
+    lines = _rest[-1]
+    if what not in ("attribute", "data", "property") and isinstance(lines, list):
+        lines[:] = GoogleDocstring(lines, what=what).lines()
+
+
+def check_hosts(app: Sphinx, failed: Exception | None) -> None:
+    """Fail where a page loads a script, a style or an image from another host."""
+    for page in [] if failed else sorted(Path(app.outdir).rglob("*.html")):
+        found = re.search(
+            r"""<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)=["'](?:https?:)?//[^>]*>""", page.read_text()
+        )
+        if found:
+            raise ExtensionError(f"{page.name}: loads from another host: {found[0]}")
+
+
+def setup(app: Sphinx) -> None:
+    """Have pages filled and docstrings understood as they are read, and the result looked at."""
+    app.connect("source-read", fill)
+    app.connect("autodoc-process-docstring", read_sections)
+    app.connect("build-finished", check_hosts)

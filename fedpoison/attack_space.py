@@ -1,0 +1,50 @@
+"""Where a search for the strongest attack looks: attacks by their aim, and ranges of their knobs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """The values of a knob that is a number."""
+
+    low: float
+    high: float
+    log: bool = False
+    """Whether the search steps by factors."""
+
+
+Choices = tuple[str | int, ...]
+Knobs = dict[str, Range | Choices]
+
+SHARE = Range(low=0.05, high=1.0)
+UNTARGETED: dict[str, Knobs] = {
+    "alie": {"z": Range(low=0.1, high=5.0), "direction": (-1, 1)},
+    "gaussian-update": {"std": Range(low=0.001, high=3.0, log=True), "mode": ("replace", "add")},
+    "inject": {"share": Range(low=0.1, high=5.0, log=True)},
+    "ipm": {"epsilon": Range(low=0.05, high=20.0, log=True)},
+    "label-flip": {"mode": ("mirror", "random"), "share": SHARE},
+    "mimic": {},
+    "min-max": {"direction": ("unit", "std", "sign")},
+    "min-sum": {"direction": ("unit", "std", "sign")},
+    "pixel-noise": {"std": Range(low=0.1, high=3.0, log=True), "share": SHARE},
+    "pixel-perturbation": {"epsilon": Range(low=0.05, high=0.5), "share": SHARE},
+    "rop": {"angle": Range(low=90.0, high=270.0), "relocation": Range(low=0.0, high=1.0)},
+    "scaled-update": {"factor": Range(low=-30.0, high=-0.3)},
+    "sign-flip": {},
+}
+"""For attacks that are to lower the accuracy, of all classes or of one."""
+
+_TRIGGERED: Knobs = {"share": SHARE, "size": (2, 3, 4, 6)}
+TARGETED: dict[str, Knobs] = {
+    "backdoor": _TRIGGERED,
+    "blended": {"share": SHARE, "alpha": Range(low=0.05, high=0.5)},
+    "constrain-and-scale": _TRIGGERED
+    | {"alpha": Range(low=0.1, high=1.0), "anomaly": ("distance", "cosine")},
+    "distributed-backdoor": {"share": SHARE, "length": (2, 4, 6)},
+    "model-replacement": _TRIGGERED | {"factor": Range(low=0.5, high=30.0, log=True)},
+    "neurotoxin": _TRIGGERED | {"top": Range(low=0.01, high=0.5, log=True)},
+    "pgd": _TRIGGERED | {"radius": Range(low=0.05, high=5.0, log=True)},
+}
+"""For attacks that are to have triggered images taken for their target."""

@@ -1,0 +1,39 @@
+"""The command line as a page of the documentation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import cast
+
+import click
+import typer
+
+from fedpoison.catalogue import markdown, table
+from fedpoison.cli.app import app
+from fedpoison.cli.options import SCENARIO_PANEL
+
+
+def page() -> str:
+    """Return each command with its options; those that are fields of a scenario are said in one line."""
+    commands = cast("click.Group", typer.main.get_command(app)).commands
+    sections = [part for name, command in commands.items() for part in _section(name, command)]
+    return "\n\n".join(sections) + "\n"
+
+
+def _section(name: str, command: click.Command) -> Iterator[str]:
+    yield f"## `fedpoison {name}`"
+    pieces = command.collect_usage_pieces(click.Context(command))
+    yield f"```\n{' '.join(['fedpoison', name, *pieces])}\n```"
+    yield markdown("\n".join(line.strip() for line in (command.help or "").splitlines()))
+    options = [part for part in command.params if isinstance(part, click.Option)]
+    own = [part for part in options if getattr(part, "rich_help_panel", None) != SCENARIO_PANEL]
+    if own:
+        yield table(("option", "meaning", "default"), [_row(option) for option in own])
+    if len(own) < len(options):
+        yield "Every [field of the scenario](scenario.md) that matters to this command is an option, too."
+
+
+def _row(option: click.Option) -> tuple[str, str, str]:
+    shown = option.default is not None and not callable(option.default) and not option.is_flag
+    names = ", ".join(f"`{name}`" for name in [*option.opts, *option.secondary_opts])
+    return names, markdown(option.help or ""), f"`{option.default}`" if shown else ""

@@ -1,0 +1,116 @@
+"""`fedpoison reproduce`: published numbers, ours beside theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from fedpoison.cli.options import Data, Jobs, Out, RayAddress
+from fedpoison.cli.progress import BatchProgress
+from fedpoison.cli.tables import percent
+from fedpoison.errors import ScenarioError
+from fedpoison.reproduction import STUDIES, Cell, Outcome, Study
+from fedpoison.reproduction import reproduce as reproduce_cells
+from fedpoison.specs import unknown
+
+
+def reproduce(
+    *,
+    name: Annotated[str, typer.Argument(metavar="|".join(STUDIES))],
+    cell: Annotated[
+        list[str] | None,
+        typer.Option(help="A cell, or a pattern such as '*/krum/*'; give it several times. All if unset."),
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(help="Seeds, separated by commas; the study's own if unset.")
+    ] = None,
+    rounds: Annotated[
+        int | None, typer.Option(min=1, help="Stop after so many rounds: a trial, without a verdict.")
+    ] = None,
+    listing: Annotated[bool, typer.Option("--list", help="Show the cells and what was published.")] = False,
+    out: Out = Path("runs"),
+    jobs: Jobs = None,
+    ray_address: RayAddress = None,
+    data_dir: Data = None,
+) -> None:
+    """Run the settings behind published numbers, and print ours beside theirs with a verdict.
+
+    A number is reproduced if ours lies inside two published standard deviations plus one point.
+    """
+    if name not in STUDIES:
+        raise unknown("study", name, STUDIES)
+    study = STUDIES[name]
+    cells = study.pick(cell or [])
+    if listing:
+        _list(study, cells)
+        return
+    numbers = _seeds(seeds) if seeds is not None else list(study.seeds)
+    changes = {} if rounds is None else {"rounds": rounds}
+    runs = len({(made, seed) for one in cells for made in one.scenarios for seed in numbers})
+    longest = rounds or max(made.rounds for one in cells for made in one.scenarios)
+    with BatchProgress(runs, longest) as progress:
+        outcomes = reproduce_cells(
+            cells,
+            numbers,
+            out=out,
+            changes=changes,
+            jobs=jobs,
+            ray_address=ray_address,
+            data_dir=data_dir,
+            watch=progress.watch(),
+            notify=progress.warn,
+        )
+    _print(study, outcomes, numbers, cut=rounds)
+
+
+def _list(study: Study, cells: Sequence[Cell]) -> None:
+    table = Table(title=study.title, title_justify="left")
+    for column in ("cell", "published, %", "attack", "strategy"):
+        table.add_column(column, overflow="fold")
+    for cell in cells:
+        attacks = ", ".join(made.attack for made in cell.scenarios)
+        table.add_row(cell.name, _spell(cell.published, cell.deviation), attacks, cell.scenarios[0].strategy)
+    Console().print(table)
+
+
+def _print(study: Study, outcomes: Sequence[Outcome], seeds: Sequence[int], *, cut: int | None) -> None:
+    table = Table(title=study.title, title_justify="left")
+    table.add_column("cell", overflow="fold")
+    for column in ("ours, %", "theirs, %", "difference", "allowed", "reproduced"):
+        table.add_column(column, justify="right")
+    for outcome in outcomes:
+        difference = "-" if outcome.difference is None else f"{100 * outcome.difference:+.1f}"
+        verdict = "yes" if outcome.matches else f"no{': ' if outcome.failure else ''}{outcome.failure}"
+        table.add_row(
+            outcome.cell.name,
+            _spell(outcome.mean, outcome.deviation if len(seeds) > 1 else None),
+            _spell(outcome.cell.published, outcome.cell.deviation),
+            difference,
+            percent(outcome.cell.margin),
+            "cut short" if cut else verdict,
+        )
+    console = Console()
+    console.print(table)
+    reproduced = sum(outcome.matches for outcome in outcomes)
+    if cut:
+        console.print(f"stopped after {cut} rounds: these are no reproductions")
+    else:
+        console.print(f"{reproduced} of {len(outcomes)} reproduced, seeds {', '.join(map(str, seeds))}")
+    for remark in study.remarks:
+        console.print(f"- {remark}")
+
+
+def _spell(mean: float | None, deviation: float | None) -> str:
+    return percent(mean, 2) if deviation is None else f"{percent(mean, 2)} ± {percent(deviation, 2)}"
+
+
+def _seeds(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ScenarioError(f"--seeds: got {text!r}, wanted whole numbers separated by commas.") from None

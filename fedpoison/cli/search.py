@@ -1,0 +1,60 @@
+"""`fedpoison search`: the strongest attack against a strategy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from fedpoison.cli.options import Data, Jobs, Out, with_scenario
+from fedpoison.cli.progress import BatchProgress
+from fedpoison.cli.tables import percent
+from fedpoison.scenario import Scenario
+from fedpoison.specs import split_outside
+
+SHOWN = 10
+
+
+@with_scenario(without=("attack", "groups", "goal"))
+def search(
+    *,
+    scenario: Scenario,
+    objective: Annotated[
+        str,
+        typer.Option(help="What the attacker is after: accuracy, class (the worst), class:3, or backdoor."),
+    ] = "accuracy",
+    attacks: Annotated[
+        str, typer.Option(help="Attacks to search among, separated by commas; all that have the objective.")
+    ] = "",
+    trials: Annotated[int, typer.Option(min=1, help="How many attacks to try.")] = 30,
+    out: Out = Path("runs"),
+    jobs: Jobs = None,
+    data_dir: Data = None,
+) -> None:
+    """Search the attack, and its knobs, that harms a strategy most; print the strongest ones."""
+    from fedpoison import search as searches  # noqa: PLC0415  # Optuna takes a second to import
+
+    aim = searches.objective(objective)
+    with BatchProgress(trials, scenario.rounds) as progress:
+        found = searches.search(
+            scenario,
+            aim,
+            attacks=split_outside(attacks, ","),
+            trials=trials,
+            out=out,
+            jobs=jobs,
+            data_dir=data_dir,
+            watch=progress.watch(),
+            notify=progress.warn,
+        )
+    table = Table(title=f"Strongest against {scenario.strategy}, by {objective}", title_justify="left")
+    table.add_column("attack", overflow="fold")
+    table.add_column("success, %" if objective == "backdoor" else "missing, %", justify="right")
+    for trial in found[:SHOWN]:
+        table.add_row(trial.attack, percent(trial.strength, 2))
+    console = Console()
+    console.print(table)
+    console.print(f'strongest: --attack "{found[0].attack}"', highlight=False, soft_wrap=True)

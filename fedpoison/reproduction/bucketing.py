@@ -1,0 +1,103 @@
+"""Karimireddy, He, Jaggi, "Byzantine-Robust Learning on Heterogeneous Datasets via Bucketing", ICLR 2022."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fedpoison.reproduction.study import Cell, Study, mean_of_last
+from fedpoison.scenario import Scenario
+
+FLEET = Scenario(
+    dataset="mnist",
+    model="cnn-bucketing",
+    clients=25,
+    malicious_count=5,
+    partition="sorted",
+    malicious_partition="iid",
+    steps=1,
+    batch_size=32,
+    lr=0.01,
+    rounds=600,
+    evaluate_every=30,
+)
+
+RULES = {
+    "average": "fedavg",
+    "krum": "krum(power=4)",
+    "median": "median",
+    "rfa": "geometric-median(nu=0.001, iterations=8, tolerance=0, start=zero)",
+    "cclip": "centered-clipping(tau=0.1, iterations=3)",
+}
+"""Theirs aggregate gradients, ours steps of lr = 0.01 times these: nu and tau are 0.01 times theirs."""
+
+ATTACKS = {
+    "bit-flip": {"attack": "sign-flip"},
+    "label-flip": {"attack": "label-flip"},
+    "mimic": {"attack": "mimic"},
+    "ipm": {"attack": "ipm"},
+    "alie": {"attack": "alie(correction=1)", "knowledge": "omniscient"},
+}
+
+Number = tuple[float, float | None]
+
+SORTED: dict[tuple[int, str], tuple[Number, ...]] = {
+    (0, "krum"): ((27.85, 7.10), (1.03, 0.06), (37.33, 6.78), (36.93, 1.90), (78.88, 4.67)),
+    (0, "median"): ((37.15, 8.58), (35.57, 11.94), (64.27, 3.70), (50.27, 2.98), (78.92, 4.64)),
+    (0, "rfa"): ((68.75, 2.67), (90.34, 0.84), (78.93, 9.27), (14.61, 8.48), (79.66, 18.3)),
+    (0, "cclip"): ((75.19, 0.26), (90.93, 0.79), (91.53, 0.06), (91.82, 0.21), (91.11, 0.45)),
+    (2, "krum"): ((45.11, None), (20.19, None), (53.15, None), (54.09, None), (72.54, None)),
+    (2, "median"): ((46.92, None), (52.68, None), (78.60, None), (67.52, None), (86.87, None)),
+    (2, "rfa"): ((87.63, None), (91.60, None), (91.17, None), (90.60, None), (91.18, None)),
+    (2, "cclip"): ((91.66, None), (91.83, None), (92.56, None), (92.63, None), (91.26, None)),
+}
+"""By bucket size (0 is none) and rule: mean and deviation in per cent under each of `ATTACKS`."""
+
+MIMIC: dict[tuple[str, int, str], Number] = {
+    ("iid", 0, "average"): (93.20, 0.21),
+    ("iid", 0, "krum"): (90.36, 0.25),
+    ("iid", 0, "median"): (90.80, 0.12),
+    ("iid", 0, "rfa"): (92.92, 0.25),
+    ("iid", 0, "cclip"): (93.16, 0.22),
+    ("iid", 2, "average"): (93.17, None),
+    ("iid", 2, "krum"): (91.64, None),
+    ("iid", 2, "median"): (91.91, None),
+    ("iid", 2, "rfa"): (93.00, None),
+    ("iid", 2, "cclip"): (93.17, None),
+    ("sorted", 0, "average"): (92.73, 0.32),
+    ("sorted", 2, "average"): (92.67, None),
+}
+"""What mimicry does to IID fleets, and to the plain average."""
+
+
+def _cells() -> Iterator[Cell]:
+    for (size, rule), numbers in SORTED.items():
+        for attack, number in zip(ATTACKS, numbers, strict=True):
+            yield _cell("sorted", size, rule, attack, number)
+    for (partition, size, rule), number in MIMIC.items():
+        yield _cell(partition, size, rule, "mimic", number)
+
+
+def _cell(partition: str, size: int, rule: str, attack: str, number: Number) -> Cell:
+    strategy = f"bucketing(size={size}) | {RULES[rule]}" if size else RULES[rule]
+    mean, deviation = number
+    return Cell(
+        name=f"{partition}/s{size}/{rule}/{attack}",
+        scenarios=[FLEET.but(partition=partition, strategy=strategy, **ATTACKS[attack])],
+        reading=mean_of_last(5),
+        published=mean / 100,
+        deviation=None if deviation is None else deviation / 100,
+    )
+
+
+BUCKETING = Study(
+    name="bucketing",
+    title="Byzantine-Robust Learning on Heterogeneous Datasets via Bucketing (Karimireddy et al., ICLR 2022)",
+    cells=list(_cells()),
+    seeds=(0, 1, 2),
+    remarks=(
+        "These are the runs without worker momentum, beta = 0.",
+        "Buckets come without a deviation, so one point is allowed there and no more.",
+        "A batch is drawn afresh from the client's samples; theirs are cut from a permutation of them.",
+        "Their malicious workers draw from another IID shard every 30 rounds; ours keep theirs.",
+    ),
+)

@@ -1,0 +1,141 @@
+"""The strongest attack against a strategy, searched among attacks and their knobs with Optuna."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+
+from fedpoison.attack_space import TARGETED, UNTARGETED, Knobs, Range
+from fedpoison.batch import Watch, run_all
+from fedpoison.errors import RunError, ScenarioError
+from fedpoison.registries import canonical_attack
+from fedpoison.rounds import Round
+from fedpoison.scenario import Scenario
+from fedpoison.simulation import Notify
+from fedpoison.specs import spell_call, unknown
+
+_log = logging.getLogger(__name__)
+
+TOGETHER = 4
+"""Trials that are planned at once, whatever number of processors there is, so that it changes no result."""
+
+
+@dataclass(frozen=True, eq=False)
+class Objective:
+    """What the attacker is after."""
+
+    strength: Callable[[Round], float]
+    """What of it the last round shows: a share, larger for a stronger attack."""
+    space: Mapping[str, Knobs]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One attack that was tried."""
+
+    attack: str
+    strength: float | None
+    """None where the run had to stop."""
+
+
+def objective(name: str) -> Objective:
+    """Return the objective of that name.
+
+    `accuracy` is what is missing of the accuracy, `class` of that of the class that fares worst, `class:3` of
+    that of class 3, and `backdoor` is the success on triggered images.
+
+    >>> objective("backdoor").space is TARGETED
+    True
+
+    Raises:
+        ScenarioError: there is no such objective.
+    """
+    kind, _, label = name.partition(":")
+    if kind == "class" and label.isdecimal():
+        return Objective(lambda record: 1 - record.per_class_accuracy[int(label)], UNTARGETED)
+    if name not in _OBJECTIVES:
+        raise unknown("objective", name, [*_OBJECTIVES, "class:3"])
+    return _OBJECTIVES[name]
+
+
+_OBJECTIVES = {
+    "accuracy": Objective(lambda record: 1 - record.accuracy, UNTARGETED),
+    "class": Objective(lambda record: 1 - record.worst_class_accuracy, UNTARGETED),
+    "backdoor": Objective(lambda record: record.success or 0.0, TARGETED),
+}
+
+
+def search(
+    base: Scenario,
+    aim: Objective,
+    *,
+    attacks: Sequence[str] = (),
+    trials: int = 30,
+    out: Path,
+    jobs: int | None = None,
+    data_dir: Path | None = None,
+    watch: Watch | None = None,
+    notify: Notify = _log.warning,
+) -> list[Trial]:
+    """Try attacks on a scenario, each guided by what came of those before; return them, the strongest first.
+
+    Every attack is tried at least once, if there are trials enough. The scenario's seed seeds the search.
+
+    Args:
+        base: the scenario whose attack is varied.
+        aim: what the attacker is after.
+        attacks: names among those of the objective; all of them for none.
+        trials: how many attacks to try.
+        out: the run store; runs that it holds complete are read, not made again.
+        jobs: how many runs at once, as for `run_all`; changes no result.
+        data_dir: as for `simulate`.
+        watch: is told how the runs go.
+        notify: told where the settings make an attack do nothing.
+
+    Raises:
+        ScenarioError: an attack is none of the objective's, or the scenario has groups.
+        RunError: every run had to stop.
+    """
+    if base.groups:
+        raise ScenarioError("groups: a search varies a single attack; leave the groups out.")
+    for name in attacks:
+        if name not in aim.space:
+            raise unknown("attack of this objective", name, aim.space)
+    names = list(attacks or aim.space)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=base.seed))
+    for name in names[:trials]:
+        study.enqueue_trial({"attack": name})
+    found: dict[str, Trial] = {}
+    for begun in range(0, trials, TOGETHER):
+        asked = [study.ask() for _ in range(begun, min(begun + TOGETHER, trials))]
+        specs = [_suggest(trial, names, aim.space) for trial in asked]
+        scenarios = [base.but(attack=spec) for spec in specs]
+        batch = run_all(scenarios, out=out, jobs=jobs, data_dir=data_dir, watch=watch, notify=notify)
+        for trial, spec, scenario in zip(asked, specs, scenarios, strict=True):
+            history = batch.histories.get(scenario)
+            strength = None if history is None else aim.strength(history.last)
+            found[spec] = Trial(spec, strength)
+            failed = optuna.trial.TrialState.FAIL if strength is None else None
+            study.tell(trial, strength, state=failed)
+    if all(trial.strength is None for trial in found.values()):
+        raise RunError("every run had to stop: " + " ".join(dict.fromkeys(batch.failures.values())))
+    return sorted(found.values(), key=lambda trial: (trial.strength is None, -(trial.strength or 0.0)))
+
+
+def _suggest(trial: optuna.trial.Trial, names: Sequence[str], space: Mapping[str, Knobs]) -> str:
+    """Return the spec of the attack that the search proposes, its numbers short enough to be read."""
+    name = trial.suggest_categorical("attack", names)
+    knobs: dict[str, object] = {}
+    for knob, values in space[name].items():
+        label = f"{name}.{knob}"
+        if isinstance(values, Range):
+            proposed = trial.suggest_float(label, values.low, values.high, log=values.log)
+            knobs[knob] = float(f"{proposed:.3g}")
+        else:
+            knobs[knob] = trial.suggest_categorical(label, values)
+    return canonical_attack(spell_call(name, knobs))

@@ -1,0 +1,93 @@
+"""The pages that are read off the code, and the code that stands in the pages."""
+
+import importlib
+import re
+import shlex
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import typer
+
+from clients import ATTACKS
+from fedpoison import catalogue
+from fedpoison.cli import reference
+from fedpoison.cli.app import app
+from fedpoison.errors import ScenarioError
+from fedpoison.scenario import Scenario
+from strategies import OPTIMIZERS, PREAGGREGATORS, STRATEGIES
+from strategies.contract import check_rule
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
+CARDED = {
+    "attacks": ATTACKS,
+    "strategies": STRATEGIES,
+    "preaggregators": PREAGGREGATORS,
+    "optimizers": OPTIMIZERS,
+}
+
+
+@pytest.mark.parametrize("kind", CARDED)
+def test_a_page_has_a_section_for_every_entry_with_its_card_and_knobs(kind):
+    sections = dict(
+        re.findall(r"^## `(.+?)`\n(.*?)(?=^## |\Z)", catalogue.page(kind), re.DOTALL | re.MULTILINE)
+    )
+    assert sections.keys() == CARDED[kind].keys()
+    for name, entry in CARDED[kind].items():
+        assert catalogue.markdown(entry.card.paper) in sections[name]
+        assert all(f"\n| `{knob.name}` |" in sections[name] for knob in fields(entry))
+
+
+def test_a_knob_is_explained_by_the_text_under_it():
+    found = {
+        knob.name: knob
+        for entry in catalogue.entries("strategies")
+        for knob in entry.knobs
+        if entry.name == "krum"
+    }
+    assert found["power"].meaning.startswith("Exponent of the distance: 2 is the paper's")
+    assert (found["power"].values, found["power"].default) == ("`1`, `2`, `4`", "2")
+
+
+def test_the_doors_that_an_attack_goes_through_are_told():
+    doors = {entry.name: entry.facts["acts on"] for entry in catalogue.entries("attacks")}
+    assert doors["label-flip"] == "data"
+    assert doors["alie"] == "updates"
+    assert doors["none"] == "nothing"
+    assert doors["constrain-and-scale"] == "data, training, updates"
+
+
+def test_every_field_of_a_scenario_has_a_row():
+    rows = re.findall(r"^\| `(\w+)` \|", catalogue.scenario_fields(), re.MULTILINE)
+    assert rows == list(Scenario.model_fields)
+
+
+def test_an_unknown_kind_is_an_error():
+    with pytest.raises(ScenarioError, match="did you mean 'attacks'"):
+        catalogue.entries("atacks")
+
+
+def test_every_command_has_a_section_without_the_fields_of_the_scenario():
+    page = reference.page()
+    for command in app.registered_commands:
+        assert f"## `fedpoison {command.name}`" in page
+    assert "`--twin`" in page
+    assert "`--batch-size`" not in page
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_commands_in_the_pages_are_ones_that_there_are(path):
+    commands = typer.main.get_command(app).commands
+    for block in re.findall(r"^```\w*\n(.*?)^```", path.read_text(), re.DOTALL | re.MULTILINE):
+        for line in re.findall(r"^fedpoison (.+)$", block.replace("\\\n", ""), re.MULTILINE):
+            name, *arguments = shlex.split(line, comments=True)
+            commands[name].make_context(name, arguments)
+
+
+def test_the_rule_in_the_guide_keeps_its_contract(tmp_path, monkeypatch):
+    guide = (ROOT / "docs/extending.md").read_text()
+    (code,) = re.findall(r"```python\n(# my_package/.*?)```", guide, re.DOTALL)
+    (tmp_path / "first_half.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    check_rule(importlib.import_module("first_half").FirstHalf())

@@ -1,0 +1,182 @@
+"""Published studies: what is run for them, what is read off, and the verdict."""
+
+import pandas as pd
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from clients.parameters import flatten, split
+from clients.training import batches
+from fedpoison import cli
+from fedpoison.errors import ScenarioError
+from fedpoison.local_engine import LocalGrid
+from fedpoison.reproduction import STUDIES, Cell, Outcome, reproduce
+from fedpoison.reproduction.byzfl_heatmap import BYZFL
+from fedpoison.reproduction.study import after, best, mean_of_last
+from fedpoison.scenario import Scenario
+from fedpoison.server import serve
+from fedpoison.simulation import prepare
+from fedpoison.streams import stream
+from fedpoison.workers import Workers
+
+SMALL = {
+    "dataset": "digits", "train_samples": 700, "test_samples": 100, "model": "mlp", "rounds": 2,
+    "evaluate_every": 1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "cells"), [("bucketing", 52), ("byzfl-heatmap", 32), ("byzfl-quickstart", 7)]
+)
+def test_a_study_has_its_cells_each_under_its_own_name(name, cells):
+    study = STUDIES[name]
+    assert study.name == name
+    assert len({cell.name for cell in study.cells}) == len(study.cells) == cells
+    assert all(0 < cell.published < 1 for cell in study.cells)
+
+
+def test_cells_of_one_run_share_it():
+    runs = {made.run_id for cell in STUDIES["byzfl-quickstart"].cells for made in cell.scenarios}
+    assert len(runs) == 1
+
+
+def test_readings():
+    accuracy = pd.DataFrame({0: [0.1, 0.5, 0.7, 0.3], 1: [0.1, 0.7, 0.9, 0.5]}, index=[0, 10, 20, 30])
+    assert mean_of_last(2)(accuracy) == pytest.approx((0.6, 0.1))
+    assert best(accuracy) == pytest.approx((0.8, 0.1))
+    assert after(10)(accuracy) == pytest.approx((0.6, 0.1))
+    assert after(19)(accuracy) == after(10)(accuracy)
+
+
+@pytest.mark.parametrize(
+    ("ours", "deviation", "matches"),
+    [(0.905, None, True), (0.92, None, False), (0.92, 0.01, True), (0.871, 0.01, True), (0.86, 0.01, False)],
+)
+def test_the_verdict_allows_two_deviations_and_a_point(ours, deviation, matches):
+    cell = Cell("c", [], best, published=0.9, deviation=deviation)
+    assert Outcome(cell, ours, None).matches == matches
+    assert Outcome(cell, None, None, "stopped").matches is False
+
+
+def test_of_several_attacks_the_worst_counts(tmp_path):
+    fleet = STUDIES["bucketing"].cells[0].scenarios[0].but(**SMALL, strategy="fedavg", lr=0.5)
+    harmless, harmful = fleet.but(attack="none"), fleet.but(attack="scaled-update(factor=-50)")
+    one, other, both = (
+        Cell(name, made, after(2), published=0.5)
+        for name, made in (("a", [harmless]), ("b", [harmful]), ("c", [harmless, harmful]))
+    )
+    found = reproduce([one, other, both], [0, 1], out=tmp_path, jobs=1)
+    assert found[2].mean == found[1].mean < found[0].mean
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_a_run_that_stops_is_a_cell_without_a_number(tmp_path):
+    (cell,) = STUDIES["bucketing"].pick(["sorted/s0/krum/bit-flip"])
+    (outcome,) = reproduce(
+        [cell],
+        [0],
+        out=tmp_path,
+        jobs=1,
+        changes=SMALL | {"attack": "non-finite-update", "tolerated": 10, "strategy": "krum"},
+    )
+    assert not outcome.matches
+    assert "needs n > 2f + 2" in outcome.failure
+
+
+def test_cells_are_picked_by_pattern():
+    study = STUDIES["bucketing"]
+    assert len(study.pick([])) == 52
+    assert {cell.name for cell in study.pick(["sorted/s2/*/ipm", "iid/s0/rfa/mimic"])} == {
+        "sorted/s2/krum/ipm", "sorted/s2/median/ipm", "sorted/s2/rfa/ipm", "sorted/s2/cclip/ipm",
+        "iid/s0/rfa/mimic",
+    }  # fmt: skip
+    with pytest.raises(ScenarioError, match="cell 'sorted/krum': bucketing has none of that name"):
+        study.pick(["sorted/krum"])
+
+
+def test_our_steps_are_byzfls(digits):
+    """ByzFL: m = 0.9 m + 0.1 g, clipped to norm c and averaged, w = w - 0.1 * mean."""
+    c = 0.3
+    scenario = Scenario.parse(
+        BYZFL
+        | {"dataset": "digits", "model": "mlp", "clients": 3, "malicious": 0.0, "rounds": 4}
+        | {"weight_decay": 0.0, "strategy": f"clipping(threshold={0.1 * c}) | fedavg"}
+    )
+    fleet = prepare(scenario)
+    with Workers(fleet.model, scenario.training, 1) as workers:
+        ours = serve(fleet, LocalGrid(fleet, workers), workers, lambda _: None)
+
+    model = fleet.model()
+    momenta = [torch.zeros_like(fleet.initial) for _ in range(3)]
+    clipped = 0
+    for number in range(1, 5):
+        sent = []
+        for node in range(3):
+            samples = fleet.train[fleet.parts[node]]
+            draws = stream(scenario.seed, "client", node, "round", number)
+            (index,) = batches(len(samples), scenario.training, draws)
+            loss = cross_entropy(model(samples.images[index]), samples.labels[index])
+            gradient = flatten(torch.autograd.grad(loss, list(model.parameters())))
+            momenta[node] = 0.9 * momenta[node] + 0.1 * gradient
+            norm = momenta[node].norm()
+            clipped += bool(norm > c)
+            sent.append(momenta[node] * min(1.0, c / float(norm)))
+        step = 0.1 * torch.stack(sent).mean(dim=0)
+        with torch.no_grad():
+            for parameter, part in zip(model.parameters(), split(step, fleet.layout), strict=True):
+                parameter.sub_(part)
+    assert 0 < clipped < 12
+    torch.testing.assert_close(ours, flatten(model.parameters()), rtol=1e-4, atol=1e-5)
+
+
+@pytest.fixture
+def fedpoison(monkeypatch, capsys):
+    def run(*arguments):
+        monkeypatch.setattr("sys.argv", ["fedpoison", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "200")
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = stop.code or 0
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+def test_the_command_prints_ours_beside_theirs(fedpoison, tmp_path, monkeypatch):
+    (cell,) = STUDIES["bucketing"].pick(["sorted/s0/median/bit-flip"])
+    small = Cell(cell.name, [cell.scenarios[0].but(**SMALL)], cell.reading, 0.0, 0.5)
+    study = STUDIES["bucketing"]
+    monkeypatch.setitem(
+        STUDIES, "bucketing", type(study)("bucketing", study.title, [small], (0, 1), study.remarks)
+    )
+    code, out, _ = fedpoison("reproduce", "bucketing", "--jobs", 1, "--out", tmp_path)
+    assert code == 0
+    assert all(
+        words in out
+        for words in (cell.name, "0.00 ± 50.00", "101.0", "yes", "1 of 1 reproduced, seeds 0, 1", "±")
+    )
+    code, out, _ = fedpoison(
+        "reproduce", "bucketing", "--rounds", 1, "--seeds", 0, "--jobs", 1, "--out", tmp_path
+    )
+    assert code == 0
+    assert "cut short" in out
+    assert "no reproductions" in out
+
+
+def test_the_command_lists_and_refuses(fedpoison):
+    code, out, _ = fedpoison("reproduce", "byzfl-quickstart", "--list")
+    assert code == 0
+    assert "round1000" in out
+    assert "97.33" in out
+    assert "clipping(threshold=0.2) | nnm | trimmed-mean" in out
+    for arguments, words in (
+        (["buketing"], "did you mean 'bucketing'"),
+        (["bucketing", "--cell", "x", "--list"], "cell 'x'"),
+        (["bucketing", "--cell", "iid/*", "--seeds", "a"], "--seeds: got 'a'"),
+    ):
+        code, _, err = fedpoison("reproduce", *arguments)
+        assert code == 2
+        assert words in err

@@ -1,0 +1,86 @@
+"""The search for the strongest attack."""
+
+from dataclasses import fields
+
+import pytest
+
+from clients import ATTACKS
+from fedpoison import cli
+from fedpoison.attack_space import TARGETED, UNTARGETED, Range
+from fedpoison.errors import RunError, ScenarioError
+from fedpoison.registries import build_attack
+from fedpoison.search import objective, search
+from fedpoison.simulation import simulate
+from fedpoison.specs import spell_call
+
+
+@pytest.mark.parametrize("space", [UNTARGETED, TARGETED], ids=["untargeted", "targeted"])
+def test_every_range_is_of_a_knob_that_takes_it(space):
+    for name, knobs in space.items():
+        assert knobs.keys() <= {knob.name for knob in fields(ATTACKS[name])}
+        ends = [
+            (values.low, values.high) if isinstance(values, Range) else values for values in knobs.values()
+        ]
+        for position in range(max((len(end) for end in ends), default=1)):
+            values = {knob: end[position % len(end)] for knob, end in zip(knobs, ends, strict=True)}
+            attack = build_attack(spell_call(name, values))
+            assert attack.idle(20, 4) is None
+            assert (attack.goal(10) is not None) == (space is TARGETED)
+
+
+def test_the_strongest_comes_first_and_is_as_strong_as_it_says(small, tmp_path):
+    names = ["ipm", "scaled-update", "pixel-noise"]
+    found = search(small, objective("accuracy"), attacks=names, trials=6, out=tmp_path, jobs=1)
+    strengths = [trial.strength for trial in found]
+    assert strengths == sorted(strengths, reverse=True)
+    assert {trial.attack.partition("(")[0] for trial in found} == set(names)
+    assert found[0].attack.startswith(("scaled-update", "ipm"))
+    again = simulate(small.but(attack=found[0].attack))
+    assert 1 - again.last.accuracy == pytest.approx(strengths[0])
+
+
+def test_a_search_is_repeated_exactly_and_reads_the_store(small, tmp_path):
+    options = {"attacks": ["alie", "ipm"], "trials": 5, "out": tmp_path, "jobs": 1}
+    found = search(small, objective("class"), **options)
+    made = sorted(path.stat().st_mtime_ns for path in tmp_path.glob("*/model.safetensors"))
+    assert search(small, objective("class"), **options) == found
+    assert sorted(path.stat().st_mtime_ns for path in tmp_path.glob("*/model.safetensors")) == made
+
+
+def test_objectives_read_what_they_say(small):
+    last = simulate(small.but(attack="backdoor")).last
+    assert objective("accuracy").strength(last) == pytest.approx(1 - last.accuracy)
+    assert objective("class").strength(last) == pytest.approx(1 - min(last.per_class_accuracy))
+    assert objective("class:3").strength(last) == pytest.approx(1 - last.per_class_accuracy[3])
+    assert objective("backdoor").strength(last) == last.attack_success_rate
+
+
+def test_what_cannot_be_searched_is_refused(small, tmp_path):
+    with pytest.raises(ScenarioError, match="unknown objective 'acuracy': did you mean 'accuracy'"):
+        objective("acuracy")
+    with pytest.raises(ScenarioError, match="unknown attack of this objective 'alie'"):
+        search(small, objective("backdoor"), attacks=["alie"], out=tmp_path)
+    with pytest.raises(ScenarioError, match="a search varies a single attack"):
+        search(small.but(malicious=0.2, groups=["alie: count=2"]), objective("class"), out=tmp_path)
+
+
+def test_if_every_run_stops_so_does_the_search(small, tmp_path):
+    aim = type(objective("class"))(lambda record: record.accuracy, {"non-finite-update": {}})
+    stopping = small.but(strategy="krum", tolerated=3, malicious=0.3)
+    with pytest.raises(RunError, match="every run had to stop: .*needs n > 2f"):
+        search(stopping, aim, trials=2, out=tmp_path, jobs=1)
+
+
+def test_the_command_names_the_strongest(small, tmp_path, monkeypatch, capsys):
+    file = tmp_path / "scenario.toml"
+    file.write_text(small.to_toml())
+    arguments = ["search", file, "--objective", "backdoor", "--attacks", "backdoor,blended", "--trials", "2"]
+    monkeypatch.setattr(
+        "sys.argv", ["fedpoison", *map(str, arguments), "--jobs", "1", "--out", str(tmp_path)]
+    )
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert not stop.value.code
+    out = capsys.readouterr().out
+    assert "Strongest against fedavg, by backdoor" in out
+    assert 'strongest: --attack "b' in out
