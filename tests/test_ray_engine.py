@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import ray
 import torch
+from conftest import heed_ctrl_c
 from ray.cluster_utils import Cluster
 
 from fedpoison import ray_pool
@@ -212,6 +213,7 @@ def start(*options):
         cwd=ROOT,
         env=environment,
         start_new_session=True,
+        preexec_fn=heed_ctrl_c,
     )
 
 
