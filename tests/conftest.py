@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 # Flower and Ray read these when they are imported.
 os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
@@ -16,6 +17,11 @@ from clients.samples import Samples
 from clients.training import LocalTraining, Trainer
 from fedpoison.datasets import Dataset, load_dataset
 from fedpoison.scenario import Scenario
+
+
+def heed_ctrl_c() -> None:
+    """Have a process that is about to start heed Ctrl-C, even where the tests run in a shell's background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

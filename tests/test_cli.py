@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import heed_ctrl_c
 
 from fedpoison import cli
 from fedpoison.cli.doctor import judge_pair
@@ -250,6 +251,7 @@ def test_ctrl_c_ends_cleanly_and_keeps_what_was_done(tmp_path):
         text=True,
         cwd=Path(__file__).parents[1],
         env={**os.environ, "PYTHONWARNINGS": "ignore"},
+        preexec_fn=heed_ctrl_c,
     )
     deadline = time.monotonic() + 60
     while not any(path.stat().st_size > 5000 for path in tmp_path.glob("*/rounds.jsonl")):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import ray
 import torch
+from conftest import heed_ctrl_c
 from ray.cluster_utils import Cluster
 
 from fedpoison import ray_pool
@@ -48,7 +49,7 @@ class Saboteur(Attack):
     def train(self, trainer, samples, context):
         context.memory["count"] = context.memory.get("count", torch.zeros(())) + 1
         if context.round == 2:
-            if self.ends == "none":
+            if self.ends == "nothing":
                 raise ValueError(f"counted {int(context.memory['count'])}")
             if self.ends == "always" or not Path(self.marker).exists():
                 Path(self.marker).touch()
@@ -75,7 +76,9 @@ def saboteur(tmp_path_factory):
 @pytest.fixture(scope="module")
 def cluster():
     """A cluster of two machines, one of which is `away` from this process."""
-    cluster = Cluster(head_node_args={"num_cpus": 1, "include_dashboard": False}, initialize_head=True)
+    seen_gone = {"health_check_period_ms": 500, "health_check_initial_delay_ms": 500}
+    head = {"num_cpus": 1, "include_dashboard": False, "_system_config": seen_gone}
+    cluster = Cluster(head_node_args=head, initialize_head=True)
     cluster.add_node(num_cpus=1, resources={"away": 1})
     yield cluster
     cluster.shutdown()
@@ -86,11 +89,13 @@ def lively(small):
     """A scenario in which everything that draws is at work, and nodes remember."""
     return small.but(
         groups=[
+            "adaptive-trigger: nodes=(8)",
             "backdoor+gaussian-update(mode=add, std=0.01): count=2, per_round=1, schedule=rotating(every=2)",
             "ipm: share=0.1, schedule=window(start=2), knowledge=colluding",
             "saboteur(marker=/): nodes=(9)",
         ],
         strategy="trimmed-mean",
+        tolerated=3,
         participation=0.8,
         partition="dirichlet(alpha=0.5)",
         momentum=0.9,
@@ -114,7 +119,7 @@ def assert_same(one, other):
     assert all(torch.equal(one[0][name], other[0][name]) for name in one[0])
 
 
-@pytest.mark.parametrize(("workers", "cohort"), [(1, 3), (2, 1), (2, 3), (2, 100)])
+@pytest.mark.parametrize(("workers", "cohort"), [(1, 3), (2, 1), (2, 100)])
 def test_a_cluster_gives_the_same_bits_as_this_process(lively, cluster, tmp_path, workers, cohort):
     here = outcome(lively, tmp_path / "here")
     options = {"engine": "ray", "ray_address": cluster.address, "workers": workers, "cohort": cohort}
@@ -132,39 +137,32 @@ def test_a_cluster_gives_the_same_bits_as_this_process(lively, cluster, tmp_path
     }
 
 
-def test_a_trigger_that_nodes_learn_comes_back_from_the_workers(small, cluster, tmp_path):
-    scenario = small.but(attack="adaptive-trigger", rounds=2, clients=4, malicious=0.5)
-    here = outcome(scenario, tmp_path / "here")
-    there = outcome(scenario, tmp_path / "there", engine="ray", ray_address=cluster.address, cohort=1)
-    assert_same(there, here)
-
-
-def test_a_client_that_raises_costs_its_own_reply_and_no_memory(small, cluster, tmp_path):
-    scenario = small.but(attack="saboteur(ends=none)", malicious_nodes=(3, 8))
-    here = outcome(scenario, tmp_path / "here")
-    there = outcome(scenario, tmp_path / "there", engine="ray", ray_address=cluster.address, cohort=5)
-    assert_same(there, here)
-    reasons = there[1][2]["training"]["dropped"]
-    assert reasons == {"3": "failed: ValueError: counted 2", "8": "failed: ValueError: counted 2"}
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_killed_worker_changes_nothing(small, cluster, tmp_path, workers):
+def test_a_failing_client_and_a_killed_worker_cost_only_themselves(small, cluster, tmp_path):
     marker = tmp_path / "killed"
-    scenario = small.but(attack=f"saboteur(marker={marker})", malicious_nodes=(3,), momentum=0.9)
-    options = {"engine": "ray", "ray_address": cluster.address, "workers": workers, "cohort": 4}
-    there = outcome(scenario.but(persistent_momentum=True), tmp_path / "there", **options)
+    scenario = small.but(
+        groups=[f"saboteur(marker={marker}): nodes=(3)", "saboteur(ends=nothing): nodes=(4, 8)"],
+        momentum=0.9,
+        persistent_momentum=True,
+    )
+    options = {"engine": "ray", "ray_address": cluster.address, "workers": 2, "cohort": 4}
+    there = outcome(scenario, tmp_path / "there", **options)
     assert marker.exists()
-    here = outcome(scenario.but(persistent_momentum=True), tmp_path / "here")
-    assert_same(there, here)
+    assert_same(there, outcome(scenario, tmp_path / "here"))
+    failed = "failed: ValueError: counted 2"
+    assert [line["training"]["dropped"] for line in there[1]] == [{}, {}, {"4": failed, "8": failed}, {}]
+    assert there[1][2]["training"]["sampled"] == list(range(10))
 
 
 def test_a_cohort_that_is_lost_again_and_again_ends_the_run(small, cluster, tmp_path, monkeypatch):
     monkeypatch.setattr(ray_pool, "RETRIES", 1)
     attack = f"saboteur(ends=always, marker={tmp_path / 'killed'})"
     scenario = small.but(attack=attack, malicious_nodes=(3,))
-    with pytest.raises(EngineError, match="trained nodes 2, 3 was lost 2 times in the same round.*exit"):
-        simulate(scenario, engine="ray", ray_address=cluster.address, workers=1, cohort=2)
+    with ray_session(cluster.address):  # a Ray that is there is used, and left
+        with pytest.raises(EngineError, match="trained nodes 2, 3 was lost 2 times in the same round.*exit"):
+            simulate(scenario, engine="ray", workers=1, cohort=2)
+        assert ray.is_initialized()
+        with pytest.raises(EngineError, match="uses the cluster at .* already"):
+            simulate(small, engine="ray", ray_address="127.0.0.1:1")
     assert not ray.is_initialized()
 
 
@@ -177,15 +175,6 @@ def test_a_lost_machine_changes_nothing(small, cluster, tmp_path):
     assert marker.exists()
     here = outcome(scenario, tmp_path / "here")
     assert_same(there, here)
-
-
-def test_a_ray_that_is_there_is_used_and_left(small, cluster):
-    with ray_session(cluster.address):
-        simulate(small.but(rounds=1), engine="ray", workers=1)
-        assert ray.is_initialized()
-        with pytest.raises(EngineError, match="uses the cluster at .* already"):
-            simulate(small, engine="ray", ray_address="127.0.0.1:1")
-    assert not ray.is_initialized()
 
 
 def test_what_no_machine_can_hold_is_an_error(small, cluster):
@@ -224,6 +213,7 @@ def start(*options):
         cwd=ROOT,
         env=environment,
         start_new_session=True,
+        preexec_fn=heed_ctrl_c,
     )
 
 
