@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from abc import abstractmethod
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from flwr.app import Error, Message, MessageType, RecordDict
@@ -38,9 +37,11 @@ class CohortGrid(Grid):
 
     def __init__(self, fleet: Fleet, *, workers: int, cohort: int | None = None) -> None:
         self.workers = workers
+        self.facts: dict[str, object] = {}
+        """What a run's `environment.json` tells of the engine besides its name and workers."""
         self._fleet = fleet
         self._cohort = cohort
-        self._memories: dict[int, Mapping[str, Tensor]] = defaultdict(dict)
+        self._memories: dict[int, Mapping[str, Tensor]] = {}
         self._message_ids = itertools.count(1)
         # Messages ask the process who it is before they can be made.
         TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = 1, 1, 1
@@ -102,7 +103,7 @@ class CohortGrid(Grid):
             except (KeyError, ValueError) as error:  # a strategy that asks in words of its own
                 outcomes[position] = Outcome(None, failure=reason(error))
             else:
-                tasks[position] = Task(node, order, self._memories[node])
+                tasks[position] = Task(node, order, self._memories.get(node, {}))
         trained = itertools.chain.from_iterable(self.train(self._cut(list(tasks.values()))))
         outcomes.update(zip(tasks, trained, strict=True))
         return [self._reply(message, outcomes[position]) for position, message in enumerate(messages)]

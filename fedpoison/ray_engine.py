@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -68,11 +69,14 @@ def ray_grid(
         EngineError: Ray cannot be had, or has no room for a single actor.
     """
     needed = dict(resources or ONE_CPU)
+    if not all(amount > 0 for amount in needed.values()):
+        raise EngineError(f"resources of a Ray worker: got {needed}, wanted amounts above 0.")
     cohorts = -(-fleet.scenario.sampled // (cohort or 1))
     wanted = min(workers or os.cpu_count() or 1, cohorts)
-    processors = max(1, -(-int(wanted * needed.get("CPU", 0)) // 1))
+    processors = max(1, math.ceil(wanted * needed.get("CPU", 0)))
     with ray_session(address, cpus=processors):
-        room = _room(needed)
+        machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        room = sum(_room(machine, needed) for machine in machines)
         if not room:
             raise EngineError(
                 f"no machine of the Ray cluster has room for a worker: each needs {needed}, and the cluster "
@@ -80,7 +84,14 @@ def ray_grid(
             )
         count = min(workers or room, cohorts)
         with ActorPool(fleet, count, needed) as pool:
-            yield RayGrid(fleet, pool, workers=count, cohort=cohort)
+            grid = RayGrid(fleet, pool, workers=count, cohort=cohort)
+            grid.facts["ray"] = {
+                "actors": count,
+                "resources": needed,
+                "machines": len(machines),
+                "address": address or "local",
+            }
+            yield grid
 
 
 class _Models:
@@ -109,9 +120,6 @@ class _Models:
         return self._positions[id(vector)]
 
 
-def _room(needed: Mapping[str, float]) -> int:
-    """Return how many actors the machines of the cluster hold when they are empty."""
-    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return sum(
-        min(int(machine.get(name, 0) / amount) for name, amount in needed.items()) for machine in machines
-    )
+def _room(machine: Mapping[str, float], needed: Mapping[str, float]) -> int:
+    """Return how many actors a machine holds when it is empty."""
+    return min(int(machine.get(name, 0) / amount) for name, amount in needed.items())

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import logging
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Literal
 
 from torch import Tensor
 
+from fedpoison.cohort_grid import CohortGrid
 from fedpoison.datasets import load_dataset
 from fedpoison.environment import environment
 from fedpoison.fleet import Fleet
@@ -20,9 +24,10 @@ from fedpoison.server import OnRound, quiet_flower, serve
 from fedpoison.store import RunFolder
 from fedpoison.workers import Workers
 
-Engine = Literal["local", "flower"]
+Engine = Literal["local", "ray", "flower"]
 Notify = Callable[[str], None]
 """Is told, before a run, what its user should know."""
+GridOf = Callable[[Fleet, int | None, int | None], AbstractContextManager[tuple[CohortGrid, Workers]]]
 
 _log = logging.getLogger(__name__)
 
@@ -34,6 +39,8 @@ def simulate(
     engine: Engine = "local",
     workers: int | None = None,
     cohort: int | None = None,
+    ray_address: str | None = None,
+    ray_resources: Mapping[str, float] | None = None,
     data_dir: Path | None = None,
     on_round: OnRound | None = None,
     notify: Notify = _log.warning,
@@ -44,11 +51,15 @@ def simulate(
         scenario: what to run.
         out: the run store; the run gets a folder of its own in it, named by its run id. None keeps
             nothing on disk.
-        engine: `local` trains in this process, `flower` in Flower's simulation runtime on Ray. The result
-            is the same.
-        workers: how many nodes train at once on `local`; None is one for each processor.
-        cohort: how many nodes a worker trains in one call on `local`; None cuts a round into four calls a
-            worker. Neither changes a bit of the result.
+        engine: `local` trains in this process, `ray` in Ray actors on this machine or a cluster, `flower`
+            in Flower's simulation runtime. The result is the same.
+        workers: how many nodes train at once on `local` and `ray`; None is one for each processor, of this
+            machine or of the cluster.
+        cohort: how many nodes a worker trains in one call on `local` and `ray`; None cuts a round into four
+            calls a worker. Neither changes a bit of the result.
+        ray_address: the cluster that `ray` joins, `auto` or host:port, and leaves running; None starts a Ray
+            on this machine and stops it in the end.
+        ray_resources: what Ray reserves for each worker, such as {"CPU": 2}; None is one processor.
         data_dir: where the data sets lie; None looks in FEDPOISON_DATA and the user's cache.
         on_round: called with the record of each round as soon as it is there.
         notify: told before the first round where the settings make an attack do nothing.
@@ -66,6 +77,8 @@ def simulate(
         engine=engine,
         workers=workers,
         cohort=cohort,
+        ray_address=ray_address,
+        ray_resources=ray_resources,
         data_dir=data_dir,
         on_round=on_round,
         notify=notify,
@@ -79,6 +92,8 @@ def launch(
     engine: Engine = "local",
     workers: int | None = None,
     cohort: int | None = None,
+    ray_address: str | None = None,
+    ray_resources: Mapping[str, float] | None = None,
     data_dir: Path | None = None,
     on_round: OnRound | None = None,
     notify: Notify = _log.warning,
@@ -89,7 +104,17 @@ def launch(
 
         warn(fleet, notify)
         return run_on_flower(fleet, out=out, data_dir=data_dir, on_round=on_round)
-    return run(fleet, out=out, workers=workers, cohort=cohort, on_round=on_round, notify=notify)
+    return run(
+        fleet,
+        out=out,
+        engine=engine,
+        workers=workers,
+        cohort=cohort,
+        ray_address=ray_address,
+        ray_resources=ray_resources,
+        on_round=on_round,
+        notify=notify,
+    )
 
 
 def prepare(scenario: Scenario, *, data_dir: Path | None = None) -> Fleet:
@@ -108,17 +133,20 @@ def run(
     fleet: Fleet,
     *,
     out: Path | None = None,
+    engine: Literal["local", "ray"] = "local",
     workers: int | None = None,
     cohort: int | None = None,
+    ray_address: str | None = None,
+    ray_resources: Mapping[str, float] | None = None,
     on_round: OnRound | None = None,
     notify: Notify = _log.warning,
 ) -> History:
-    """Run a fleet that is at hand in this process, and return its history. Arguments as for `simulate`."""
+    """Run a fleet that is at hand from this process, and return its history. Arguments as for `simulate`."""
     warn(fleet, notify)
-    folder = None
-    if out is not None:
-        made_with = environment("local", workers, fleet.idle)
-        folder = RunFolder.begin(out / fleet.scenario.run_id, fleet.scenario, made_with)
+    grid_of: GridOf = _local_grid
+    if engine == "ray":
+        grid_of = functools.partial(_ray_grid, address=ray_address, resources=ray_resources)
+    folder: RunFolder | None = None
     records: list[Round] = []
 
     def keep(record: Round) -> None:
@@ -128,7 +156,11 @@ def run(
         if on_round is not None:
             on_round(record)
 
-    weights = play(fleet, keep, workers=workers, cohort=cohort)
+    with quiet_flower(), grid_of(fleet, workers, cohort) as (grid, pool):
+        if out is not None:
+            made_with = environment(engine, grid.workers, fleet.idle) | grid.facts
+            folder = RunFolder.begin(out / fleet.scenario.run_id, fleet.scenario, made_with)
+        weights = serve(fleet, grid, pool, keep)
     if folder is not None:
         folder.finish(weights, fleet.layout)
     return History(fleet.scenario, records, folder.path if folder else None)
@@ -136,5 +168,33 @@ def run(
 
 def play(fleet: Fleet, on_round: OnRound, *, workers: int | None = None, cohort: int | None = None) -> Tensor:
     """Run a fleet in this process, keep nothing, and return the final global weights (d,)."""
-    with quiet_flower(), Workers(fleet.model, fleet.scenario.training, workers) as pool:
-        return serve(fleet, LocalGrid(fleet, pool, cohort=cohort), pool, on_round)
+    with quiet_flower(), _local_grid(fleet, workers, cohort) as (grid, pool):
+        return serve(fleet, grid, pool, on_round)
+
+
+@contextmanager
+def _local_grid(
+    fleet: Fleet, workers: int | None, cohort: int | None
+) -> Iterator[tuple[CohortGrid, Workers]]:
+    with Workers(fleet.model, fleet.scenario.training, workers) as pool:
+        yield LocalGrid(fleet, pool, cohort=cohort), pool
+
+
+@contextmanager
+def _ray_grid(
+    fleet: Fleet,
+    workers: int | None,
+    cohort: int | None,
+    *,
+    address: str | None,
+    resources: Mapping[str, float] | None,
+) -> Iterator[tuple[CohortGrid, Workers]]:
+    """Have a grid on Ray, and workers of this process for what the server does."""
+    from fedpoison.ray_engine import ray_grid  # noqa: PLC0415  # only this engine needs it
+
+    here = os.cpu_count() or 1
+    with (
+        ray_grid(fleet, address=address, workers=workers, cohort=cohort, resources=resources) as grid,
+        Workers(fleet.model, fleet.scenario.training, min(workers or here, here)) as pool,
+    ):
+        yield grid, pool

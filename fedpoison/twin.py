@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from fedpoison.fleet import Fleet
@@ -40,6 +41,8 @@ def simulate_twin(
     engine: Engine = "local",
     workers: int | None = None,
     cohort: int | None = None,
+    ray_address: str | None = None,
+    ray_resources: Mapping[str, float] | None = None,
     data_dir: Path | None = None,
     on_round: OnRound | None = None,
 ) -> History:
@@ -53,7 +56,15 @@ def simulate_twin(
         if folder.complete:
             return folder.history()
     return launch(
-        fleet, out=out, engine=engine, workers=workers, cohort=cohort, data_dir=data_dir, on_round=on_round
+        fleet,
+        out=out,
+        engine=engine,
+        workers=workers,
+        cohort=cohort,
+        ray_address=ray_address,
+        ray_resources=ray_resources,
+        data_dir=data_dir,
+        on_round=on_round,
     )
 
 

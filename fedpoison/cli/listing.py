@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import fields
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markdown import Markdown
+from rich.markup import escape
 from rich.table import Table
 
-from fedpoison import registries
+from fedpoison import catalogue, registries
 from fedpoison.datasets import DATASETS
 from fedpoison.schedules import schedules
-from fedpoison.specs import Registry, unknown
+from fedpoison.specs import unknown
 from strategies.rule import Stage
 from strategies.server_optimizer import ServerOptimizer
 
@@ -37,12 +38,7 @@ def listing(
         return
     if name not in rows:
         raise unknown(kind, name, rows)
-    console = Console()
-    console.print(f"[bold]{name}[/]")
-    for title, value in rows[name].items():
-        console.print(f"[dim]{title}:[/] {value}", highlight=False)
-    for line in _knobs(kind, name):
-        console.print(line, highlight=False, markup=False)
+    _show(next(entry for entry in catalogue.entries(kind) if entry.name == name))
 
 
 def _attacks() -> dict[str, dict[str, str]]:
@@ -94,22 +90,23 @@ def _table(title: str, rows: dict[str, dict[str, str]]) -> Table:
     return table
 
 
-def _knobs(kind: str, name: str) -> list[str]:
-    known: dict[str, Registry[Any]] = {
-        "attacks": registries.attacks,
-        "strategies": registries.strategies,
-        "preaggregators": registries.preaggregators,
-        "optimizers": registries.optimizers,
-        "schedules": schedules,
-        "partitions": registries.partitions,
-    }
-    if kind not in known:
-        return []
-    entry: Callable[..., object] = known[kind][name]
-    knobs = [str(parameter) for parameter in inspect.signature(entry).parameters.values()]
-    card = getattr(entry, "card", None)
-    facts = [] if card is None else [f"{field.name}: {getattr(card, field.name)}" for field in fields(card)]
-    return [*facts, "knobs: " + (", ".join(knobs) or "none"), "", inspect.getdoc(entry) or ""]
+def _show(entry: catalogue.Entry) -> None:
+    """Print everything about one entry, as the documentation has it."""
+    console = Console()
+    console.print(f"[bold]{entry.name}[/]: {escape(entry.summary)}", highlight=False)
+    for paragraph in entry.text:
+        console.print(Markdown(paragraph))
+    if entry.facts:
+        console.print()
+    for title, value in entry.facts.items():
+        console.print(f"[dim]{title}:[/] {escape(value)}", highlight=False)
+    if entry.knobs:
+        knobs = Table(title="knobs", title_justify="left")
+        for column in ("name", "takes", "default", "meaning"):
+            knobs.add_column(column)
+        for knob in entry.knobs:
+            knobs.add_row(f"[bold]{knob.name}[/]", *map(Markdown, (knob.values, knob.default, knob.meaning)))
+        console.print(knobs)
 
 
 def _first_line(entry: object) -> str:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, TypedDict
 
 import typer
 from rich.console import Console
 
-from fedpoison.cli.options import Data, Out, WorkerCount, with_scenario
+from fedpoison.cli.options import Data, Out, RayAddress, WorkerCount, with_scenario
 from fedpoison.cli.progress import RoundProgress
 from fedpoison.cli.tables import class_table, percent
+from fedpoison.errors import ScenarioError
 from fedpoison.history import History
 from fedpoison.scenario import Scenario
 from fedpoison.simulation import Engine, launch, prepare
@@ -27,6 +29,8 @@ class Settings(TypedDict):
     engine: Engine
     workers: int | None
     cohort: int | None
+    ray_address: str | None
+    ray_resources: Mapping[str, float] | None
     data_dir: Path | None
 
 
@@ -36,13 +40,22 @@ def run(
     scenario: Scenario,
     out: Out = Path("runs"),
     engine: Annotated[
-        Engine, typer.Option(help="Where the fleet runs: in this process, or on Flower's runtime.")
+        Engine,
+        typer.Option(help="Where the fleet runs: in this process, in Ray actors, or on Flower's runtime."),
     ] = "local",
     workers: WorkerCount = None,
     cohort: Annotated[
         int | None,
         typer.Option(
             min=1, help="Nodes a worker trains in one call; changes the pace only.", show_default=False
+        ),
+    ] = None,
+    ray_address: RayAddress = None,
+    ray_resources: Annotated[
+        str | None,
+        typer.Option(
+            help="What Ray reserves for each worker, as in CPU=2,GPU=0.5; one processor if unset.",
+            show_default=False,
         ),
     ] = None,
     data_dir: Data = None,
@@ -65,8 +78,16 @@ def run(
 ) -> None:
     """Run one scenario: a fleet, an attack, a strategy; evaluated class by class after every round."""
     settings: Settings = {
-        "out": out, "engine": engine, "workers": workers, "cohort": cohort, "data_dir": data_dir,
-    }  # fmt: skip
+        "out": out,
+        "engine": engine,
+        "workers": workers,
+        "cohort": cohort,
+        "ray_address": ray_address,
+        "ray_resources": None if ray_resources is None else _amounts(ray_resources),
+        "data_dir": data_dir,
+    }
+    if engine != "ray" and (ray_address or ray_resources):
+        raise ScenarioError(f"--ray-address and --ray-resources: got engine {engine}; add --engine ray.")
     clean = None
     title = f"{scenario.strategy} under {scenario.threat}"
     with RoundProgress((1 + twin) * scenario.rounds, title=title) as progress:
@@ -167,3 +188,12 @@ def _damage(history: History, twin: History) -> list[float | None]:
 
 def _number(value: float | None) -> float | None:
     return None if value is None or math.isnan(value) else float(value)
+
+
+def _amounts(text: str) -> dict[str, float]:
+    try:
+        return {name.strip(): float(amount) for name, amount in (part.split("=") for part in text.split(","))}
+    except ValueError:
+        raise ScenarioError(
+            f"--ray-resources: got {text!r}, wanted name=amount, as in CPU=2,GPU=0.5."
+        ) from None
