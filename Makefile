@@ -18,7 +18,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	@touch $@
 
 run: $(VENV)/installed
-	$(BIN)/fedpoison compare --clients 40 --train-samples 8000 --rounds 8 --epochs 2 --batch-size 16
+	$(BIN)/fedpoison compare --clients 40 --train-samples 6000 --rounds 6 --epochs 2 --batch-size 16
 
 test: lint docs
 	$(BIN)/python -m pytest --cov --cov-report=term

@@ -30,6 +30,7 @@ def mixed(small):
     return small.but(
         groups=["backdoor: count=2", "pgd: count=2", "ipm: count=1"],
         strategy="trimmed-mean",
+        tolerated=3,
         participation=0.8,
         momentum=0.9,
         persistent_momentum=True,

@@ -87,15 +87,18 @@ def test_a_stack_of_one_or_none(small, digits):
     torch.testing.assert_close(alone.weights, together.weights, rtol=1e-3, atol=1e-5)
 
 
-def test_mixed_precision_reaches_the_stack(small, digits):
+def test_mixed_precision_strays_no_further_in_the_stack_than_in_the_loop(small, digits):
     weights = {}
     for precision in ("fp32", "bf16"):
         fleet = fleet_of(small, digits, precision=precision)
-        trainer = Trainer(fleet.model(), fleet.scenario.training)
-        weights[precision] = next(train_cohort_vectorised(trainer, jobs_of(fleet, [{}] * 6))).weights
-    moved = weights["fp32"] - fleet.initial
-    difference = (weights["bf16"] - weights["fp32"]).norm() / moved.norm()
-    assert 1e-4 < float(difference) < 0.1
+        for train in (train_cohort, train_cohort_vectorised):
+            trained = train(Trainer(fleet.model(), fleet.scenario.training), jobs_of(fleet, [{}] * 6))
+            weights[precision, train] = torch.stack([each.weights for each in trained])
+    strays = {
+        train: float((weights["bf16", train] - weights["fp32", train]).norm())
+        for train in (train_cohort, train_cohort_vectorised)
+    }
+    assert 0 < strays[train_cohort_vectorised] < 1.5 * strays[train_cohort]
 
 
 def test_what_hooks_into_the_training_is_left_to_the_loop(small, digits):

@@ -110,9 +110,9 @@ def _counted(wanted: int, replies: Sequence[RecordDict], _weighted_by: str) -> M
 @idiomatic_app.train()
 def train_idiomatically(message: Message, context: Context) -> Message:
     """Train as a tutorial does."""
-    work = Work.of(json.loads(str(message.content["config"][WORK])))
+    work = Work.of(json.loads(str(message.content.config_records["config"][WORK])))
     model = _model(work)
-    model.load_state_dict(message.content["arrays"].to_torch_state_dict())
+    model.load_state_dict(message.content.array_records["arrays"].to_torch_state_dict())
     node = int(context.node_config["partition-id"])
     share = range(node * work.samples, (node + 1) * work.samples)
     loader = DataLoader(Subset(_transformed(), share), batch_size=work.batch_size, shuffle=True)
@@ -137,9 +137,9 @@ def train_idiomatically(message: Message, context: Context) -> Message:
 @lean_app.train()
 def train_leanly(message: Message, context: Context) -> Message:
     """Train with a model and data that stay in memory, and nothing else."""
-    work = str(message.content["config"][WORK])
+    work = str(message.content.config_records["config"][WORK])
     fleet, trainer = _resident(work)
-    arrays = message.content["arrays"]
+    arrays = message.content.array_records["arrays"]
     trainer.load(torch.cat([torch.from_numpy(array.numpy()).reshape(-1) for array in arrays.values()]))
     node = int(context.node_config["partition-id"])
     loss = trainer.fit(fleet.train, stream(0, "client", node), part=fleet.parts[node])

@@ -19,6 +19,8 @@ import fedpoison.host
 from clients.training import Trainer
 from experiments.benchmarks.work import Work
 from fedpoison.aggregators import RuleAggregator
+from fedpoison.errors import ScenarioError
+from fedpoison.pipelines import Pipeline
 from fedpoison.rounds import Round
 from fedpoison.simulation import play, prepare
 
@@ -84,6 +86,8 @@ def phases(work: Work, *, rounds: int) -> Iterable[str]:
         marks.append((time.process_time(), dict(found.seconds)))
 
     fleet = prepare(work.scenario((rounds + 1) * work.block))
+    if not isinstance(fleet.pipeline, Pipeline):
+        raise ScenarioError(f"{fleet.scenario.strategy}: wanted one of our own strategies.")
     with observed(found, type(fleet.pipeline.rule)):
         play(fleet, on_round, workers=1)
     (began, before), (ended, after) = marks[1], marks[-1]
