@@ -63,8 +63,12 @@ class LocalTraining:
         return self.steps or self.epochs * -(-count // self.batch_size)
 
 
-def batches(count: int, training: LocalTraining, generator: torch.Generator) -> Iterator[Tensor]:
+def batches(
+    count: int, training: LocalTraining, generator: torch.Generator, part: Tensor | None = None
+) -> Iterator[Tensor]:
     """Yield the index batches of one client's round: fresh permutations, cut into batches.
+
+    With `part` (count,), they are positions in the set that the client's samples are a part of.
 
     Counting in epochs, the last batch of a pass may be short. Counting in steps, passes follow one
     another until the steps are done, so small clients take as many steps as large ones.
@@ -73,7 +77,10 @@ def batches(count: int, training: LocalTraining, generator: torch.Generator) -> 
     done = 0
     passes = 0
     while done < training.steps if training.steps else passes < training.epochs:
-        for batch in torch.randperm(count, generator=generator).split(size):
+        order = torch.randperm(count, generator=generator)
+        if part is not None:
+            order = part.index_select(0, order)
+        for batch in order.split(size):
             if training.steps and done == training.steps:
                 return
             done += 1
@@ -132,13 +139,13 @@ class Trainer:
         self.device = next(model.parameters()).device
         self.model = model.train().to(memory_format=torch.channels_last)
         self.parameters: list[Tensor] = list(model.parameters())
-        self._start: list[Tensor] = []
+        self._start = flatten(self.parameters)
         self._dropouts = [layer for layer in model.modules() if isinstance(layer, Dropout)]
 
     def load(self, weights: Tensor) -> None:
-        """Set the parameters to `weights` (d,), from where the round starts."""
+        """Set the parameters to `weights` (d,), from where the round starts; they are kept, and read only."""
         load(weights, self.parameters)
-        self._start = [parameter.detach().clone() for parameter in self.parameters]
+        self._start = weights
 
     def weights(self) -> Tensor:
         """Return a copy of the parameters as one vector (d,)."""
@@ -204,19 +211,21 @@ class Trainer:
         training = training or self.training
         kept = memory is not None and training.persistent_momentum
         velocity = self._velocity(memory if kept else None) if training.momentum else []
+        start = self._loaded() if training.proximal else []
         total = torch.zeros((), device=self.device)
         steps = 0
         with drawing(self._dropouts, generator):
-            for batch in batches(len(samples) if part is None else len(part), training, generator):
-                index = batch if part is None else part[batch]
-                images = samples.images[index].contiguous(memory_format=torch.channels_last)
-                images, labels = images.to(self.device), samples.labels[index].to(self.device)
+            count = len(samples) if part is None else len(part)
+            for index in batches(count, training, generator, part):
+                images, labels = samples.batch(index)
+                images = images.to(self.device).contiguous(memory_format=torch.channels_last)
+                labels = labels.to(self.device)
                 with arithmetic(training, self.device):
                     value = self.loss(images, labels) if loss is None else loss(self.model, images, labels)
                 gradients = list(torch.autograd.grad(value, self.parameters))
                 if on_gradient is not None:
                     on_gradient(gradients)
-                sgd_step(self.parameters, self._start, gradients, velocity, training)
+                sgd_step(self.parameters, start, gradients, velocity, training)
                 if on_step is not None:
                     on_step(self.parameters)
                 total += value.detach()
@@ -224,6 +233,12 @@ class Trainer:
         if kept and velocity and memory is not None:
             memory["momentum"] = flatten(velocity)
         return float(total) / steps
+
+    def _loaded(self) -> list[Tensor]:
+        """Return the parameters as they were loaded."""
+        start = [torch.empty_like(parameter) for parameter in self.parameters]
+        load(self._start, start)
+        return start
 
     def _velocity(self, memory: MutableMapping[str, Tensor] | None) -> list[Tensor]:
         velocity = [torch.zeros_like(parameter) for parameter in self.parameters]

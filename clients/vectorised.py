@@ -55,7 +55,7 @@ def train_cohort_vectorised(trainer: Trainer, jobs: Sequence[Job]) -> Iterator[T
         return
     training, device = trainer.training, trainer.device
     ready = [poisoned(trainer, job) for job in jobs]
-    plans = [list(batches(job.examples, training, job.context.generator)) for job in ready]
+    plans = [list(batches(job.examples, training, job.context.generator, job.part)) for job in ready]
     order = sorted(range(len(jobs)), key=lambda each: -len(plans[each]))  # who trains longest comes first
     stacked, taken = [ready[each] for each in order], [plans[each] for each in order]
     weights = torch.stack([job.context.model.to(device) for job in stacked])
@@ -96,8 +96,7 @@ class _Batches:
                 begins[job.samples] = size
                 size += len(job.samples)
             for step, batch in enumerate(plan):
-                positions = batch if job.part is None else job.part[batch]
-                index[step, node, : len(batch)] = positions + begins[job.samples]
+                index[step, node, : len(batch)] = batch + begins[job.samples]
         images = [samples.images.to(device) for samples in begins]
         labels = [samples.labels.to(device) for samples in begins]
         return cls(

@@ -38,11 +38,15 @@ class TensorArray(Array):
     In one process nothing is copied; Flower's own strategies and transports see a usual Array.
     """
 
+    tensor: Tensor
+
     def __init__(self, tensor: Tensor) -> None:
-        self.dtype = str(tensor.dtype).removeprefix("torch.")
-        self.shape = tuple(tensor.shape)
-        self.stype = "numpy.ndarray"
-        self.tensor = tensor
+        self.__dict__.update(  # the base class does a lot whenever an attribute is set
+            dtype=str(tensor.dtype).removeprefix("torch."),
+            shape=tuple(tensor.shape),
+            stype="numpy.ndarray",
+            tensor=tensor,
+        )
 
     @property
     def data(self) -> bytes:  # type: ignore[override]  # the base class keeps the bytes themselves
