@@ -78,7 +78,7 @@ class AdversaryGrid(WrappedGrid):
             if self._rewrite(server_round, model, replies):
                 self.seconds = {"attack": time.perf_counter() - began}
             self._previous_model = model
-        return replies
+        return iter(replies)  # which lets go of them once they are read, while the next round trains
 
     def _keep_triggers(self, replies: Iterable[Message]) -> None:
         for reply in replies:

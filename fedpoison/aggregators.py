@@ -41,7 +41,12 @@ class Aggregator(Protocol):
         """Return the messages that ask every node of `grid` to train."""
 
     def aggregate(
-        self, server_round: int, model: Tensor, updates: Sequence[Update], replies: Sequence[Message]
+        self,
+        server_round: int,
+        model: Tensor,
+        updates: Sequence[Update],
+        matrix: Tensor,
+        replies: Sequence[Message],
     ) -> Outcome:
         """Return the new global weights.
 
@@ -49,6 +54,7 @@ class Aggregator(Protocol):
             server_round: counts from 1.
             model: the global weights that the nodes started from, (d,).
             updates: what the usable replies hold, ordered by node; at least one.
+            matrix: the same as updates, (n, d): the weights, less `model`. To be read only.
             replies: those replies themselves, in the same order.
 
         Raises:
@@ -75,9 +81,13 @@ class RuleAggregator:
         ]
 
     def aggregate(
-        self, server_round: int, model: Tensor, updates: Sequence[Update], replies: Sequence[Message]
+        self,
+        server_round: int,
+        model: Tensor,
+        updates: Sequence[Update],
+        matrix: Tensor,
+        replies: Sequence[Message],
     ) -> Outcome:
-        matrix = torch.stack([update.weights for update in updates]).sub_(model)
         examples = [update.examples for update in updates]
         weights = torch.tensor(examples, dtype=torch.float64, device=model.device)
         nodes = tuple(update.node for update in updates)
@@ -140,7 +150,12 @@ class FlowerAggregator:
         return sorted(messages, key=lambda message: message.metadata.dst_node_id)
 
     def aggregate(
-        self, server_round: int, model: Tensor, updates: Sequence[Update], replies: Sequence[Message]
+        self,
+        server_round: int,
+        model: Tensor,
+        updates: Sequence[Update],
+        matrix: Tensor,
+        replies: Sequence[Message],
     ) -> Outcome:
         arrays, _ = self._strategy.aggregate_train(server_round, replies)
         if arrays is None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from strategies.chunks import sum_over_chunks
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,37 +24,56 @@ class Deviations:
     """Its cosine with the honest mean; left out where one of the two is zero."""
 
 
-def deviations(weights: Mapping[int, Tensor], model: Tensor, honest: Collection[int]) -> Deviations:
+def deviations(updates: Tensor, nodes: Sequence[int], honest: Collection[int]) -> Deviations:
     """Return how each node's update compares with the plain mean of the honest ones.
 
-    >>> sent = {0: torch.tensor([1.0, 1.0]), 1: torch.tensor([3.0, 1.0]), 2: torch.tensor([-2.0, 1.0])}
-    >>> deviations(sent, torch.tensor([0.0, 1.0]), honest=[0, 1])
+    >>> sent = torch.tensor([[1.0, 0.0], [3.0, 0.0], [-2.0, 0.0]])
+    >>> deviations(sent, nodes=[0, 1, 2], honest=[0, 1])
     Deviations(norms={0: 1.0, 1: 3.0, 2: 2.0}, distances={0: 1.0, 1: 1.0, 2: 4.0}, \
 cosines={0: 1.0, 1: 1.0, 2: -1.0})
 
     Args:
-        weights: the weights (d,) that each node sent.
-        model: the weights (d,) that they started from.
+        updates: (n, d), what the nodes sent, less what they started from.
+        nodes: the node behind each row.
         honest: the nodes whose updates make the mean.
     """
-    mean = torch.zeros_like(model)
-    for node in sorted(honest):
-        mean += weights[node] - model
-    mean /= max(1, len(honest))
-    length = _norm(mean)
-    norms, distances, cosines = {}, {}, {}
-    for node, sent in weights.items():
-        update = sent - model
-        norms[node] = _norm(update)
-        if honest:
-            distances[node] = _norm(update - mean)
-        if length and norms[node]:
-            cosine = float(torch.dot(update, mean)) / (length * norms[node])
-            if math.isfinite(cosine):  # the product of huge updates is not
-                cosines[node] = min(1.0, max(-1.0, cosine))
-    return Deviations(norms, distances, cosines)
+    if not nodes:
+        return Deviations({}, {}, {})
+    rows = torch.tensor([row for row, node in enumerate(nodes) if node in honest], dtype=torch.int64)
+    found = _measured(updates, rows, updates.dtype)
+    if not bool(torch.isfinite(found).all()):  # the squares of huge updates are not
+        found = _measured(updates, rows, torch.float64)
+    norms, distances, dots = found.cpu().tolist()
+    length = math.sqrt(norms.pop())
+    result = Deviations({}, {}, {})
+    for node, squared, apart, dot in zip(nodes, norms, distances[:-1], dots[:-1], strict=True):
+        norm = math.sqrt(squared)
+        result.norms[node] = norm
+        if len(rows):
+            result.distances[node] = math.sqrt(apart)
+        if length and norm:
+            cosine = dot / (length * norm)
+            if math.isfinite(cosine):
+                result.cosines[node] = min(1.0, max(-1.0, cosine))
+    return result
 
 
-def _norm(vector: Tensor) -> float:
-    norm = float(torch.linalg.vector_norm(vector))
-    return norm if math.isfinite(norm) else float(torch.linalg.vector_norm(vector, dtype=torch.float64))
+def _measured(updates: Tensor, honest: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return squared norms, squared distances from the honest mean and products with it, (3, n + 1).
+
+    The last column is the mean's own. Without honest rows the mean is zero.
+    """
+    n = len(updates)
+    honest = honest.to(updates.device)
+
+    def work(columns: slice) -> Tensor:
+        block = updates[:, columns].to(dtype)
+        mean = block.index_select(0, honest).sum(dim=0) / max(1, len(honest))
+        rows = torch.cat([block, mean[None]])
+        return torch.stack([_squares(rows), _squares(rows - mean), rows @ mean]).double()
+
+    return sum_over_chunks(work, updates, (3, n + 1))
+
+
+def _squares(rows: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(rows, dim=1).square()

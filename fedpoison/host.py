@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
@@ -45,6 +45,7 @@ class HostStrategy(Strategy):
         self.previous_model: Tensor | None = None
         self.report = Training()
         """What happened in the round that was aggregated last."""
+        self._matrix = self.model.new_empty(0, len(self.model))
         self._asked: list[int] = []
         self._asked_at = 0.0
 
@@ -72,7 +73,8 @@ class HostStrategy(Strategy):
         weights = self.model
         if updates:
             usable = [received[update.node] for update in updates]
-            outcome = self.aggregator.aggregate(server_round, self.model, updates, usable)
+            matrix = self._rows(updates)
+            outcome = self.aggregator.aggregate(server_round, self.model, updates, matrix, usable)
             weights = outcome.weights
             if outcome.trust is not None:
                 shares = outcome.trust.tolist()
@@ -135,6 +137,19 @@ class HostStrategy(Strategy):
                 dropped[node] = str(error)
         return updates, dropped
 
+    def _rows(self, updates: Sequence[Update]) -> Tensor:
+        """Return the updates (n, d): what was sent, less the weights that the round started from.
+
+        The memory is used again in every round: to get a large matrix from the system is no quicker than a
+        rule.
+        """
+        if len(self._matrix) < len(updates):
+            self._matrix = self.model.new_empty(len(updates), len(self.model))
+        matrix = self._matrix[: len(updates)]
+        for row, update in zip(matrix, updates, strict=True):
+            torch.sub(update.weights, self.model, out=row)
+        return matrix
+
     def _training(
         self,
         server_round: int,
@@ -146,8 +161,8 @@ class HostStrategy(Strategy):
         size = self.model.numel() * self.model.element_size()
         losses = torch.tensor([update.loss for update in updates], dtype=torch.float64)
         known = losses[torch.isfinite(losses)]
-        sent = {update.node: update.weights for update in updates}
-        found = deviations(sent, self.model, sent.keys() - fleet.acting(server_round))
+        nodes = [update.node for update in updates]
+        found = deviations(self._matrix[: len(nodes)], nodes, set(nodes) - fleet.acting(server_round))
         return Training(
             sampled=self._asked,
             malicious=sorted(fleet.malicious(server_round) & asked),

@@ -113,9 +113,9 @@ def test_the_half_life_of_recovery(accuracy, acted, reference, half_life):
 
 
 def test_deviations_of_huge_updates_are_finite():
-    sent = {0: torch.full((9,), 1e30), 1: torch.ones(9), 2: torch.zeros(9)}
-    found = deviations(sent, torch.zeros(9), honest=[1, 2])
+    sent = torch.stack([torch.full((9,), 1e30), torch.ones(9), torch.zeros(9)])
+    found = deviations(sent, [0, 1, 2], honest=[1, 2])
     assert found.norms == {0: pytest.approx(3e30), 1: 3, 2: 0}
     assert found.distances == {0: pytest.approx(3e30), 1: 1.5, 2: 1.5}
     assert found.cosines == {0: pytest.approx(1), 1: 1}  # a zero update has no direction
-    assert deviations(sent, torch.zeros(9), honest=[]).distances == {}
+    assert deviations(sent, [0, 1, 2], honest=[]).distances == {}
