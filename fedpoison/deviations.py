@@ -76,4 +76,5 @@ def _measured(updates: Tensor, honest: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _squares(rows: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(rows, dim=1).square()
+    lengths: Tensor = torch.linalg.vector_norm(rows, dim=1)
+    return lengths.square()

@@ -8,6 +8,7 @@ from torch.nn.functional import cross_entropy
 from clients.parameters import flatten, split
 from clients.training import batches
 from fedpoison import cli
+from fedpoison.cli.reproduce import NAMES
 from fedpoison.errors import ScenarioError
 from fedpoison.local_engine import LocalGrid
 from fedpoison.reproduction import STUDIES, Cell, Outcome, reproduce
@@ -23,6 +24,10 @@ SMALL = {
     "dataset": "digits", "train_samples": 700, "test_samples": 100, "model": "mlp", "rounds": 2,
     "evaluate_every": 1,
 }  # fmt: skip
+
+
+def test_the_command_names_every_study():
+    assert set(NAMES) == set(STUDIES)
 
 
 @pytest.mark.parametrize(
