@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from strategies.combination import mean_of
-from strategies.lengths import lengths
+from strategies.distances import row_norms
 from strategies.median import Median
 from strategies.rule import Aggregate, Card, Context, checked, tolerated
 
@@ -52,6 +52,6 @@ class Aksel:
     ) -> Aggregate:
         updates, _ = checked(self, updates, weights)
         n = len(updates)
-        nearest = lengths(updates, origin=Median()(updates).update).sort(stable=True).indices
+        nearest = row_norms(updates, origin=Median()(updates).update).sort(stable=True).indices
         kept = n - self.byzantine if self.keep == "n-f" else (n + 1) // 2
         return mean_of(nearest[:kept], updates)

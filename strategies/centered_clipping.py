@@ -8,11 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from strategies.clip_factors import clip_factors
 from strategies.combination import combine
-from strategies.distances import gram
+from strategies.distances import gram, norms_around, row_norms
 from strategies.knobs import positive
-from strategies.lengths import lengths, lengths_from
-from strategies.norm_clipping import clip_factors
 from strategies.rule import Aggregate, Card, Context, checked
 
 CENTRE = "centre"
@@ -64,10 +63,10 @@ class CenteredClipping:
         """Return the coefficients (n,) of the updates in the result; the rest to 1 is the centre's."""
         n = len(updates)
         if self.iterations == 1:
-            return clip_factors(lengths(updates, origin=centre), self.tau) / n
+            return clip_factors(row_norms(updates, origin=centre), self.tau) / n
         products = gram(updates, origin=centre)
         pulls = torch.zeros(n, dtype=torch.float64, device=updates.device)
         for _ in range(self.iterations):
-            factors = clip_factors(lengths_from(products, pulls), self.tau) / n
+            factors = clip_factors(norms_around(products, pulls), self.tau) / n
             pulls = pulls * (1 - factors.sum()) + factors
         return pulls

@@ -8,8 +8,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from strategies.combination import mean_of
-from strategies.lengths import lengths
-from strategies.rule import Aggregate, Card, Context, checked, tolerated
+from strategies.distances import row_norms
+from strategies.rule import Aggregate, Card, Context, fitting, refuse_non_finite, tolerated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +46,8 @@ class CGE:
     def __call__(
         self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None
     ) -> Aggregate:
-        updates, _ = checked(self, updates, weights)
-        nearest = lengths(updates).sort(stable=True).indices
+        updates, _ = fitting(self, updates, weights)
+        norms = row_norms(updates)
+        refuse_non_finite(updates, norms)
+        nearest = norms.sort(stable=True).indices
         return mean_of(nearest[: len(updates) - self.byzantine], updates)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import torch
+from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 Done = TypeVar("Done")
@@ -22,9 +24,9 @@ STREAMED = 6_000_000
 def over_chunks(work: Callable[[slice], Done], updates: Tensor, *, values: int = CACHED) -> list[Done]:
     """Return `work(columns)` for every run of columns of `updates` (n, d), in order.
 
-    Each call computes with one intra-op thread, and the runs are cut the same way everywhere: parallelism
-    comes from several calls at a time and never changes a bit of a result. On an accelerator the calls follow
-    one another.
+    Each call computes with one thread, in torch and in NumPy, and the runs are cut the same way everywhere:
+    parallelism comes from several calls at a time and never changes a bit of a result. On an accelerator the
+    calls follow one another.
 
     >>> over_chunks(lambda columns: columns.stop - columns.start, torch.zeros(10, 150), values=640)
     [64, 64, 22]
@@ -65,11 +67,18 @@ def _each(work: Callable[[slice], Done], updates: Tensor, values: int) -> Iterat
         return
     threads = torch.get_num_threads()
     try:
-        if workers <= 1:
-            torch.set_num_threads(1)
-            yield from map(work, runs)
-            return
-        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            yield from pool.map(work, runs)
+        with _blas().limit(limits=1, user_api="blas"):
+            if workers <= 1:
+                torch.set_num_threads(1)
+                yield from map(work, runs)
+                return
+            with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+                yield from pool.map(work, runs)
     finally:
         torch.set_num_threads(threads)
+
+
+@functools.cache
+def _blas() -> ThreadpoolController:
+    """Return what says how many threads NumPy's products take; looking for it takes a while."""
+    return ThreadpoolController()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from strategies.clip_factors import clip_factors
 from strategies.distances import row_norms
-from strategies.rule import Card, Context, checked
+from strategies.rule import Card, Context, fitting, refuse_non_finite
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,5 +45,7 @@ class Clipping:
         return n
 
     def __call__(self, updates: Tensor, context: Context | None = None) -> Tensor:
-        updates, _ = checked(self, updates, None)
-        return clip_factors(row_norms(updates), self.threshold).diag()
+        updates, _ = fitting(self, updates, None)
+        norms = row_norms(updates)
+        refuse_non_finite(updates, norms)
+        return clip_factors(norms, self.threshold).diag()

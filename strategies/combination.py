@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from strategies.chunks import CACHED, STREAMED, over_chunks
 from strategies.rule import Aggregate, State
 
+FEW = 0.25
+"""Up to this share of rows is copied out of the matrix; beyond it, reading the others too costs less."""
+
 
 def combine(coefficients: Tensor, updates: Tensor) -> Tensor:
     """Return `coefficients @ updates` (d,), for coefficients (n,) in float64.
-
-    Rows with coefficient 0 are not read.
 
     >>> import torch
     >>> combine(torch.tensor([0.5, 0.0, 0.5]), torch.tensor([[1.0], [9.0], [3.0]]))
     tensor([2.])
     """
     kept = coefficients.nonzero().flatten()
-    factors = coefficients[kept].to(updates.dtype)
     if len(kept) == 1:
-        return updates[int(kept)] * factors
-    everyone = len(kept) == len(coefficients)
+        return updates[int(kept)] * coefficients[kept].to(updates.dtype)
+    few = len(kept) < FEW * len(coefficients)
+    factors = (coefficients[kept] if few else coefficients).to(updates.dtype)
     result = updates.new_empty(updates.shape[1])
 
     def work(columns: slice) -> None:
         block = updates[:, columns]
-        result[columns] = factors @ (block if everyone else block[kept])
+        result[columns] = factors @ (block[kept] if few else block)
 
-    over_chunks(work, updates, values=STREAMED if everyone else CACHED)  # a selection is copied first
+    over_chunks(work, updates, values=CACHED if few else STREAMED)  # a selection is copied first
     return result
 
 
@@ -44,7 +46,7 @@ def mixed(coefficients: Tensor, updates: Tensor) -> Tensor:
             [6.]])
     """
     factors = coefficients.to(updates.dtype)
-    result = updates.new_empty(len(factors), updates.shape[1])
+    result = _matrix(len(factors), updates)
     diagonal = factors.diagonal()
     scales = factors.shape[0] == factors.shape[1] and torch.equal(factors, diagonal.diag())
     different, which = factors.unique(dim=0, return_inverse=True)
@@ -61,6 +63,14 @@ def mixed(coefficients: Tensor, updates: Tensor) -> Tensor:
 
     over_chunks(work, updates)
     return result
+
+
+def _matrix(rows: int, updates: Tensor) -> Tensor:
+    """Return a new matrix (rows, d) like `updates`; NumPy asks for large pages, which are quicker to get."""
+    shape = rows, updates.shape[1]
+    if updates.device.type != "cpu" or updates.dtype == torch.bfloat16:
+        return updates.new_empty(shape)
+    return torch.from_numpy(np.empty(shape, updates.detach().numpy().dtype))
 
 
 def weighted(coefficients: Tensor, updates: Tensor, state: State | None = None) -> Aggregate:

@@ -8,11 +8,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from strategies.clip_factors import clip_factors
 from strategies.combination import combine
+from strategies.distances import row_norms
 from strategies.knobs import not_negative, positive
-from strategies.lengths import lengths
 from strategies.noise import gaussian, stream_of
-from strategies.norm_clipping import clip_factors
 from strategies.rule import Aggregate, Card, Context, checked
 
 
@@ -55,7 +55,7 @@ class CRFL:
         mean = combine(shares, updates)
         old = torch.zeros_like(mean) if context.model is None else context.model.to(mean)
         new = old + mean
-        norm = lengths(new[None, :])
+        norm = row_norms(new[None, :])
         factor = clip_factors(norm, self.rho + self.growth * context.round)
         update = new * factor.to(new) + gaussian(new, self.noise, stream_of(context)) - old
         return Aggregate(update=update, trust=shares * factor)

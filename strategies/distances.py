@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+
+import numpy as np
 import torch
 from torch import Tensor
 
-from strategies.chunks import CACHED, sum_over_chunks
+from strategies.chunks import CACHED, STREAMED, columns_of, sum_over_chunks
 
+MULTIPLIED = 1_600_000
+"""Values of a chunk of a product of matrices, which wants long rows."""
 LEAST_COLUMNS = 2048
-"""Columns of a product of matrices, at least: what it gives is n x n."""
+"""Columns of such a chunk, at least: what it gives is n x n."""
+PADDING = 16
+"""Columns between the rows of a chunk, so that not all of them fall on the same few lines of the cache."""
 CLOSE = 1e-3
 """Rows whose squared distance is a smaller share of their squared norms are looked at again from nearby."""
 LEAST, LARGEST = 1e-25, 1e30
@@ -29,7 +36,7 @@ def gram(updates: Tensor, *, origin: Tensor | None = None) -> Tensor:
 
     The partial sums of a chunk are as exact as the updates' type; they are added up in float64.
     """
-    products = _gram(updates, origin, updates.dtype)
+    products = _gram(updates, origin, torch.promote_types(updates.dtype, torch.float32))
     longest = float(products.diagonal().max())
     if LEAST < longest < LARGEST or updates.dtype == torch.float64:
         return products
@@ -55,36 +62,82 @@ def squared_distances(updates: Tensor) -> Tensor:
     return distances
 
 
-def row_norms(updates: Tensor) -> Tensor:
-    """Return the Euclidean norms (n,), float64, of the rows of `updates` (n, d).
+def row_norms(updates: Tensor, *, origin: Tensor | None = None) -> Tensor:
+    """Return the Euclidean norms (n,), float64, of the rows of `updates` (n, d) minus `origin` (d,).
 
     >>> row_norms(torch.tensor([[3.0, 4.0]]))
     tensor([5.], dtype=torch.float64)
     """
-    norms = _row_norms(updates, updates.dtype)
+    norms = _row_norms(updates, origin, updates.dtype)
     held = (norms > LEAST**0.5) & (norms < LARGEST**0.5)
     if updates.dtype != torch.float64 and not bool(held.all()):
-        norms[~held] = _row_norms(updates[~held], torch.float64)
+        norms[~held] = _row_norms(updates[~held], origin, torch.float64)
     return norms
 
 
-def _row_norms(updates: Tensor, dtype: torch.dtype) -> Tensor:
-    def work(columns: slice) -> Tensor:
-        part: Tensor = torch.linalg.vector_norm(updates[:, columns], dim=1, dtype=dtype)
-        return part.double().square()
+def norms_around(products: Tensor, coefficients: Tensor) -> Tensor:
+    """Return the distances (n,) of rows from their combination with `coefficients` (n,), float64.
 
-    return sum_over_chunks(work, updates, (len(updates),)).sqrt()
+    Args:
+        products: the rows' inner products, (n, n) float64, from an origin that stands for what the
+            coefficients lack to a sum of 1.
+        coefficients: (n,) float64.
+
+    >>> line = torch.tensor([0.0, 4.0])
+    >>> norms_around(line[:, None] * line, torch.tensor([0.75, 0.25]))
+    tensor([1., 3.])
+    """
+    towards = products @ coefficients
+    squares = products.diagonal() - 2 * towards + coefficients @ towards
+    return squares.clamp(min=0).sqrt()
 
 
-def _gram(updates: Tensor, origin: Tensor | None, dtype: torch.dtype) -> Tensor:
+def _row_norms(updates: Tensor, origin: Tensor | None, dtype: torch.dtype) -> Tensor:
     def work(columns: slice) -> Tensor:
         block = updates[:, columns].to(dtype)
         if origin is not None:
             block = block - origin[columns]
+        part: Tensor = torch.linalg.vector_norm(block, dim=1)
+        return part.double().square()
+
+    values = STREAMED if origin is None else CACHED  # what is moved is copied first
+    return sum_over_chunks(work, updates, (len(updates),), values=values).sqrt()
+
+
+def _gram(updates: Tensor, origin: Tensor | None, dtype: torch.dtype) -> Tensor:
+    n = len(updates)
+    values = max(MULTIPLIED, n * LEAST_COLUMNS)
+    scratch = _Scratch(n, columns_of(n, values), dtype)
+
+    def work(columns: slice) -> Tensor:
+        block = updates[:, columns].to(dtype)
+        start = None if origin is None else origin[columns].to(dtype)
+        if updates.device.type == "cpu":
+            return scratch.product(block, start)
+        block = block if start is None else block - start
         return block @ block.T
 
-    n = len(updates)
-    return sum_over_chunks(work, updates, (n, n), values=max(CACHED, n * LEAST_COLUMNS))
+    return sum_over_chunks(work, updates, (n, n), values=values)
+
+
+class _Scratch(threading.local):
+    """A buffer for each thread: fresh memory for every chunk would cost more than the copies.
+
+    The product is NumPy's, which computes one half of a matrix that is symmetric, where torch computes both.
+    """
+
+    def __init__(self, n: int, size: int, dtype: torch.dtype) -> None:
+        self._rows = torch.empty(n, size + PADDING, dtype=dtype).numpy()
+
+    def product(self, block: Tensor, origin: Tensor | None) -> Tensor:
+        """Return the inner products (n, n) of the rows of `block` (n, c) minus `origin` (c,)."""
+        rows = self._rows[:, : block.shape[1]]
+        if origin is None:
+            np.copyto(rows, block.detach().numpy())
+        else:
+            np.subtract(block.detach().numpy(), origin.detach().numpy(), out=rows)
+        with np.errstate(over="ignore", invalid="ignore"):  # `gram` looks at what came out
+            return torch.from_numpy(rows @ rows.T)
 
 
 def _groups(related: Tensor) -> list[Tensor]:

@@ -67,7 +67,7 @@ class DnC:
         survived = torch.zeros(n, dtype=torch.int64, device=updates.device)
         for _ in range(self.iterations):
             drawn = torch.randperm(d, generator=generator, device=generator.device)[: self.sub_dimension]
-            sample = updates[:, drawn.to(updates.device).sort().values].double()
+            sample = updates.index_select(1, drawn.to(updates.device).sort().values).double()
             _, deviations = principal_direction(squared_distances(sample), equal)
             survived[deviations.sort(stable=True).indices[: n - self._dropped]] += 1
         return mean_of((survived == survived.max()).nonzero().flatten(), updates)

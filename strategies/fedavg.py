@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from strategies.combination import weighted
-from strategies.rule import Aggregate, Card, Context, checked
+from strategies.rule import Aggregate, Card, Context, checked, fitting, refuse_non_finite
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,5 +33,9 @@ class FedAvg:
     def __call__(
         self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None
     ) -> Aggregate:
-        updates, shares = checked(self, updates, weights)
-        return weighted(shares, updates)
+        updates, shares = fitting(self, updates, weights)
+        if not bool(shares.all()):  # not every row is read
+            checked(self, updates, weights)
+        mean = weighted(shares, updates)
+        refuse_non_finite(updates, mean.update)
+        return mean

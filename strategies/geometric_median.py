@@ -9,8 +9,8 @@ from torch import Tensor
 
 from strategies.central_gram import central_gram
 from strategies.combination import weighted
+from strategies.distances import norms_around, row_norms
 from strategies.knobs import not_negative, positive
-from strategies.lengths import lengths, lengths_from
 from strategies.rule import Aggregate, Card, Context, checked
 
 SMOOTH = 1e-6
@@ -66,11 +66,11 @@ class GeometricMedian:
         products, typical = central_gram(updates)
         nu = max(SMOOTH * typical**0.5, TINY) if self.nu is None else self.nu
         coefficients = shares
-        distances = lengths(updates) if self.start == "zero" else lengths_from(products, shares)
+        distances = row_norms(updates) if self.start == "zero" else norms_around(products, shares)
         for iteration in range(self.iterations):
             pulls = shares / distances.clamp(min=nu)
             previous, coefficients = coefficients, pulls / pulls.sum()
-            distances = lengths_from(products, coefficients)
+            distances = norms_around(products, coefficients)
             change = coefficients - previous
             step = (change @ products @ change).clamp(min=0).sqrt()
             began = iteration > 0 or self.start == "mean"

@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from strategies.combination import mean_of
-from strategies.lengths import lengths
+from strategies.distances import row_norms
 from strategies.rule import Aggregate, Card, Context, PreconditionError, checked, tolerated
 
 
@@ -55,7 +55,7 @@ class MoNNA:
     ) -> Aggregate:
         updates, _ = checked(self, updates, weights)
         trusted = updates[self._row(len(updates), context)]
-        nearest = lengths(updates, origin=trusted).sort(stable=True).indices
+        nearest = row_norms(updates, origin=trusted).sort(stable=True).indices
         return mean_of(nearest[: len(updates) - self.byzantine], updates)
 
     def _row(self, n: int, context: Context | None) -> int:

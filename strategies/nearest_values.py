@@ -23,17 +23,26 @@ def mean_of_nearest(ordered: Tensor, values: Tensor, centre: Tensor, kept: int) 
     >>> mean_of_nearest(row, row, torch.tensor([2.5]), kept=3)
     (tensor([1.6667]), tensor([1., 1., 1., 0.], dtype=torch.float64))
     """
-    # The nearest values are a window of the sorted ones. It holds one value of each column modulo `kept`;
-    # it starts at the leftmost column and moves on for as long as the value that comes in is nearer than
-    # the one that goes out.
+    first = _first_kept(ordered, centre[:, None], kept)[:, 0]
+    c, n = ordered.shape
+    windows = ordered.contiguous().as_strided((c * n - kept + 1, kept), (1, 1))
+    nearest = windows.index_select(0, first + n * torch.arange(c, device=first.device))
+    return nearest.mean(dim=1), shares_within(values, nearest[:, 0], nearest[:, -1])
+
+
+def _first_kept(ordered: Tensor, centre: Tensor, kept: int) -> Tensor:
+    """Return where the window of the `kept` values (c, n) nearest to `centre` (c, 1) begins, (c, 1).
+
+    It begins at the left and moves on for as long as the value that comes in is nearer than the one that
+    goes out. Once it stays it would always stay, so how far it moves is found by bisection.
+    """
     dropped = ordered.shape[1] - kept
-    nearest = ordered[:, :kept].clone()
     first = torch.zeros(len(ordered), 1, dtype=torch.int64, device=ordered.device)
-    for start in range(0, dropped, kept):
-        stop = min(start + kept, dropped)
-        out, into = ordered[:, start:stop], ordered[:, start + kept : stop + kept]
-        moves = into - centre[:, None] < centre[:, None] - out
-        nearest[:, : stop - start] = torch.where(moves, into, nearest[:, : stop - start])
-        first += moves.sum(dim=1, keepdim=True)
-    low, high = ordered.gather(1, first), ordered.gather(1, first + kept - 1)
-    return nearest.mean(dim=1), shares_within(values, low[:, 0], high[:, 0])
+    step = 1 << dropped.bit_length() >> 1
+    while step:
+        tried = first + (step - 1)
+        out = tried.clamp(max=dropped - 1)
+        nearer = ordered.gather(1, out + kept) - centre < centre - ordered.gather(1, out)
+        first += step * (nearer & (tried < dropped))
+        step >>= 1
+    return first

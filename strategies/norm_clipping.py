@@ -7,10 +7,11 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from strategies.clip_factors import clip_factors
 from strategies.combination import weighted
+from strategies.distances import row_norms
 from strategies.knobs import positive
-from strategies.lengths import lengths
-from strategies.rule import Aggregate, Card, Context, checked
+from strategies.rule import Aggregate, Card, Context, fitting, refuse_non_finite
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,7 @@ class NormClipping:
 
     card: ClassVar = Card(
         paper="Sun et al., 2019",
-        deviations="The paper tries several bounds; FLPoison's is 3, ByzFL's 2, BackFed's and FedML's 5.",
+        deviations="The paper tries several bounds; FLPoison's is 3, ByzFL's 2, FedML's 5.",
         unanimous=False,
         translation_equivariant=False,
         scale_equivariant=False,
@@ -42,15 +43,7 @@ class NormClipping:
     def __call__(
         self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None
     ) -> Aggregate:
-        updates, shares = checked(self, updates, weights)
-        return weighted(shares * clip_factors(lengths(updates), self.clip), updates)
-
-
-def clip_factors(norms: Tensor, limit: float) -> Tensor:
-    """Return what to multiply vectors of these `norms` (n,) by so that none is longer than `limit` > 0.
-
-    >>> import torch
-    >>> clip_factors(torch.tensor([0.0, 1.0, 8.0]), 2.0)
-    tensor([1.0000, 1.0000, 0.2500])
-    """
-    return limit / norms.clamp(min=limit)
+        updates, shares = fitting(self, updates, weights)
+        norms = row_norms(updates)
+        refuse_non_finite(updates, norms)
+        return weighted(shares * clip_factors(norms, self.clip), updates)

@@ -137,18 +137,39 @@ def checked(stage: Stage, updates: Tensor, weights: Tensor | None) -> tuple[Tens
         InputError: as `Rule.__call__` says.
         PreconditionError: likewise.
     """
+    updates, shares = fitting(stage, updates, weights)
+    refuse_non_finite(updates)
+    return updates, shares
+
+
+def fitting(stage: Stage, updates: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return what `checked` does without looking for NaN and infinity.
+
+    For rules that compute something from every value anyway: that is the evidence for `refuse_non_finite`,
+    and the matrix is read once less.
+    """
     if updates.ndim != 2 or not updates.is_floating_point():
         raise InputError(
             f"updates: got {updates.dtype} of shape {tuple(updates.shape)}, wanted floating point (n, d)."
         )
-    n = len(updates)
-    if not n:
+    if not len(updates):
         raise InputError("updates: got no rows, wanted at least one client's update.")
-    if not _finite(updates):
-        rows = (~torch.isfinite(updates).all(dim=1)).nonzero().flatten().tolist()
-        raise InputError(f"updates: rows {rows} hold NaN or infinity; drop them before aggregating.")
-    require(stage, n)
+    require(stage, len(updates))
     return updates, as_shares(weights, updates)
+
+
+def refuse_non_finite(updates: Tensor, evidence: Tensor | None = None) -> None:
+    """Raise InputError if a row of `updates` (n, d) holds NaN or infinity.
+
+    Args:
+        updates: the matrix.
+        evidence: what was computed from every value of it; the matrix is read only where this is not finite.
+    """
+    if bool(evidence.isfinite().all()) if evidence is not None else _finite(updates):
+        return
+    rows = (~torch.isfinite(updates).all(dim=1)).nonzero().flatten().tolist()
+    if rows:
+        raise InputError(f"updates: rows {rows} hold NaN or infinity; drop them before aggregating.")
 
 
 def _finite(updates: Tensor) -> bool:

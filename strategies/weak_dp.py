@@ -7,12 +7,12 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from strategies.clip_factors import clip_factors
 from strategies.combination import combine
+from strategies.distances import row_norms
 from strategies.knobs import not_negative, positive
-from strategies.lengths import lengths
 from strategies.noise import gaussian, stream_of
-from strategies.norm_clipping import clip_factors
-from strategies.rule import Aggregate, Card, Context, checked
+from strategies.rule import Aggregate, Card, Context, fitting, refuse_non_finite
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +44,10 @@ class WeakDP:
     def __call__(
         self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None
     ) -> Aggregate:
-        updates, shares = checked(self, updates, weights)
-        coefficients = shares * clip_factors(lengths(updates), self.clip)
+        updates, shares = fitting(self, updates, weights)
+        norms = row_norms(updates)
+        refuse_non_finite(updates, norms)
+        coefficients = shares * clip_factors(norms, self.clip)
         update = combine(coefficients, updates)
         update += gaussian(update, self.noise, stream_of(context))
         return Aggregate(update=update, trust=coefficients)

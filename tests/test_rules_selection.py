@@ -16,10 +16,10 @@ from strategies.centered_clipping import CenteredClipping
 from strategies.cge import CGE
 from strategies.contract import check_rule
 from strategies.crfl import CRFL
+from strategies.distances import norms_around, row_norms
 from strategies.dnc import DnC
 from strategies.gas import COLUMNWISE, GAS, bases
 from strategies.geometric_median import GeometricMedian
-from strategies.lengths import lengths, lengths_from
 from strategies.mda import MDA
 from strategies.monna import MoNNA
 from strategies.norm_clipping import NormClipping
@@ -427,12 +427,12 @@ def test_lengths_are_right_on_every_scale():
     rows *= torch.tensor([[1.0], [0.0], [1e-3], [1e3]])
     for scale in (1e-25, 1.0, 1e25):
         scaled, origin = rows * scale, rows[2] * scale
-        torch.testing.assert_close(lengths(scaled), scaled.double().norm(dim=1), rtol=1e-6, atol=0)
+        torch.testing.assert_close(row_norms(scaled), scaled.double().norm(dim=1), rtol=1e-6, atol=0)
         far = (scaled.double() - origin.double()).norm(dim=1)
-        torch.testing.assert_close(lengths(scaled, origin=origin), far, rtol=1e-6, atol=0)
+        torch.testing.assert_close(row_norms(scaled, origin=origin), far, rtol=1e-6, atol=0)
     shares = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64)
     exact = rows.double()
-    torch.testing.assert_close(lengths_from(exact @ exact.T, shares), (exact - shares @ exact).norm(dim=1))
+    torch.testing.assert_close(norms_around(exact @ exact.T, shares), (exact - shares @ exact).norm(dim=1))
 
 
 STEADY = [MDA, SMEA, MoNNA, Aksel, CAF, DnC, GAS, SpectralFilter, GeometricMedian]
