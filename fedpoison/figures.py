@@ -9,9 +9,11 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
+from fedpoison.breakdown_curves import Breakdown, Curve
 from fedpoison.comparison import MEASURES, Comparison
 from fedpoison.history import History
 
@@ -93,6 +95,55 @@ def class_by_strategy(comparison: Comparison, attack: str) -> Figure:
     axes.set_xticks(range(frame.shape[1]), [str(label) for label in frame.columns])
     axes.set_yticks(range(len(frame)), list(frame.index))
     return figure
+
+
+def breakdown_curves(found: Breakdown) -> Figure:
+    """Return one panel an attack: what each malicious share costs, one line a strategy, mean over the seeds.
+
+    A ring marks the share that breaks a strategy, a cross the first one for which it is not defined.
+    """
+    figure, panels = _panels(len(found.attacks))
+    strategies = list(dict.fromkeys(curve.pair.strategy for curve in found.curves))
+    for axes, attack in zip(panels, found.attacks, strict=True):
+        for curve in found.curves:
+            if curve.pair.attack == attack:
+                _cost(axes, curve, found.clients, strategies.index(curve.pair.strategy))
+        axes.axhline(100 * found.judge.limit, color="0.35", linewidth=1, zorder=1)
+        axes.set(title=attack, xlabel="malicious share, %")
+        axes.grid(alpha=0.3)
+    panels[0].set_ylabel(found.judge.title)
+    handles, labels = panels[0].get_legend_handles_labels()
+    handles += [
+        Line2D([], [], color="0.35", linewidth=1),
+        Line2D([], [], color="0.35", linestyle="", marker="o", markersize=10, markerfacecolor="none"),
+        Line2D([], [], color="0.35", linestyle="", marker="x", markersize=7, markeredgewidth=2),
+    ]
+    labels += ["limit", "breaks", "not defined from here"]
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)), frameon=False)
+    return figure
+
+
+def _cost(axes: Axes, curve: Curve, clients: int, position: int) -> None:
+    colour = COLOURS[position % len(COLOURS)]
+    points = [point for point in curve.points if point.stopped is None]
+    shares = [100 * point.count / clients for point in points]
+    costs = 100 * np.array([point.costs for point in points]).T
+    _line(axes, shares, costs, position, curve.pair.strategy)
+    if curve.breaks is not None:
+        height = 1.0 if curve.breaks.stopped else 100 * float(np.mean(curve.breaks.costs))
+        along = axes.get_xaxis_transform() if curve.breaks.stopped else axes.transData
+        ring = {"marker": "o", "markersize": 10, "markerfacecolor": "none", "clip_on": False}
+        axes.plot(100 * curve.breaks.count / clients, height, color=colour, transform=along, **ring)
+    if curve.undefined is not None:
+        axes.plot(
+            100 * curve.undefined / clients,
+            0.97 - 0.06 * position,
+            transform=axes.get_xaxis_transform(),
+            color=colour,
+            marker="x",
+            markersize=7,
+            markeredgewidth=2,
+        )
 
 
 def _panels(count: int) -> tuple[Figure, Sequence[Axes]]:
