@@ -118,7 +118,8 @@ class _Trials:
             run: why for run, why in batch.failures.items() if not run.malicious or not _REFUSAL.match(why)
         }
         check_complete(Batch(batch.histories, faults))
-        self.ends.update({run: history.last for run, history in batch.histories.items()} | batch.failures)
+        self.ends.update({run: history.last for run, history in batch.histories.items()})
+        self.ends.update(batch.failures)
         for pair, count in asked:
             self.points.setdefault(pair, {})[count] = self._point(pair, count)
         return {(pair, count): self.points[pair][count].broke for pair, count in asked}
@@ -130,12 +131,12 @@ class _Trials:
 
     def _point(self, pair: Pair, count: int) -> Point:
         ends = [self.ends[run] for run in self._runs(pair, count)]
-        values = tuple(self._value(end) for end in ends)
+        measured = tuple(self._value(end) for end in ends)
         twins = [self._value(self.ends[run]) for run in self._runs(pair, 0)]
-        costs = tuple(self.judge.cost(value, twin) for value, twin in zip(values, twins, strict=True))
+        costs = tuple(self.judge.cost(value, twin) for value, twin in zip(measured, twins, strict=True))
         stopped = next((end for end in ends if isinstance(end, str)), None)
         broke = stopped is not None or self.judge.breaks(costs)
-        return Point(count, values, costs, broke, stopped)
+        return Point(count, measured, costs, broke, stopped)
 
     def _value(self, end: Round | str) -> float:
         return float("nan") if isinstance(end, str) else self.judge.value(end)

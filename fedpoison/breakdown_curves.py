@@ -24,8 +24,8 @@ class Point:
     """What a number of malicious clients does, with each seed."""
 
     count: int
-    values: tuple[float, ...]
-    """What is measured; NaN where the run had to stop."""
+    measured: tuple[float, ...]
+    """NaN where the run had to stop."""
     costs: tuple[float, ...]
     """What is held against the limit, likewise."""
     broke: bool
@@ -100,6 +100,6 @@ class Breakdown:
             }
             for curve in self.curves
             for point in curve.points
-            for seed, value, cost in zip(self.seeds, point.values, point.costs, strict=True)
+            for seed, value, cost in zip(self.seeds, point.measured, point.costs, strict=True)
         ]
         return pd.DataFrame(rows)

@@ -167,11 +167,18 @@ def compare(
 
 
 def check_complete(batch: Batch) -> None:
-    """Raise RunError, with every reason, unless each run came to its end."""
-    if batch.failures:
-        reasons = [
-            f"{scenario.strategy} under {scenario.attack}, seed {scenario.seed}: {reason}"
-            for scenario, reason in batch.failures.items()
-        ]
-        runs = len(batch.failures) + len(batch.histories)
-        raise RunError(f"{len(reasons)} of {runs} runs had to stop. " + " ".join(reasons))
+    """Raise RunError, with each reason once, unless every run came to its end."""
+    if not batch.failures:
+        return
+    by_reason: dict[str, list[Scenario]] = {}
+    for scenario, reason in batch.failures.items():
+        by_reason.setdefault(reason, []).append(scenario)
+    parts = [f"{_named(scenarios)}: {reason}" for reason, scenarios in by_reason.items()]
+    runs = len(batch.failures) + len(batch.histories)
+    raise RunError(f"{len(batch.failures)} of {runs} runs had to stop. " + " ".join(parts))
+
+
+def _named(scenarios: Sequence[Scenario]) -> str:
+    first, others = scenarios[0], len(scenarios) - 1
+    name = f"{first.strategy} under {first.attack}, seed {first.seed}"
+    return f"{name}, and {others} more" if others else name

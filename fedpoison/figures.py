@@ -100,7 +100,8 @@ def class_by_strategy(comparison: Comparison, attack: str) -> Figure:
 def breakdown_curves(found: Breakdown) -> Figure:
     """Return one panel an attack: what each malicious share costs, one line a strategy, mean over the seeds.
 
-    A ring marks the share that breaks a strategy, a cross the first one for which it is not defined.
+    A ring marks the share that breaks a strategy, at the upper edge where the server has to stop; a cross
+    there is the first share for which the strategy is not defined.
     """
     figure, panels = _panels(len(found.attacks))
     strategies = list(dict.fromkeys(curve.pair.strategy for curve in found.curves))
@@ -130,10 +131,17 @@ def _cost(axes: Axes, curve: Curve, clients: int, position: int) -> None:
     costs = 100 * np.array([point.costs for point in points]).T
     _line(axes, shares, costs, position, curve.pair.strategy)
     if curve.breaks is not None:
-        height = 1.0 if curve.breaks.stopped else 100 * float(np.mean(curve.breaks.costs))
-        along = axes.get_xaxis_transform() if curve.breaks.stopped else axes.transData
-        ring = {"marker": "o", "markersize": 10, "markerfacecolor": "none", "clip_on": False}
-        axes.plot(100 * curve.breaks.count / clients, height, color=colour, transform=along, **ring)
+        stopped = curve.breaks.stopped is not None
+        axes.plot(
+            100 * curve.breaks.count / clients,
+            1.0 if stopped else 100 * np.mean(curve.breaks.costs),
+            transform=axes.get_xaxis_transform() if stopped else axes.transData,
+            color=colour,
+            marker="o",
+            markersize=10,
+            markerfacecolor="none",
+            clip_on=False,
+        )
     if curve.undefined is not None:
         axes.plot(
             100 * curve.undefined / clients,

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from fedpoison import breakdown as breakdowns
+from fedpoison.breakdown_curves import Breakdown
 from fedpoison.cli.breakdown_sheets import as_json, remarks, sheet
 from fedpoison.cli.lists import names_in, seeds_in
 from fedpoison.cli.options import Data, Jobs, Out, RayAddress, with_scenario
@@ -103,7 +104,7 @@ def breakdown(
     console.print(f"figure and points: {folder}")
 
 
-def _write(found: breakdowns.Breakdown, folder: Path, ending: str) -> None:
+def _write(found: Breakdown, folder: Path, ending: str) -> None:
     from fedpoison import figures  # noqa: PLC0415  # matplotlib takes a second to import
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -18,11 +18,10 @@ def sheet(found: Breakdown) -> Sheet:
         {
             "attack": curve.pair.attack,
             "strategy": curve.pair.strategy,
-            "without attackers": _mean(curve.points[0].values),
-            "held at": _at(curve.held, found.clients),
+            "clean": _mean(curve.points[0].measured),
             "breaks at": _breaks(curve, found.clients),
-            "costs there": _cost(curve.breaks),
-            "not defined from": "-" if curve.undefined is None else f"{curve.undefined / found.clients:.1%}",
+            "costs": _cost(curve.breaks),
+            "undefined from": "-" if curve.undefined is None else f"{curve.undefined / found.clients:.1%}",
         }
         for curve in found.curves
     ]
@@ -73,7 +72,7 @@ def _curve(curve: Curve, clients: int) -> dict[str, object]:
             {
                 "malicious": point.count,
                 "share": share(point.count),
-                "values": [None if math.isnan(value) else value for value in point.values],
+                "measured": [None if math.isnan(value) else value for value in point.measured],
                 "costs": [None if math.isnan(cost) else cost for cost in point.costs],
                 "broke": point.broke,
                 "stopped": point.stopped,
@@ -83,14 +82,11 @@ def _curve(curve: Curve, clients: int) -> dict[str, object]:
     }
 
 
-def _at(point: Point | None, clients: int) -> str:
-    return "-" if point is None else f"{point.count / clients:.1%} ({point.count})"
-
-
 def _breaks(curve: Curve, clients: int) -> str:
     if curve.breaks is None:
-        return "never" if curve.undefined is None else "never as far as defined"
-    return _at(curve.breaks, clients) + (" *" if curve.held_above or curve.breaks.stopped else "")
+        return f"none up to {curve.points[-1].count / clients:.1%}"
+    marked = " *" if curve.held_above or curve.breaks.stopped else ""
+    return f"{curve.breaks.count / clients:.1%}{marked}"
 
 
 def _cost(point: Point | None) -> str:

@@ -13,7 +13,7 @@ from rich.console import Console
 from fedpoison import comparison as comparisons
 from fedpoison.cli.compare_sheets import as_json, sheets
 from fedpoison.cli.lists import names_in, seeds_in, slug
-from fedpoison.cli.options import Data, Jobs, Out, RayAddress, with_scenario
+from fedpoison.cli.options import Data, Jobs, Json, Out, RayAddress, with_scenario
 from fedpoison.cli.progress import BatchProgress
 from fedpoison.cli.sheets import Form, show
 from fedpoison.comparison import MEASURES, At, Comparison
@@ -45,9 +45,7 @@ def compare(
         typer.Option(help="Round that is read of each run: last, or best, which flatters every strategy."),
     ] = "last",
     form: Form = "terminal",
-    as_object: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object and nothing else.")
-    ] = False,
+    as_object: Json = False,
     out: Out = Path("runs"),
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Make runs anew that the store already holds.")
