@@ -39,8 +39,18 @@ class Criterion:
         return self.measure != "success"
 
     @property
-    def title(self) -> str:
-        """What the cost is, in words."""
+    def words(self) -> str:
+        """What a share does that breaks a strategy."""
+        limit = f"{100 * self.limit:g}"
+        return {
+            "accuracy": f"costs {limit} points of accuracy",
+            "worst-class": f"costs {limit} points of the worst class's accuracy",
+            "success": f"lets the attack succeed in {limit} %",
+        }[self.measure]
+
+    @property
+    def axis(self) -> str:
+        """What the cost is, as the title of an axis."""
         return {
             "accuracy": "accuracy lost, points",
             "worst-class": "worst-class accuracy lost, points",

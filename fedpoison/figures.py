@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -21,6 +23,8 @@ from fedpoison.history import History
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
 STYLES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+RING: dict[str, Any] = {"marker": "o", "markersize": 10, "markerfacecolor": "none"}
+CROSS: dict[str, Any] = {"marker": "x", "markersize": 7, "markeredgewidth": 2}
 SEQUENTIAL = "cividis"
 DARK_CELL = 0.55
 """Share of a colour map's range below which numbers are written in white."""
@@ -106,52 +110,55 @@ def breakdown_curves(found: Breakdown) -> Figure:
     figure, panels = _panels(len(found.attacks))
     strategies = list(dict.fromkeys(curve.pair.strategy for curve in found.curves))
     for axes, attack in zip(panels, found.attacks, strict=True):
-        for curve in found.curves:
-            if curve.pair.attack == attack:
-                _cost(axes, curve, found.clients, strategies.index(curve.pair.strategy))
+        curves = [curve for curve in found.curves if curve.pair.attack == attack]
+        for curve in curves:
+            _cost(axes, curve, found.clients, strategies.index(curve.pair.strategy))
+        _undefined(axes, curves, found.clients, strategies)
         axes.axhline(100 * found.judge.limit, color="0.35", linewidth=1, zorder=1)
-        axes.set(title=attack, xlabel="malicious share, %")
+        axes.set_title(attack, pad=10)
+        axes.set_xlabel("malicious share, %")
         axes.grid(alpha=0.3)
-    panels[0].set_ylabel(found.judge.title)
+    panels[0].set_ylabel(found.judge.axis)
     handles, labels = panels[0].get_legend_handles_labels()
     handles += [
         Line2D([], [], color="0.35", linewidth=1),
-        Line2D([], [], color="0.35", linestyle="", marker="o", markersize=10, markerfacecolor="none"),
-        Line2D([], [], color="0.35", linestyle="", marker="x", markersize=7, markeredgewidth=2),
+        Line2D([], [], color="0.35", linestyle="", **RING),
+        Line2D([], [], color="0.35", linestyle="", **CROSS),
     ]
-    labels += ["limit", "breaks", "not defined from here"]
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)), frameon=False)
+    labels += ["limit", "breaks", "undefined from here"]
+    columns = 2 if len(panels) == 1 else 4
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
     return figure
 
 
 def _cost(axes: Axes, curve: Curve, clients: int, position: int) -> None:
-    colour = COLOURS[position % len(COLOURS)]
     points = [point for point in curve.points if point.stopped is None]
     shares = [100 * point.count / clients for point in points]
-    costs = 100 * np.array([point.costs for point in points]).T
-    _line(axes, shares, costs, position, curve.pair.strategy)
-    if curve.breaks is not None:
-        stopped = curve.breaks.stopped is not None
-        axes.plot(
-            100 * curve.breaks.count / clients,
-            1.0 if stopped else 100 * np.mean(curve.breaks.costs),
-            transform=axes.get_xaxis_transform() if stopped else axes.transData,
-            color=colour,
-            marker="o",
-            markersize=10,
-            markerfacecolor="none",
-            clip_on=False,
-        )
-    if curve.undefined is not None:
-        axes.plot(
-            100 * curve.undefined / clients,
-            0.97 - 0.06 * position,
-            transform=axes.get_xaxis_transform(),
-            color=colour,
-            marker="x",
-            markersize=7,
-            markeredgewidth=2,
-        )
+    _line(axes, shares, 100 * np.array([point.costs for point in points]).T, position, curve.pair.strategy)
+    if curve.breaks is None:
+        return
+    colour, share = COLOURS[position % len(COLOURS)], 100 * curve.breaks.count / clients
+    if curve.breaks.stopped is None:
+        axes.plot(share, 100 * np.mean(curve.breaks.costs), color=colour, **RING)
+    else:
+        axes.plot(share, 1.0, color=colour, transform=axes.get_xaxis_transform(), clip_on=False, **RING)
+
+
+def _undefined(axes: Axes, curves: Sequence[Curve], clients: int, strategies: Sequence[str]) -> None:
+    """Draw the crosses, those at the same share below each other."""
+    drawn: Counter[int] = Counter()
+    for curve in curves:
+        if curve.undefined is not None:
+            axes.plot(
+                100 * curve.undefined / clients,
+                1 - 0.06 * drawn[curve.undefined],
+                transform=axes.get_xaxis_transform(),
+                color=COLOURS[strategies.index(curve.pair.strategy) % len(COLOURS)],
+                clip_on=False,
+                zorder=3,
+                **CROSS,
+            )
+            drawn[curve.undefined] += 1
 
 
 def _panels(count: int) -> tuple[Figure, Sequence[Axes]]:

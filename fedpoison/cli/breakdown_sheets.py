@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import math
+from statistics import fmean
 
 import pandas as pd
 
 from fedpoison.breakdown_curves import Breakdown, Curve, Point
 from fedpoison.cli.sheets import Sheet, interval
+from fedpoison.cli.tables import percent
 from fedpoison.intervals import estimate
 
 
 def sheet(found: Breakdown) -> Sheet:
     """Return the table: one row an attack and strategy."""
-    judge = found.judge
     rows = [
         {
             "attack": curve.pair.attack,
             "strategy": curve.pair.strategy,
-            "clean": _mean(curve.points[0].measured),
+            "clean": percent(fmean(curve.points[0].measured)),
             "breaks at": _breaks(curve, found.clients),
             "costs": _cost(curve.breaks),
             "undefined from": "-" if curve.undefined is None else f"{curve.undefined / found.clients:.1%}",
         }
         for curve in found.curves
     ]
-    return Sheet(f"Breakdown: {judge.title}, of {100 * judge.limit:g} or more", pd.DataFrame(rows), labels=2)
+    return Sheet(f"Smallest malicious share that {found.judge.words}", pd.DataFrame(rows), labels=2)
 
 
 def remarks(found: Breakdown) -> list[str]:
@@ -92,9 +93,7 @@ def _breaks(curve: Curve, clients: int) -> str:
 def _cost(point: Point | None) -> str:
     if point is None:
         return "-"
-    return "stops" if point.stopped is not None else _mean(point.costs)
-
-
-def _mean(values: tuple[float, ...]) -> str:
-    found = estimate(values)
+    if point.stopped is not None:
+        return "stops"
+    found = estimate(point.costs)
     return interval(found.mean, found.low, found.high)
