@@ -150,6 +150,8 @@ def _check(base: Scenario, shares: Sequence[float]) -> None:
         )
     if not shares or not all(0 < share <= 1 for share in shares):
         raise ScenarioError(f"shares: got {list(shares)}, wanted numbers above 0 and at most 1.")
+    if not round(max(shares) * base.clients):
+        raise ScenarioError(f"shares: got {list(shares)}, none of which is a client of {base.clients}.")
 
 
 def _attacked(base: Scenario, pair: Pair, count: int) -> Scenario:

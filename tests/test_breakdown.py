@@ -238,6 +238,7 @@ def test_a_criterion_that_makes_no_sense_is_refused(options, words):
         ({"malicious_count": 3}, [0.1], "malicious_count: a search for the breakdown varies the share"),
         ({}, [0.1, 1.2], "shares: got"),
         ({}, [], "shares: got"),
+        ({}, [0.01, 0.04], "none of which is a client of 10"),
         ({"tolerated": 5, "strategy": "krum"}, [0.1], "needs n > 2f"),
     ],
 )

@@ -14,7 +14,7 @@ from fedpoison import breakdown as breakdowns
 from fedpoison.breakdown_curves import Breakdown
 from fedpoison.cli.breakdown_sheets import as_json, remarks, sheet
 from fedpoison.cli.lists import names_in, seeds_in
-from fedpoison.cli.options import Data, Jobs, Out, RayAddress, with_scenario
+from fedpoison.cli.options import Data, Jobs, Json, Out, RayAddress, with_scenario
 from fedpoison.cli.progress import BatchProgress
 from fedpoison.cli.sheets import Form, show
 from fedpoison.criterion import criterion
@@ -60,9 +60,7 @@ def breakdown(
     seeds: Annotated[str, typer.Option(help="Seeds, separated by commas; the mean over them decides.")] = "0",
     figure: Annotated[Literal["png", "svg", "pdf"], typer.Option(help="Format of the figure.")] = "png",
     form: Form = "terminal",
-    as_object: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object and nothing else.")
-    ] = False,
+    as_object: Json = False,
     out: Out = Path("runs"),
     jobs: Jobs = None,
     ray_address: RayAddress = None,
