@@ -295,18 +295,9 @@ def command(small, tmp_path, monkeypatch, capsys):
     def run(*options):
         file = tmp_path / "scenario.toml"
         file.write_text(small.but(rounds=1).to_toml())
-        arguments = [
-            "--strategies",
-            "krum",
-            "--shares",
-            "0.2,0.5",
-            "--jobs",
-            "1",
-            "--out",
-            tmp_path,
-            *options,
-        ]
-        monkeypatch.setattr(sys, "argv", ["fedpoison", "breakdown", *map(str, [file, *arguments])])
+        arguments = ["--strategies", "krum", "--shares", "0.2,0.5", "--jobs", "1", *options]
+        arguments = ["breakdown", file, *arguments, "--out", tmp_path]
+        monkeypatch.setattr(sys, "argv", ["fedpoison", *map(str, arguments)])
         monkeypatch.setenv("COLUMNS", "200")
         with pytest.raises(SystemExit) as stop:
             cli.main()
