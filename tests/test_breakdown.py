@@ -1,19 +1,14 @@
 """The smallest malicious share that breaks a strategy."""
 
-import itertools
 import json
 import math
-import sys
 
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from fedpoison import breakdown as breakdowns
-from fedpoison import cli, figures
+from fedpoison import figures
 from fedpoison.batch import Batch
-from fedpoison.bisection import explore, held_above, next_counts, smallest_broken
 from fedpoison.breakdown import breakdown
 from fedpoison.cli.breakdown_sheets import as_json, remarks, sheet
 from fedpoison.criterion import criterion
@@ -21,62 +16,6 @@ from fedpoison.errors import RunError, ScenarioError
 from fedpoison.history import History
 from fedpoison.rounds import Round
 from fedpoison.simulation import simulate
-
-
-@st.composite
-def searches(draw):
-    """Draw a grid that begins with 0, and a threshold within or beyond it."""
-    grid = sorted({0, *draw(st.sets(st.integers(1, 500), min_size=1, max_size=8))})
-    return grid, draw(st.integers(0, grid[-1] + 1))
-
-
-@given(searches())
-def test_the_threshold_of_any_step_is_found_with_few_more_runs(search):
-    grid, threshold = search
-    tried = []
-
-    def play(asked):
-        tried.extend(count for _, count in asked)
-        return {(key, count): count >= threshold for key, count in asked}
-
-    verdicts = explore({"only": grid}, play)["only"]
-    assert smallest_broken(verdicts) == (threshold if threshold <= grid[-1] else None)
-    assert held_above(verdicts) == []
-    assert tried[: len(grid)] == grid
-    assert len(tried) == len(set(tried))
-    gap = max(after - before for before, after in itertools.pairwise(grid))
-    assert len(tried) - len(grid) <= math.ceil(math.log2(gap))
-
-
-@given(st.lists(st.booleans(), min_size=2, max_size=60), st.integers(1, 12))
-def test_any_curve_ends_beside_a_count_that_held(broke, step):
-    broke[0] = False
-    grid = sorted({*range(0, len(broke), step), len(broke) - 1})
-    verdicts = explore({0: grid}, lambda asked: {(key, count): broke[count] for key, count in asked})[0]
-    first = smallest_broken(verdicts)
-    if first is None:
-        assert not any(broke[count] for count in grid)
-    else:
-        assert broke[first]
-        assert not broke[first - 1]
-        assert held_above(verdicts) == [
-            count for count in sorted(verdicts) if count > first and not broke[count]
-        ]
-
-
-def test_keys_are_played_together_step_by_step():
-    steps = []
-
-    def play(asked):
-        steps.append(list(asked))
-        return {(key, count): count >= {"a": 3, "b": 7}[key] for key, count in asked}
-
-    explore({"a": [0, 4, 8], "b": [0, 4, 8]}, play)
-    assert steps[1:] == [[("a", 2), ("b", 6)], [("a", 3), ("b", 7)]]
-
-
-def test_a_search_that_breaks_without_attackers_is_over():
-    assert next_counts([0, 4], {0: True, 4: True}) == []
 
 
 class Fleet:
@@ -286,46 +225,3 @@ def test_the_figure_draws_every_cost_and_mark(search):
     stopped = search(Fleet(lambda *_: 0.9, dict.fromkeys(range(1, 21), reason)))
     edge = [line for line in figures.breakdown_curves(stopped).axes[0].lines if line.get_marker() == "o"][-1]
     assert (float(edge.get_xdata()[0]), float(edge.get_ydata()[0])) == (2.5, 1.0)
-
-
-@pytest.fixture
-def command(small, tmp_path, monkeypatch, capsys):
-    """Return a function that runs `fedpoison breakdown` and gives its stdout and its folder."""
-
-    def run(*options):
-        file = tmp_path / "scenario.toml"
-        file.write_text(small.but(rounds=1).to_toml())
-        arguments = ["--strategies", "krum", "--shares", "0.2,0.5", "--jobs", "1", *options]
-        arguments = ["breakdown", file, *arguments, "--out", tmp_path]
-        monkeypatch.setattr(sys, "argv", ["fedpoison", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "200")
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        assert not stop.value.code
-        (folder,) = tmp_path.glob("breakdown-*")
-        return capsys.readouterr().out, folder
-
-    return run
-
-
-def test_the_command_prints_the_table_and_writes_figure_and_points(command):
-    out, folder = command()
-    assert "Smallest malicious share that costs 10 points of accuracy" in out
-    assert "figure and points" in out
-    assert (folder / "breakdown.png").stat().st_size > 1000
-    assert set(pd.read_csv(folder / "points.csv")["malicious"]) >= {0, 2, 3}
-
-
-def test_the_command_prints_one_object(command):
-    out, folder = command("--json", "--figure", "svg")
-    found = json.loads(out)
-    assert found["curves"][0]["undefined_from"] == pytest.approx(0.4)
-    assert found["path"] == str(folder)
-    assert (folder / "breakdown.svg").is_file()
-
-
-def test_the_command_prints_latex_and_nothing_else(command):
-    out, folder = command("--format", "latex", "--figure", "pdf")
-    assert "\\toprule" in out
-    assert "figure and points" not in out
-    assert (folder / "breakdown.pdf").is_file()
