@@ -55,6 +55,7 @@ GUIDES = {
     "start": "",
     "concepts": "",
     "threat-model": "",
+    "comparing": "",
     "studies": "",
     "report": "",
     "engines": "",

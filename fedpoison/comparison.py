@@ -6,11 +6,12 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from fedpoison.batch import Watch, run_all
+from fedpoison.batch import Batch, Watch, run_all
 from fedpoison.errors import RunError, ScenarioError
 from fedpoison.history import History
 from fedpoison.rounds import Round
@@ -20,13 +21,20 @@ from fedpoison.simulation import Notify
 _log = logging.getLogger(__name__)
 
 Measure = Callable[[Round], float | None]
+At = Literal["last", "best"]
+"""Which round of a run is read: the last one, or the one after which the accuracy was highest."""
+OPTIMISTIC = (
+    "reading each run at its best round: a maximum over rounds is chosen on the test set, which flatters "
+    "every strategy, and above all those that an attack makes unstable. Nobody who deploys the model gets "
+    "it; report the last round."
+)
 
 MEASURES: dict[str, Measure] = {
     "accuracy": lambda record: record.accuracy,
     "worst-class accuracy": lambda record: record.worst_class_accuracy,
     "attack success": lambda record: record.success,
 }
-"""What a comparison tabulates, read off the last round of each run."""
+"""What a comparison tabulates, read off one round of each run."""
 
 
 @dataclass(frozen=True)
@@ -46,44 +54,54 @@ class Comparison:
     strategies: Sequence[str]
     seeds: Sequence[int]
     histories: dict[Cell, History]
+    at: At = "last"
+
+    def runs(self, attack: str, strategy: str) -> list[History]:
+        """Return the histories of one attack against one strategy, a seed each."""
+        return [self.histories[Cell(attack, strategy, seed)] for seed in self.seeds]
+
+    def records(self, attack: str, strategy: str) -> list[Round]:
+        """Return the round that is read of each of these runs; the initial model is never the best one."""
+        runs = self.runs(attack, strategy)
+        if self.at == "last":
+            return [history.last for history in runs]
+        return [max(history.records[1:], key=lambda record: record.accuracy) for history in runs]
+
+    def values(self, measure: Measure, attack: str, strategy: str) -> list[float]:
+        """Return the measure with each seed, NaN where a run has none."""
+        found = [measure(record) for record in self.records(attack, strategy)]
+        return [float("nan") if value is None else value for value in found]
 
     def table(self, measure: Measure, *, spread: bool = False) -> pd.DataFrame:
         """Return attacks (rows) by strategies (columns): the mean over the seeds, or their deviation.
 
         Args:
-            measure: what to read off the last round.
+            measure: what to read off a round.
             spread: whether to return the standard deviation over the seeds in place of the mean.
         """
         reduce = np.std if spread else np.mean
         return pd.DataFrame(
             {
-                strategy: [
-                    float(reduce([_number(measure(history.last)) for history in self.runs(attack, strategy)]))
-                    for attack in self.attacks
-                ]
+                strategy: [float(reduce(self.values(measure, attack, strategy))) for attack in self.attacks]
                 for strategy in self.strategies
             },
             index=pd.Index(self.attacks, name="attack"),
         )
 
     def per_class(self) -> pd.DataFrame:
-        """Return one row an attack and strategy with the final accuracy of each class, mean over seeds."""
+        """Return one row an attack and strategy with the accuracy of each class, mean over seeds."""
         return pd.concat({attack: self.classes(attack) for attack in self.attacks}, names=["attack"])
 
     def classes(self, attack: str) -> pd.DataFrame:
-        """Return one row a strategy with the final accuracy of each class under `attack`, mean over seeds."""
+        """Return one row a strategy with the accuracy of each class under `attack`, mean over seeds."""
         rows = {
             strategy: np.mean(
-                [history.last.per_class_accuracy for history in self.runs(attack, strategy)], axis=0
+                [record.per_class_accuracy for record in self.records(attack, strategy)], axis=0
             )
             for strategy in self.strategies
         }
         frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis(columns="class")
         return frame.rename_axis(index="strategy")
-
-    def runs(self, attack: str, strategy: str) -> list[History]:
-        """Return the histories of one attack against one strategy, a seed each."""
-        return [self.histories[Cell(attack, strategy, seed)] for seed in self.seeds]
 
 
 def compare(
@@ -92,6 +110,7 @@ def compare(
     strategies: Sequence[str],
     *,
     seeds: Sequence[int],
+    at: At = "last",
     out: Path,
     jobs: int | None = None,
     ray_address: str | None = None,
@@ -107,6 +126,7 @@ def compare(
         attacks: specs of attacks.
         strategies: specs of strategies.
         seeds: seeds, the same for every cell.
+        at: which round of each run is read; `notify` is told what is wrong with `best`.
         out: the run store; runs that it holds complete are read, not made again.
         jobs: how many runs at once, as for `run_all`.
         ray_address: a Ray cluster to use.
@@ -129,6 +149,8 @@ def compare(
         for strategy in strategies
         for seed in seeds
     }
+    if at == "best":
+        notify(OPTIMISTIC)
     batch = run_all(
         cells.values(),
         out=out,
@@ -139,15 +161,24 @@ def compare(
         watch=watch,
         notify=notify,
     )
-    if batch.failures:
-        reasons = [
-            f"{scenario.strategy} under {scenario.attack}, seed {scenario.seed}: {reason}"
-            for scenario, reason in batch.failures.items()
-        ]
-        raise RunError(f"{len(reasons)} of {len(cells)} runs had to stop. " + " ".join(reasons))
+    check_complete(batch)
     histories = {cell: batch.histories[scenario] for cell, scenario in cells.items()}
-    return Comparison(attacks, strategies, seeds, histories)
+    return Comparison(attacks, strategies, seeds, histories, at)
 
 
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else value
+def check_complete(batch: Batch) -> None:
+    """Raise RunError, with each reason once, unless every run came to its end."""
+    if not batch.failures:
+        return
+    by_reason: dict[str, list[Scenario]] = {}
+    for scenario, reason in batch.failures.items():
+        by_reason.setdefault(reason, []).append(scenario)
+    parts = [f"{_named(scenarios)}: {reason}" for reason, scenarios in by_reason.items()]
+    runs = len(batch.failures) + len(batch.histories)
+    raise RunError(f"{len(batch.failures)} of {runs} runs had to stop. " + " ".join(parts))
+
+
+def _named(scenarios: Sequence[Scenario]) -> str:
+    first, others = scenarios[0], len(scenarios) - 1
+    name = f"{first.strategy} under {first.attack}, seed {first.seed}"
+    return f"{name}, and {others} more" if others else name

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
+from fedpoison.breakdown_curves import Breakdown, Curve
 from fedpoison.comparison import MEASURES, Comparison
 from fedpoison.history import History
 
@@ -19,6 +23,8 @@ from fedpoison.history import History
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
 STYLES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+RING: dict[str, Any] = {"marker": "o", "markersize": 10, "markerfacecolor": "none"}
+CROSS: dict[str, Any] = {"marker": "x", "markersize": 7, "markeredgewidth": 2}
 SEQUENTIAL = "cividis"
 DARK_CELL = 0.55
 """Share of a colour map's range below which numbers are written in white."""
@@ -93,6 +99,66 @@ def class_by_strategy(comparison: Comparison, attack: str) -> Figure:
     axes.set_xticks(range(frame.shape[1]), [str(label) for label in frame.columns])
     axes.set_yticks(range(len(frame)), list(frame.index))
     return figure
+
+
+def breakdown_curves(found: Breakdown) -> Figure:
+    """Return one panel an attack: what each malicious share costs, one line a strategy, mean over the seeds.
+
+    A ring marks the share that breaks a strategy, at the upper edge where the server has to stop; a cross
+    there is the first share for which the strategy is not defined.
+    """
+    figure, panels = _panels(len(found.attacks))
+    strategies = list(dict.fromkeys(curve.pair.strategy for curve in found.curves))
+    for axes, attack in zip(panels, found.attacks, strict=True):
+        curves = [curve for curve in found.curves if curve.pair.attack == attack]
+        for curve in curves:
+            _cost(axes, curve, found.clients, strategies.index(curve.pair.strategy))
+        _undefined(axes, curves, found.clients, strategies)
+        axes.axhline(100 * found.judge.limit, color="0.35", linewidth=1, zorder=1)
+        axes.set_title(attack, pad=10)
+        axes.set_xlabel("malicious share, %")
+        axes.grid(alpha=0.3)
+    panels[0].set_ylabel(found.judge.axis)
+    handles, labels = panels[0].get_legend_handles_labels()
+    handles += [
+        Line2D([], [], color="0.35", linewidth=1),
+        Line2D([], [], color="0.35", linestyle="", **RING),
+        Line2D([], [], color="0.35", linestyle="", **CROSS),
+    ]
+    labels += ["limit", "breaks", "undefined from here"]
+    columns = 2 if len(panels) == 1 else 4
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
+    return figure
+
+
+def _cost(axes: Axes, curve: Curve, clients: int, position: int) -> None:
+    points = [point for point in curve.points if point.stopped is None]
+    shares = [100 * point.count / clients for point in points]
+    _line(axes, shares, 100 * np.array([point.costs for point in points]).T, position, curve.pair.strategy)
+    if curve.breaks is None:
+        return
+    colour, share = COLOURS[position % len(COLOURS)], 100 * curve.breaks.count / clients
+    if curve.breaks.stopped is None:
+        axes.plot(share, 100 * np.mean(curve.breaks.costs), color=colour, **RING)
+    else:
+        axes.plot(share, 1.0, color=colour, transform=axes.get_xaxis_transform(), clip_on=False, **RING)
+
+
+def _undefined(axes: Axes, curves: Sequence[Curve], clients: int, strategies: Sequence[str]) -> None:
+    """Draw the crosses, those at the same share below each other."""
+    drawn: Counter[int] = Counter()
+    for curve in curves:
+        if curve.undefined is not None:
+            axes.plot(
+                100 * curve.undefined / clients,
+                1 - 0.06 * drawn[curve.undefined],
+                transform=axes.get_xaxis_transform(),
+                color=COLOURS[strategies.index(curve.pair.strategy) % len(COLOURS)],
+                clip_on=False,
+                zorder=3,
+                **CROSS,
+            )
+            drawn[curve.undefined] += 1
 
 
 def _panels(count: int) -> tuple[Figure, Sequence[Axes]]:

@@ -186,7 +186,9 @@ def test_compare_prints_tables_and_writes_figures(fedpoison, tmp_path):
         "Worst-class accuracy, %",
         "Attack success, %",
         "backdoor: accuracy by class, %",
-        "±",
+        "paired over the seeds",
+        "Where each strategy is weakest, %",
+        "2 seeds, 95 % bootstrap intervals",
     ):
         assert words in out
     folder = next(tmp_path.glob("compare-*"))

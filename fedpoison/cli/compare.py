@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from hashlib import blake2b
 from pathlib import Path
 from typing import Annotated
@@ -10,13 +11,14 @@ import typer
 from rich.console import Console
 
 from fedpoison import comparison as comparisons
-from fedpoison.cli.options import Data, Jobs, Out, RayAddress, with_scenario
+from fedpoison.cli.compare_sheets import as_json, sheets
+from fedpoison.cli.lists import names_in, seeds_in, slug
+from fedpoison.cli.options import Data, Jobs, Json, Out, RayAddress, with_scenario
 from fedpoison.cli.progress import BatchProgress
-from fedpoison.cli.tables import matrix
-from fedpoison.comparison import MEASURES, Comparison
-from fedpoison.errors import ScenarioError
+from fedpoison.cli.sheets import Form, show
+from fedpoison.comparison import MEASURES, At, Comparison
+from fedpoison.contrasts import check_reference, differences, estimates
 from fedpoison.scenario import Scenario
-from fedpoison.specs import split_outside
 
 
 @with_scenario(without=("attack", "groups", "strategy", "seed"))
@@ -30,6 +32,20 @@ def compare(
         str, typer.Option(help="Strategies, separated by commas.")
     ] = "fedavg,krum,trimmed-mean,median",
     seeds: Annotated[str, typer.Option(help="Seeds, separated by commas; every cell runs with each.")] = "0",
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            help="Strategy that the others are compared with, pair by pair over the seeds; the one whose "
+            "lowest accuracy is the highest if unset.",
+            show_default=False,
+        ),
+    ] = None,
+    at: Annotated[
+        At,
+        typer.Option(help="Round that is read of each run: last, or best, which flatters every strategy."),
+    ] = "last",
+    form: Form = "terminal",
+    as_object: Json = False,
     out: Out = Path("runs"),
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Make runs anew that the store already holds.")
@@ -39,13 +55,16 @@ def compare(
     data_dir: Data = None,
 ) -> None:
     """Run every attack against every strategy on the same seeds; print tables and write figures."""
-    names, rules, numbers = _list("attacks", attacks), _list("strategies", strategies), _seeds(seeds)
+    names, rules, numbers = names_in("attacks", attacks), names_in("strategies", strategies), seeds_in(seeds)
+    if reference is not None:
+        check_reference(rules, reference)
     with BatchProgress(len(names) * len(rules) * len(numbers), scenario.rounds) as progress:
         found = comparisons.compare(
             scenario,
             names,
             rules,
             seeds=numbers,
+            at=at,
             out=out,
             jobs=jobs,
             ray_address=ray_address,
@@ -54,27 +73,25 @@ def compare(
             watch=progress.watch(),
             notify=progress.warn,
         )
-    _print(found)
-    matrix_id = blake2b(repr((scenario.run_id, names, rules, numbers)).encode(), digest_size=4).hexdigest()
-    folder = out / f"compare-{matrix_id}"
+    content = repr((scenario.run_id, names, rules, numbers, reference, at)).encode()
+    folder = out / f"compare-{blake2b(content, digest_size=4).hexdigest()}"
     _draw(found, folder)
-    Console().print(f"figures and tables: {folder}")
+    _write(found, reference, folder)
+    if as_object:
+        typer.echo(json.dumps(as_json(found, reference, folder)))
+        return
+    show(sheets(found, reference), form)
+    console = Console(stderr=form != "terminal")
+    console.print(_setting(found))
+    console.print(f"figures and tables: {folder}")
 
 
-def _print(found: Comparison) -> None:
-    console = Console()
-    several = len(found.seeds) > 1
-    for name, measure in MEASURES.items():
-        means = found.table(measure)
-        if means.notna().any(axis=None):
-            spreads = found.table(measure, spread=True) if several else None
-            console.print(matrix(f"{name.capitalize()}, %", means, spreads))
-    for attack in found.attacks:
-        console.print(matrix(f"{attack}: accuracy by class, %", found.classes(attack), decimals=0))
+def _setting(found: Comparison) -> str:
     scenario = next(iter(found.histories.values())).scenario
-    console.print(
-        f"{scenario.dataset}, {scenario.clients} clients, {_malicious(scenario)} malicious, "
-        f"after {scenario.rounds} rounds, {len(found.seeds)} seed(s)"
+    seeds = f"{len(found.seeds)} seeds, 95 % bootstrap intervals" if len(found.seeds) > 1 else "1 seed"
+    moment = f"after {scenario.rounds} rounds" if found.at == "last" else "after the best round of each run"
+    return (
+        f"{scenario.dataset}, {scenario.clients} clients, {_malicious(scenario)} malicious, {moment}, {seeds}"
     )
 
 
@@ -92,32 +109,19 @@ def _draw(found: Comparison, folder: Path) -> None:
         "attack-by-strategy": figures.attack_by_strategy(found),
     }
     for attack in found.attacks:
-        drawn[f"classes-{_slug(attack)}"] = figures.class_by_strategy(found, attack)
+        drawn[f"classes-{slug(attack)}"] = figures.class_by_strategy(found, attack)
         for strategy in found.strategies:
             history = found.runs(attack, strategy)[0]
-            name = f"{_slug(attack)}-{_slug(strategy)}"
+            name = f"{slug(attack)}-{slug(strategy)}"
             drawn[f"rounds-{name}"] = figures.class_heat_map(history)
             drawn[f"confusion-{name}"] = figures.confusion_matrix(history)
     for name, figure in drawn.items():
         figures.save(figure, folder / f"{name}.png")
+
+
+def _write(found: Comparison, reference: str | None, folder: Path) -> None:
     for name, measure in MEASURES.items():
-        found.table(measure).to_csv(folder / f"{_slug(name)}.csv")
+        found.table(measure).to_csv(folder / f"{slug(name)}.csv")
     found.per_class().to_csv(folder / "per-class.csv")
-
-
-def _list(option: str, text: str) -> list[str]:
-    items = split_outside(text, ",")
-    if not items:
-        raise ScenarioError(f"--{option}: got nothing, wanted names separated by commas.")
-    return list(dict.fromkeys(items))
-
-
-def _seeds(text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise ScenarioError(f"--seeds: got {text!r}, wanted whole numbers separated by commas.") from None
-
-
-def _slug(name: str) -> str:
-    return "".join(character if character.isalnum() else "-" for character in name).strip("-")
+    estimates(found).to_csv(folder / "estimates.csv", index=False)
+    differences(found, reference).to_csv(folder / "differences.csv", index=False)

@@ -41,6 +41,7 @@ RayAddress = Annotated[
     str | None,
     typer.Option(help="A Ray cluster to run on: auto, or host:port.", show_default=False),
 ]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 SCENARIO_PANEL = "Scenario"
 """Where the help shows the fields of the scenario."""
 _File = Annotated[

@@ -84,6 +84,11 @@ class BatchProgress(LiveLine):
             "runs", total=runs * rounds, ended=self._tally(), news="preparing"
         )
 
+    def expect(self, runs: int) -> None:
+        """Count so many runs more."""
+        self._runs += runs
+        self._progress.update(self._task, total=self._runs * self._rounds, ended=self._tally())
+
     def watch(self) -> Watch:
         """Return what tells this display how the runs go."""
         return Watch(on_start=self._start, on_round=self._round, on_end=self._end)

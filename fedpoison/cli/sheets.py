@@ -1,0 +1,120 @@
+"""Tables of text that print alike in the terminal, in Markdown and in LaTeX."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import pandas as pd
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+Form = Annotated[
+    Literal["terminal", "markdown", "latex"],
+    typer.Option("--format", help="How tables are printed; latex wants the package booktabs."),
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Sheet:
+    """A table of text."""
+
+    title: str
+    cells: pd.DataFrame
+    labels: int = 1
+    """How many of the first columns name their row; the others are set to the right."""
+
+
+def show(sheets: Sequence[Sheet], form: Literal["terminal", "markdown", "latex"]) -> None:
+    """Print the tables, and nothing else."""
+    if form == "terminal":
+        for sheet in sheets:
+            Console().print(for_terminal(sheet))
+        return
+    texts = {"markdown": in_markdown, "latex": in_latex}
+    if form == "latex":
+        typer.echo("% wants \\usepackage{booktabs}")
+    typer.echo("\n".join(texts[form](sheet) for sheet in sheets), nl=False)
+
+
+def for_terminal(sheet: Sheet) -> Table:
+    """Return the table for rich."""
+    table = Table(title=escape(sheet.title), title_justify="left")
+    for position, column in enumerate(sheet.cells.columns):
+        label = position < sheet.labels
+        table.add_column(escape(column), overflow="fold", justify="left" if label else "right")
+    for row in sheet.cells.itertuples(index=False):
+        table.add_row(*(escape(cell) for cell in row))
+    return table
+
+
+def in_markdown(sheet: Sheet) -> str:
+    """Return the table as Markdown, with its title in bold above."""
+    cells = sheet.cells.map(markdown_text).rename(columns=markdown_text)
+    aligned = ["right" if position >= sheet.labels else "left" for position in range(cells.shape[1])]
+    table = cells.to_markdown(index=False, disable_numparse=True, colalign=aligned)
+    return f"**{markdown_text(sheet.title)}**\n\n{table}\n"
+
+
+def in_latex(sheet: Sheet) -> str:
+    r"""Return the table as LaTeX, with its title as the caption and booktabs' rules.
+
+    It compiles with `\usepackage{booktabs}`.
+    """
+    cells = sheet.cells.map(latex_text).rename(columns=latex_text)
+    return cells.style.hide(axis="index").to_latex(
+        hrules=True,
+        position="htbp",
+        position_float="centering",
+        column_format="l" * sheet.labels + "r" * (cells.shape[1] - sheet.labels),
+        caption=latex_text(sheet.title),
+    )
+
+
+def markdown_text(text: str) -> str:
+    r"""Return the text with what Markdown would take for markup escaped.
+
+    >>> print(markdown_text("nnm | krum_2"))
+    nnm \| krum\_2
+    """
+    return re.sub(r"([\\`*_|<])", r"\\\1", text)
+
+
+def latex_text(text: str) -> str:
+    r"""Return the text with LaTeX's own characters escaped.
+
+    >>> print(latex_text("50 % of a_b & c"))
+    50 \% of a\_b \& c
+    """
+    return text.translate(_LATEX)
+
+
+_LATEX = str.maketrans(
+    {character: f"\\{character}" for character in "&%$#_{}"}
+    | {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "|": r"\textbar{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "[": "{[}",  # at the start of a row it would be an argument of the line break before
+        "]": "{]}",
+    }
+)
+
+
+def interval(mean: float, low: float | None, high: float | None, *, signed: bool = False) -> str:
+    """Return a mean in per cent with its interval, where there is one.
+
+    >>> interval(0.5, 0.25, 0.75), interval(0.5, None, None)
+    ('50.0 [25.0, 75.0]', '50.0')
+    """
+    sign = "+" if signed else ""
+    if pd.isna(low) or pd.isna(high):
+        return f"{100 * mean:{sign}.1f}"
+    return f"{100 * mean:{sign}.1f} [{100 * low:{sign}.1f}, {100 * high:{sign}.1f}]"

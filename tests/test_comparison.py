@@ -1,0 +1,210 @@
+"""What a comparison says: intervals, paired differences, weak points, and its tables."""
+
+import json
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from fedpoison import cli
+from fedpoison.cli.compare_sheets import as_json, sheets
+from fedpoison.cli.sheets import Sheet, in_latex, in_markdown
+from fedpoison.comparison import MEASURES, OPTIMISTIC, Cell, Comparison, compare
+from fedpoison.contrasts import differences, estimates, steadiest, weakest
+from fedpoison.errors import ScenarioError
+from fedpoison.history import History
+from fedpoison.intervals import Estimate, estimate
+from fedpoison.rounds import Round
+
+SEEDS = (0, 1, 2)
+RIGHT = {
+    ("none", "fedavg"): (9, 10, 8),
+    ("none", "krum"): (8, 8, 8),
+    ("backdoor", "fedavg"): (3, 4, 2),
+    ("backdoor", "krum"): (6, 9, 6),
+}
+"""How many of the ten samples of class 0 are recognised in the last round, with each seed."""
+
+
+def record(number, right, attack):
+    """Return a round in which `right` of ten samples of class 0, and all of class 1, are recognised."""
+    success = None if attack == "none" else 1 - right / 10
+    return Round(
+        round=number, confusion=[[right, 10 - right], [0, 10]], loss=1.0, attack_success_rate=success
+    )
+
+
+@pytest.fixture
+def made(small):
+    """A comparison by hand; the first round is better than the last, and the initial model the best."""
+    histories = {
+        Cell(attack, strategy, seed): History(
+            small, [record(0, 10, attack), record(1, 9, attack), record(2, right, attack)]
+        )
+        for (attack, strategy), rights in RIGHT.items()
+        for seed, right in zip(SEEDS, rights, strict=True)
+    }
+    return Comparison(["none", "backdoor"], ["fedavg", "krum"], SEEDS, histories)
+
+
+def row(frame, attack, strategy, measure="accuracy"):
+    chosen = frame[
+        (frame["attack"] == attack) & (frame["strategy"] == strategy) & (frame["measure"] == measure)
+    ]
+    return chosen.iloc[0]
+
+
+def test_the_interval_is_scipys():
+    values = [0.91, 0.87, 0.95, 0.9, 0.89]
+    ends = stats.bootstrap((values,), np.mean, rng=np.random.default_rng(0)).confidence_interval
+    assert estimate(values) == Estimate(pytest.approx(np.mean(values)), ends.low, ends.high)
+
+
+def test_the_interval_lies_near_that_of_a_plain_bootstrap():
+    generator = np.random.default_rng(7)
+    values = generator.normal(0.8, 0.05, size=30)
+    means = generator.choice(values, size=(20_000, 30)).mean(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    found = estimate(list(values))
+    assert found.low == pytest.approx(low, abs=2e-3)
+    assert found.high == pytest.approx(high, abs=2e-3)
+
+
+@pytest.mark.parametrize("values", [[0.1, 0.4], [0.9, 0.9, 0.95], [0.0, 1.0, 0.0, 0.0]])
+def test_the_interval_holds_the_mean_and_stays_within_the_values(values):
+    found = estimate(values)
+    assert min(values) - 1e-9 <= found.low < found.mean < found.high <= max(values) + 1e-9
+
+
+def test_no_interval_is_claimed_where_there_is_none():
+    assert estimate([0.7]) == Estimate(0.7, None, None)
+    assert estimate([0.7, 0.7, 0.7]) == Estimate(pytest.approx(0.7), pytest.approx(0.7), pytest.approx(0.7))
+    unknown = estimate([0.7, float("nan")])
+    assert np.isnan(unknown.mean)
+    assert unknown.low is None
+
+
+def test_estimates_are_means_over_the_seeds(made):
+    found = row(estimates(made), "none", "fedavg")
+    assert found["mean"] == pytest.approx((0.95 + 1.0 + 0.9) / 3)
+    assert found["low"] < found["mean"] < found["high"]
+    assert row(estimates(made), "backdoor", "krum", "attack success")["mean"] == pytest.approx(0.3)
+    assert np.isnan(row(estimates(made), "none", "krum", "attack success")["mean"])
+
+
+def test_differences_are_paired(made):
+    found = row(differences(made, "krum"), "backdoor", "fedavg", "worst-class accuracy")
+    each = [0.3 - 0.6, 0.4 - 0.9, 0.2 - 0.6]
+    assert found["mean"] == pytest.approx(np.mean(each))
+    assert (found["low"], found["high"]) == pytest.approx((estimate(each).low, estimate(each).high))
+    assert set(differences(made, "krum")["strategy"]) == {"fedavg"}
+    assert np.isnan(row(differences(made, "krum"), "none", "fedavg", "attack success")["mean"])
+
+
+def test_the_reference_is_the_one_that_an_attack_harms_least(made):
+    assert steadiest(made) == "krum"
+    pd.testing.assert_frame_equal(differences(made), differences(made, "krum"))
+    with pytest.raises(ScenarioError, match="unknown reference 'kurm': did you mean 'krum'"):
+        differences(made, "kurm")
+
+
+def test_weak_points_name_the_attack_and_the_class(made):
+    found = weakest(made).loc["krum"]
+    assert found["accuracy"] == pytest.approx((16 + 19 + 16) / 60)
+    assert (found["under"], found["class"], found["class_under"]) == ("backdoor", 0, "backdoor")
+    assert found["class_accuracy"] == pytest.approx(0.7)
+    assert (found["success"], found["success_of"]) == (pytest.approx(0.3), "backdoor")
+
+
+def test_an_untargeted_attack_has_no_success(made):
+    clean = Comparison(["none"], made.strategies, SEEDS, made.histories)
+    assert weakest(clean)["success"].isna().all()
+    assert not any("success" in sheet.title.lower() for sheet in sheets(clean, None)[:-2])
+    assert all(cell == "-" for cell in sheets(clean, None)[-2].cells["highest success"])
+
+
+def test_the_last_round_counts_unless_the_best_is_asked_for(made):
+    best = Comparison(made.attacks, made.strategies, SEEDS, made.histories, at="best")
+    assert best.values(MEASURES["accuracy"], "backdoor", "fedavg") == [0.95, 0.95, 0.95]
+    assert made.values(MEASURES["accuracy"], "backdoor", "fedavg") == [0.65, 0.7, 0.6]
+    assert best.classes("backdoor").loc["fedavg", 0] == pytest.approx(0.9)
+
+
+def test_a_maximum_over_rounds_is_warned_of(small, tmp_path):
+    told = []
+    options = {"seeds": [0], "out": tmp_path, "jobs": 1}
+    found = compare(small.but(rounds=1), ["none"], ["fedavg"], at="best", notify=told.append, **options)
+    assert (found.at, told) == ("best", [OPTIMISTIC])
+    compare(small.but(rounds=1), ["none"], ["fedavg"], notify=told.append, **options)
+    assert told == [OPTIMISTIC]
+
+
+def test_a_single_seed_has_no_intervals(made):
+    one = Comparison(made.attacks, made.strategies, SEEDS[:1], made.histories)
+    assert not any("[" in cell for sheet in sheets(one, None) for cell in sheet.cells.to_numpy().ravel())
+    assert not any("paired" in sheet.title for sheet in sheets(one, None))
+    assert any("paired" in sheet.title for sheet in sheets(one, "fedavg"))
+
+
+def test_json_has_no_nan(made, tmp_path):
+    text = json.dumps(as_json(made, None, tmp_path), allow_nan=False)
+    found = json.loads(text)
+    assert found["reference"] == "krum"
+    assert found["estimates"][2]["mean"] is None
+    assert found["per_class_accuracy"]["backdoor"]["krum"] == pytest.approx([0.7, 1.0])
+
+
+UGLY = Sheet("50 % of a_b & c", pd.DataFrame([["x_1 & {y}", "nnm | median"]], columns=["a#b", "c$d\\e~^"]))
+
+
+def test_latex_escapes_what_is_its_own_and_has_booktabs_rules():
+    text = in_latex(UGLY)
+    assert r"\caption{50 \% of a\_b \& c}" in text
+    assert r"a\#b & c\$d\textbackslash{}e\textasciitilde{}\textasciicircum{} \\" in text
+    assert r"x\_1 \& \{y\} & nnm \textbar{} median \\" in text
+    rules = [line for line in text.splitlines() if line.endswith("rule")]
+    assert rules == [r"\toprule", r"\midrule", r"\bottomrule"]
+    assert r"\begin{tabular}{lr}" in text
+
+
+def test_markdown_escapes_what_would_end_a_cell():
+    lines = in_markdown(UGLY).splitlines()
+    assert lines[0] == r"**50 % of a\_b & c**"
+    assert r"nnm \| median" in lines[-1]
+    assert lines[-1].replace(r"\|", "").count("|") == 3
+
+
+@pytest.fixture
+def fedpoison(monkeypatch, capsys):
+    """Return a function that runs the command line and gives its exit code, stdout and stderr."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["fedpoison", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        captured = capsys.readouterr()
+        return stop.value.code or 0, captured.out, captured.err
+
+    return run
+
+
+@pytest.mark.parametrize(("form", "mark"), [("latex", "\\toprule"), ("markdown", "|:--")])
+def test_the_command_prints_nothing_else_than_the_tables(small, tmp_path, fedpoison, form, mark):
+    file = tmp_path / "scenario.toml"
+    file.write_text(small.but(rounds=1).to_toml())
+    options = ["--attacks", "none", "--strategies", "fedavg,nnm | median", "--seeds", "0,1", "--jobs", "1"]
+    code, out, err = fedpoison("compare", file, *options, "--out", tmp_path, "--format", form)
+    assert code == 0
+    assert mark in out
+    assert "figures and tables" not in out
+    assert "figures and tables" in err
+    (table,) = tmp_path.glob("compare-*/differences.csv")
+    assert set(pd.read_csv(table)["strategy"]) < {"fedavg", "nnm | median"}
+
+
+def test_the_command_refuses_a_reference_that_it_does_not_run(tmp_path, fedpoison):
+    code, _, err = fedpoison("compare", "--reference", "kurm", "--out", tmp_path)
+    assert code == 2
+    assert "unknown reference 'kurm': did you mean 'krum'" in err
