@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from fedpoison.batch import Watch, run_all
+from fedpoison.batch import run_all
 from fedpoison.errors import RunError, ScenarioError
 from fedpoison.history import History
 from fedpoison.rounds import Round
 from fedpoison.scenario import Scenario
 from fedpoison.simulation import Notify
+from fedpoison.watch import Watch
 
 _log = logging.getLogger(__name__)
 

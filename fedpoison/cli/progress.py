@@ -16,10 +16,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from fedpoison.batch import Watch
 from fedpoison.history import History
 from fedpoison.rounds import Round
 from fedpoison.scenario import Scenario
+from fedpoison.watch import Watch
 
 
 class LiveLine:
