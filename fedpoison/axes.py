@@ -45,6 +45,9 @@ def values_of(axis: str, given: object) -> object:
     """
     if not isinstance(given, Mapping):
         return given
+    for key in given:
+        if key not in ("from", "to", "step"):
+            raise unknown(f"key of the range axes.{axis}", key, ("from", "to", "step"))
     try:
         return Range.model_validate(given).values()
     except ValidationError as error:

@@ -26,7 +26,7 @@ from fedpoison.toml_files import read_toml
 class Cell:
     """One combination of a study: where it lies on each axis, and what to run."""
 
-    values: Mapping[str, Label]
+    place: Mapping[str, Label]
     scenario: Scenario | None
     """None where the fields do not go together, such as krum with too few clients."""
     reason: str = ""
@@ -39,7 +39,7 @@ class Study(BaseModel):
     Load one with `Study.load(path)` or `Study.parse(mapping)`.
 
     >>> study = Study.parse({"name": "s", "title": "S", "axes": {"lr": [0.1, 0.2], "seed": [0, 1]}})
-    >>> [cell.values for cell in study.cells()][:2]
+    >>> [cell.place for cell in study.cells()][:2]
     [{'lr': 0.1, 'seed': 0}, {'lr': 0.1, 'seed': 1}]
 
     Raises:
@@ -147,16 +147,16 @@ class Study(BaseModel):
         ]
 
     def _cell(self, steps: Mapping[str, Level]) -> Cell:
-        values = {axis: level.label for axis, level in steps.items()}
+        place = {axis: level.label for axis, level in steps.items()}
         fields = dict(self.base)
         for level in steps.values():
             fields |= level.fields
         try:
-            return Cell(values, Scenario(**fields))
+            return Cell(place, Scenario(**fields))
         except ValidationError as error:
             if any(item["loc"] for item in error.errors()):  # a field is wrong, whatever the others are
                 raise ScenarioError(reasons(error)) from None
-            return Cell(values, None, reasons(error))
+            return Cell(place, None, reasons(error))
 
 
 def _check_fields(base: Mapping[str, Any], levels: Mapping[str, Sequence[Level]]) -> None:

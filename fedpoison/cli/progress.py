@@ -80,6 +80,7 @@ class BatchProgress(LiveLine):
         self._rounds = rounds
         self._ended = self._failed = 0
         self._started: dict[str, int] = {}
+        self._running: set[str] = set()
         self._task = self._progress.add_task(
             "runs", total=runs * rounds, ended=self._tally(), news="preparing"
         )
@@ -90,7 +91,8 @@ class BatchProgress(LiveLine):
 
     def _start(self, scenario: Scenario) -> None:
         self._started[scenario.run_id] = 0
-        self._progress.update(self._task, news=_title(scenario))
+        self._running.add(scenario.run_id)
+        self._progress.update(self._task, ended=self._tally(), news=_title(scenario))
 
     def _round(self, scenario: Scenario, record: Round) -> None:
         step = record.round - self._started[scenario.run_id]
@@ -104,13 +106,15 @@ class BatchProgress(LiveLine):
 
     def _end(self, scenario: Scenario, outcome: History | str) -> None:
         self._ended += 1
+        self._running.discard(scenario.run_id)
         self._failed += isinstance(outcome, str)
         rest = self._rounds - self._started.get(scenario.run_id, 0)
         self._progress.update(self._task, advance=rest, ended=self._tally())
 
     def _tally(self) -> str:
+        running = f", {len(self._running)} running" if self._running else ""
         failed = f", {self._failed} failed" if self._failed else ""
-        return f"{self._ended} of {self._runs}{failed}"
+        return f"{self._ended} of {self._runs} done{running}{failed}"
 
 
 def _title(scenario: Scenario) -> str:
