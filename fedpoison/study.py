@@ -104,10 +104,14 @@ class Study(BaseModel):
     def but(self, **changes: Any) -> Self:
         """Return the study with fields set for all its scenarios; the name tells that it is another one.
 
-        An axis over such a field keeps only this value.
+        An axis that is named like such a field keeps only this value.
         """
         if not changes:
             return self
+        for axis, steps in self.levels().items():
+            for field in {field for step in steps for field in step.fields if axis not in changes}:
+                if field in changes:
+                    raise ScenarioError(f"{field}: is set on the axis {axis} of {self.name}; edit it there.")
         axes = {name: [changes[name]] if name in changes else values for name, values in self.axes.items()}
         mark = blake2b(json.dumps(changes, sort_keys=True).encode(), digest_size=4).hexdigest()
         content = self.content() | {
