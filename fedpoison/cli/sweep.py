@@ -24,6 +24,8 @@ from fedpoison.sweep import SweepPlan
 
 FAILED = 1
 """The exit code where runs failed; the others are there all the same."""
+HEADINGS = {"worst_class_accuracy": "worst class", "success": "attack success"}
+"""What a table calls the measures that its width has no room for."""
 
 
 def sweep(
@@ -91,7 +93,7 @@ def _print(results: Results, folder: Path) -> None:
     if results.histories:
         several = "seed" in results.study.axes and results.runs["seed"].nunique() > 1
         spreads = results.summary("std") if several else None
-        means = results.summary().rename(columns=lambda name: name.replace("_", " "))
+        means = results.summary().rename(columns=HEADINGS)
         console.print(matrix(f"{results.study.title}, %", means, spreads))
     for cell, reason in results.failures.items():
         where = ", ".join(f"{axis}={value}" for axis, value in cell.place.items())
