@@ -14,6 +14,7 @@ from sphinx.ext.napoleon import GoogleDocstring
 from fedpoison import catalogue
 from fedpoison.cli import reference
 from fedpoison.reproduction import STUDIES
+from fedpoison.shipped import find_study, shipped
 
 HERE = Path(__file__).parent
 
@@ -51,6 +52,15 @@ def remarks() -> str:
     return "## Known differences\n\n" + "\n".join(parts)
 
 
+def studies() -> str:
+    """Return what each shipped study shows."""
+    found = [find_study(name) for name in shipped()]
+    texts = [
+        f"{study.title}, {len(study.cells())} runs. {' '.join(study.description.split())}" for study in found
+    ]
+    return "\n".join(f"`{study.name}`\n: {text}\n" for study, text in zip(found, texts, strict=True))
+
+
 GUIDES = {
     "start": "",
     "concepts": "",
@@ -72,6 +82,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     ),
     "command line": reference.page,
     "remarks": remarks,
+    "studies": studies,
     "scenario": catalogue.scenario_fields,
     **{kind: lambda kind=kind: catalogue.page(kind) for kind in (*catalogue.NAMED, "datasets")},  # type: ignore[misc]
 }

@@ -11,26 +11,22 @@ import functools
 import itertools
 import logging
 import os
-import queue
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
-from clients.parameters import Layout
 from fedpoison.datasets import Dataset, load_dataset
-from fedpoison.environment import environment
-from fedpoison.errors import FedPoisonError
+from fedpoison.errors import FedPoisonError, ScenarioError
 from fedpoison.fleet import Fleet
 from fedpoison.history import History
 from fedpoison.ray_session import ray_session
 from fedpoison.rounds import Round
+from fedpoison.run_task import Ended, steps
 from fedpoison.scenario import Scenario
-from fedpoison.simulation import Notify, play, run
+from fedpoison.simulation import Notify, run
 from fedpoison.store import RunFolder
+from fedpoison.watch import Watch
 
 _log = logging.getLogger(__name__)
 
@@ -49,33 +45,16 @@ class Batch:
 
 
 @dataclass(frozen=True, eq=False)
-class Watch:
-    """Is told how the runs go; a hook that is not given does nothing."""
-
-    on_start: Callable[[Scenario], None] = lambda _: None
-    on_round: Callable[[Scenario, Round], None] = lambda *_: None
-    on_end: Callable[[Scenario, History | str], None] = lambda *_: None
-    """Given the history, or why there is none."""
-
-
-@dataclass(frozen=True, eq=False)
 class Plan:
     """A run that is asked for."""
 
     scenario: Scenario
     """With the data set that is really used."""
     dataset: Dataset
-    idle: Sequence[str]
+    idle: Sequence[str] = ()
     """Why its attacks do nothing, where they do not."""
-
-
-@dataclass(frozen=True, eq=False)
-class Ended:
-    """The last thing that a run in a task has to tell."""
-
-    weights: Tensor
-    layout: Layout
-    environment: Mapping[str, object]
+    failure: str = ""
+    """Why it cannot be run, where it cannot."""
 
 
 def run_all(
@@ -85,6 +64,7 @@ def run_all(
     jobs: int | None = None,
     ray_address: str | None = None,
     fresh: bool = False,
+    keep_going: bool = False,
     data_dir: Path | None = None,
     watch: Watch | None = None,
     notify: Notify = _log.warning,
@@ -100,39 +80,45 @@ def run_all(
             process, where the one run has all processors.
         ray_address: a Ray cluster to use, as for `ray_session`.
         fresh: make runs anew that the store already holds.
+        keep_going: have a scenario that cannot be run be a failure, too, in place of an error.
         data_dir: as for `simulate`.
         watch: is told how the runs go.
         notify: told before the first run, once for each attack that its settings make do nothing.
 
     Raises:
-        ScenarioError: a scenario cannot be run; found before any training.
+        ScenarioError: a scenario cannot be run, unless `keep_going`; found before any training.
         DataError: a data set cannot be had.
         EngineError: Ray cannot be had.
     """
     watch = watch or Watch()
-    asked = dict(_plans(scenarios, data_dir))
-    plans = {plan.scenario.run_id: plan for plan in asked.values()}
-    for reason in dict.fromkeys(reason for plan in plans.values() for reason in plan.idle):
-        notify(reason)
-    outcomes: dict[str, History | str] = {}
+    asked = dict(_plans(scenarios, data_dir, keep_going=keep_going))
+    outcomes: dict[Scenario, History | str] = {}
     missing: list[Plan] = []
-    for run_id, plan in plans.items():
-        folder = RunFolder(out / run_id)
-        if folder.complete and not fresh:
-            outcomes[run_id] = folder.history()
-            watch.on_end(plan.scenario, outcomes[run_id])
+    for plan in {plan.scenario: plan for plan in asked.values()}.values():
+        folder = RunFolder(out / plan.scenario.run_id)
+        if plan.failure:
+            outcomes[plan.scenario] = plan.failure
+        elif folder.complete and not fresh:
+            outcomes[plan.scenario] = folder.history()
         else:
             missing.append(plan)
+    for reason in dict.fromkeys(reason for plan in asked.values() for reason in plan.idle):
+        notify(reason)
+    for scenario, outcome in outcomes.items():
+        watch.on_end(scenario, outcome)
     if ray_address is None:
         jobs = min(jobs or os.cpu_count() or 1, len(missing))
     make = _one_by_one if jobs == 1 else _in_tasks
     if missing:
         for scenario, outcome in make(missing, out, watch, jobs, ray_address):
-            outcomes[scenario.run_id] = outcome
+            outcomes[scenario] = outcome
             watch.on_end(scenario, outcome)
+    return _batch({scenario: outcomes[plan.scenario] for scenario, plan in asked.items()})
+
+
+def _batch(outcomes: Mapping[Scenario, History | str]) -> Batch:
     batch = Batch()
-    for scenario, plan in asked.items():
-        outcome = outcomes[plan.scenario.run_id]
+    for scenario, outcome in outcomes.items():
         if isinstance(outcome, str):
             batch.failures[scenario] = outcome
         else:
@@ -143,15 +129,22 @@ def run_all(
 Outcomes = Iterator[tuple[Scenario, History | str]]
 
 
-def _plans(scenarios: Iterable[Scenario], data_dir: Path | None) -> Iterator[tuple[Scenario, Plan]]:
+def _plans(
+    scenarios: Iterable[Scenario], data_dir: Path | None, *, keep_going: bool
+) -> Iterator[tuple[Scenario, Plan]]:
     """Yield each scenario with what is to be run; fleets are made to find errors, and not kept."""
     datasets: dict[str, Dataset] = {}
     for scenario in scenarios:
         name = scenario.dataset
         if name not in datasets:
             datasets[name] = load_dataset(name, data_dir=data_dir)
-        fleet = Fleet(scenario.but(dataset=datasets[name].name), datasets[name])
-        yield scenario, Plan(fleet.scenario, fleet.dataset, fleet.idle)
+        known = scenario.but(dataset=datasets[name].name)
+        try:
+            yield scenario, Plan(known, datasets[name], Fleet(known, datasets[name]).idle)
+        except ScenarioError as error:
+            if not keep_going:
+                raise
+            yield scenario, Plan(known, datasets[name], failure=str(error))
 
 
 def _one_by_one(plans: list[Plan], out: Path, watch: Watch, _jobs: int | None, _at: str | None) -> Outcomes:
@@ -160,8 +153,8 @@ def _one_by_one(plans: list[Plan], out: Path, watch: Watch, _jobs: int | None, _
         try:
             report = functools.partial(watch.on_round, plan.scenario)
             history = run(Fleet(plan.scenario, plan.dataset), out=out, on_round=report, notify=_told)
-        except FedPoisonError as error:
-            yield plan.scenario, str(error)
+        except Exception as error:  # noqa: BLE001  # whatever ends one run, the others go on
+            yield plan.scenario, _reason(error)
         else:
             yield plan.scenario, history
 
@@ -169,7 +162,7 @@ def _one_by_one(plans: list[Plan], out: Path, watch: Watch, _jobs: int | None, _
 def _in_tasks(plans: list[Plan], out: Path, watch: Watch, jobs: int | None, at: str | None) -> Outcomes:
     import ray  # noqa: PLC0415  # a second to import
 
-    task = ray.remote(num_returns="streaming", max_retries=RETRIES)(_steps)
+    task = ray.remote(num_returns="streaming", max_retries=RETRIES)(steps)
     waiting = iter(plans)
     with ray_session(at, cpus=jobs) as cpus:
         shared = {dataset: ray.put(dataset) for dataset in {plan.dataset for plan in plans}}
@@ -196,42 +189,6 @@ def _in_tasks(plans: list[Plan], out: Path, watch: Watch, jobs: int | None, at: 
                 watch.on_round(scenario, news)
 
 
-def _steps(scenario: Scenario, dataset: list[Any]) -> Iterator[Round | Ended]:
-    """Yield the rounds of a run as they come, and its end.
-
-    Args:
-        scenario: what to run.
-        dataset: a reference to the data set, in a list so that Ray does not fetch it anew for each task.
-    """
-    told: queue.SimpleQueue[Round | Ended | Exception] = queue.SimpleQueue()
-
-    def work() -> None:
-        try:
-            fleet = Fleet(scenario, _fetched(dataset[0]))
-            weights = play(fleet, told.put, workers=1)
-            told.put(Ended(weights, fleet.layout, environment("local", 1, fleet.idle)))
-        except Exception as error:  # noqa: BLE001  # raised again where Ray looks for it
-            told.put(error)
-
-    threading.Thread(target=work, daemon=True).start()
-    while True:
-        news = told.get()
-        if isinstance(news, Exception):
-            raise news
-        yield news
-        if isinstance(news, Ended):
-            return
-
-
-@functools.lru_cache(maxsize=1)
-def _fetched(dataset: Any) -> Dataset:
-    """Return the data set behind a reference; a process that makes several runs keeps it."""
-    import ray  # noqa: PLC0415  # a second to import
-
-    fetched: Dataset = ray.get(dataset)
-    return fetched
-
-
 def _keep(out: Path, scenario: Scenario, records: list[Round], ended: Ended) -> History:
     folder = RunFolder.begin(out / scenario.run_id, scenario, ended.environment)
     for record in records:
@@ -245,7 +202,7 @@ def _told(_reason: str) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """Return in one line why a task failed."""
+    """Return in one line why a run failed."""
     cause = getattr(error, "cause", None) or error
     if isinstance(cause, FedPoisonError):
         return str(cause)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fedpoison.batch import Batch, Watch, run_all
+from fedpoison.batch import Batch, run_all
 from fedpoison.bisection import explore
 from fedpoison.breakdown_curves import Breakdown, Curve, Pair, Point
 from fedpoison.comparison import check_complete
@@ -20,6 +20,7 @@ from fedpoison.rounds import Round
 from fedpoison.scenario import Scenario
 from fedpoison.simulation import Notify, prepare
 from fedpoison.twin import clean
+from fedpoison.watch import Watch
 
 _log = logging.getLogger(__name__)
 

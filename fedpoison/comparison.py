@@ -11,12 +11,13 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from fedpoison.batch import Batch, Watch, run_all
+from fedpoison.batch import Batch, run_all
 from fedpoison.errors import RunError, ScenarioError
 from fedpoison.history import History
 from fedpoison.rounds import Round
 from fedpoison.scenario import Scenario
 from fedpoison.simulation import Notify
+from fedpoison.watch import Watch
 
 _log = logging.getLogger(__name__)
 

@@ -52,7 +52,7 @@ def class_heat_map(history: History) -> Figure:
     frame = 100 * history.per_class()
     figure = Figure(figsize=(max(5.0, 1.6 + 0.42 * len(frame)), 4.2), layout="constrained")
     axes = figure.subplots()
-    _heat(axes, frame.T.to_numpy(), low=0, high=100, numbers=len(frame) <= 16)
+    heat(axes, frame.T.to_numpy(), low=0, high=100, numbers=len(frame) <= 16)
     axes.set(xlabel="round", ylabel="class", title=_title(history))
     axes.set_yticks(range(frame.shape[1]), [str(label) for label in frame.columns])
     step = max(1, len(frame) // 15)
@@ -66,7 +66,7 @@ def confusion_matrix(history: History) -> Figure:
     shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     figure = Figure(figsize=(5.4, 4.8), layout="constrained")
     axes = figure.subplots()
-    _heat(axes, shares, low=0, high=100, numbers=len(shares) <= 16)
+    heat(axes, shares, low=0, high=100, numbers=len(shares) <= 16)
     axes.set(xlabel="predicted class", ylabel="true class", title=_title(history))
     axes.set_xticks(range(len(shares)))
     axes.set_yticks(range(len(shares)))
@@ -82,7 +82,7 @@ def attack_by_strategy(comparison: Comparison) -> Figure:
     figure = Figure(figsize=(width * len(tables), height), layout="constrained")
     panels = np.atleast_1d(figure.subplots(1, len(tables), sharey=True))
     for axes, (name, table) in zip(panels, tables.items(), strict=True):
-        _heat(axes, table.to_numpy(), low=0, high=100, numbers=True)
+        heat(axes, table.to_numpy(), low=0, high=100, numbers=True)
         axes.set_title(f"{name}, %")
         axes.set_xticks(range(table.shape[1]), list(table.columns), rotation=30, ha="right")
         axes.set_yticks(range(table.shape[0]), list(table.index))
@@ -94,7 +94,7 @@ def class_by_strategy(comparison: Comparison, attack: str) -> Figure:
     frame = 100 * comparison.classes(attack)
     figure = Figure(figsize=(1.8 + 0.6 * frame.shape[1], 1.4 + 0.5 * len(frame)), layout="constrained")
     axes = figure.subplots()
-    _heat(axes, frame.to_numpy(), low=0, high=100, numbers=True)
+    heat(axes, frame.to_numpy(), low=0, high=100, numbers=True)
     axes.set(title=f"{attack}: accuracy by class, %", xlabel="class")
     axes.set_xticks(range(frame.shape[1]), [str(label) for label in frame.columns])
     axes.set_yticks(range(len(frame)), list(frame.index))
@@ -188,7 +188,8 @@ def _line(axes: Axes, rounds: ArrayLike, curves: ArrayLike, position: int, label
         axes.fill_between(rounds, curves.min(axis=0), curves.max(axis=0), color=colour, alpha=0.15, lw=0)
 
 
-def _heat(axes: Axes, values: ArrayLike, *, low: float, high: float, numbers: bool) -> None:
+def heat(axes: Axes, values: ArrayLike, *, low: float, high: float, numbers: bool) -> None:
+    """Draw values in per cent as a heat map, with their numbers if asked."""
     values = np.asarray(values)
     image = axes.imshow(values, vmin=low, vmax=high, cmap=SEQUENTIAL, aspect="auto")
     axes.figure.colorbar(image, ax=axes, label="%", fraction=0.05, pad=0.02)

@@ -10,13 +10,14 @@ from pathlib import Path
 import optuna
 
 from fedpoison.attack_space import TARGETED, UNTARGETED, Knobs, Range
-from fedpoison.batch import Watch, run_all
+from fedpoison.batch import run_all
 from fedpoison.errors import RunError, ScenarioError
 from fedpoison.registries import canonical_attack
 from fedpoison.rounds import Round
 from fedpoison.scenario import Scenario
 from fedpoison.simulation import Notify
 from fedpoison.specs import spell_call, unknown
+from fedpoison.watch import Watch
 
 _log = logging.getLogger(__name__)
 

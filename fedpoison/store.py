@@ -22,7 +22,7 @@ class RunFolder:
     """Writes and reads the folder of one run.
 
     `scenario.toml`, `environment.json`, `rounds.jsonl` (one record a round, on disk before the next round
-    begins) and, once the run is complete, `model.safetensors`.
+    begins) and, once the run is complete, `model.safetensors`; or `failure.json` if a sweep saw it fail.
     """
 
     def __init__(self, path: Path) -> None:
@@ -58,9 +58,29 @@ class RunFolder:
         """Whether the run that the folder holds came to its end."""
         return self.model.is_file()
 
+    @property
+    def failure(self) -> str | None:
+        """Why the run failed, if that was written down and it was not begun anew since."""
+        written = self.path / "failure.json"
+        return str(json.loads(written.read_text(encoding="utf-8"))["reason"]) if written.is_file() else None
+
+    def fail(self, scenario: Scenario, reason: str) -> None:
+        """Write down why the run of a scenario failed.
+
+        Raises:
+            RunError: the folder cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            (self.path / "scenario.toml").write_text(scenario.to_toml(), encoding="utf-8")
+            _write_whole(self.path / "failure.json", json.dumps({"reason": reason}).encode())
+        except OSError as error:
+            raise RunError(f"{self.path}: cannot be written ({error.strerror}).") from None
+
     def discard(self) -> None:
         """Remove what an earlier run of the same scenario left."""
         self.model.unlink(missing_ok=True)
+        (self.path / "failure.json").unlink(missing_ok=True)
         self.rounds.unlink(missing_ok=True)
 
     def append(self, record: Round) -> None:
@@ -73,9 +93,7 @@ class RunFolder:
     def finish(self, weights: Tensor, layout: Layout) -> None:
         """Write the final global weights (d,), which marks the run as complete."""
         named = {name: part.clone() for (name, _), part in zip(layout, split(weights, layout), strict=True)}
-        unfinished = self.model.with_suffix(".unfinished")
-        unfinished.write_bytes(save(named))
-        unfinished.replace(self.model)
+        _write_whole(self.model, save(named))
 
     def weights(self) -> dict[str, Tensor]:
         """Return the final global weights by parameter name."""
@@ -92,6 +110,16 @@ class RunFolder:
         except OSError:
             raise RunError(f"{self.path}: holds no run; give a folder with a rounds.jsonl.") from None
         return History(Scenario.load(self.path / "scenario.toml"), _records(lines, self.rounds), self.path)
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Write a file that is there whole or not at all, whenever the power is cut."""
+    unfinished = path.with_suffix(".unfinished")
+    with unfinished.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
 
 
 def _records(lines: Sequence[str], path: Path) -> list[Round]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 
 # Flower and Ray read these when they are imported.
 os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
@@ -15,6 +16,7 @@ import torch
 
 from clients.samples import Samples
 from clients.training import LocalTraining, Trainer
+from fedpoison import cli
 from fedpoison.datasets import Dataset, load_dataset
 from fedpoison.scenario import Scenario
 
@@ -57,3 +59,21 @@ def trainer() -> Trainer:
     torch.manual_seed(0)  # the layers' own initialisation, here where nothing depends on the values
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
     return Trainer(model, LocalTraining(batch_size=8))
+
+
+@pytest.fixture
+def fedpoison(monkeypatch, capsys):
+    """Return a function that runs the command line and gives its exit code, stdout and stderr."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["fedpoison", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "200")
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = stop.code or 0
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run

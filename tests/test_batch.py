@@ -10,8 +10,9 @@ import pytest
 
 from clients import ATTACKS
 from clients.attack import Attack, Card
-from fedpoison.batch import Watch, run_all
+from fedpoison.batch import run_all
 from fedpoison.simulation import simulate
+from fedpoison.watch import Watch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +60,7 @@ def test_runs_in_tasks_give_what_they_give_alone(scenarios, tmp_path):
 def tasks():
     """Return the processes in which Ray has a task of ours at work."""
     lines = [(path.parent.name, path) for path in Path("/proc").glob("[0-9]*/cmdline")]
-    return [int(pid) for pid, line in lines if b"ray::_steps" in line.read_bytes()]
+    return [int(pid) for pid, line in lines if b"ray::steps" in line.read_bytes()]
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds Ray's processes in /proc")

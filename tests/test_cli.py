@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from conftest import heed_ctrl_c
 
-from fedpoison import cli
 from fedpoison.cli.doctor import judge_pair
 from fedpoison.scenario import Scenario
 
@@ -19,24 +18,6 @@ SMALL = [
     "--dataset", "digits", "--train-samples", "400", "--test-samples", "200", "--clients", "10",
     "--rounds", "2", "--model", "mlp", "--batch-size", "8",
 ]  # fmt: skip
-
-
-@pytest.fixture
-def fedpoison(monkeypatch, capsys):
-    """Return a function that runs the command line and gives its exit code, stdout and stderr."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["fedpoison", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "200")
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 def test_json_is_one_object_and_nothing_else(fedpoison, tmp_path):

@@ -7,7 +7,6 @@ from torch.nn.functional import cross_entropy
 
 from clients.parameters import flatten, split
 from clients.training import batches
-from fedpoison import cli
 from fedpoison.cli.reproduce import NAMES
 from fedpoison.errors import ScenarioError
 from fedpoison.local_engine import LocalGrid
@@ -132,22 +131,6 @@ def test_our_steps_are_byzfls(digits):
                 parameter.sub_(part)
     assert 0 < clipped < 12
     torch.testing.assert_close(ours, flatten(model.parameters()), rtol=1e-4, atol=1e-5)
-
-
-@pytest.fixture
-def fedpoison(monkeypatch, capsys):
-    def run(*arguments):
-        monkeypatch.setattr("sys.argv", ["fedpoison", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "200")
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 def test_the_command_prints_ours_beside_theirs(fedpoison, tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from fedpoison.cli import baseline, breakdown, compare, doctor, listing, reproduce, run, search
+from fedpoison.cli import baseline, breakdown, compare, doctor, listing, reproduce, run, search, sweep
 
 app = typer.Typer(
     name="fedpoison",
@@ -16,6 +16,7 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("compare")(compare.compare)
 app.command("breakdown")(breakdown.breakdown)
+app.command("sweep")(sweep.sweep)
 app.command("baseline")(baseline.baseline)
 app.command("search")(search.search)
 app.command("reproduce")(reproduce.reproduce)

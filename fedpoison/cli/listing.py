@@ -15,7 +15,9 @@ from rich.table import Table
 from fedpoison import catalogue, registries
 from fedpoison.datasets import DATASETS
 from fedpoison.schedules import schedules
+from fedpoison.shipped import find_study, shipped
 from fedpoison.specs import unknown
+from fedpoison.study import Study
 from strategies.rule import Stage
 from strategies.server_optimizer import ServerOptimizer
 
@@ -24,7 +26,7 @@ def listing(
     kind: Annotated[
         str,
         typer.Argument(
-            metavar="attacks|strategies|preaggregators|optimizers|schedules|datasets|models|partitions"
+            metavar="attacks|strategies|preaggregators|optimizers|schedules|datasets|models|partitions|studies"
         ),
     ],
     name: Annotated[str | None, typer.Argument(help="Show this entry whole, with its knobs.")] = None,
@@ -38,6 +40,9 @@ def listing(
         return
     if name not in rows:
         raise unknown(kind, name, rows)
+    if kind == "studies":
+        _show_study(find_study(name))
+        return
     _show(next(entry for entry in catalogue.entries(kind) if entry.name == name))
 
 
@@ -68,6 +73,14 @@ def _described(entries: Mapping[str, object]) -> dict[str, dict[str, str]]:
     return {name: {"what it is": _first_line(entry)} for name, entry in entries.items()}
 
 
+def _studies() -> dict[str, dict[str, str]]:
+    studies = {name: find_study(name) for name in shipped()}
+    return {
+        name: {"what it shows": study.title, "axes": ", ".join(study.axes), "runs": str(len(study.cells()))}
+        for name, study in studies.items()
+    }
+
+
 _TABLES: dict[str, Callable[[], dict[str, dict[str, str]]]] = {
     "attacks": _attacks,
     "strategies": lambda: _carded(registries.strategies.entries()),
@@ -77,6 +90,7 @@ _TABLES: dict[str, Callable[[], dict[str, dict[str, str]]]] = {
     "datasets": lambda: {name: {"what it is": spec.title} for name, spec in DATASETS.items()},
     "models": lambda: _described(registries.models.entries()),
     "partitions": lambda: _described(registries.partitions.entries()),
+    "studies": _studies,
 }
 
 
@@ -107,6 +121,17 @@ def _show(entry: catalogue.Entry) -> None:
         for knob in entry.knobs:
             knobs.add_row(f"[bold]{knob.name}[/]", *map(Markdown, (knob.values, knob.default, knob.meaning)))
         console.print(knobs)
+
+
+def _show_study(study: Study) -> None:
+    """Print what a study shows, and along which axes."""
+    console = Console()
+    console.print(f"[bold]{study.name}[/]: {escape(study.title)}", highlight=False)
+    console.print(Markdown(study.description))
+    for axis, levels in study.levels().items():
+        labels = ", ".join(str(level.label) for level in levels)
+        console.print(f"[dim]{axis}:[/] {escape(labels)}", highlight=False)
+    console.print(f"[dim]runs:[/] {len(study.cells())}", highlight=False)
 
 
 def _first_line(entry: object) -> str:

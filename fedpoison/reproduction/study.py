@@ -11,10 +11,11 @@ from typing import Any
 
 import pandas as pd
 
-from fedpoison.batch import Batch, Watch, run_all
+from fedpoison.batch import Batch, run_all
 from fedpoison.errors import ScenarioError
 from fedpoison.scenario import Scenario
 from fedpoison.simulation import Notify
+from fedpoison.watch import Watch
 
 _log = logging.getLogger(__name__)
 

@@ -1,0 +1,137 @@
+"""`fedpoison sweep`: a study."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.padding import Padding
+
+from fedpoison import sweep as sweeps
+from fedpoison.cli.options import Data, Jobs, Out, RayAddress
+from fedpoison.cli.progress import BatchProgress
+from fedpoison.cli.tables import matrix
+from fedpoison.errors import ScenarioError
+from fedpoison.scenario import Scenario
+from fedpoison.shipped import find_study
+from fedpoison.specs import scalar, unknown
+from fedpoison.study_results import Results
+from fedpoison.sweep import SweepPlan
+
+FAILED = 1
+"""The exit code where runs failed; the others are there all the same."""
+HEADINGS = {"worst_class_accuracy": "worst class", "success": "attack success"}
+"""What a table calls the measures that its width has no room for."""
+
+
+def sweep(
+    *,
+    study: Annotated[str, typer.Argument(help="A study in TOML, or the name of a shipped one.")],
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="FIELD=VALUE",
+            help="Set a field for all runs, in place of its axis if it has one; give it several times.",
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan, and make no run.")] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Make the runs again that failed before.")
+    ] = False,
+    out: Out = Path("runs"),
+    jobs: Jobs = None,
+    ray_address: RayAddress = None,
+    data_dir: Data = None,
+) -> None:
+    """Make the runs of a study that the store does not hold; print a table, write frames and the figure.
+
+    Runs that failed are listed, make the exit code 1, and are not made again without --retry-failed.
+    """
+    chosen = find_study(study).but(**_changes(changes or []))
+    planned = sweeps.plan(chosen, out=out, retry_failed=retry_failed, data_dir=data_dir)
+    _show(planned, jobs)
+    if dry_run:
+        return
+    longest = max((scenario.rounds for scenario in planned.missing), default=0)
+    with BatchProgress(len(planned.missing), longest) as progress:
+        results = sweeps.sweep(
+            planned,
+            jobs=jobs,
+            ray_address=ray_address,
+            data_dir=data_dir,
+            watch=progress.watch(),
+            notify=progress.warn,
+        )
+    folder = out / "studies" / chosen.name
+    results.write(folder)
+    _draw(results, folder)
+    _print(results, folder)
+    if results.failures:
+        raise typer.Exit(FAILED)
+
+
+def _show(planned: SweepPlan, jobs: int | None) -> None:
+    console = Console(highlight=False)
+    console.print(f"[bold]{planned.study.name}[/]: {escape(planned.study.title)}")
+    if planned.study.description:
+        console.print(Padding(escape(" ".join(planned.study.description.split())), (0, 2)))
+    seconds = planned.seconds(jobs)
+    time = f", about {_duration(seconds)}" if seconds else ""
+    console.print(
+        f"plan: {len(planned.cells)} runs, {planned.complete} complete, {len(planned.failures)} failed, "
+        f"{len(planned.missing)} to make{time}"
+    )
+
+
+def _print(results: Results, folder: Path) -> None:
+    console = Console()
+    if results.histories:
+        several = "seed" in results.study.axes and results.runs["seed"].nunique() > 1
+        spreads = results.summary("std") if several else None
+        means = results.summary().rename(columns=HEADINGS)
+        console.print(matrix(f"{results.study.title}, %", means, spreads))
+    for cell, reason in results.failures.items():
+        where = ", ".join(f"{axis}={value}" for axis, value in cell.place.items())
+        console.print(f"[red]failed[/] {escape(where)}: {escape(reason)}", highlight=False, soft_wrap=True)
+    if results.failures:
+        console.print(f"{len(results.failures)} of {len(results.histories) + len(results.failures)} failed")
+    console.print(f"results: {folder}", soft_wrap=True)
+
+
+def _draw(results: Results, folder: Path) -> None:
+    if results.study.figure is None or not results.histories:
+        return
+    from fedpoison.figures import save  # noqa: PLC0415  # matplotlib takes a second to import
+    from fedpoison.study_plot import draw  # noqa: PLC0415
+
+    figure = draw(results.study, results.runs)
+    for ending in ("png", "svg", "pdf"):
+        save(figure, folder / f"figure.{ending}")
+
+
+def _changes(given: Sequence[str]) -> dict[str, object]:
+    changes: dict[str, object] = {}
+    for item in given:
+        field, equals, value = item.partition("=")
+        if not equals:
+            raise ScenarioError(f"--set: got {item!r}, wanted FIELD=VALUE, as in rounds=2.")
+        if field not in Scenario.model_fields:
+            raise unknown("field", field, Scenario.model_fields)
+        changes[field] = scalar(value)
+    return changes
+
+
+def _duration(seconds: float) -> str:
+    """Return a time in the unit that suits it.
+
+    >>> _duration(42), _duration(90), _duration(9000)
+    ('42 s', '2 min', '2.5 h')
+    """
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,211 @@
+"""The study: many scenarios along axes, as one value that is read from a TOML file."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from fedpoison.axes import Label, Level, levels_of, values_of
+from fedpoison.errors import ScenarioError
+from fedpoison.scenario import Scenario
+from fedpoison.specs import reasons, unknown
+from fedpoison.study_figure import StudyFigure
+from fedpoison.toml_files import read_toml
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One combination of a study: where it lies on each axis, and what to run."""
+
+    place: Mapping[str, Label]
+    scenario: Scenario | None
+    """None where the fields do not go together, such as krum with too few clients."""
+    reason: str = ""
+    """Why there is no scenario."""
+
+
+class Study(BaseModel):
+    """Scenarios that differ along axes.
+
+    Load one with `Study.load(path)` or `Study.parse(mapping)`.
+
+    >>> study = Study.parse({"name": "s", "title": "S", "axes": {"lr": [0.1, 0.2], "seed": [0, 1]}})
+    >>> [cell.place for cell in study.cells()][:2]
+    [{'lr': 0.1, 'seed': 0}, {'lr': 0.1, 'seed': 1}]
+
+    Raises:
+        ScenarioError: from `load`, `parse` and `but`, where a key, a value or an axis is wrong.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+    """Names the folder of the results."""
+    title: str
+    description: str = ""
+    """What the study shows."""
+    base: dict[str, Any] = {}
+    """Fields that all scenarios have in common."""
+    axes: Annotated[dict[str, Any], Field(min_length=1)]
+    """By name: a list of a field's values, a range of them, or tables of several fields with a name each."""
+    exclude: tuple[dict[str, Any], ...] = ()
+    """Combinations to leave out: all that match each key of a table; a list matches any of its values."""
+    figure: StudyFigure | None = None
+
+    @field_validator("axes")
+    @classmethod
+    def _listed(cls, axes: dict[str, Any]) -> dict[str, Any]:
+        return {name: values_of(name, given) for name, given in axes.items()}
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        for name in self.base:
+            if name not in Scenario.model_fields:
+                raise unknown("field", name, Scenario.model_fields)
+        levels = self.levels()
+        _check_fields(self.base, levels)
+        for table in self.exclude:
+            _check_excluded(table, levels)
+        if self.figure is not None:
+            _check_drawn(self.figure, levels)
+        if not self.cells():
+            raise ScenarioError("exclude: leaves no run; take out a table, or a key of one.")
+        return self
+
+    @classmethod
+    def parse(cls, content: Mapping[str, Any]) -> Self:
+        """Return the study with this content."""
+        for name in content:
+            if name not in cls.model_fields:
+                raise unknown("key of a study", name, cls.model_fields)
+        try:
+            return cls(**content)
+        except ValidationError as error:
+            raise ScenarioError(reasons(error)) from None
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Return the study in a TOML file."""
+        content = read_toml(path)
+        try:
+            return cls.parse(content)
+        except ScenarioError as error:
+            raise ScenarioError(f"{path}: {error}") from None
+
+    def but(self, **changes: Any) -> Self:
+        """Return the study with fields set for all its scenarios; the name tells that it is another one.
+
+        An axis that is named like such a field keeps only this value.
+        """
+        if not changes:
+            return self
+        for axis, steps in self.levels().items():
+            for field in {field for step in steps for field in step.fields if axis not in changes}:
+                if field in changes:
+                    raise ScenarioError(f"{field}: is set on the axis {axis} of {self.name}; edit it there.")
+        axes = {name: [changes[name]] if name in changes else values for name, values in self.axes.items()}
+        mark = blake2b(json.dumps(changes, sort_keys=True).encode(), digest_size=4).hexdigest()
+        content = self.content() | {
+            "name": f"{self.name}-{mark}",
+            "base": self.base | {name: value for name, value in changes.items() if name not in axes},
+            "axes": axes,
+            "exclude": [
+                {axis: changes.get(axis, wanted) for axis, wanted in table.items()}
+                for table in self.exclude
+                if _can_match(table, changes)
+            ],
+        }
+        return self.parse(content)
+
+    def content(self) -> dict[str, Any]:
+        """Return the study as plain values, without what is unset."""
+        return self.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+
+    def to_toml(self) -> str:
+        """Return the study as TOML that `load` reads back to an equal value."""
+        return tomli_w.dumps(self.content(), multiline_strings=True)
+
+    def levels(self) -> dict[str, tuple[Level, ...]]:
+        """Return the steps of each axis, in the order of the file."""
+        return {name: levels_of(name, given) for name, given in self.axes.items()}
+
+    def cells(self) -> list[Cell]:
+        """Return every combination that is not excluded; the last axis varies fastest."""
+        levels = self.levels()
+        combinations = (
+            dict(zip(levels, steps, strict=True)) for steps in itertools.product(*levels.values())
+        )
+        return [
+            self._cell(steps)
+            for steps in combinations
+            if not any(_matches(table, steps) for table in self.exclude)
+        ]
+
+    def _cell(self, steps: Mapping[str, Level]) -> Cell:
+        place = {axis: level.label for axis, level in steps.items()}
+        fields = dict(self.base)
+        for level in steps.values():
+            fields |= level.fields
+        try:
+            return Cell(place, Scenario(**fields))
+        except ValidationError as error:
+            if any(item["loc"] for item in error.errors()):  # a field is wrong, whatever the others are
+                raise ScenarioError(reasons(error)) from None
+            return Cell(place, None, reasons(error))
+
+
+def _check_fields(base: Mapping[str, Any], levels: Mapping[str, Sequence[Level]]) -> None:
+    """Raise ScenarioError where two axes, or the base and an axis that always does, set the same field."""
+    setting = Counter(
+        field for steps in levels.values() for field in {field for step in steps for field in step.fields}
+    )
+    twice = [field for field, axes in setting.items() if axes > 1]
+    twice += [axis for axis, steps in levels.items() if axis in base and axis in steps[0].fields]
+    if twice:
+        raise ScenarioError(f"{twice[0]}: is set twice; set it on one axis, or in the base.")
+
+
+def _check_excluded(table: Mapping[str, Any], levels: Mapping[str, Sequence[Level]]) -> None:
+    if not table:
+        raise ScenarioError("exclude: got an empty table, wanted an axis and its value.")
+    for axis, wanted in table.items():
+        if axis not in levels:
+            raise unknown("axis", axis, levels)
+        labels = [level.label for level in levels[axis]]
+        for value in _any_of(wanted):
+            if value not in labels:
+                raise ScenarioError(
+                    f"exclude: got {axis} {value!r}; choose from {', '.join(map(str, labels))}."
+                )
+
+
+def _check_drawn(figure: StudyFigure, levels: Mapping[str, Sequence[Level]]) -> None:
+    for axis in figure.axes:
+        if axis not in levels:
+            raise unknown("axis", axis, levels)
+    if len(set(figure.axes)) < len(figure.axes):
+        raise ScenarioError("figure: got an axis twice; x, series and facet are different axes.")
+    for axis, steps in levels.items():
+        if axis not in (*figure.axes, "seed") and len(steps) > 1:
+            raise ScenarioError(f"figure: does not show the axis {axis}; make it the x, series or facet.")
+
+
+def _can_match(table: Mapping[str, Any], changes: Mapping[str, Any]) -> bool:
+    return all(changes[axis] in _any_of(value) for axis, value in table.items() if axis in changes)
+
+
+def _matches(table: Mapping[str, Any], steps: Mapping[str, Level]) -> bool:
+    return all(steps[axis].label in _any_of(wanted) for axis, wanted in table.items())
+
+
+def _any_of(wanted: object) -> Sequence[object]:
+    return wanted if isinstance(wanted, list | tuple) else (wanted,)

@@ -1,0 +1,152 @@
+"""Running a study: what is missing in the store is made, and all of it is read."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedpoison.batch import run_all
+from fedpoison.datasets import AUTO, load_dataset
+from fedpoison.history import History
+from fedpoison.run_times import estimate
+from fedpoison.scenario import Scenario
+from fedpoison.simulation import Notify
+from fedpoison.store import RunFolder
+from fedpoison.study import Cell, Study
+from fedpoison.study_results import Results
+from fedpoison.watch import Watch
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class SweepPlan:
+    """What there is to do for a study."""
+
+    study: Study
+    out: Path
+    cells: Sequence[Cell]
+    """Every combination, with the data set that is really used."""
+    failures: Mapping[Cell, str]
+    """Those that failed before and those that cannot be run, with the reason."""
+    missing: Sequence[Scenario]
+    """The runs to make; equal ones once."""
+
+    @property
+    def complete(self) -> int:
+        """How many combinations the store holds complete."""
+        made = set(self.missing)
+        return sum(cell not in self.failures and cell.scenario not in made for cell in self.cells)
+
+    def seconds(self, jobs: int | None = None) -> float | None:
+        """Return about how long it will take with so many runs at once; None where nothing can be told."""
+        processors = os.cpu_count() or 1
+        parallel = min(jobs or processors, len(self.missing))
+        return estimate(self.missing, self.out, processors if parallel == 1 else parallel)
+
+
+def plan(study: Study, *, out: Path, retry_failed: bool = False, data_dir: Path | None = None) -> SweepPlan:
+    """Return what there is to do for a study.
+
+    Args:
+        study: the scenarios.
+        out: the run store.
+        retry_failed: whether to make the runs again that failed before.
+        data_dir: as for `simulate`.
+
+    Raises:
+        DataError: the study leaves the data set to us, and none can be had.
+    """
+    cells = _resolved(study.cells(), data_dir)
+    failures: dict[Cell, str] = {}
+    missing: dict[Scenario, None] = {}
+    for cell in cells:
+        if cell.scenario is None:
+            failures[cell] = cell.reason
+            continue
+        folder = RunFolder(out / cell.scenario.run_id)
+        failure = None if retry_failed else folder.failure
+        if folder.complete:
+            continue
+        if failure is not None:
+            failures[cell] = failure
+        else:
+            missing[cell.scenario] = None
+    return SweepPlan(study, out, cells, failures, list(missing))
+
+
+def sweep(
+    planned: SweepPlan,
+    *,
+    jobs: int | None = None,
+    ray_address: str | None = None,
+    data_dir: Path | None = None,
+    watch: Watch | None = None,
+    notify: Notify = _log.warning,
+) -> Results:
+    """Make the runs that are missing, write down why others fail, and return all that there is.
+
+    Args:
+        planned: from `plan`.
+        jobs: how many runs at once, as for `run_all`.
+        ray_address: a Ray cluster to use.
+        data_dir: as for `simulate`.
+        watch: is told how the runs go.
+        notify: told before the first run, once for each attack that its settings make do nothing.
+
+    Raises:
+        DataError: a data set cannot be had.
+        EngineError: Ray cannot be had.
+        RunError: the store cannot be written, or a complete run in it is damaged.
+    """
+    batch = run_all(
+        planned.missing,
+        out=planned.out,
+        jobs=jobs,
+        ray_address=ray_address,
+        keep_going=True,
+        data_dir=data_dir,
+        watch=_keeping_failures(watch or Watch(), planned.out),
+        notify=notify,
+    )
+    histories: dict[Cell, History] = {}
+    failures = dict(planned.failures)
+    for cell in planned.cells:
+        if cell.scenario is None or cell in failures:
+            continue
+        if cell.scenario in batch.failures:
+            failures[cell] = batch.failures[cell.scenario]
+            continue
+        made = batch.histories.get(cell.scenario)
+        histories[cell] = made or RunFolder(planned.out / cell.scenario.run_id).history()
+    return Results(planned.study, histories, failures)
+
+
+def _resolved(cells: Sequence[Cell], data_dir: Path | None) -> list[Cell]:
+    """Return the cells with the data set that `auto` stands for."""
+    automatic = [cell.scenario for cell in cells if cell.scenario and cell.scenario.dataset == AUTO]
+    if not automatic:
+        return list(cells)
+    found = load_dataset(AUTO, data_dir=data_dir).name
+    return [
+        cell
+        if cell.scenario is None or cell.scenario.dataset != AUTO
+        else dataclasses.replace(cell, scenario=cell.scenario.but(dataset=found))
+        for cell in cells
+    ]
+
+
+def _keeping_failures(watch: Watch, out: Path) -> Watch:
+    """Return a watch that also writes failures down as they come, so that not even a crash loses them."""
+
+    def on_end(scenario: Scenario, outcome: History | str) -> None:
+        if isinstance(outcome, str):
+            RunFolder(out / scenario.run_id).fail(scenario, outcome)
+        watch.on_end(scenario, outcome)
+
+    on_end_hook: Callable[[Scenario, History | str], None] = on_end
+    return dataclasses.replace(watch, on_end=on_end_hook)

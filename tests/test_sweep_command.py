@@ -1,0 +1,132 @@
+"""`fedpoison sweep` and `fedpoison list studies`, as their user meets them."""
+
+import pytest
+
+from fedpoison.cli.progress import BatchProgress
+from fedpoison.history import History
+
+STUDY = """
+name = "tiny"
+title = "A tiny study"
+description = "It shows next to nothing."
+
+[base]
+dataset = "digits"
+train_samples = 400
+test_samples = 200
+clients = 10
+rounds = 2
+model = "mlp-small"
+batch_size = 8
+
+[axes]
+attack = ["none", "backdoor"]
+strategy = ["fedavg", "krum"]
+malicious = [0.2]
+seed = [0, 1]
+
+[figure]
+kind = "heatmap"
+x = "strategy"
+series = "attack"
+measure = ["accuracy", "success"]
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "tiny.toml"
+    path.write_text(STUDY)
+    return path
+
+
+def test_a_sweep_is_planned_made_and_read(fedpoison, file, tmp_path):
+    store = tmp_path / "runs"
+    options = ["sweep", file, "--out", store, "--jobs", 1]
+    code, out, _ = fedpoison(*options, "--dry-run")
+    assert code == 0
+    assert "It shows next to nothing." in out
+    assert "plan: 8 runs, 0 complete, 0 failed, 8 to make\n" in out
+    assert not store.exists()
+    code, out, _ = fedpoison(*options)
+    assert code == 0
+    assert all(words in out for words in ("A tiny study, %", "worst class", "attack success", "±", "krum"))
+    folder = store / "studies" / "tiny"
+    names = {path.name for path in folder.iterdir()}
+    endings = ("parquet", "csv")
+    assert names == {
+        "study.toml",
+        *(f"figure.{ending}" for ending in ("png", "svg", "pdf")),
+        *(f"{frame}.{ending}" for frame in ("runs", "rounds", "failures") for ending in endings),
+    }
+    assert (folder / "figure.png").stat().st_size > 1000
+    models = {path: path.stat().st_mtime_ns for path in store.glob("*/model.safetensors")}
+    code, out, _ = fedpoison(*options)
+    assert "8 runs, 8 complete, 0 failed, 0 to make\n" in out
+    assert "A tiny study, %" in out
+    assert {path: path.stat().st_mtime_ns for path in store.glob("*/model.safetensors")} == models
+    _, out, _ = fedpoison(*options, "--set", "rounds=20", "--dry-run")
+    assert "8 to make, about " in out
+
+
+def test_failures_are_listed_and_make_the_exit_code_1(fedpoison, file, tmp_path):
+    options = [
+        "sweep",
+        file,
+        "--out",
+        tmp_path / "runs",
+        "--jobs",
+        1,
+        "--set",
+        "malicious=0.4",
+        "--set",
+        "rounds=1",
+    ]
+    code, out, _ = fedpoison(*options)
+    assert code == 1
+    assert "8 runs, 0 complete, 4 failed, 4 to make" in out
+    assert "failed attack=none, strategy=krum, malicious=0.4, seed=0: Krum(" in out
+    assert "needs n > 2f + 2" in out
+    assert "4 of 8 failed" in out
+    assert [path.name[:5] for path in (tmp_path / "runs" / "studies").iterdir()] == ["tiny-"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["malicious_shar"], "unknown study 'malicious_shar': did you mean 'malicious_share'"),
+        (["nowhere.toml"], "nowhere.toml: cannot be read"),
+        (["malicious_share", "--set", "rounds"], "--set: got 'rounds', wanted FIELD=VALUE"),
+        (["malicious_share", "--set", "ronds=1"], "unknown field 'ronds': did you mean 'rounds'"),
+        (["malicious_share", "--set", "rounds=0"], "rounds: Input should be greater than"),
+        (["heterogeneity", "--set", "partition=iid"], "partition: is set on the axis data"),
+    ],
+)
+def test_what_is_wrong_is_one_line_and_exit_code_2(fedpoison, arguments, words):
+    code, out, err = fedpoison("sweep", *arguments)
+    assert (code, out) == (2, "")
+    assert words in err
+
+
+def test_the_studies_are_listed(fedpoison):
+    code, out, _ = fedpoison("list", "studies")
+    assert code == 0
+    assert all(name in out for name in ("aggregators_x_attacks", "f_misspecified", "150"))
+    _, out, _ = fedpoison("list", "studies", "malicious_share")
+    assert all(
+        words in out for words in ("How many attackers a rule stands", "0.0, 0.1, 0.2, 0.3, 0.4", "150")
+    )
+
+
+def test_the_display_counts_what_is_done_running_and_failed(small):
+    one, two, three = (small.but(seed=seed) for seed in range(3))
+    progress = BatchProgress(3, small.rounds)
+    watch = progress.watch()
+    watch.on_start(one)
+    watch.on_start(two)
+    assert progress.told() == "0 of 3 done, 2 running"
+    watch.on_end(one, "gone")
+    watch.on_end(three, "cannot be run")
+    assert progress.told() == "2 of 3 done, 1 running, 2 failed"
+    watch.on_end(two, History(two, []))
+    assert progress.told() == "3 of 3 done, 2 failed"
