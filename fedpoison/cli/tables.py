@@ -8,6 +8,27 @@ from rich.table import Table
 from fedpoison.history import History
 
 
+def matrix(
+    title: str, means: pd.DataFrame, spreads: pd.DataFrame | None = None, *, decimals: int = 1
+) -> Table:
+    """Return shares as a table in per cent, with their deviations where there are any."""
+    table = Table(title=title, title_justify="left")
+    for name in means.index.names:
+        table.add_column(str(name), overflow="fold")
+    for column in means.columns:
+        table.add_column(str(column), justify="right", no_wrap=True)
+    for position, (label, row) in enumerate(means.iterrows()):
+        labels = [str(part) for part in (label if isinstance(label, tuple) else (label,))]
+        cells = [percent(value, decimals) for value in row]
+        if spreads is not None:
+            cells = [
+                cell if cell == "-" else f"{cell} ± {percent(deviation, decimals)}"
+                for cell, deviation in zip(cells, spreads.iloc[position], strict=True)
+            ]
+        table.add_row(*labels, *cells)
+    return table
+
+
 def class_table(columns: dict[str, History]) -> Table:
     """Return the final accuracy of each class (rows) in each history (columns), in per cent.
 
