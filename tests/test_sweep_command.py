@@ -70,19 +70,8 @@ def test_a_sweep_is_planned_made_and_read(fedpoison, file, tmp_path):
 
 
 def test_failures_are_listed_and_make_the_exit_code_1(fedpoison, file, tmp_path):
-    options = [
-        "sweep",
-        file,
-        "--out",
-        tmp_path / "runs",
-        "--jobs",
-        1,
-        "--set",
-        "malicious=0.4",
-        "--set",
-        "rounds=1",
-    ]
-    code, out, _ = fedpoison(*options)
+    changes = ["--set", "malicious=0.4", "--set", "rounds=1"]
+    code, out, _ = fedpoison("sweep", file, "--out", tmp_path / "runs", "--jobs", 1, *changes)
     assert code == 1
     assert "8 runs, 0 complete, 4 failed, 4 to make" in out
     assert "failed attack=none, strategy=krum, malicious=0.4, seed=0: Krum(" in out
