@@ -113,9 +113,9 @@ def test_the_display_counts_what_is_done_running_and_failed(small):
     watch = progress.watch()
     watch.on_start(one)
     watch.on_start(two)
-    assert progress.told() == "0 of 3 done, 2 running"
+    assert progress.tally() == "0 of 3 done, 2 running"
     watch.on_end(one, "gone")
     watch.on_end(three, "cannot be run")
-    assert progress.told() == "2 of 3 done, 1 running, 2 failed"
+    assert progress.tally() == "2 of 3 done, 1 running, 2 failed"
     watch.on_end(two, History(two, []))
-    assert progress.told() == "3 of 3 done, 2 failed"
+    assert progress.tally() == "3 of 3 done, 2 failed"

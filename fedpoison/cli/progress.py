@@ -81,7 +81,9 @@ class BatchProgress(LiveLine):
         self._ended = self._failed = 0
         self._started: dict[str, int] = {}
         self._running: set[str] = set()
-        self._task = self._progress.add_task("runs", total=runs * rounds, ended=self.told(), news="preparing")
+        self._task = self._progress.add_task(
+            "runs", total=runs * rounds, ended=self.tally(), news="preparing"
+        )
 
     def watch(self) -> Watch:
         """Return what tells this display how the runs go."""
@@ -90,7 +92,7 @@ class BatchProgress(LiveLine):
     def _start(self, scenario: Scenario) -> None:
         self._started[scenario.run_id] = 0
         self._running.add(scenario.run_id)
-        self._progress.update(self._task, ended=self.told(), news=_title(scenario))
+        self._progress.update(self._task, ended=self.tally(), news=_title(scenario))
 
     def _round(self, scenario: Scenario, record: Round) -> None:
         step = record.round - self._started[scenario.run_id]
@@ -107,9 +109,9 @@ class BatchProgress(LiveLine):
         self._running.discard(scenario.run_id)
         self._failed += isinstance(outcome, str)
         rest = self._rounds - self._started.get(scenario.run_id, 0)
-        self._progress.update(self._task, advance=rest, ended=self.told())
+        self._progress.update(self._task, advance=rest, ended=self.tally())
 
-    def told(self) -> str:
+    def tally(self) -> str:
         """Return how many runs are done, running and failed."""
         running = f", {len(self._running)} running" if self._running else ""
         failed = f", {self._failed} failed" if self._failed else ""
