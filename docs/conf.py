@@ -54,11 +54,11 @@ def remarks() -> str:
 
 def studies() -> str:
     """Return what each shipped study shows."""
-    found = [find_study(name) for name in shipped()]
-    texts = [
-        f"{study.title}, {len(study.cells())} runs. {' '.join(study.description.split())}" for study in found
-    ]
-    return "\n".join(f"`{study.name}`\n: {text}\n" for study, text in zip(found, texts, strict=True))
+    parts = []
+    for study in map(find_study, shipped()):
+        text = " ".join(study.description.split())
+        parts.append(f"`{study.name}`\n: {study.title}, {len(study.cells())} runs. {text}\n")
+    return "\n".join(parts)
 
 
 GUIDES = {

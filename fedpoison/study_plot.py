@@ -44,7 +44,7 @@ def draw(study: Study, runs: pd.DataFrame) -> Figure:
     if asked.kind != "heatmap":
         handles, names = grid[0][0].get_legend_handles_labels()
         figure.legend(
-            handles, names, loc="outside lower center", ncols=min(4, len(names)), frameon=False,
+            handles, names, loc="outside lower center", ncols=min(2 + len(facets), len(names)), frameon=False,
             title=_spoken(asked.series),
         )  # fmt: skip
     return figure
@@ -71,7 +71,7 @@ def _panels(
         "heatmap": (1.4 + 0.55 * across, 0.9 + 0.36 * down),
     }[asked.kind]
     rows = len(asked.measure)
-    legend = 0.0 if asked.kind == "heatmap" else 0.5 + 0.2 * -(-down // 4)
+    legend = 0.0 if asked.kind == "heatmap" else 0.5 + 0.2 * -(-down // (2 + facets))
     margin = max(len(str(label)) for label in labels[asked.series]) * 0.07 if asked.kind == "heatmap" else 0.6
     figure = Figure(figsize=(max(5.0, margin + width * facets), legend + height * rows), layout="constrained")
     grid = figure.subplots(rows, facets, sharex=True, sharey=True, squeeze=False)

@@ -38,11 +38,7 @@ class Results:
         """One row a run: what `rounds` has after the last round; `seconds` are those of the whole run."""
         if self.rounds.empty:
             return self.rounds
-        last = (
-            self.rounds.groupby(list(self.study.axes), sort=False, dropna=False)
-            .tail(1)
-            .reset_index(drop=True)
-        )
+        last = self.rounds.groupby(list(self.study.axes), sort=False).tail(1).reset_index(drop=True)
         return last.assign(seconds=[history.seconds for history in self.histories.values()])
 
     @property

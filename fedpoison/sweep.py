@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,11 +70,9 @@ def plan(study: Study, *, out: Path, retry_failed: bool = False, data_dir: Path 
             continue
         folder = RunFolder(out / cell.scenario.run_id)
         failure = None if retry_failed else folder.failure
-        if folder.complete:
-            continue
         if failure is not None:
             failures[cell] = failure
-        else:
+        elif not folder.complete:
             missing[cell.scenario] = None
     return SweepPlan(study, out, cells, failures, list(missing))
 
@@ -128,16 +126,15 @@ def sweep(
 
 def _resolved(cells: Sequence[Cell], data_dir: Path | None) -> list[Cell]:
     """Return the cells with the data set that `auto` stands for."""
-    automatic = [cell.scenario for cell in cells if cell.scenario and cell.scenario.dataset == AUTO]
-    if not automatic:
-        return list(cells)
-    found = load_dataset(AUTO, data_dir=data_dir).name
-    return [
-        cell
-        if cell.scenario is None or cell.scenario.dataset != AUTO
-        else dataclasses.replace(cell, scenario=cell.scenario.but(dataset=found))
-        for cell in cells
-    ]
+    found: str | None = None
+    resolved = []
+    for cell in cells:
+        scenario = cell.scenario
+        if scenario is not None and scenario.dataset == AUTO:
+            found = found or load_dataset(AUTO, data_dir=data_dir).name
+            scenario = scenario.but(dataset=found)
+        resolved.append(dataclasses.replace(cell, scenario=scenario))
+    return resolved
 
 
 def _keeping_failures(watch: Watch, out: Path) -> Watch:
@@ -148,5 +145,4 @@ def _keeping_failures(watch: Watch, out: Path) -> Watch:
             RunFolder(out / scenario.run_id).fail(scenario, outcome)
         watch.on_end(scenario, outcome)
 
-    on_end_hook: Callable[[Scenario, History | str], None] = on_end
-    return dataclasses.replace(watch, on_end=on_end_hook)
+    return dataclasses.replace(watch, on_end=on_end)

@@ -169,7 +169,7 @@ dataset = "digits"
 train_samples = 300
 test_samples = 200
 clients = 6
-rounds = 8
+rounds = 4
 model = "mlp-small"
 batch_size = 8
 

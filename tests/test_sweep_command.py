@@ -70,19 +70,8 @@ def test_a_sweep_is_planned_made_and_read(fedpoison, file, tmp_path):
 
 
 def test_failures_are_listed_and_make_the_exit_code_1(fedpoison, file, tmp_path):
-    options = [
-        "sweep",
-        file,
-        "--out",
-        tmp_path / "runs",
-        "--jobs",
-        1,
-        "--set",
-        "malicious=0.4",
-        "--set",
-        "rounds=1",
-    ]
-    code, out, _ = fedpoison(*options)
+    changes = ["--set", "malicious=0.4", "--set", "rounds=1"]
+    code, out, _ = fedpoison("sweep", file, "--out", tmp_path / "runs", "--jobs", 1, *changes)
     assert code == 1
     assert "8 runs, 0 complete, 4 failed, 4 to make" in out
     assert "failed attack=none, strategy=krum, malicious=0.4, seed=0: Krum(" in out
@@ -124,9 +113,9 @@ def test_the_display_counts_what_is_done_running_and_failed(small):
     watch = progress.watch()
     watch.on_start(one)
     watch.on_start(two)
-    assert progress.told() == "0 of 3 done, 2 running"
+    assert progress.tally() == "0 of 3 done, 2 running"
     watch.on_end(one, "gone")
     watch.on_end(three, "cannot be run")
-    assert progress.told() == "2 of 3 done, 1 running, 2 failed"
+    assert progress.tally() == "2 of 3 done, 1 running, 2 failed"
     watch.on_end(two, History(two, []))
-    assert progress.told() == "3 of 3 done, 2 failed"
+    assert progress.tally() == "3 of 3 done, 2 failed"

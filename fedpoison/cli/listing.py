@@ -31,7 +31,7 @@ def listing(
     ],
     name: Annotated[str | None, typer.Argument(help="Show this entry whole, with its knobs.")] = None,
 ) -> None:
-    """List what a scenario can name, each with its first line, paper, knowledge and precondition."""
+    """List what a scenario can name, each with its first line, paper and needs; or the shipped studies."""
     if kind not in _TABLES:
         raise unknown("kind", kind, _TABLES)
     rows = _TABLES[kind]()
