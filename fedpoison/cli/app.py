@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from fedpoison.cli import baseline, compare, doctor, listing, reproduce, run, search
+from fedpoison.cli import baseline, compare, doctor, listing, report, reproduce, run, search
 
 app = typer.Typer(
     name="fedpoison",
@@ -17,6 +17,7 @@ app.command("run")(run.run)
 app.command("compare")(compare.compare)
 app.command("baseline")(baseline.baseline)
 app.command("search")(search.search)
+app.command("report")(report.report)
 app.command("reproduce")(reproduce.reproduce)
 app.command("list")(listing.listing)
 app.command("doctor")(doctor.doctor)
