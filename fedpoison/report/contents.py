@@ -34,7 +34,8 @@ class Contents:
 
     @classmethod
     def of(cls, runs: Sequence[StoredRun]) -> Contents:
-        """Return the contents of a page about these runs."""
+        """Return the contents of a page about these runs, the seeds of a cell in their order."""
+        runs = sorted(runs, key=lambda run: run.history.scenario.seed)
         scenarios = [run.history.scenario for run in runs]
         common, differing = split_settings(scenarios)
         spelt = [spell(fields) for fields in differing]

@@ -10,15 +10,20 @@ function element(tag, attributes = {}, ...children) {
     if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
     else if (value !== null && value !== undefined) made.setAttribute(name, value);
   }
-  made.append(...children.filter((child) => child !== null && child !== undefined));
-  return made;
+  return put(made, ...children);
+}
+
+/** Put children into an element in place of what it has; those that are null are left out. */
+function put(holder, ...children) {
+  holder.replaceChildren(...children.filter((child) => child !== null && child !== undefined));
+  return holder;
 }
 
 /** Put a table into the details with this id; cells are texts or elements. */
 function tabulate(id, { caption, head, rows }) {
   const table = element(
     "table", {},
-    element("caption", {}, caption),
+    element("caption", {}, element("span", {}, caption)),
     element("thead", {}, element("tr", {}, ...head.map((text, place) =>
       element("th", { scope: "col", class: place ? "number" : null }, text)))),
     element("tbody", {}, ...rows.map(([name, ...cells]) =>
@@ -84,14 +89,25 @@ function clear(holder) {
   holder.removeAttribute("aria-label");
 }
 
-/** A heat map with the numbers in its cells where there is room for them. */
+/** Traces of a heat map, with the numbers in its cells where there is room for them. */
 function heat(values, more) {
   const cells = values.length * (values[0] ?? []).length;
-  const text = values.map((row) => row.map((value) => spell(value, more.decimals ?? 0)));
-  const { decimals, numbers = cells <= 260, ...rest } = more;
+  const { decimals = 0, numbers = cells <= 260, ...rest } = more;
+  const map = {
+    type: "heatmap", z: values, xgap: 2, ygap: 2, colorscale: CIVIDIS, zmin: 0, zmax: 100, hoverongaps: false, ...rest,
+  };
+  return numbers ? [map, written(map, decimals)] : [map];
+}
+
+/** The numbers of a heat map, each in the ink that its cell asks for. */
+function written({ z, zmin, zmax, colorscale }, decimals) {
+  const cells = z.flatMap((row, y) => row.map((value, x) => ({ x, y, value })));
   return {
-    type: "heatmap", z: values, xgap: 2, ygap: 2, colorscale: CIVIDIS, zmin: 0, zmax: 100, hoverongaps: false,
-    ...(numbers ? { text, texttemplate: "%{text}" } : {}),
-    ...rest,
+    type: "scatter", mode: "text", hoverinfo: "skip", cliponaxis: false,
+    x: cells.map(({ x }) => x), y: cells.map(({ y }) => y), text: cells.map(({ value }) => spell(value, decimals)),
+    textfont: {
+      size: 12,
+      color: cells.map(({ value }) => (value === null ? tone("quiet") : inkOn(colorscale, (value - zmin) / (zmax - zmin)))),
+    },
   };
 }

@@ -48,7 +48,7 @@ function drawCurves(holder) {
   const rows = Math.ceil(shown.length / columns);
   const height = rows * 170 + 50;
   const layout = { height, margin: { l: 42, r: 8, t: 26, b: 40 }, annotations: [] };
-  const gap = { x: 0.035, y: 50 / (height - 66) };
+  const gap = { x: columns === 2 ? 0.09 : 0.045, y: 50 / (height - 66) };
   const size = { x: (1 - gap.x * (columns - 1)) / columns, y: (1 - gap.y * (rows - 1)) / rows };
   shown.forEach((panel, at) => {
     const [column, row] = [at % columns, Math.floor(at / columns)];
@@ -61,7 +61,7 @@ function drawCurves(holder) {
     });
     layout[`yaxis${key}`] = axis({
       domain: [Math.max(0, top - size.y), top], anchor: `x${key}`, automargin: false, range: [-3, 103],
-      tickvals: [0, 50, 100], showticklabels: column === 0, ticksuffix: column === 0 ? " %" : "",
+      tickvals: [0, 50, 100], showticklabels: column === 0,
     });
     layout.annotations.push({
       text: `<b>${panel.name}</b>`, xref: "paper", yref: "paper", x: left, y: top, xanchor: "left", yanchor: "bottom",

@@ -41,21 +41,26 @@ function describeDamage() {
 function drawDamage(holder) {
   const { rows, labels } = damageTable();
   if (!rows.length) return clear(holder);
-  const most = Math.max(5, ...rows.flatMap(({ values }) => values.map((value) => Math.abs(value ?? 0))));
   const names = rows.map(({ strategy }) => plain(DATA.strategies[strategy], labelRoom(holder)));
-  const roomy = labels.length <= (narrow(holder) ? 6 : 16);
+  const across = narrow(holder) ? [names, labels] : [labels, names];
+  const cells = across[1].map((_, y) => across[0].map((__, x) => (narrow(holder) ? [x, y] : [y, x])));
+  const read = (take) => cells.map((row) => row.map(([strategy, place]) => take(rows[strategy].values[place], strategy, place)));
+  const values = read((value) => value);
+  const most = Math.max(5, ...values.flat().map((value) => Math.abs(value ?? 0)));
+  const x = { ...(across[0].length > 24 ? sparse(labels) : {}), tickangle: narrow(holder) ? -35 : 0 };
   show(
     holder,
     `Heat map of the damage to each class for ${rows.length} strategies; the table below has its numbers`,
-    [heat(rows.map(({ values }) => values), {
-      numbers: roomy, zmin: -most, zmax: most, colorscale: diverging(), colorbar: bar("points"),
-      customdata: rows.map(() => labels.map((label) => (label === "all" ? "all classes" : `class ${label}`))),
-      hovertemplate: "%{y}, %{customdata}: %{z:.1f} points<extra></extra>",
-    })],
+    heat(values, {
+      numbers: across[0].length <= (narrow(holder) ? 6 : 16), zmin: -most, zmax: most, colorscale: diverging(),
+      showscale: !narrow(holder), colorbar: bar("points"),
+      customdata: read((_, strategy, place) => `${names[strategy]}, ${place === labels.length - 1 ? "all classes" : `class ${labels[place]}`}`),
+      hovertemplate: "%{customdata}: %{z:.1f} points<extra></extra>",
+    }),
     {
-      height: 110 + Math.max(2, rows.length) * 42,
-      xaxis: named(labels, { title: "class", ...(labels.length > 24 ? sparse(labels) : {}) }),
-      yaxis: named(names, { autorange: "reversed" }),
+      height: 110 + Math.max(2, across[1].length) * (narrow(holder) ? 30 : 42),
+      xaxis: named(across[0], { title: narrow(holder) ? "" : "class", ...x }),
+      yaxis: named(across[1], { title: narrow(holder) ? "class" : "", autorange: "reversed" }),
     },
   );
 }

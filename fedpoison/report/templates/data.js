@@ -43,7 +43,12 @@ function mean(values) {
 }
 
 const percent = (tenths) => (tenths === null || tenths === undefined ? null : tenths / 10);
-const spell = (value, decimals = 1) => (value === null || value === undefined ? "-" : value.toFixed(decimals));
+/** A number with so many decimals, never "-0"; a dash where it is missing. */
+function spell(value, decimals = 1) {
+  if (value === null || value === undefined) return "-";
+  const text = value.toFixed(decimals);
+  return Number(text) === 0 ? (0).toFixed(decimals) : text;
+}
 const last = (list) => list[list.length - 1];
 
 /** Mean, lowest and highest of one curve over runs, for each round that any of them has. */

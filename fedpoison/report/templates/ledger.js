@@ -64,8 +64,8 @@ function drawLedger(holder) {
     holder,
     `Heat map of the trust of ${nodes.length} nodes in ${rounds.length} rounds; the table below sums it up`,
     [
-      heat(values, {
-        zmax: TWICE, numbers: false, customdata: hover, colorbar: { ...bar("% of an equal share"), tickvals: [0, 50, 100, 150, 200], ticktext: ["0", "50", "100", "150", "200 +"] },
+      ...heat(values, {
+        zmax: TWICE, numbers: false, customdata: hover, colorbar: { ...bar("%"), tickvals: [0, 50, 100, 150, 200], ticktext: ["0", "50", "100", "150", "200 +"] },
         xgap: rounds.length > 40 ? 0 : 1, ygap: dense ? 0 : 1,
         hovertemplate: "%{customdata}<br>%{z} % of an equal share<extra></extra>",
       }),

@@ -23,10 +23,10 @@ function drawOverview(holder) {
   show(
     holder,
     `Heat map: ${MEASURES[state.measure]} of ${strategies.length} strategies under ${attacks.length} attacks; the table below has its numbers`,
-    [heat(values, {
-      decimals: 1, numbers: strategies.length <= (narrow(holder) ? 5 : 16), customdata: full, colorbar: bar("%"),
+    heat(values, {
+      decimals: 1, numbers: strategies.length <= (narrow(holder) ? 5 : 16), customdata: full, showscale: !narrow(holder), colorbar: bar("%"),
       hovertemplate: `%{customdata}<br>${MEASURES[state.measure]} %{z:.1f} %<extra></extra>`,
-    })],
+    }),
     {
       height: 130 + Math.max(attacks.length, 2) * 44 + (steep ? 60 : 0),
       xaxis: named(x, { title: "strategy", tickangle: steep ? -35 : 0 }),

@@ -8,9 +8,10 @@ function describeProvenance() {
   const field = (name, value) => (value ? element("div", {}, element("dt", {}, name), element("dd", {}, value)) : null);
   const block = (title, text) => element("div", {}, element("h3", {}, title), element("pre", { tabindex: "0" }, text));
   const spelt = Array.isArray(command) ? command.join(" ") : String(command ?? "");
-  byId("provenance-run").replaceChildren(
+  put(
+    byId("provenance-run"),
     element("p", {}, `The run of ${cellName()} with seed ${run.seed}:`),
-    element("dl", { class: "fields" },
+    element("dl", { class: "fields wide" },
       field("run id", element("code", {}, run.id)),
       field("rounds", `${last(run.rounds)} of ${run.planned}${run.complete ? "" : ", not finished"}`),
       field("started", started ? String(started) : ""),

@@ -69,11 +69,11 @@ function drawConfusion(holder) {
   show(
     holder,
     `Confusion matrix after round ${currentRound()}, per cent of each true class; the table below has the counts`,
-    [heat(shares(counts), {
-      numbers: counts.length <= 16, customdata: counts, colorbar: bar("%"),
+    heat(shares(counts), {
+      numbers: counts.length <= 16, showscale: !narrow(holder), customdata: counts, colorbar: bar("%"),
       xgap: counts.length > 30 ? 0 : 1, ygap: counts.length > 30 ? 0 : 1,
       hovertemplate: "true %{y}, predicted %{x}<br>%{z:.1f} %, %{customdata} images<extra></extra>",
-    })],
+    }),
     {
       height: side,
       xaxis: axis({ title: "predicted class", showgrid: false, ...ticks }),
@@ -94,10 +94,10 @@ function drawRunClasses(holder) {
   show(
     holder,
     "Heat map of the accuracy of each class after each round",
-    [heat(found.map((one) => one.mean), {
-      numbers: !wide && classes.length <= 16, xgap: wide ? 0 : 1, ygap: classes.length > 30 ? 0 : 1, colorbar: bar("%"),
+    heat(found.map((one) => one.mean), {
+      numbers: !wide && classes.length <= 16, xgap: wide ? 0 : 1, ygap: classes.length > 30 ? 0 : 1, colorbar: bar("%"), showscale: !narrow(holder),
       customdata: classes.map(() => rounds), hovertemplate: "class %{y}, round %{customdata}: %{z:.1f} %<extra></extra>",
-    })],
+    }),
     {
       height: Math.min(560, Math.max(300, holder.clientWidth * 0.82)),
       xaxis: named(rounds.map(String), { title: "round", ...(rounds.length > 12 ? sparse(rounds) : {}) }),

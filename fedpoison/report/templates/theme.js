@@ -33,6 +33,19 @@ function lineOf(strategy) {
 /** Orange where the attack took accuracy, blue where the run is better than its twin. */
 const diverging = () => [[0, isDark() ? "#4aa3e0" : "#2a78b5"], [0.5, tone("zero")], [1, isDark() ? "#e0701f" : "#c8590a"]];
 
+/** Black or white, whichever is easier to read on this part of a scale of colours. */
+function inkOn(scale, part) {
+  const above = Math.max(1, scale.findIndex(([stop]) => stop >= Math.min(1, Math.max(0, part))));
+  const [[low, from], [high, to]] = [scale[above - 1], scale[above]];
+  const share = Math.min(1, Math.max(0, (part - low) / (high - low)));
+  const light = [1, 3, 5].map((at) => {
+    const [one, other] = [from, to].map((colour) => parseInt(colour.slice(at, at + 2), 16));
+    const value = (one + share * (other - one)) / 255;
+    return value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+  });
+  return 0.2126 * light[0] + 0.7152 * light[1] + 0.0722 * light[2] > 0.179 ? "#000000" : "#ffffff";
+}
+
 /** Text for plotly, which reads tags: as it stands, and shortened where a figure has no room. */
 function plain(text, most = 400) {
   const cut = text.length > most ? `${text.slice(0, most - 1)}…` : text;
@@ -73,7 +86,8 @@ const named = (labels, more) => axis({
 });
 
 const bar = (title) => ({
-  title: { text: title, side: "right" }, thickness: 12, outlinewidth: 0, len: 1, ypad: 0,
+  title: { text: title, side: "top", font: { size: 12, color: tone("quiet") } },
+  thickness: 12, outlinewidth: 0, len: 1, ypad: 0,
   tickfont: { color: tone("quiet") },
 });
 

@@ -1,7 +1,13 @@
 "use strict";
 // Seconds a round, by phase.
 
-const phases = () => [...new Set(DATA.runs.flatMap((run) => Object.keys(run.seconds)))];
+const PHASES = ["train", "aggregate", "evaluate"];
+
+/** The phases that the records know, in the order of a round. */
+function phases() {
+  const found = new Set(DATA.runs.flatMap((run) => Object.keys(run.seconds)));
+  return [...PHASES.filter((phase) => found.delete(phase)), ...found];
+}
 
 function timingsTable() {
   return shownStrategies().map((strategy) => {
@@ -28,7 +34,7 @@ function drawTimings(holder) {
     `Bars: seconds a round by phase for ${rows.length} strategies; the table below has the numbers`,
     phases().map((phase, place) => ({
       type: "bar", orientation: "h", name: plain(phase), y: range(rows.length), x: rows.map(({ seconds }) => seconds[place]),
-      marker: { color: colours[place % colours.length], pattern: { shape: shapes[place % shapes.length], fgcolor: tone("sheet"), fgopacity: 0.45, size: 6 } },
+      marker: { color: colours[place % colours.length], pattern: { shape: shapes[place % shapes.length], fillmode: "overlay", fgcolor: tone("sheet"), fgopacity: 0.6, size: 7 } },
       hovertemplate: `${plain(phase)}: %{x:.4f} s<extra></extra>`,
     })),
     {
