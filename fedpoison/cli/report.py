@@ -34,6 +34,7 @@ def report(
     for reason in written.left_out.values():
         console.print(f"left out: {reason}", style="yellow", markup=False)
     size = written.page.stat().st_size / 1e6
-    console.print(f"{written.runs} runs, {size:.1f} MB: {written.page}", markup=False)
+    runs = "run" if written.runs == 1 else "runs"
+    console.print(f"{written.runs} {runs}, {size:.1f} MB: {written.page}", markup=False)
     if figures is not None:
         console.print(f"{written.figures} figures: {figures}", markup=False)

@@ -142,16 +142,20 @@ def _run(run: StoredRun, limits: Limits) -> dict[str, object]:
 def _trust(history: History) -> list[float | None]:
     """Return the means over the rounds in which somebody attacked: caught, blamed, AUROC, malicious mass."""
     frame = history.rounds()
-    means = frame.loc[
-        frame["acting"] > 0,
-        ["true_positive_rate", "false_positive_rate", "trust_auroc", "malicious_mass"],
-    ].astype(float).mean()
+    means = (
+        frame.loc[
+            frame["acting"] > 0,
+            ["true_positive_rate", "false_positive_rate", "trust_auroc", "malicious_mass"],
+        ]
+        .astype(float)
+        .mean()
+    )
     return [None if math.isnan(value) else round(float(value), 3) for value in means]
 
 
 def seconds_by_phase(history: History) -> dict[str, float]:
-    """Return the wall-clock seconds of each phase of a round, mean over the rounds."""
-    total: dict[str, float] = {}
+    """Return the wall-clock seconds of each phase of a round, mean over the rounds, in their order."""
+    total = dict.fromkeys(history.last.training.seconds, 0.0)
     for record in history.records:
         for phase, seconds in record.training.seconds.items():
             total[phase] = total.get(phase, 0.0) + seconds
@@ -160,7 +164,9 @@ def seconds_by_phase(history: History) -> dict[str, float]:
 
 def _provenance(run: StoredRun, lines: Table, environments: Table) -> dict[str, object]:
     """Return what made the run; texts that many runs share are kept once."""
-    own = {name: run.environment[name] for name in ("started", "command", "warnings") if name in run.environment}
+    own = {
+        name: run.environment[name] for name in ("started", "command", "warnings") if name in run.environment
+    }
     shared = {name: value for name, value in run.environment.items() if name not in own}
     return {
         "scenario": [lines.place(line) for line in run.history.scenario.to_toml().splitlines()],
@@ -170,6 +176,4 @@ def _provenance(run: StoredRun, lines: Table, environments: Table) -> dict[str, 
 
 
 def _tenths(shares: Iterable[float | None]) -> list[int | None]:
-    return [
-        None if share is None or not math.isfinite(share) else round(1000 * share) for share in shares
-    ]
+    return [None if share is None or not math.isfinite(share) else round(1000 * share) for share in shares]

@@ -36,7 +36,7 @@ class Ledger:
 
 
 def ledger(history: History) -> Ledger | None:
-    """Return the ledger of a run, thinned where it is large; None where the strategy does not tell its trust."""
+    """Return the ledger of a run, thinned where it is large; None where its strategy tells no trust."""
     told = [record for record in history.records if record.training.trust]
     if not told:
         return None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean, pstdev
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedpoison.history import History
 from fedpoison.report.axes import CLEAN
@@ -47,6 +48,8 @@ class Row:
     damage: Value
     """What the attack took from the class that it took most from; against the clean twins."""
     hit_class: int | None
+    damages: Sequence[float] | None
+    """The same for every class, mean over the runs; None where no run has a clean twin."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,9 @@ def _row(contents: Contents, cell: tuple[int, int, int], places: Sequence[int]) 
     setting, attack, strategy = cell
     last = [contents.runs[place].history.last for place in places]
     classes = np.mean([record.per_class_accuracy for record in last], axis=0)
-    damages = [damage for place in places if (damage := _damage(contents, place)) is not None]
-    hit = int(np.nanargmax(np.mean(damages, axis=0))) if damages else None
+    damages = [lost for place in places if (lost := _damage(contents, place)) is not None]
+    damage = np.mean(damages, axis=0) if damages else None
+    hit = None if damage is None else int(np.nanargmax(damage))
     return Row(
         setting=contents.settings[setting],
         attack=contents.attacks[attack],
@@ -81,12 +85,13 @@ def _row(contents: Contents, cell: tuple[int, int, int], places: Sequence[int]) 
         worst=Value.of([record.worst_class_accuracy for record in last]),
         worst_class=int(np.nanargmin(classes)),
         success=Value.of([record.success for record in last]),
-        damage=Value.of([float(damage[hit]) for damage in damages]),
+        damage=Value.of([float(lost[hit]) for lost in damages]),
         hit_class=hit,
+        damages=None if damage is None else damage.tolist(),
     )
 
 
-def _damage(contents: Contents, place: int) -> np.ndarray | None:
+def _damage(contents: Contents, place: int) -> NDArray[np.float64] | None:
     """Return the accuracy that the attack took from each class by the last round, (k,)."""
     twin = contents.twins[place]
     if twin is None:
@@ -94,7 +99,7 @@ def _damage(contents: Contents, place: int) -> np.ndarray | None:
     return _classes(contents.runs[twin].history) - _classes(contents.runs[place].history)
 
 
-def _classes(history: History) -> np.ndarray:
+def _classes(history: History) -> NDArray[np.float64]:
     return np.array(history.last.per_class_accuracy)
 
 
@@ -162,6 +167,4 @@ def spelt(value: Value) -> str:
     """
     if value.mean is None:
         return "-"
-    return f"{100 * value.mean:.1f}" + (
-        "" if value.deviation is None else f" ± {100 * value.deviation:.1f}"
-    )
+    return f"{100 * value.mean:.1f}" + ("" if value.deviation is None else f" ± {100 * value.deviation:.1f}")

@@ -69,7 +69,7 @@ function drawLedger(holder) {
         xgap: rounds.length > 40 ? 0 : 1, ygap: dense ? 0 : 1,
         hovertemplate: "%{customdata}<br>%{z} % of an equal share<extra></extra>",
       }),
-      marks(run.ledger, cells > 2500 ? 4 : 8),
+      marks(run.ledger, cells > 2500 ? 4 : 9),
       crosses(run.ledger),
     ],
     {

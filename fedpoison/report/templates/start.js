@@ -54,6 +54,7 @@ function fillChoices() {
 function toPaper() {
   document.documentElement.classList.add("paper");
   dress("light");
+  byId("common").open = true;
   listStrategies();
   for (const id of figures.keys()) stale.add(id);
   paint(figures.keys());
