@@ -13,9 +13,8 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="playwright drives 
 @pytest.fixture(scope="module")
 def browser():
     with sync_api.sync_playwright() as playwright:
-        path = (
-            shutil.which("chromium") or shutil.which("google-chrome") or playwright.chromium.executable_path
-        )
+        installed = shutil.which("chromium") or shutil.which("google-chrome")
+        path = installed or playwright.chromium.executable_path
         if not Path(path).is_file():
             pytest.skip("no chromium or google-chrome is installed")
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
@@ -24,41 +23,32 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def address(report_store, tmp_path_factory):
-    evil = "<img src=x onerror=alert(1)></script><script>alert(2)</script>"
-    return write_report(
-        [report_store], tmp_path_factory.mktemp("page") / "page.html", title=evil
-    ).page.as_uri()
+def opened(browser, report_store, tmp_path_factory):
+    """The page, with a title that would like to be markup, and what goes wrong in it or is asked for."""
+    title = "<img src=x onerror=alert(1)></script><script>alert(2)</script>"
+    file = write_report([report_store], tmp_path_factory.mktemp("page") / "page.html", title=title).page
+    page = browser.new_page(reduced_motion="reduce", color_scheme="light")
+    troubles = []
+    page.on("console", lambda told: troubles.append(told.text) if told.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    page.on("dialog", lambda dialog: troubles.append(dialog.message))
+    page.on("request", lambda request: troubles.append(request.url))
+    page.goto(file.as_uri())
+    assert [trouble for trouble in troubles if not trouble.startswith("data:")] == [file.as_uri()]
+    troubles.clear()
+    return page, troubles
 
 
 @pytest.fixture
-def visit(browser, address):
-    """Open the page; at the end of the test, nothing may have gone wrong in it or been asked for."""
-    troubles, contexts = [], []
-
-    def open_page(**options):
-        context = browser.new_context(**{"reduced_motion": "reduce", "color_scheme": "light"} | options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on(
-            "console", lambda told: troubles.append(told.text) if told.type in ("error", "warning") else None
-        )
-        page.on("pageerror", lambda error: troubles.append(str(error)))
-        page.on("dialog", lambda dialog: troubles.append(dialog.message))
-        page.on(
-            "request",
-            lambda request: (
-                None if request.url.startswith(("file:", "data:", "blob:")) else troubles.append(request.url)
-            ),
-        )
-        page.goto(address)
-        page.evaluate("paint(figures.keys())")
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert troubles == []
+def page(opened):
+    """The page as it is when it opens, with every figure drawn; in the end nothing may have gone wrong."""
+    page, troubles = opened
+    page.set_viewport_size({"width": 1200, "height": 900})
+    page.emulate_media(color_scheme="light")
+    page.evaluate("picked = null; state.hidden.clear()")
+    page.evaluate("change({ attack: 1, strategy: 0, seed: '', round: null }); paint(figures.keys())")
+    yield page
+    assert [trouble for trouble in troubles if not trouble.startswith(("data:", "blob:"))] == []
 
 
 def drawn(page, figure):
@@ -69,8 +59,7 @@ def names(page, figure):
     return page.evaluate("id => document.getElementById(id).data.map((trace) => trace.name)", figure)
 
 
-def test_every_figure_is_drawn_and_described(visit):
-    page = visit()
+def test_every_figure_is_drawn_and_described(page):
     for name in ("overview", "classes", "damage", "run-classes", "confusion", "ledger", "timings"):
         holder = page.locator(f"#{name}-figure")
         assert holder.locator("svg.main-svg").count() > 0, name
@@ -79,8 +68,7 @@ def test_every_figure_is_drawn_and_described(visit):
     assert page.locator("img").count() == 0
 
 
-def test_the_slider_moves_the_confusion_matrix(visit):
-    page = visit()
+def test_the_slider_moves_the_confusion_matrix(page):
     assert page.locator("#round-said").inner_text() == "4 of 4"
     last = drawn(page, "confusion-figure")
     page.locator("#round").focus()
@@ -92,8 +80,7 @@ def test_the_slider_moves_the_confusion_matrix(visit):
     assert drawn(page, "confusion-figure") != last
 
 
-def test_a_strategy_is_switched_off_everywhere(visit):
-    page = visit()
+def test_a_strategy_is_switched_off_everywhere(page):
     assert {"fedavg", "krum"} <= set(names(page, "classes-figure"))
     page.get_by_label("krum", exact=True).uncheck()
     page.evaluate("paint(figures.keys())")
@@ -102,8 +89,7 @@ def test_a_strategy_is_switched_off_everywhere(visit):
     assert len(drawn(page, "damage-figure")) == 1
 
 
-def test_a_cell_of_the_heat_map_leads_to_its_runs(visit):
-    page = visit(viewport={"width": 1200, "height": 900})
+def test_a_cell_of_the_heat_map_leads_to_its_runs(page):
     assert page.locator("[data-said=cell]").inner_text() == "fedavg under backdoor"
     plot = page.locator("#overview-figure .nsewdrag").first
     plot.scroll_into_view_if_needed()
@@ -114,8 +100,7 @@ def test_a_cell_of_the_heat_map_leads_to_its_runs(visit):
     assert page.evaluate("document.activeElement.id") == "run"
 
 
-def test_a_cell_can_be_chosen_by_keyboard(visit):
-    page = visit()
+def test_a_cell_can_be_chosen_by_keyboard(page):
     page.locator("#overview-table summary").press("Enter")
     page.get_by_role("button", name="krum under backdoor").press("Enter")
     assert page.locator("[data-said=cell]").inner_text() == "krum under backdoor"
@@ -126,24 +111,25 @@ def test_a_cell_can_be_chosen_by_keyboard(visit):
     assert "seed = 1" in page.locator("#provenance-run pre").first.inner_text()
 
 
-def test_the_theme_follows_the_system_and_the_button(visit):
-    page = visit(color_scheme="dark")
+def test_the_theme_follows_the_system_and_the_button(page):
     background = "getComputedStyle(document.body).backgroundColor"
-    dark = page.evaluate(background)
-    page.get_by_role("button", name="Change to light colours").click()
     light = page.evaluate(background)
+    page.emulate_media(color_scheme="dark")
+    dark = page.evaluate(background)
     assert dark != light
-    assert light == visit(color_scheme="light").evaluate(background)
+    page.get_by_role("button", name="Change to light colours").click()
+    assert page.evaluate(background) == light
+    assert page.evaluate("document.documentElement.dataset.theme") == "light"
 
 
 @pytest.mark.parametrize("width", [360, 800, 1400])
-def test_nothing_sticks_out_sideways(visit, width):
-    page = visit(viewport={"width": width, "height": 800})
+def test_nothing_sticks_out_sideways(page, width):
+    page.set_viewport_size({"width": width, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_paper_gets_every_figure_in_light_colours(visit):
-    page = visit(color_scheme="dark")
+def test_paper_gets_every_figure_in_light_colours(page):
+    page.emulate_media(color_scheme="dark")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert page.evaluate("document.documentElement.dataset.theme") == "light"
     assert page.evaluate("stale.size") == 0
