@@ -3,6 +3,7 @@
 
 const MOST_PANELS = 12;
 const FIRST_SHOWN = 8;
+const MOST_BANDS = 4;
 
 function panels() {
   const runs = shownStrategies().flatMap((strategy) => runsOf({ attack: state.attack, strategy }));
@@ -37,7 +38,7 @@ function panelTraces(panel, place) {
       xaxis: `x${place}`, yaxis: `y${place}`,
       hovertemplate: `round %{x}: %{y:.1f} %<extra>${plain(DATA.strategies[strategy], 40)}</extra>`,
     };
-    return runs.length > 1 ? [band(found, style.color, place), line] : [line];
+    return runs.length > 1 && shownStrategies().length <= MOST_BANDS ? [band(found, style.color, place), line] : [line];
   });
 }
 

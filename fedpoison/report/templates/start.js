@@ -88,6 +88,7 @@ function listen() {
     toScreen();
   });
   NIGHT.addEventListener("change", toScreen);
+  addEventListener("resize", () => requestAnimationFrame(repaint));
   addEventListener("beforeprint", toPaper);
   addEventListener("afterprint", toScreen);
 }
