@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -26,23 +27,24 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 RING: dict[str, Any] = {"marker": "o", "markersize": 10, "markerfacecolor": "none"}
 CROSS: dict[str, Any] = {"marker": "x", "markersize": 7, "markeredgewidth": 2}
 SEQUENTIAL = "cividis"
-DARK_CELL = 0.55
-"""Share of a colour map's range below which numbers are written in white."""
+LUMINANCE = (0.2126, 0.7152, 0.0722)
+DARK_CELL = 0.5
+"""Brightness of a cell below which numbers are written in white."""
 
 
 def accuracy_by_round(comparison: Comparison) -> Figure:
     """Return one panel an attack: accuracy after each round, one line a strategy, mean over the seeds."""
-    figure, panels = _panels(len(comparison.attacks))
-    for axes, attack in zip(panels, comparison.attacks, strict=True):
+    figure, grid = panels(len(comparison.attacks))
+    for axes, attack in zip(grid, comparison.attacks, strict=True):
         for position, strategy in enumerate(comparison.strategies):
             runs = comparison.runs(attack, strategy)
             curves = [100 * history.rounds()["accuracy"] for history in runs]
-            _line(axes, curves[0].index, curves, position, strategy)
+            line(axes, curves[0].index, curves, position, strategy)
         axes.set(title=attack, xlabel="round", ylim=(0, 101))
         axes.grid(alpha=0.3)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    panels[0].set_ylabel("accuracy, %")
-    handles, labels = panels[0].get_legend_handles_labels()
+    grid[0].set_ylabel("accuracy, %")
+    handles, labels = grid[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)), frameon=False)
     return figure
 
@@ -53,7 +55,7 @@ def class_heat_map(history: History) -> Figure:
     figure = Figure(figsize=(max(5.0, 1.6 + 0.42 * len(frame)), 4.2), layout="constrained")
     axes = figure.subplots()
     heat(axes, frame.T.to_numpy(), low=0, high=100, numbers=len(frame) <= 16)
-    axes.set(xlabel="round", ylabel="class", title=_title(history))
+    axes.set(xlabel="round", ylabel="class", title=title(history))
     axes.set_yticks(range(frame.shape[1]), [str(label) for label in frame.columns])
     step = max(1, len(frame) // 15)
     axes.set_xticks(range(0, len(frame), step), [str(number) for number in frame.index[::step]])
@@ -67,7 +69,7 @@ def confusion_matrix(history: History) -> Figure:
     figure = Figure(figsize=(5.4, 4.8), layout="constrained")
     axes = figure.subplots()
     heat(axes, shares, low=0, high=100, numbers=len(shares) <= 16)
-    axes.set(xlabel="predicted class", ylabel="true class", title=_title(history))
+    axes.set(xlabel="predicted class", ylabel="true class", title=title(history))
     axes.set_xticks(range(len(shares)))
     axes.set_yticks(range(len(shares)))
     return figure
@@ -75,13 +77,18 @@ def confusion_matrix(history: History) -> Figure:
 
 def attack_by_strategy(comparison: Comparison) -> Figure:
     """Return one heat map a measure: attacks (rows) by strategies (columns), after the last round."""
-    tables = {name: 100 * comparison.table(measure) for name, measure in MEASURES.items()}
+    return matrices({name: comparison.table(measure) for name, measure in MEASURES.items()})
+
+
+def matrices(shares: Mapping[str, pd.DataFrame]) -> Figure:
+    """Return one heat map for each table of shares that has any, in per cent, side by side."""
+    tables = {name: 100 * table for name, table in shares.items()}
     tables = {name: table for name, table in tables.items() if table.notna().any(axis=None)}
-    width = 1.4 + 1.0 * len(comparison.strategies)
-    height = 1.6 + 0.55 * len(comparison.attacks)
+    rows, columns = next(iter(tables.values())).shape
+    width, height = 1.4 + 1.0 * columns, 1.6 + 0.55 * rows
     figure = Figure(figsize=(width * len(tables), height), layout="constrained")
-    panels = np.atleast_1d(figure.subplots(1, len(tables), sharey=True))
-    for axes, (name, table) in zip(panels, tables.items(), strict=True):
+    grid = np.atleast_1d(figure.subplots(1, len(tables), sharey=True))
+    for axes, (name, table) in zip(grid, tables.items(), strict=True):
         heat(axes, table.to_numpy(), low=0, high=100, numbers=True)
         axes.set_title(f"{name}, %")
         axes.set_xticks(range(table.shape[1]), list(table.columns), rotation=30, ha="right")
@@ -107,9 +114,9 @@ def breakdown_curves(found: Breakdown) -> Figure:
     A ring marks the share that breaks a strategy, at the upper edge where the server has to stop; a cross
     there is the first share for which the strategy is not defined.
     """
-    figure, panels = _panels(len(found.attacks))
+    figure, grid = panels(len(found.attacks))
     strategies = list(dict.fromkeys(curve.pair.strategy for curve in found.curves))
-    for axes, attack in zip(panels, found.attacks, strict=True):
+    for axes, attack in zip(grid, found.attacks, strict=True):
         curves = [curve for curve in found.curves if curve.pair.attack == attack]
         for curve in curves:
             _cost(axes, curve, found.clients, strategies.index(curve.pair.strategy))
@@ -118,15 +125,15 @@ def breakdown_curves(found: Breakdown) -> Figure:
         axes.set_title(attack, pad=10)
         axes.set_xlabel("malicious share, %")
         axes.grid(alpha=0.3)
-    panels[0].set_ylabel(found.judge.axis)
-    handles, labels = panels[0].get_legend_handles_labels()
+    grid[0].set_ylabel(found.judge.axis)
+    handles, labels = grid[0].get_legend_handles_labels()
     handles += [
         Line2D([], [], color="0.35", linewidth=1),
         Line2D([], [], color="0.35", linestyle="", **RING),
         Line2D([], [], color="0.35", linestyle="", **CROSS),
     ]
     labels += ["limit", "breaks", "undefined from here"]
-    columns = 2 if len(panels) == 1 else 4
+    columns = 2 if len(grid) == 1 else 4
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
     return figure
 
@@ -134,7 +141,7 @@ def breakdown_curves(found: Breakdown) -> Figure:
 def _cost(axes: Axes, curve: Curve, clients: int, position: int) -> None:
     points = [point for point in curve.points if point.stopped is None]
     shares = [100 * point.count / clients for point in points]
-    _line(axes, shares, 100 * np.array([point.costs for point in points]).T, position, curve.pair.strategy)
+    line(axes, shares, 100 * np.array([point.costs for point in points]).T, position, curve.pair.strategy)
     if curve.breaks is None:
         return
     colour, share = COLOURS[position % len(COLOURS)], 100 * curve.breaks.count / clients
@@ -161,7 +168,8 @@ def _undefined(axes: Axes, curves: Sequence[Curve], clients: int, strategies: Se
             drawn[curve.undefined] += 1
 
 
-def _panels(count: int) -> tuple[Figure, Sequence[Axes]]:
+def panels(count: int) -> tuple[Figure, Sequence[Axes]]:
+    """Return a figure with so many panels, three in a row."""
     columns = min(count, 3)
     rows = -(-count // columns)
     figure = Figure(figsize=(1 + 3.2 * columns, 0.8 + 2.8 * rows), layout="constrained")
@@ -171,7 +179,8 @@ def _panels(count: int) -> tuple[Figure, Sequence[Axes]]:
     return figure, list(grid[:count])
 
 
-def _line(axes: Axes, rounds: ArrayLike, curves: ArrayLike, position: int, label: str) -> None:
+def line(axes: Axes, rounds: ArrayLike, curves: ArrayLike, position: int, label: str) -> None:
+    """Draw the mean of curves (runs, rounds) and the band that they fill; `position` chooses the style."""
     rounds, curves = np.asarray(rounds), np.asarray(curves)
     colour = COLOURS[position % len(COLOURS)]
     axes.plot(
@@ -188,20 +197,30 @@ def _line(axes: Axes, rounds: ArrayLike, curves: ArrayLike, position: int, label
         axes.fill_between(rounds, curves.min(axis=0), curves.max(axis=0), color=colour, alpha=0.15, lw=0)
 
 
-def heat(axes: Axes, values: ArrayLike, *, low: float, high: float, numbers: bool) -> None:
-    """Draw values in per cent as a heat map, with their numbers if asked."""
+def heat(
+    axes: Axes,
+    values: ArrayLike,
+    *,
+    low: float,
+    high: float,
+    numbers: bool,
+    colours: str = SEQUENTIAL,
+    unit: str = "%",
+) -> None:
+    """Draw values (rows, columns) as colours between `low` and `high`, and as numbers where asked."""
     values = np.asarray(values)
-    image = axes.imshow(values, vmin=low, vmax=high, cmap=SEQUENTIAL, aspect="auto")
-    axes.figure.colorbar(image, ax=axes, label="%", fraction=0.05, pad=0.02)
+    image = axes.imshow(values, vmin=low, vmax=high, cmap=colours, aspect="auto")
+    axes.figure.colorbar(image, ax=axes, label=unit, fraction=0.05, pad=0.02)
     if not numbers:
         return
     for (row, column), value in np.ndenumerate(values):
-        dark = (value - low) / (high - low) < DARK_CELL
+        dark = not np.isnan(value) and np.dot(image.to_rgba(value)[:3], LUMINANCE) < DARK_CELL
         text = "-" if np.isnan(value) else f"{value:.0f}"
         axes.text(column, row, text, ha="center", va="center", fontsize=7, color="white" if dark else "black")
 
 
-def _title(history: History) -> str:
+def title(history: History) -> str:
+    """Return what a run was: a strategy, an attack, a data set."""
     scenario = history.scenario
     return f"{scenario.strategy} under {scenario.threat} ({scenario.dataset})"
 

@@ -99,6 +99,14 @@ class RunFolder:
         """Return the final global weights by parameter name."""
         return load_file(self.model)
 
+    def environment(self) -> dict[str, object]:
+        """Return what the run was made with; empty where that is missing or damaged."""
+        try:
+            found = json.loads((self.path / "environment.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
     def history(self) -> History:
         """Return what the folder holds, the rounds of an unfinished run included.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from pathlib import Path
 
 # Flower and Ray read these when they are imported.
 os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
@@ -17,6 +18,7 @@ import torch
 from clients.samples import Samples
 from clients.training import LocalTraining, Trainer
 from fedpoison import cli
+from fedpoison.comparison import compare
 from fedpoison.datasets import Dataset, load_dataset
 from fedpoison.scenario import Scenario
 
@@ -29,6 +31,17 @@ def heed_ctrl_c() -> None:
 @pytest.fixture(scope="session")
 def digits() -> Dataset:
     return load_dataset("digits")
+
+
+@pytest.fixture(scope="session")
+def report_store(tmp_path_factory) -> Path:
+    """A run store with two attacks, two strategies and two seeds."""
+    base = Scenario(
+        dataset="digits", train_samples=300, test_samples=150, clients=10, rounds=4, model="mlp", lr=0.05
+    )
+    out = tmp_path_factory.mktemp("stored")
+    compare(base, ["none", "backdoor"], ["fedavg", "krum"], seeds=[0, 1], out=out, jobs=1)
+    return out
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from fedpoison.cli import baseline, breakdown, compare, doctor, listing, reproduce, run, search, sweep
+from fedpoison.cli import baseline, breakdown, compare, doctor, listing, report, reproduce, run, search, sweep
 
 app = typer.Typer(
     name="fedpoison",
@@ -19,6 +19,7 @@ app.command("breakdown")(breakdown.breakdown)
 app.command("sweep")(sweep.sweep)
 app.command("baseline")(baseline.baseline)
 app.command("search")(search.search)
+app.command("report")(report.report)
 app.command("reproduce")(reproduce.reproduce)
 app.command("list")(listing.listing)
 app.command("doctor")(doctor.doctor)

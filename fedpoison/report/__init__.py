@@ -1,0 +1,8 @@
+"""The report: stored runs as one HTML page that needs no network, and its figures for print."""
+
+from __future__ import annotations
+
+from fedpoison.report.gather import Found, StoredRun, gather
+from fedpoison.report.write import Written, write_report
+
+__all__ = ["Found", "StoredRun", "Written", "gather", "write_report"]

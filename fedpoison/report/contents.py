@@ -1,0 +1,179 @@
+"""What the page draws from: the runs as plain values, rounded and thinned."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import count
+from typing import Any
+
+from fedpoison.history import History
+from fedpoison.report.axes import CLEAN, attack_label, ordered, spell, split_settings, twins
+from fedpoison.report.gather import StoredRun
+from fedpoison.report.ledger import Ledger, ledger
+from fedpoison.report.thinning import LEDGER_NUMBERS, Limits, evenly
+
+
+@dataclass(frozen=True, eq=False)
+class Contents:
+    """All that the page shows."""
+
+    runs: Sequence[StoredRun]
+    common: Mapping[str, Any]
+    """The fields of the scenario that all runs share."""
+    settings: Sequence[str]
+    """The settings that attacks and strategies were tried in; a single one is the empty text."""
+    attacks: Sequence[str]
+    strategies: Sequence[str]
+    places: Sequence[tuple[int, int, int]]
+    """The place of each run among settings, attacks and strategies."""
+    twins: Sequence[int | None]
+    """The place of each run's clean twin that ended in the same round; None where there is none."""
+
+    @classmethod
+    def of(cls, runs: Sequence[StoredRun]) -> Contents:
+        """Return the contents of a page about these runs, the seeds of a cell in their order."""
+        runs = sorted(runs, key=lambda run: run.history.scenario.seed)
+        scenarios = [run.history.scenario for run in runs]
+        common, differing = split_settings(scenarios)
+        spelt = [spell(fields) for fields in differing]
+        labels = [attack_label(scenario) for scenario in scenarios]
+        settings = list(dict.fromkeys(spelt))
+        attacks = ordered(labels, CLEAN)
+        strategies = ordered((scenario.strategy for scenario in scenarios), "fedavg")
+        return cls(
+            runs=runs,
+            common=common,
+            settings=settings,
+            attacks=attacks,
+            strategies=strategies,
+            places=[
+                (settings.index(fields), attacks.index(label), strategies.index(scenario.strategy))
+                for fields, label, scenario in zip(spelt, labels, scenarios, strict=True)
+            ],
+            twins=[_usable(runs, *pair) for pair in enumerate(twins(scenarios))],
+        )
+
+    def data(self) -> dict[str, object]:
+        """Return the contents as JSON's values: shares in tenths of a per cent, None for what is missing."""
+        limits = Limits.of([len(run.history.last.confusion) for run in self.runs])
+        lines, environments = Table(), Table()
+        ledgers = self._ledgers()
+        return {
+            "settings": list(self.settings),
+            "attacks": list(self.attacks),
+            "strategies": list(self.strategies),
+            "runs": [
+                _run(run, limits)
+                | dict(zip(("setting", "attack", "strategy"), self.places[place], strict=True))
+                | {"twin": self.twins[place], "ledger": ledgers.get(place)}
+                | _provenance(run, lines, environments)
+                for place, run in enumerate(self.runs)
+            ],
+            "lines": lines.texts,
+            "environments": environments.texts,
+        }
+
+    def _ledgers(self) -> dict[int, dict[str, object]]:
+        """Return the ledgers that fit in, those of the first run of each cell before the others."""
+        seen: dict[tuple[int, int, int], int] = {}
+        turns = []
+        for place, cell in enumerate(self.places):
+            seen[cell] = seen.get(cell, -1) + 1
+            turns.append((seen[cell], place))
+        found, room = {}, LEDGER_NUMBERS
+        for _, place in sorted(turns):
+            made: Ledger | None = ledger(self.runs[place].history) if room > 0 else None
+            if made is not None:
+                room -= made.size
+                found[place] = asdict(made)
+        return found
+
+
+class Table:
+    """Keeps each text once, and tells its place."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, int] = {}
+        self._next = count()
+
+    @property
+    def texts(self) -> list[str]:
+        return list(self._places)
+
+    def place(self, text: str) -> int:
+        """Return the place of a text, which is new or known."""
+        if text not in self._places:
+            self._places[text] = next(self._next)
+        return self._places[text]
+
+
+def _usable(runs: Sequence[StoredRun], place: int, twin: int | None) -> int | None:
+    if twin is None or runs[place].history.last.round != runs[twin].history.last.round:
+        return None
+    return twin
+
+
+def _run(run: StoredRun, limits: Limits) -> dict[str, object]:
+    history = run.history
+    curve = [history.records[place] for place in evenly(len(history.records), limits.curve)]
+    matrices = [history.records[place] for place in evenly(len(history.records), limits.matrices)]
+    classes = zip(*(record.per_class_accuracy for record in curve), strict=True)
+    return {
+        "id": history.scenario.run_id,
+        "seed": history.scenario.seed,
+        "complete": run.complete,
+        "planned": history.scenario.rounds,
+        "folder": str(history.path or ""),
+        "rounds": [record.round for record in curve],
+        "accuracy": _tenths(record.accuracy for record in curve),
+        "worst": _tenths(record.worst_class_accuracy for record in curve),
+        "success": _tenths(record.success for record in curve),
+        "classes": [_tenths(shares) for shares in classes],
+        "matrixRounds": [record.round for record in matrices],
+        "matrices": [[number for row in record.confusion for number in row] for record in matrices],
+        "trust": _trust(history),
+        "seconds": seconds_by_phase(history),
+    }
+
+
+def _trust(history: History) -> list[float | None]:
+    """Return the means over the rounds in which somebody attacked: caught, blamed, AUROC, malicious mass."""
+    frame = history.rounds()
+    means = (
+        frame.loc[
+            frame["acting"] > 0,
+            ["true_positive_rate", "false_positive_rate", "trust_auroc", "malicious_mass"],
+        ]
+        .astype(float)
+        .mean()
+    )
+    return [None if math.isnan(value) else round(float(value), 3) for value in means]
+
+
+def seconds_by_phase(history: History) -> dict[str, float]:
+    """Return the wall-clock seconds of each phase of a round, mean over the rounds, in their order."""
+    total = dict.fromkeys(history.last.training.seconds, 0.0)
+    for record in history.records:
+        for phase, seconds in record.training.seconds.items():
+            total[phase] = total.get(phase, 0.0) + seconds
+    return {phase: round(seconds / max(1, history.last.round), 5) for phase, seconds in total.items()}
+
+
+def _provenance(run: StoredRun, lines: Table, environments: Table) -> dict[str, object]:
+    """Return what made the run; texts that many runs share are kept once."""
+    own = {
+        name: run.environment[name] for name in ("started", "command", "warnings") if name in run.environment
+    }
+    shared = {name: value for name, value in run.environment.items() if name not in own}
+    return {
+        "scenario": [lines.place(line) for line in run.history.scenario.to_toml().splitlines()],
+        "made": own,
+        "environment": environments.place(json.dumps(shared, indent=2)),
+    }
+
+
+def _tenths(shares: Iterable[float | None]) -> list[int | None]:
+    return [None if share is None or not math.isfinite(share) else round(1000 * share) for share in shares]

@@ -1,0 +1,170 @@
+"""The headline numbers of a report, for the table that it opens with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import fmean, pstdev
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedpoison.history import History
+from fedpoison.report.axes import CLEAN
+from fedpoison.report.contents import Contents
+
+
+@dataclass(frozen=True)
+class Value:
+    """A mean over the runs of a cell, and how they differ; shares of one."""
+
+    mean: float | None
+    deviation: float | None = None
+    """None where there is one run."""
+
+    @classmethod
+    def of(cls, values: Sequence[float | None]) -> Value:
+        """Return the mean of the values that are there."""
+        there = [value for value in values if value is not None and np.isfinite(value)]
+        if not there:
+            return cls(None)
+        return cls(fmean(there), pstdev(there) if len(there) > 1 else None)
+
+
+@dataclass(frozen=True)
+class Row:
+    """An attack against a strategy in a setting, after the last round."""
+
+    setting: str
+    attack: str
+    strategy: str
+    places: Sequence[int]
+    """Its runs."""
+    accuracy: Value
+    worst: Value
+    worst_class: int
+    """The class that fares worst, mean over the runs."""
+    success: Value
+    damage: Value
+    """What the attack took from the class that it took most from; against the clean twins."""
+    hit_class: int | None
+    damages: Sequence[float] | None
+    """The same for every class, mean over the runs; None where no run has a clean twin."""
+
+
+@dataclass(frozen=True)
+class Headline:
+    """One number that sums up a page."""
+
+    name: str
+    value: str
+    note: str
+
+
+def rows(contents: Contents) -> list[Row]:
+    """Return one row for each setting, attack and strategy that has a run, in the order of the axes."""
+    cells: dict[tuple[int, int, int], list[int]] = {}
+    for place, cell in enumerate(contents.places):
+        cells.setdefault(cell, []).append(place)
+    return [_row(contents, cell, cells[cell]) for cell in sorted(cells)]
+
+
+def _row(contents: Contents, cell: tuple[int, int, int], places: Sequence[int]) -> Row:
+    setting, attack, strategy = cell
+    last = [contents.runs[place].history.last for place in places]
+    classes = np.mean([record.per_class_accuracy for record in last], axis=0)
+    damages = [lost for place in places if (lost := _damage(contents, place)) is not None]
+    damage = np.mean(damages, axis=0) if damages else None
+    hit = None if damage is None else int(np.nanargmax(damage))
+    return Row(
+        setting=contents.settings[setting],
+        attack=contents.attacks[attack],
+        strategy=contents.strategies[strategy],
+        places=places,
+        accuracy=Value.of([record.accuracy for record in last]),
+        worst=Value.of([record.worst_class_accuracy for record in last]),
+        worst_class=int(np.nanargmin(classes)),
+        success=Value.of([record.success for record in last]),
+        damage=Value.of([float(lost[hit]) for lost in damages]),
+        hit_class=hit,
+        damages=None if damage is None else damage.tolist(),
+    )
+
+
+def _damage(contents: Contents, place: int) -> NDArray[np.float64] | None:
+    """Return the accuracy that the attack took from each class by the last round, (k,)."""
+    twin = contents.twins[place]
+    if twin is None:
+        return None
+    return _classes(contents.runs[twin].history) - _classes(contents.runs[place].history)
+
+
+def _classes(history: History) -> NDArray[np.float64]:
+    return np.array(history.last.per_class_accuracy)
+
+
+def headlines(contents: Contents, table: Sequence[Row]) -> list[Headline]:
+    """Return the numbers that a reader wants first."""
+    return [_extent(contents), *_clean(table), *_under_attack(table)]
+
+
+def _extent(contents: Contents) -> Headline:
+    parts = [
+        _counted(len([name for name in contents.attacks if name != CLEAN]), "attack"),
+        _counted(len(contents.strategies), "strategy", "strategies"),
+        _counted(len({run.history.scenario.seed for run in contents.runs}), "seed"),
+    ]
+    if len(contents.settings) > 1:
+        parts.append(_counted(len(contents.settings), "setting"))
+    return Headline("Runs", str(len(contents.runs)), ", ".join(parts))
+
+
+def _clean(table: Sequence[Row]) -> Iterator[Headline]:
+    found = [row for row in table if row.attack == CLEAN]
+    if found:
+        best = max(found, key=lambda row: row.accuracy.mean or 0)
+        yield Headline("Best without attack", percent(best.accuracy.mean), f"accuracy of {best.strategy}")
+
+
+def _under_attack(table: Sequence[Row]) -> Iterator[Headline]:
+    attacked = [row for row in table if row.attack != CLEAN]
+    if not attacked:
+        return
+    low = min(attacked, key=lambda row: row.accuracy.mean or 0)
+    yield Headline("Lowest accuracy", percent(low.accuracy.mean), f"{low.strategy} under {low.attack}")
+    least = {
+        strategy: min(row.accuracy.mean or 0 for row in attacked if row.strategy == strategy)
+        for strategy in {row.strategy for row in attacked}
+    }
+    if len(least) > 1:
+        strategy = max(sorted(least), key=lambda name: least[name])
+        note = f"{strategy}: its lowest accuracy under attack, which no other strategy's reaches"
+        yield Headline("Stands attacks best", percent(least[strategy]), note)
+    aimed = [row for row in attacked if row.success.mean is not None]
+    if aimed:
+        top = max(aimed, key=lambda row: row.success.mean or 0)
+        yield Headline("Highest attack success", percent(top.success.mean), f"{top.attack} on {top.strategy}")
+
+
+def _counted(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def percent(share: float | None) -> str:
+    """Return a share in per cent.
+
+    >>> percent(0.915), percent(None)
+    ('91.5 %', '-')
+    """
+    return "-" if share is None else f"{100 * share:.1f} %"
+
+
+def spelt(value: Value) -> str:
+    """Return a mean in per cent, with its deviation where there is one.
+
+    >>> spelt(Value(0.9, 0.01)), spelt(Value(None))
+    ('90.0 ± 1.0', '-')
+    """
+    if value.mean is None:
+        return "-"
+    return f"{100 * value.mean:.1f}" + ("" if value.deviation is None else f" ± {100 * value.deviation:.1f}")

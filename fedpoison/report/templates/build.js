@@ -1,0 +1,113 @@
+"use strict";
+// Elements of the page, and figures that are drawn when they come into sight.
+
+const byId = (id) => document.getElementById(id);
+
+/** An element with attributes and children; texts become text, never markup. */
+function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+    else if (value !== null && value !== undefined) made.setAttribute(name, value);
+  }
+  return put(made, ...children);
+}
+
+/** Put children into an element in place of what it has; those that are null are left out. */
+function put(holder, ...children) {
+  holder.replaceChildren(...children.filter((child) => child !== null && child !== undefined));
+  return holder;
+}
+
+/** Put a table into the details with this id; cells are texts or elements. */
+function tabulate(id, { caption, head, rows }) {
+  const table = element(
+    "table", {},
+    element("caption", {}, element("span", {}, caption)),
+    element("thead", {}, element("tr", {}, ...head.map((text, place) =>
+      element("th", { scope: "col", class: place ? "number" : null }, text)))),
+    element("tbody", {}, ...rows.map(([name, ...cells]) =>
+      element("tr", {}, element("th", { scope: "row" }, name),
+        ...cells.map((cell) => element("td", { class: "number" }, cell))))),
+  );
+  const holder = byId(id).querySelector(".scroll");
+  holder.setAttribute("tabindex", "0");
+  holder.setAttribute("role", "region");
+  holder.setAttribute("aria-label", caption);
+  holder.replaceChildren(table);
+}
+
+const figures = new Map();
+const stale = new Set();
+const inSight = new Set();
+const sight = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting } of entries) {
+    if (isIntersecting) inSight.add(target.id);
+    else inSight.delete(target.id);
+  }
+  paint(inSight);
+}, { rootMargin: "300px" });
+
+/** Have `draw(element)` called when the figure is in sight and what it shows has changed. */
+function figure(id, draw) {
+  figures.set(id, draw);
+  stale.add(id);
+  sight.observe(byId(id));
+}
+
+function paint(ids) {
+  for (const id of [...ids].filter((name) => stale.has(name))) {
+    stale.delete(id);
+    figures.get(id)(byId(id));
+  }
+}
+
+function repaint() {
+  for (const id of figures.keys()) stale.add(id);
+  paint(inSight);
+}
+
+/** Draw a figure, which screen readers know by `label`; `onCell` is told the place of a click. */
+function show(holder, label, traces, layout, onCell) {
+  holder.classList.remove("empty");
+  holder.setAttribute("role", "img");
+  holder.setAttribute("aria-label", label);
+  Plotly.react(holder, traces, frame(layout), CONFIG);
+  if (onCell && !holder.dataset.clicks) {
+    holder.dataset.clicks = "yes";
+    holder.on("plotly_click", ({ points }) => onCell(points[0]));
+  }
+}
+
+/** Take a figure away that has nothing to show. */
+function clear(holder) {
+  if (holder.data) Plotly.purge(holder);
+  delete holder.dataset.clicks;
+  holder.replaceChildren();
+  holder.classList.add("empty");
+  holder.removeAttribute("role");
+  holder.removeAttribute("aria-label");
+}
+
+/** Traces of a heat map, with the numbers in its cells where there is room for them. */
+function heat(values, more) {
+  const cells = values.length * (values[0] ?? []).length;
+  const { decimals = 0, numbers = cells <= 260, ...rest } = more;
+  const map = {
+    type: "heatmap", z: values, xgap: 2, ygap: 2, colorscale: CIVIDIS, zmin: 0, zmax: 100, hoverongaps: false, ...rest,
+  };
+  return numbers ? [map, written(map, decimals)] : [map];
+}
+
+/** The numbers of a heat map, each in the ink that its cell asks for. */
+function written({ z, zmin, zmax, colorscale }, decimals) {
+  const cells = z.flatMap((row, y) => row.map((value, x) => ({ x, y, value })));
+  return {
+    type: "scatter", mode: "text", hoverinfo: "skip", cliponaxis: false,
+    x: cells.map(({ x }) => x), y: cells.map(({ y }) => y), text: cells.map(({ value }) => spell(value, decimals)),
+    textfont: {
+      size: 12,
+      color: cells.map(({ value }) => (value === null ? tone("quiet") : inkOn(colorscale, (value - zmin) / (zmax - zmin)))),
+    },
+  };
+}

@@ -1,0 +1,114 @@
+"use strict";
+// What changes together, and the controls.
+
+const cellName = () => `${DATA.strategies[state.strategy]} under ${DATA.attacks[state.attack]}`;
+
+/** Change what is chosen, and bring the page up to it. */
+function change(changes) {
+  Object.assign(state, changes);
+  settle();
+  fillChoices();
+  listStrategies();
+  for (const [name, text] of [["attack", DATA.attacks[state.attack]], ["cell", cellName()], ["run", runName()]]) {
+    for (const holder of document.querySelectorAll(`[data-said="${name}"]`)) holder.textContent = text;
+  }
+  for (const describe of [tabulateOverview, tabulateCurves, describeRun, describeLedger, describeDamage, tabulateTimings, describeProvenance]) describe();
+  if (Object.keys(changes).length) byId("said").textContent = `${cellName()}. ${facts()}`;
+  repaint();
+}
+
+function runName() {
+  const run = ledgerRun();
+  return run ? `${cellName()}, seed ${run.seed}` : cellName();
+}
+
+/** Move the choice to something that has runs: the setting may hold fewer attacks and strategies. */
+function settle() {
+  const attacks = present("attack");
+  if (!attacks.includes(state.attack)) state.attack = attacks.find((attack) => DATA.attacks[attack] !== CLEAN) ?? attacks[0];
+  if (!cellRuns().length) {
+    state.strategy = present("strategy").find((strategy) => runsOf({ attack: state.attack, strategy }).length);
+  }
+  if (!chosenRuns().length) state.seed = "";
+}
+
+function fill(id, options, value) {
+  byId(id).replaceChildren(...options.map(([key, text]) => element("option", { value: key }, text)));
+  byId(id).value = value;
+}
+
+function fillChoices() {
+  fill("setting", DATA.settings.map((text, place) => [place, text || "all runs share one"]), state.setting);
+  byId("setting-label").hidden = DATA.settings.length < 2;
+  fill("attack", present("attack").map((place) => [place, DATA.attacks[place]]), state.attack);
+  const met = present("strategy").filter((strategy) => runsOf({ attack: state.attack, strategy }).length);
+  fill("strategy", met.map((place) => [place, DATA.strategies[place]]), state.strategy);
+  const seeds = [...new Set(cellRuns().map((run) => run.seed))].sort((one, other) => one - other);
+  const every = seeds.length > 1 ? [["", `all ${seeds.length}`]] : [];
+  fill("seed", [...every, ...seeds.map((seed) => [seed, seed])], every.length ? state.seed : seeds[0]);
+  const told = Object.entries(MEASURES).filter(([name]) => DATA.runs.some((run) => last(run[name]) !== null));
+  fill("measure", told, state.measure);
+}
+
+/** Draw every figure, for paper: in light colours and at the width of a page. */
+function toPaper() {
+  document.documentElement.classList.add("paper");
+  dress("light");
+  byId("common").open = true;
+  listStrategies();
+  for (const id of figures.keys()) stale.add(id);
+  paint(figures.keys());
+}
+
+function toScreen() {
+  document.documentElement.classList.remove("paper");
+  dress(picked ?? (NIGHT.matches ? "dark" : "light"));
+  listStrategies();
+  repaint();
+}
+
+function listen() {
+  for (const id of ["setting", "attack", "strategy"]) {
+    byId(id).addEventListener("change", ({ target }) => change({ [id]: Number(target.value), round: null }));
+  }
+  byId("seed").addEventListener("change", ({ target }) => change({ seed: target.value, round: null }));
+  byId("measure").addEventListener("change", ({ target }) => change({ measure: target.value }));
+  byId("round").addEventListener("input", ({ target }) => change({ round: matrixRounds()[Number(target.value)] }));
+  byId("choice").addEventListener("submit", (event) => event.preventDefault());
+  for (const button of document.querySelectorAll("[data-run]")) {
+    button.addEventListener("click", () => {
+      const { setting, attack, strategy, seed } = DATA.runs[Number(button.dataset.run)];
+      change({ setting, attack, strategy, seed: String(seed), round: null });
+      byId("run").scrollIntoView({ behavior: CALM.matches ? "auto" : "smooth" });
+      byId("run").focus({ preventScroll: true });
+    });
+  }
+  byId("theme").addEventListener("click", () => {
+    picked = isDark() ? "light" : "dark";
+    toScreen();
+  });
+  NIGHT.addEventListener("change", toScreen);
+  addEventListener("resize", () => requestAnimationFrame(repaint));
+  addEventListener("beforeprint", toPaper);
+  addEventListener("afterprint", toScreen);
+}
+
+/** Begin with an attack and a few strategies, and draw what is in sight. */
+function start() {
+  dress(NIGHT.matches ? "dark" : "light");
+  state.setting = DATA.runs[0].setting;
+  state.attack = present("attack").find((attack) => DATA.attacks[attack] !== CLEAN) ?? present("attack")[0];
+  state.strategy = present("strategy")[0];
+  state.hidden = new Set(present("strategy").slice(FIRST_SHOWN));
+  listen();
+  change({});
+  figure("overview-figure", drawOverview);
+  figure("classes-figure", drawCurves);
+  figure("damage-figure", drawDamage);
+  figure("run-classes-figure", drawRunClasses);
+  figure("confusion-figure", drawConfusion);
+  figure("ledger-figure", drawLedger);
+  figure("timings-figure", drawTimings);
+}
+
+start();

@@ -1,0 +1,114 @@
+"""Writing the report: the page, and its figures for print."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+
+from fedpoison.errors import RunError
+from fedpoison.report import summary
+from fedpoison.report.contents import Contents
+from fedpoison.report.gather import Found, gather
+
+SCRIPTS = (
+    "data.js", "theme.js", "build.js", "overview.js", "curves.js", "run.js", "ledger.js", "damage.js",
+    "timings.js", "provenance.js", "start.js",
+)  # fmt: skip
+"""The page's own scripts, in the order in which they run."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What came of a report."""
+
+    page: Path
+    runs: int
+    left_out: Mapping[str, str]
+    """Folders that could not be read, with the reason."""
+    figures: int
+    """Files of figures that were written."""
+
+
+def write_report(
+    paths: Iterable[Path],
+    output: Path | None = None,
+    *,
+    title: str = "fedpoison report",
+    figures: Path | None = None,
+) -> Written:
+    """Write one HTML file about stored runs that needs nothing else, and tell what went into it.
+
+    Args:
+        paths: run folders, run stores, or folders that hold these.
+        output: the file; `report.html` in the folder if there is a single path, else in the current one.
+        title: stands over the page.
+        figures: a folder for the same figures as SVG and PDF; None draws none.
+
+    Raises:
+        RunError: there is no run to report, or a file cannot be written.
+    """
+    paths = list(paths)
+    output = output or (paths[0] if len(paths) == 1 else Path()) / "report.html"
+    found = gather(paths)
+    contents = Contents.of(found.runs)
+    drawn = 0
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(page(contents, found, title), encoding="utf-8")
+        if figures is not None:
+            from fedpoison.report.prints import draw  # noqa: PLC0415  # matplotlib takes a second to import
+
+            drawn = draw(contents, figures)
+    except OSError as error:
+        raise RunError(f"{error.filename or output}: cannot be written ({error.strerror}).") from None
+    return Written(output, len(found.runs), found.left_out, drawn)
+
+
+def page(contents: Contents, found: Found, title: str) -> str:
+    """Return the page as text."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415  # only a report needs it
+    from markupsafe import Markup  # noqa: PLC0415  # likewise
+    from plotly.offline import get_plotlyjs  # noqa: PLC0415  # a second to import
+
+    environment = Environment(
+        loader=PackageLoader("fedpoison.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"spelt": summary.spelt, "percent": summary.percent}
+    table = summary.rows(contents)
+    return environment.get_template("page.html.j2").render(
+        title=title,
+        made=datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC"),
+        version=version("fedpoison"),
+        contents=contents,
+        left_out=found.left_out,
+        headlines=summary.headlines(contents, table),
+        rows=table,
+        classes=max(len(run.history.last.confusion) for run in contents.runs),
+        style=Markup(_text("page.css")),  # noqa: S704  # our own file
+        plotly=Markup(get_plotlyjs()),  # noqa: S704  # plotly's own file
+        scripts=[Markup(_text(name)) for name in SCRIPTS],  # noqa: S704  # our own files
+        data=Markup(embedded(contents.data())),  # noqa: S704  # escaped
+    )
+
+
+def embedded(data: object) -> str:
+    r"""Return data as JSON that can stand inside a script element, whatever texts it holds.
+
+    >>> embedded("</script>")
+    '"\\u003c/script\\u003e"'
+    """
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _text(name: str) -> str:
+    return (files("fedpoison.report") / "templates" / name).read_text(encoding="utf-8")

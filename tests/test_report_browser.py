@@ -1,0 +1,146 @@
+"""The report in a browser: it draws, asks no network, and does what its controls say."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from fedpoison.report import write_report
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        installed = shutil.which("chromium") or shutil.which("google-chrome")
+        path = installed or playwright.chromium.executable_path
+        if not Path(path).is_file():
+            pytest.skip("no chromium or google-chrome is installed")
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def opened(browser, report_store, tmp_path_factory):
+    """The page, with a title that would like to be markup, and what goes wrong in it or is asked for."""
+    title = "<img src=x onerror=alert(1)></script><script>alert(2)</script>"
+    file = write_report([report_store], tmp_path_factory.mktemp("page") / "page.html", title=title).page
+    page = browser.new_page(reduced_motion="reduce", color_scheme="light")
+    troubles = []
+    page.on("console", lambda told: troubles.append(told.text) if told.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    page.on("dialog", lambda dialog: troubles.append(dialog.message))
+    page.on("request", lambda request: troubles.append(request.url))
+    page.goto(file.as_uri())
+    assert [trouble for trouble in troubles if not trouble.startswith("data:")] == [file.as_uri()]
+    troubles.clear()
+    return page, troubles
+
+
+@pytest.fixture
+def page(opened):
+    """The page as it is when it opens, with every figure drawn; in the end nothing may have gone wrong."""
+    page, troubles = opened
+    page.set_viewport_size({"width": 1200, "height": 900})
+    page.emulate_media(color_scheme="light")
+    page.evaluate("picked = null; state.hidden.clear(); toScreen()")
+    themed(page, "light")
+    page.evaluate("change({ attack: 1, strategy: 0, seed: '', round: null }); paint(figures.keys())")
+    yield page
+    assert [trouble for trouble in troubles if not trouble.startswith(("data:", "blob:"))] == []
+
+
+def themed(page, theme):
+    sync_api.expect(page.locator("html")).to_have_attribute("data-theme", theme)
+
+
+def drawn(page, figure):
+    return page.evaluate("id => document.getElementById(id).data[0].z", figure)
+
+
+def names(page, figure):
+    return page.evaluate("id => document.getElementById(id).data.map((trace) => trace.name)", figure)
+
+
+def test_every_figure_is_drawn_and_described(page):
+    for name in ("overview", "classes", "damage", "run-classes", "confusion", "ledger", "timings"):
+        holder = page.locator(f"#{name}-figure")
+        assert holder.locator("svg.main-svg").count() > 0, name
+        assert holder.get_attribute("aria-label"), name
+    assert page.title().startswith("<img")
+    assert page.locator("img").count() == 0
+
+
+def test_the_slider_moves_the_confusion_matrix(page):
+    assert page.locator("#round-said").inner_text() == "4 of 4"
+    last = drawn(page, "confusion-figure")
+    page.locator("#round").focus()
+    page.keyboard.press("Home")
+    assert page.locator("#round-said").inner_text() == "0 of 4"
+    assert page.locator("#round").get_attribute("aria-valuetext") == "round 0 of 4"
+    assert "After round 0" in page.locator("#run-facts").inner_text()
+    page.evaluate("paint(figures.keys())")
+    assert drawn(page, "confusion-figure") != last
+
+
+def test_a_strategy_is_switched_off_everywhere(page):
+    assert {"fedavg", "krum"} <= set(names(page, "classes-figure"))
+    page.get_by_label("krum", exact=True).uncheck()
+    page.evaluate("paint(figures.keys())")
+    assert "krum" not in names(page, "classes-figure")
+    assert "fedavg" in names(page, "classes-figure")
+    assert len(drawn(page, "damage-figure")) == 1
+
+
+def test_a_cell_of_the_heat_map_leads_to_its_runs(page):
+    assert page.locator("[data-said=cell]").inner_text() == "fedavg under backdoor"
+    plot = page.locator("#overview-figure .nsewdrag").first
+    plot.scroll_into_view_if_needed()
+    box = plot.bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.75, box["y"] + box["height"] * 0.25)
+    page.mouse.click(box["x"] + box["width"] * 0.75, box["y"] + box["height"] * 0.25)
+    sync_api.expect(page.locator("[data-said=cell]")).to_have_text("krum under none")
+    assert page.evaluate("document.activeElement.id") == "run"
+
+
+def test_a_cell_can_be_chosen_by_keyboard(page):
+    page.locator("#overview-table summary").press("Enter")
+    page.get_by_role("button", name="krum under backdoor").press("Enter")
+    assert page.locator("[data-said=cell]").inner_text() == "krum under backdoor"
+    assert "krum under backdoor" in page.locator("#said").inner_text()
+    assert page.evaluate("state.seed") == ""
+    page.locator("#seed").select_option("1")
+    assert "Seed 1" in page.locator("#run-facts").inner_text()
+    assert "seed = 1" in page.locator("#provenance-run pre").first.inner_text()
+
+
+def test_the_theme_follows_the_system_and_the_button(page):
+    background = "getComputedStyle(document.body).backgroundColor"
+    light = page.evaluate(background)
+    page.emulate_media(color_scheme="dark")
+    themed(page, "dark")
+    dark = page.evaluate(background)
+    assert dark != light
+    page.get_by_role("button", name="Change to light colours").click()
+    assert page.evaluate(background) == light
+    themed(page, "light")
+
+
+@pytest.mark.parametrize("width", [360, 800, 1400])
+def test_nothing_sticks_out_sideways(page, width):
+    page.set_viewport_size({"width": width, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_paper_gets_every_figure_in_light_colours(page):
+    page.emulate_media(color_scheme="dark")
+    themed(page, "dark")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    themed(page, "light")
+    assert page.evaluate("stale.size") == 0
+    assert page.locator("#confusion-figure").bounding_box()["width"] <= 680
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    themed(page, "dark")
+    assert page.pdf()[:5] == b"%PDF-"
