@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from fedpoison.cli import baseline, compare, doctor, listing, reproduce, run, search
+from fedpoison.cli import baseline, compare, doctor, listing, replay, reproduce, run, search
 
 app = typer.Typer(
     name="fedpoison",
@@ -18,5 +18,6 @@ app.command("compare")(compare.compare)
 app.command("baseline")(baseline.baseline)
 app.command("search")(search.search)
 app.command("reproduce")(reproduce.reproduce)
+app.command("replay")(replay.replay)
 app.command("list")(listing.listing)
 app.command("doctor")(doctor.doctor)
