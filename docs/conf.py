@@ -57,6 +57,7 @@ GUIDES = {
     "threat-model": "",
     "studies": "",
     "report": "",
+    "replay": "",
     "engines": "",
     "performance": "",
     "reproducing": "",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,7 @@ class KeptUpdates:
         try:
             path.parent.mkdir(exist_ok=True)
             save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, unfinished)
+            shutil.copymode(RunFolder(run).rounds, unfinished)  # safetensors lets nobody else read
             unfinished.replace(path)
         except (OSError, SafetensorError) as error:
             raise RunError(f"{path}: cannot be written ({error}); keep fewer rounds' updates.") from None

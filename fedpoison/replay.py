@@ -22,7 +22,7 @@ from fedpoison.fleet import Fleet
 from fedpoison.history import History
 from fedpoison.kept_updates import KeptUpdates
 from fedpoison.measures import Counts
-from fedpoison.pipelines import Pipeline, build_pipeline, canonical_pipeline
+from fedpoison.pipelines import Pipeline, build_pipeline
 from fedpoison.rounds import GroupRecord, Round, Training
 from fedpoison.simulation import prepare
 from fedpoison.store import RunFolder
@@ -105,7 +105,7 @@ def replay(
     history = RunFolder(run).history()
     kept = KeptUpdates.read(run, server_round)
     scenario = history.scenario
-    rules = {canonical_pipeline(spec): _rule(spec, scenario.byzantine) for spec in strategies}
+    rules = {spec: _rule(spec, scenario.byzantine) for spec in strategies}
     fleet = prepare(scenario, data_dir=data_dir)
     with Workers(fleet.model, scenario.training, workers) as pool:
         bench = _Bench(fleet, kept, pool)

@@ -117,8 +117,7 @@ def _print(found: Replay, top: int) -> None:
     frame = pd.DataFrame.from_dict(measured, orient="index").astype(float).rename_axis("strategy")
     console.print(matrix("After the round, %", frame))
     classes = {name: record.per_class_accuracy for name, record in rows.items()}
-    frame = pd.DataFrame.from_dict(classes, orient="index").rename_axis("strategy")
-    console.print(matrix("Accuracy by class, %", frame))
+    console.print(matrix("Accuracy by class, %", pd.DataFrame(classes).rename_axis("class")))
     malicious = set(kept.attackers)
     for result in found.results:
         _print_trust(console, result, malicious)
@@ -128,10 +127,13 @@ def _print(found: Replay, top: int) -> None:
 
 def _print_trust(console: Console, result: Replayed, malicious: set[int]) -> None:
     caught, blamed = result.rates
-    nodes = " ".join(_marked(node, malicious) for node in result.rejected) or "none"
+    verb, named, everybody = "rejected", result.rejected, sorted(result.trust)
+    if 2 * len(named) > len(everybody):
+        verb, named = "trusted", [node for node in everybody if node not in set(named)]
+    nodes = " ".join(_marked(node, malicious) for node in named) or "none"
     console.print(
-        f"{result.strategy} rejected {len(result.rejected)} of {len(result.trust)} (* attacks): {nodes}; "
-        f"that is {percent(caught)} % of the attackers and {percent(blamed)} % of the others",
+        f"{result.strategy} {verb} {len(named)} of {len(everybody)} (* attacks): {nodes}; "
+        f"it rejected {percent(caught)} % of the attackers and {percent(blamed)} % of the others",
         markup=False,
         highlight=False,
     )
@@ -147,9 +149,10 @@ def _print_influence(
         console.print(f"{strategy}: not defined with one client less, so no influence can be told")
         return
     shown = known if len(known) <= 2 * top else pd.concat([known.head(top), known.tail(top)])
-    shown = shown.set_axis([_marked(int(node), malicious) for node in shown.index]).rename_axis("client")
-    title = f"{strategy}: influence on each class, points of accuracy (with the client minus without)"
-    console.print(matrix(title, shown))
+    shown = shown.set_axis([_marked(int(node), malicious) for node in shown.index]).T.rename_axis("class")
+    console.print(
+        matrix(f"{strategy}: points of accuracy by class with the client less those without", shown)
+    )
 
 
 def _marked(node: int, malicious: set[int]) -> str:
