@@ -33,6 +33,7 @@ class NormClipping:
         unanimous=False,
         translation_equivariant=False,
         scale_equivariant=False,
+        rotation_equivariant=True,
     )
     minimum: ClassVar[int] = 1
 
