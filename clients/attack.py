@@ -14,6 +14,9 @@ from clients.parameters import Layout
 from clients.samples import Samples
 from clients.training import Trainer
 
+RuleKind = Literal["turns", "by coordinate"] | None
+"""What an attacker may make of a rule on fewer columns: see `CraftContext.rule_kind`."""
+
 
 class Knowledge(Enum):
     """Says which updates of the round an attack sees before it sends its own."""
@@ -105,7 +108,7 @@ class CraftContext:
     layout: Layout = ()
     rule: Callable[[Tensor], Tensor] | None = None
     """The server's rule, `rule(updates (n, d)) -> (d,)`, where the card says that it is known."""
-    rule_kind: Literal["turns", "by coordinate"] | None = None
+    rule_kind: RuleKind = None
     """Whether turning all updates turns what the rule makes of them, or each coordinate of that depends on
     the same coordinate of the updates alone; then the rule is as good on fewer columns. None is neither."""
     tolerated: int | None = None

@@ -32,7 +32,7 @@ class IdenticalCoordinate(Attack):
     """The first push tried, in multiples of the largest distance of an honest update from the mean."""
     evaluations: int = 20
     """How often the rule is tried in a round; ByzantineMomentum's default is 16."""
-    probe_coordinates: int = 65_536
+    probe_coordinates: int = 32_768
     """On how many coordinates, drawn anew each round, a rule is tried that treats each by itself, such as the
     median; what is sent has all of them. Other rules are always tried on all."""
 

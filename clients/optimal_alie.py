@@ -32,7 +32,7 @@ class OptimalAlie(Attack):
     """-1 goes below the mean, as `alie` does; 1 is ByzFL's. The deviation has no sign of its own."""
     correction: Literal[0, 1] = 0
     """Delta degrees of freedom of the standard deviation; 1 is ByzFL's."""
-    probe_coordinates: int = 65_536
+    probe_coordinates: int = 32_768
     """On how many coordinates, drawn anew each round, a rule is tried that treats each by itself, such as the
     median; what is sent has all of them. Other rules are always tried on all."""
 

@@ -27,7 +27,7 @@ class OptimalIpm(Attack):
     """How often the rule is tried in a round."""
     step: float = 10.0
     """The first step of the search, which begins at 0."""
-    probe_coordinates: int = 65_536
+    probe_coordinates: int = 32_768
     """On how many coordinates, drawn anew each round, a rule is tried that treats each by itself, such as the
     median; what is sent has all of them. Other rules are always tried on all."""
 

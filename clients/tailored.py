@@ -31,7 +31,7 @@ class Tailored(Attack):
     """The paper's first gamma; the search covers `start` / 2^(evaluations / 2 - 1) to twice `start`."""
     evaluations: int = 20
     """How often the rule is tried in a round."""
-    probe_coordinates: int = 65_536
+    probe_coordinates: int = 32_768
     """On how many coordinates, drawn anew each round, a rule is tried that treats each by itself, such as the
     median; what is sent has all of them. Other rules are always tried on all."""
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from typing import Literal
 
 import torch
 from flwr.app import Message, MessageType
 from flwr.serverapp import Grid
 from torch import Tensor
 
-from clients.attack import TRIGGER, Attack, CraftContext, Knowledge, crafts
+from clients.attack import TRIGGER, Attack, CraftContext, Knowledge, RuleKind, crafts
 from clients.knowledge import ContextOf, crafted
 from fedpoison.fleet import Fleet
 from fedpoison.grids import WrappedGrid
@@ -169,7 +168,7 @@ class AdversaryGrid(WrappedGrid):
         return context_of
 
 
-def rule_kind(card: Card) -> Literal["turns", "by coordinate"] | None:
+def rule_kind(card: Card) -> RuleKind:
     """Return what `CraftContext.rule_kind` says of a rule; what it knows of the model has all coordinates."""
     if {"history", "model", "root data"} & set(card.needs):
         return None

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from clients.attack import Attack, ClientContext, CraftContext, crafts
+from clients.attack import Attack, ClientContext, CraftContext, RuleKind, crafts
 from clients.cohort import Job, train_cohort
 from clients.composite import poisons, trains
 from clients.knowledge import crafted
@@ -25,6 +25,7 @@ from clients.parameters import layout_of
 from clients.samples import Samples
 from clients.training import LocalTraining, Trainer
 from experiments.benchmarks.aggregation import SHARE, Contestant, sized, tolerant, trial_context
+from fedpoison.adversary import rule_kind
 from fedpoison.errors import ScenarioError
 from fedpoison.models import build
 from fedpoison.registries import attacks, build_attack, models
@@ -78,11 +79,11 @@ class Crafting:
     def cells(self, spec: str, rule: str) -> list[str]:
         """Return milliseconds, multiples of a read, and of a call of the rule if one is named."""
         attack, m = build_attack(spec), round(SHARE * len(self.updates))
-        tried, byzantine = self._rule(rule)
+        tried, byzantine, kind = self._rule(rule)
         own, honest = self.updates[:m], self.updates[m:]
 
         def craft() -> Tensor:
-            context_of = self._contexts(m, tried, byzantine)
+            context_of = self._contexts(m, tried, byzantine, kind)
             return crafted(attack, own, honest, context_of, nodes=tuple(range(m)))
 
         contestants = {
@@ -100,17 +101,17 @@ class Crafting:
         ]
         return [f"{1e3 * took:.1f}", *shares, *([] if tried else [""])]
 
-    def _rule(self, spec: str) -> tuple[Callable[[Tensor], Tensor] | None, int | None]:
+    def _rule(self, spec: str) -> tuple[Callable[[Tensor], Tensor] | None, int | None, RuleKind]:
         if spec == "-":
-            return None, None
+            return None, None, None
         rule, byzantine = tolerant(spec, len(self.updates))
         if rule is None:
             raise ScenarioError(f"--rules: {spec} is not defined for {len(self.updates)} updates.")
         context = trial_context(self.updates)
-        return lambda updates: rule(updates, None, context()).update, byzantine
+        return lambda updates: rule(updates, None, context()).update, byzantine, rule_kind(rule.card)
 
     def _contexts(
-        self, m: int, rule: Callable[[Tensor], Tensor] | None, byzantine: int | None
+        self, m: int, rule: Callable[[Tensor], Tensor] | None, byzantine: int | None, kind: RuleKind
     ) -> Callable[[Attack, int | None], CraftContext]:
         n = len(self.updates)
 
@@ -127,6 +128,7 @@ class Crafting:
                 initial_model=torch.zeros_like(self.model),
                 layout=(("weight", self.model.shape),),
                 rule=rule,
+                rule_kind=kind,
                 tolerated=byzantine,
             )
 
