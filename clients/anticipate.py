@@ -32,13 +32,14 @@ class Anticipate(Square, Attack):
     pace: float = 1.0
     """Rate of an anticipated step, relative to that of local training."""
     every: int = 6
-    """Look ahead in every so many-th step only: a look at two moves costs eleven plain steps. 1 is the
-    paper's."""
+    """Look ahead in every so many-th step only, from the middle of the first so many on: a look at two moves
+    costs eleven plain steps. 1 is the paper's."""
 
     card: ClassVar = Card(
         paper="Wen et al., 2022",
         goal="have images with the trigger taken for `target`, for long after the attack has ended",
-        idle_when="share is 0, or all samples are poisoned; with moves 0 it is a plain backdoor",
+        idle_when="share is 0, or all samples are poisoned; with moves 0, or fewer local steps than half of "
+        "every, it is a plain backdoor",
         deviations="An honest round is anticipated as one mini-batch on the attacker's clean samples, from "
         "its own weights on, as if they became the global ones. The paper anticipates in every step.",
     )
@@ -61,7 +62,7 @@ class Anticipate(Square, Attack):
         def loss(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
             nonlocal steps
             steps += 1
-            moves = self.moves if steps % self.every == 0 else 0
+            moves = self.moves if (steps + self.every // 2) % self.every == 0 else 0
             ahead = []
             for _ in range(moves):
                 drawn = torch.randint(len(clean), (len(images),), generator=context.generator)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -13,6 +13,9 @@ from torch import Tensor
 from clients.parameters import Layout
 from clients.samples import Samples
 from clients.training import Trainer
+
+RuleKind = Literal["turns", "by coordinate"] | None
+"""What an attacker may make of a rule on fewer columns: see `CraftContext.rule_kind`."""
 
 
 class Knowledge(Enum):
@@ -105,6 +108,9 @@ class CraftContext:
     layout: Layout = ()
     rule: Callable[[Tensor], Tensor] | None = None
     """The server's rule, `rule(updates (n, d)) -> (d,)`, where the card says that it is known."""
+    rule_kind: RuleKind = None
+    """Whether turning all updates turns what the rule makes of them, or each coordinate of that depends on
+    the same coordinate of the updates alone; then the rule is as good on fewer columns. None is neither."""
     tolerated: int | None = None
     """How many malicious clients the rule is built to tolerate, where the card says that it is known."""
     memory: MutableMapping[str, Tensor] = field(default_factory=dict)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from clients.attack import Attack, Card, CraftContext, Knowledge
 from clients.inner_products import squared_norms
-from clients.line_search import check_evaluations, coarse_then_fine
+from clients.line_search import check_search, coarse_then_fine
 from clients.probe import Probe
 
 
@@ -32,6 +32,9 @@ class IdenticalCoordinate(Attack):
     """The first push tried, in multiples of the largest distance of an honest update from the mean."""
     evaluations: int = 20
     """How often the rule is tried in a round; ByzantineMomentum's default is 16."""
+    probe_coordinates: int = 32_768
+    """On how many coordinates, drawn anew each round, a rule is tried that treats each by itself, such as the
+    median; what is sent has all of them. Other rules are always tried on all."""
 
     card: ClassVar = Card(
         paper="El Mhamdi et al., ICML 2018",
@@ -43,7 +46,7 @@ class IdenticalCoordinate(Attack):
     )
 
     def __post_init__(self) -> None:
-        check_evaluations(self.evaluations)
+        check_search(self.evaluations, self.probe_coordinates)
         if self.reach <= 0:
             raise ValueError(f"reach: got {self.reach}, wanted more than 0.")
 
@@ -52,7 +55,7 @@ class IdenticalCoordinate(Attack):
         probe = Probe(own, seen, context)
         distance = float(squared_norms(probe.honest, origin=probe.mean).max().sqrt())
         gamma = coarse_then_fine(
-            lambda gamma: probe.displacement(probe.mean + gamma * direction),
+            probe.along(direction, coordinates=self.probe_coordinates),
             largest=self.reach * distance / float(direction.norm()),
             evaluations=self.evaluations,
         )

@@ -74,4 +74,4 @@ def _crafted(
 def _allowed(part: Attack, seen: Tensor | None, context: CraftContext) -> CraftContext:
     if seen is None:
         context = replace(context, seen_nodes=())
-    return context if part.card.knows_rule else replace(context, rule=None, tolerated=None)
+    return context if part.card.knows_rule else replace(context, rule=None, rule_kind=None, tolerated=None)

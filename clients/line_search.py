@@ -53,7 +53,9 @@ def coarse_then_fine(objective: Objective, *, largest: float, evaluations: int) 
     return best
 
 
-def check_evaluations(evaluations: int) -> None:
-    """Raise ValueError unless a search may evaluate at least twice."""
+def check_search(evaluations: int, coordinates: int) -> None:
+    """Raise ValueError unless a search may evaluate at least twice, on at least one coordinate."""
     if evaluations <= 1:
         raise ValueError(f"evaluations: got {evaluations}, wanted at least 2 tries of the rule.")
+    if coordinates < 1:
+        raise ValueError(f"probe_coordinates: got {coordinates}, wanted at least 1.")

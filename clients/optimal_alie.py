@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from clients.attack import Attack, Card, CraftContext, Knowledge
-from clients.line_search import check_evaluations, expand_then_contract
+from clients.line_search import check_search, expand_then_contract
 from clients.moments import spread_of
 from clients.probe import Probe
 
@@ -32,6 +32,9 @@ class OptimalAlie(Attack):
     """-1 goes below the mean, as `alie` does; 1 is ByzFL's. The deviation has no sign of its own."""
     correction: Literal[0, 1] = 0
     """Delta degrees of freedom of the standard deviation; 1 is ByzFL's."""
+    probe_coordinates: int = 32_768
+    """On how many coordinates, drawn anew each round, a rule is tried that treats each by itself, such as the
+    median; what is sent has all of them. Other rules are always tried on all."""
 
     card: ClassVar = Card(
         paper="Allouah et al., AISTATS 2023",
@@ -41,13 +44,13 @@ class OptimalAlie(Attack):
     )
 
     def __post_init__(self) -> None:
-        check_evaluations(self.evaluations)
+        check_search(self.evaluations, self.probe_coordinates)
 
     def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
         probe = Probe(own, seen, context)
         spread = self.direction * spread_of(probe.honest, probe.mean, correction=self.correction)
         tau = expand_then_contract(
-            lambda tau: probe.displacement(probe.mean + tau * spread),
+            probe.along(spread, coordinates=self.probe_coordinates),
             step=self.step,
             evaluations=self.evaluations,
         )

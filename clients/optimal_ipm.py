@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from clients.attack import Attack, Card, CraftContext, Knowledge
-from clients.line_search import check_evaluations, expand_then_contract
+from clients.line_search import check_search, expand_then_contract
 from clients.probe import Probe
 
 
@@ -27,6 +27,9 @@ class OptimalIpm(Attack):
     """How often the rule is tried in a round."""
     step: float = 10.0
     """The first step of the search, which begins at 0."""
+    probe_coordinates: int = 32_768
+    """On how many coordinates, drawn anew each round, a rule is tried that treats each by itself, such as the
+    median; what is sent has all of them. Other rules are always tried on all."""
 
     card: ClassVar = Card(
         paper="Allouah et al., AISTATS 2023",
@@ -36,11 +39,13 @@ class OptimalIpm(Attack):
     )
 
     def __post_init__(self) -> None:
-        check_evaluations(self.evaluations)
+        check_search(self.evaluations, self.probe_coordinates)
 
     def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
         probe = Probe(own, seen, context)
         tau = expand_then_contract(
-            lambda tau: probe.displacement(-tau * probe.mean), step=self.step, evaluations=self.evaluations
+            probe.along(-probe.mean, start=0.0, coordinates=self.probe_coordinates),
+            step=self.step,
+            evaluations=self.evaluations,
         )
         return (-tau * probe.mean).expand_as(own).clone()

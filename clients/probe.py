@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from clients.attack import CraftContext
-from clients.inner_products import squared_norms
+from clients.inner_products import inner_products, products_with, squared_norms
 from clients.moments import mean_of
 
 
@@ -31,16 +33,65 @@ class Probe:
                 "rule: got none, wanted the server's rule to try updates on. Use a strategy whose rule can "
                 "be known, or an attack that does not know it."
             )
+        self._context = context
         self._rule = context.rule
         self._crafted = max(len(own), context.malicious)
         others = max(context.clients - self._crafted, 0)
-        honest = own[torch.arange(others) % len(own)] if seen is None else seen
-        self._rows = torch.cat([own[:1].expand(self._crafted, -1), honest])
-        self.honest = self._rows[self._crafted :] if len(honest) else own
+        self._others = own[torch.arange(others) % len(own)] if seen is None else seen
+        self.honest = self._others if len(self._others) else own
         self.mean = mean_of(self.honest)
 
-    def displacement(self, update: Tensor) -> float:
-        """Return how far the aggregate lies from the honest mean if all malicious clients send `update`."""
-        self._rows[: self._crafted] = update
-        moved = self._rule(self._rows) - self.mean
-        return float(squared_norms(moved[None]).sqrt())
+    def along(self, direction: Tensor, *, start: float = 1.0, coordinates: int) -> Callable[[float], float]:
+        """Return what a search makes large: how far the aggregate lies from the honest mean, by factor.
+
+        All malicious clients send start * mean + factor * direction. A rule that turns with its updates is
+        tried in their span: the same to rounding. One that looks at each coordinate by itself is tried on
+        those that change, or a random choice of them: what comes out is then about proportional, but for
+        a constant part, and serves to compare factors.
+
+        Args:
+            direction: (d,).
+            start: how much of the mean is sent in any case.
+            coordinates: how many of them the random choice has.
+        """
+        rows, mean = self._others, self.mean
+        if self._context.rule_kind == "turns" and len(direction) > len(rows) + 2:
+            rows, mean, direction = _in_their_span(rows, mean, direction)
+        elif self._context.rule_kind == "by coordinate":
+            chosen = _some(direction.nonzero()[:, 0], coordinates, self._context.generator)
+            if len(chosen) < len(direction):
+                rows, mean, direction = rows[:, chosen], mean[chosen], direction[chosen]
+        sent = torch.cat([mean.expand(self._crafted, -1), rows])
+
+        def displacement(factor: float) -> float:
+            sent[: self._crafted] = start * mean + factor * direction
+            moved = self._rule(sent) - mean
+            return float(squared_norms(moved[None]).sqrt())
+
+        return displacement
+
+
+def _some(positions: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Return at most `count` of the positions, ascending, drawn at random; for none the first coordinate."""
+    if not len(positions):
+        return positions.new_zeros(1)
+    if len(positions) <= count:
+        return positions
+    drawn = torch.randperm(len(positions), generator=generator)[:count].sort().values
+    return positions[drawn.to(positions.device)]
+
+
+def _in_their_span(rows: Tensor, mean: Tensor, direction: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return rows (h, d), mean (d,) and direction (d,) as coordinates in their span, h + 2 each, float64.
+
+    Lengths and angles are those of before.
+    """
+    h = len(rows)
+    products = torch.zeros(h + 2, h + 2, dtype=torch.float64)
+    products[:h, :h] = inner_products(rows, origin=mean)
+    for place, vector in ((h, mean), (h + 1, direction)):
+        products[place, :h] = products[:h, place] = products_with(rows, vector, origin=mean)
+        products[place, h:] = products[h:, place] = products_with(torch.stack([mean, direction]), vector)
+    values, vectors = torch.linalg.eigh(products)
+    found = vectors * values.clamp(min=0).sqrt()
+    return found[:h] + found[h], found[h], found[h + 1]

@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from clients.attack import Attack, Card, CraftContext, Knowledge
-from clients.line_search import check_evaluations, coarse_then_fine
+from clients.line_search import check_search, coarse_then_fine
 from clients.perturbation import Direction, perturbation
 from clients.probe import Probe
 
@@ -31,6 +31,9 @@ class Tailored(Attack):
     """The paper's first gamma; the search covers `start` / 2^(evaluations / 2 - 1) to twice `start`."""
     evaluations: int = 20
     """How often the rule is tried in a round."""
+    probe_coordinates: int = 32_768
+    """On how many coordinates, drawn anew each round, a rule is tried that treats each by itself, such as the
+    median; what is sent has all of them. Other rules are always tried on all."""
 
     card: ClassVar = Card(
         paper="Shejwalkar & Houmansadr, NDSS 2021",
@@ -41,7 +44,7 @@ class Tailored(Attack):
     )
 
     def __post_init__(self) -> None:
-        check_evaluations(self.evaluations)
+        check_search(self.evaluations, self.probe_coordinates)
         if self.start <= 0:
             raise ValueError(f"start: got {self.start}, wanted more than 0.")
 
@@ -49,7 +52,7 @@ class Tailored(Attack):
         probe = Probe(own, seen, context)
         direction = perturbation(probe.honest, probe.mean, self.direction)
         gamma = coarse_then_fine(
-            lambda gamma: probe.displacement(probe.mean + gamma * direction),
+            probe.along(direction, coordinates=self.probe_coordinates),
             largest=self.start,
             evaluations=self.evaluations,
         )

@@ -68,6 +68,7 @@ GUIDES = {
     "comparing": "",
     "studies": "",
     "report": "",
+    "replay": "",
     "engines": "",
     "performance": "",
     "reproducing": "",

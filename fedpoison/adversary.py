@@ -11,10 +11,11 @@ from flwr.app import Message, MessageType
 from flwr.serverapp import Grid
 from torch import Tensor
 
-from clients.attack import TRIGGER, Attack, CraftContext, Knowledge, crafts
+from clients.attack import TRIGGER, Attack, CraftContext, Knowledge, RuleKind, crafts
 from clients.knowledge import ContextOf, crafted
 from fedpoison.fleet import Fleet
 from fedpoison.grids import WrappedGrid
+from fedpoison.pipelines import Pipeline
 from fedpoison.streams import stream
 from fedpoison.wire import (
     ARRAYS,
@@ -27,6 +28,7 @@ from fedpoison.wire import (
     read_reply,
     to_record,
 )
+from strategies.rule import Card
 
 KnownRule = Callable[[int], Callable[[Tensor], Tensor] | None]
 """`known_rule(round)` is the server's rule of that round, for attacks that know it."""
@@ -55,6 +57,8 @@ class AdversaryGrid(WrappedGrid):
         self._memories: dict[tuple[int, Attack, int | None], dict[str, Tensor]] = defaultdict(dict)
         self._previous_model: Tensor | None = None
         self._triggers: dict[int, Tensor] = {}
+        pipeline = fleet.pipeline
+        self._rule_kind = rule_kind(pipeline.rule.card) if isinstance(pipeline, Pipeline) else None
         self.seconds: dict[str, float] = {}
         """How long the attacker took in the last round."""
 
@@ -156,8 +160,16 @@ class AdversaryGrid(WrappedGrid):
                 initial_model=fleet.initial,
                 layout=fleet.layout,
                 rule=rule,
+                rule_kind=self._rule_kind,
                 tolerated=fleet.scenario.byzantine,
                 memory=self._memories[index, attack, node],
             )
 
         return context_of
+
+
+def rule_kind(card: Card) -> RuleKind:
+    """Return what `CraftContext.rule_kind` says of a rule; what it knows of the model has all coordinates."""
+    if {"history", "model", "root data"} & set(card.needs):
+        return None
+    return "turns" if card.rotation_equivariant else "by coordinate" if card.coordinate_wise else None

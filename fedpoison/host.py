@@ -21,6 +21,10 @@ from fedpoison.rounds import GroupRecord, Training
 from fedpoison.wire import PREVIOUS, PayloadError, Update, read_reply, to_record
 from fedpoison.workers import Workers
 
+OnUpdates = Callable[[int, Tensor, Sequence[Update], Tensor], None]
+"""Is told a round, the global weights (d,) that it starts from, what the usable replies hold, and the updates
+(n, d): whoever keeps those copies them, as the next round overwrites them."""
+
 
 class HostStrategy(Strategy):
     """Samples nodes, checks what they send, aggregates in node order, and reports on every round.
@@ -29,10 +33,18 @@ class HostStrategy(Strategy):
         fleet: the scenario's nodes.
         nodes: the scenario's node behind each node id of the grid.
         workers: trainers, for rules that train on root data or probe models.
+        on_updates: told of the updates of each round that has any, before they are aggregated.
     """
 
-    def __init__(self, fleet: Fleet, nodes: Mapping[int, int], workers: Workers) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        nodes: Mapping[int, int],
+        workers: Workers,
+        on_updates: OnUpdates | None = None,
+    ) -> None:
         self._fleet = fleet
+        self._on_updates = on_updates
         self._nodes = nodes
         self._ids = {node: node_id for node_id, node in nodes.items()}
         self.aggregator: Aggregator = (
@@ -74,6 +86,8 @@ class HostStrategy(Strategy):
         if updates:
             usable = [received[update.node] for update in updates]
             matrix = self._rows(updates)
+            if self._on_updates is not None:
+                self._on_updates(server_round, self.model, updates, matrix)
             outcome = self.aggregator.aggregate(server_round, self.model, updates, matrix, usable)
             weights = outcome.weights
             if outcome.trust is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -54,10 +55,18 @@ def attack_success_rate(triggered: Counts, target: int) -> float:
     return float(_ratio(others[:, target].sum(), others.sum()))
 
 
+def rejected(trust: dict[int, float]) -> set[int]:
+    """Return the clients that the rule rejected: those with less than half of an equal share of the trust.
+
+    >>> sorted(rejected({0: 0.5, 1: 0.3, 2: 0.1, 3: 0.1}))
+    [2, 3]
+    """
+    total = sum(trust.values())
+    return {node for node, share in trust.items() if share < total / len(trust) / 2 or total == 0}
+
+
 def trust_rates(trust: dict[int, float], malicious: Iterable[int]) -> tuple[float, float]:
     """Return the rule's true and false positive rate in telling malicious clients from honest ones.
-
-    A client counts as rejected when it got less than half of an equal share of the trust.
 
     >>> trust_rates({0: 0.5, 1: 0.5, 2: 0.0}, malicious=[2])
     (1.0, 0.0)
@@ -65,13 +74,12 @@ def trust_rates(trust: dict[int, float], malicious: Iterable[int]) -> tuple[floa
     Returns:
         Rejected malicious over malicious, rejected honest over honest; NaN where there are none.
     """
-    total = sum(trust.values())
-    rejected = {node for node, share in trust.items() if share < total / len(trust) / 2 or total == 0}
+    refused = rejected(trust)
     bad = set(malicious) & set(trust)
     good = set(trust) - bad
     return (
-        float(_ratio(len(rejected & bad), len(bad))),
-        float(_ratio(len(rejected & good), len(good))),
+        float(_ratio(len(refused & bad), len(bad))),
+        float(_ratio(len(refused & good), len(good))),
     )
 
 
@@ -138,6 +146,15 @@ def recovery_half_life(
     half = missing[last] / 2 + 1e-12  # shares of samples are not exact in binary
     regained = (number for number in range(last + 1, len(missing)) if missing[number] <= half)
     return float(next(regained, np.nan) - last)
+
+
+def plain(value: float | None) -> float | None:
+    """Return a measure for JSON, which knows no NaN: None where there is none.
+
+    >>> plain(0.5), plain(float("nan"))
+    (0.5, None)
+    """
+    return None if value is None or math.isnan(value) else float(value)
 
 
 def _ratio(part: object, whole: object) -> NDArray[np.float64]:

@@ -16,7 +16,7 @@ from fedpoison.adversary import AdversaryGrid
 from fedpoison.evaluation import Evaluator
 from fedpoison.fleet import Fleet
 from fedpoison.grids import roll_call
-from fedpoison.host import HostStrategy
+from fedpoison.host import HostStrategy, OnUpdates
 from fedpoison.rounds import Round, Training
 from fedpoison.wire import from_record, to_record
 from fedpoison.workers import Workers
@@ -24,7 +24,13 @@ from fedpoison.workers import Workers
 OnRound = Callable[[Round], None]
 
 
-def serve(fleet: Fleet, grid: Grid, workers: Workers, on_round: OnRound) -> Tensor:
+def serve(
+    fleet: Fleet,
+    grid: Grid,
+    workers: Workers,
+    on_round: OnRound,
+    on_updates: OnUpdates | None = None,
+) -> Tensor:
     """Run every round of the scenario on the nodes of `grid` and return the final global weights (d,).
 
     Args:
@@ -32,6 +38,7 @@ def serve(fleet: Fleet, grid: Grid, workers: Workers, on_round: OnRound) -> Tens
         grid: where they are.
         workers: trainers for evaluation and for rules that train. Where they lie, the rule computes.
         on_round: called with the record of each round that is evaluated, the initial model's (round 0) first.
+        on_updates: called with the updates of each round, before they are aggregated.
 
     Raises:
         EngineError: the grid does not have the scenario's nodes.
@@ -40,7 +47,7 @@ def serve(fleet: Fleet, grid: Grid, workers: Workers, on_round: OnRound) -> Tens
     goal = fleet.goal
     evaluator = Evaluator(fleet.test, goal, workers)
     nodes = roll_call(grid, fleet.scenario.clients)
-    host = HostStrategy(fleet, nodes, workers)
+    host = HostStrategy(fleet, nodes, workers, on_updates)
     adversary = AdversaryGrid(grid, fleet, nodes, host.known_rule)
 
     spent: defaultdict[str, float] = defaultdict(float)

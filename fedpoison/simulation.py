@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Literal
@@ -17,9 +17,10 @@ from fedpoison.datasets import load_dataset
 from fedpoison.device_engine import device_grid
 from fedpoison.devices import Device, device_of
 from fedpoison.environment import environment
-from fedpoison.errors import EngineError
+from fedpoison.errors import EngineError, ScenarioError
 from fedpoison.fleet import Fleet
 from fedpoison.history import History
+from fedpoison.kept_updates import Keeper, check_rounds
 from fedpoison.local_engine import LocalGrid
 from fedpoison.rounds import Round
 from fedpoison.scenario import Scenario
@@ -48,6 +49,7 @@ def simulate(
     ray_resources: Mapping[str, float] | None = None,
     data_dir: Path | None = None,
     on_round: OnRound | None = None,
+    keep_updates: Collection[int] = (),
     notify: Notify = _log.warning,
 ) -> History:
     """Run a scenario and return its history.
@@ -71,6 +73,7 @@ def simulate(
         ray_resources: what Ray reserves for each worker, such as {"CPU": 2}; None is one processor.
         data_dir: where the data sets lie; None looks in FEDPOISON_DATA and the user's cache.
         on_round: called with the record of each round as soon as it is there.
+        keep_updates: rounds whose updates are kept in the run's folder, for `replay`; not on `flower`.
         notify: told before the first round where the settings make an attack do nothing.
 
     Raises:
@@ -92,6 +95,7 @@ def simulate(
         ray_resources=ray_resources,
         data_dir=data_dir,
         on_round=on_round,
+        keep_updates=keep_updates,
         notify=notify,
     )
 
@@ -109,11 +113,16 @@ def launch(
     ray_resources: Mapping[str, float] | None = None,
     data_dir: Path | None = None,
     on_round: OnRound | None = None,
+    keep_updates: Collection[int] = (),
     notify: Notify = _log.warning,
 ) -> History:
     """Run a fleet that is at hand on any engine, and return its history. Arguments as for `simulate`."""
     if engine != "local" and device not in ("auto", "cpu"):
         raise EngineError(f"device: got {device} on engine {engine}; only local trains on a device.")
+    check_rounds(keep_updates, fleet.scenario.rounds)
+    if keep_updates and (out is None or engine == "flower"):
+        where = "no run store" if out is None else "engine flower"
+        raise ScenarioError(f"keep_updates: got {where}, wanted a run store, and engine local or ray.")
     if engine == "flower":
         from fedpoison.flower_engine import run_on_flower  # noqa: PLC0415  # only this engine needs it
 
@@ -130,6 +139,7 @@ def launch(
         ray_address=ray_address,
         ray_resources=ray_resources,
         on_round=on_round,
+        keep_updates=keep_updates,
         notify=notify,
     )
 
@@ -158,6 +168,7 @@ def run(
     ray_address: str | None = None,
     ray_resources: Mapping[str, float] | None = None,
     on_round: OnRound | None = None,
+    keep_updates: Collection[int] = (),
     notify: Notify = _log.warning,
 ) -> History:
     """Run a fleet that is at hand from this process, and return its history. Arguments as for `simulate`."""
@@ -179,7 +190,8 @@ def run(
         if out is not None:
             made_with = environment(engine, grid.workers, fleet.idle) | grid.facts
             folder = RunFolder.begin(out / fleet.scenario.run_id, fleet.scenario, made_with)
-        weights = serve(fleet, grid, pool, keep)
+        keeper = Keeper(folder.path, fleet, keep_updates) if folder and keep_updates else None
+        weights = serve(fleet, grid, pool, keep, keeper)
     if folder is not None:
         folder.finish(weights, fleet.layout)
     return History(fleet.scenario, records, folder.path if folder else None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
@@ -22,7 +23,8 @@ class RunFolder:
     """Writes and reads the folder of one run.
 
     `scenario.toml`, `environment.json`, `rounds.jsonl` (one record a round, on disk before the next round
-    begins) and, once the run is complete, `model.safetensors`; or `failure.json` if a sweep saw it fail.
+    begins) and, once the run is complete, `model.safetensors`; `updates/` where updates are kept;
+    `failure.json` if a sweep saw it fail.
     """
 
     def __init__(self, path: Path) -> None:
@@ -54,6 +56,11 @@ class RunFolder:
         return self.path / "model.safetensors"
 
     @property
+    def updates(self) -> Path:
+        """The folder of the updates that were kept, a file a round."""
+        return self.path / "updates"
+
+    @property
     def complete(self) -> bool:
         """Whether the run that the folder holds came to its end."""
         return self.model.is_file()
@@ -82,6 +89,7 @@ class RunFolder:
         self.model.unlink(missing_ok=True)
         (self.path / "failure.json").unlink(missing_ok=True)
         self.rounds.unlink(missing_ok=True)
+        shutil.rmtree(self.updates, ignore_errors=True)
 
     def append(self, record: Round) -> None:
         """Write the record of a round, so that not even a power cut loses it."""

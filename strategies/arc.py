@@ -33,6 +33,7 @@ class ARC:
         deviations="ByzFL clips in place and takes any f <= n; the norm to clip to is the same.",
         translation_equivariant=False,
         mean_without_byzantine=True,
+        rotation_equivariant=True,
     )
     aligned: ClassVar[bool] = True
 

@@ -33,6 +33,7 @@ class Bucketing:
         needs=("randomness",),
         deviations="The authors' code also resamples with replacement; ByzFL forms buckets as here.",
         permutation_equivariant=False,
+        rotation_equivariant=True,
     )
     aligned: ClassVar[bool] = False
     minimum: ClassVar[int] = 1

@@ -34,6 +34,7 @@ class CGE:
         deviations="The paper's sum of the kept gradients is an average here, as in ByzantineMomentum.",
         translation_equivariant=False,
         mean_without_byzantine=True,
+        rotation_equivariant=True,
     )
 
     def __post_init__(self) -> None:

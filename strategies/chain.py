@@ -58,6 +58,8 @@ class Chain(Rule):
             unanimous=all(card.unanimous for card in cards),
             translation_equivariant=all(card.translation_equivariant for card in cards),
             scale_equivariant=all(card.scale_equivariant for card in cards),
+            rotation_equivariant=all(card.rotation_equivariant for card in cards),
+            coordinate_wise=all(card.coordinate_wise for card in cards),
         )
 
     @property

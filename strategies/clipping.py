@@ -33,6 +33,7 @@ class Clipping:
         unanimous=False,
         translation_equivariant=False,
         scale_equivariant=False,
+        rotation_equivariant=True,
     )
     aligned: ClassVar[bool] = True
     minimum: ClassVar[int] = 1

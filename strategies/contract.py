@@ -13,6 +13,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from strategies.column_laws import check_columns
 from strategies.examined import ContractError, close, examined, require_law, same
 from strategies.rule import Context, InputError, PreconditionError, Rule
 from strategies.trial import Trial, copied, strided, transposed
@@ -173,6 +174,7 @@ def check_card(rule: Rule, trial: Trial) -> None:
             require_law(
                 close(wanted, scaled, trial.dtype), rule, f"does not scale along with its updates by {factor}"
             )
+    check_columns(rule, trial)
     trusting = _without_byzantine(rule) if card.mean_without_byzantine else None
     if trusting is not None:
         plain = trial.play(trusting, examined, weighted=False)

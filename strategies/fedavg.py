@@ -27,6 +27,8 @@ class FedAvg:
         paper="McMahan et al., AISTATS 2017",
         deviations="ByzFL, Blades and FLPoison do not weight; Flower does. Without weights: the plain mean.",
         mean_without_byzantine=True,
+        rotation_equivariant=True,
+        coordinate_wise=True,
     )
     minimum: ClassVar[int] = 1
 

@@ -50,6 +50,7 @@ class GeometricMedian:
         cost="O(n^2 d)",
         deviations="Iterates until it converges. RFA: nu=1e-6, iterations=3; ByzFL: nu=.1, iterations=3, "
         "start=zero, no weights; neither tests for convergence (tolerance=0).",
+        rotation_equivariant=True,
     )
     minimum: ClassVar[int] = 1
 

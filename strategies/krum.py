@@ -37,6 +37,7 @@ class Krum:
         precondition="n > 2f + 2",
         cost="O(n^2 d)",
         deviations="Neighbours and exponent differ between libraries: see the knobs `excluded` and `power`.",
+        rotation_equivariant=True,
     )
 
     def __post_init__(self) -> None:

@@ -46,6 +46,7 @@ class MDA:
         deviations="ByzFL and ByzantineMomentum try all C(n, f) subsets: the same result.",
         permutation_equivariant=False,  # several subsets may share the widest pair, and the first one wins
         mean_without_byzantine=True,
+        rotation_equivariant=True,
     )
 
     def __post_init__(self) -> None:

@@ -34,6 +34,7 @@ class MeanAroundMedian:
         cost="O(n log n d)",
         deviations="ByzFL's Meamed is the same; its choice between equally near values is left to its sort.",
         mean_without_byzantine=True,
+        coordinate_wise=True,
     )
 
     def __post_init__(self) -> None:

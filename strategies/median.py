@@ -28,6 +28,7 @@ class Median:
         cost="O(n log n d)",
         deviations="A bare torch.median takes the lower middle for even n, which is biased; NumPy, ByzFL and "
         "Flower average the two middles, as here.",
+        coordinate_wise=True,
     )
     minimum: ClassVar[int] = 1
 

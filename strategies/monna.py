@@ -39,6 +39,7 @@ class MoNNA:
         deviations="ByzFL trusts a row (`idx`), which another node fills when the sample changes.",
         permutation_equivariant=False,
         mean_without_byzantine=True,
+        rotation_equivariant=True,
     )
 
     def __post_init__(self) -> None:

@@ -40,6 +40,7 @@ class MultiKrum:
         cost="O(n^2 d)",
         deviations="ByzFL averages n - f as here; Flower's default is 1, others n - f - 2: see `select`.",
         mean_without_byzantine=True,
+        rotation_equivariant=True,
     )
 
     def __post_init__(self) -> None:

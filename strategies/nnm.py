@@ -34,6 +34,7 @@ class NNM:
         cost="O(n^2 d)",
         deviations="ByzFL gathers n (n - f) rows and takes any f < n; here it is one product of matrices.",
         mean_without_byzantine=True,
+        rotation_equivariant=True,
     )
     aligned: ClassVar[bool] = True
 

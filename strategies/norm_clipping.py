@@ -34,6 +34,7 @@ class NormClipping:
         unanimous=False,
         translation_equivariant=False,
         scale_equivariant=False,
+        rotation_equivariant=True,
     )
     minimum: ClassVar[int] = 1
 

@@ -33,6 +33,7 @@ class Phocas:
         precondition="n > 2f",
         cost="O(n log n d)",
         mean_without_byzantine=True,
+        coordinate_wise=True,
     )
 
     def __post_init__(self) -> None:

@@ -45,6 +45,10 @@ class Card:
     """Moving every update by c moves the result by c."""
     scale_equivariant: bool = True
     """Multiplying every update by a > 0 multiplies the result by a."""
+    rotation_equivariant: bool = False
+    """Turning every update alike, by an orthogonal matrix, turns the result."""
+    coordinate_wise: bool = False
+    """Each coordinate of the result depends on that coordinate of the updates alone."""
     mean_without_byzantine: bool = False
     """With `byzantine = 0` and equal weights the result is the mean."""
 

@@ -48,6 +48,7 @@ class SMEA:
         cost="O(n^2 d + C(n, f) n^3)",
         deviations="Exact eigenvalues; ByzFL takes one step of power iteration from a random start.",
         mean_without_byzantine=True,
+        rotation_equivariant=True,
     )
 
     def __post_init__(self) -> None:

@@ -32,6 +32,7 @@ class TrimmedMean:
         cost="O(n log n d)",
         deviations="Cuts f values at each end, as ByzFL and Blades do; Flower cuts int(0.2 n) at each end.",
         mean_without_byzantine=True,
+        coordinate_wise=True,
     )
 
     def __post_init__(self) -> None:

@@ -5,7 +5,8 @@ import sys
 import pytest
 import torch
 
-from experiments.benchmarks import aggregation, peers
+from experiments.benchmarks import aggregation, attacks, peers
+from fedpoison import registries
 from fedpoison.registries import optimizers, preaggregators, strategies
 
 
@@ -74,3 +75,42 @@ def test_peers_do_what_the_rule_does(rule):
         if "krum" in rule and peer.library == "ByzFL":
             continue  # scores n - f - 1 neighbours where the paper has n - f - 2
         torch.testing.assert_close(theirs.float(), ours(updates).update, rtol=1e-4, atol=1e-5)
+
+
+@pytest.fixture
+def attack_rows(monkeypatch, capsys):
+    """Return a function that runs the benchmark of attacks and gives the rows of its two tables."""
+
+    def run(*arguments):
+        size = ["--n", "11", "--d", "200", "--samples", "20", "--model", "mlp", "--repeats", "1"]
+        monkeypatch.setattr(sys, "argv", ["attacks", *size, "--threads", "1", *arguments])
+        before = torch.get_num_threads()
+        try:
+            attacks.main()
+        finally:
+            torch.set_num_threads(before)
+        lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+        return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+    return run
+
+
+def test_every_attack_is_timed(attack_rows):
+    rows = attack_rows("--rules", "median")
+    assert {row[0] for row in rows} - {"attack"} == set(registries.attacks.entries()) - {"none"}
+    by_name = {row[0]: row for row in rows if len(row) == 5}
+    assert by_name["tailored"][1] == "median"
+    assert by_name["alie"][1] == "-"
+    for name, *cells in rows:
+        figures = [cell for cell in cells if cell not in ("-", "", "median")]
+        assert name == "attack" or all(float(figure) >= 0 for figure in figures), name
+
+
+def test_attacks_that_know_the_rule_are_timed_against_each(attack_rows):
+    rows = attack_rows("--rules", "krum, nnm | median", "--attacks", "optimal-ipm, ipm, pgd")
+    assert [row[:2] for row in rows[1:4]] == [
+        ["optimal-ipm", "krum"],
+        ["optimal-ipm", "nnm / median"],
+        ["ipm", "-"],
+    ]
+    assert [row[0] for row in rows[5:]] == ["pgd"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import byzfl
 import numpy as np
 import oracles_updates as oracles
@@ -38,6 +40,8 @@ from clients.sign_flip import SignFlip
 from clients.sparse_alie import SparseAlie
 from clients.tailored import Tailored
 from clients.zero_update import ZeroUpdate
+from fedpoison.adversary import rule_kind
+from fedpoison.pipelines import build_pipeline
 from fedpoison.simulation import simulate
 
 M, H, D = 4, 12, 15
@@ -500,10 +504,70 @@ def test_without_sight_of_the_honest_own_updates_stand_for_them(own):
         return updates.mean(dim=0)
 
     probe = Probe(own, None, context(rule=rule))
-    probe.displacement(torch.zeros(D, dtype=torch.float64))
+    probe.along(torch.ones(D, dtype=torch.float64), start=0.0, coordinates=D)(0.0)
     assert len(calls[0]) == M + H
     assert not calls[0][:M].any()
     assert torch.equal(calls[0][M:], own.repeat(H // M, 1))
+
+
+SEARCHES = [
+    OptimalAlie(),
+    OptimalIpm(),
+    Tailored(),
+    Tailored(direction="unit"),
+    IdenticalCoordinate(),
+    IdenticalCoordinate(coordinate=None),
+]
+
+
+@pytest.mark.parametrize("attack", SEARCHES, ids=repr)
+@pytest.mark.parametrize("spec", ["krum", "nnm | multi-krum", "geometric-median", "cge", "fedavg"])
+def test_a_rule_that_turns_is_searched_in_the_span_with_the_same_result(attack, spec):
+    d = 400
+    own, honest = 0.3 + drawn(M, d, seed=4), 0.3 + drawn(H, d, seed=5)
+    rule = build_pipeline(spec, byzantine=M).rule
+    assert rule_kind(rule.card) == "turns"
+    widths = []
+
+    def tried(updates):
+        widths.append(updates.shape[1])
+        return rule(updates).update
+
+    whole = attack.craft(own, honest, context(d, rule=tried))
+    assert set(widths) == {d}
+    widths.clear()
+    span = attack.craft(own, honest, context(d, rule=tried, rule_kind="turns"))
+    assert set(widths) == {H + 2}
+    torch.testing.assert_close(span, whole, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("attack", SEARCHES, ids=repr)
+@pytest.mark.parametrize("spec", ["median", "trimmed-mean", "phocas", "mean-around-median"])
+def test_a_rule_by_coordinate_is_searched_on_some_with_almost_the_same_damage(attack, spec):
+    d = 6000
+    own, honest = 0.3 + drawn(M, d, seed=4), 0.3 + drawn(H, d, seed=5)
+    rule = build_pipeline(spec, byzantine=M).rule
+    assert rule_kind(rule.card) == "by coordinate"
+    widths = []
+
+    def tried(updates):
+        widths.append(updates.shape[1])
+        return rule(updates).update
+
+    whole = attack.craft(own, honest, context(d, rule=tried))
+    some = replace(attack, probe_coordinates=1000).craft(
+        own, honest, context(d, rule=tried, rule_kind="by coordinate")
+    )
+    one_alone = isinstance(attack, IdenticalCoordinate) and attack.coordinate is not None
+    assert widths[-1] == (1 if one_alone else 1000)
+    if one_alone:
+        torch.testing.assert_close(some, whole, rtol=1e-6, atol=1e-9)
+    assert displacement(tried, some, honest) > 0.99 * displacement(tried, whole, honest)
+
+
+def test_what_looks_back_or_at_the_model_is_tried_on_all_of_it():
+    for spec in ("fedavg | adam", "nnm | median", "centered-clipping", "fltrust", "lasa", "bulyan"):
+        assert rule_kind(build_pipeline(spec, byzantine=1).rule.card) is None
 
 
 def test_an_attack_on_a_rule_that_it_does_not_know_says_so(own, honest):

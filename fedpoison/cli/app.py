@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import typer
 
-from fedpoison.cli import baseline, breakdown, compare, doctor, listing, report, reproduce, run, search, sweep
+from fedpoison.cli import (
+    baseline,
+    breakdown,
+    compare,
+    doctor,
+    listing,
+    replay,
+    report,
+    reproduce,
+    run,
+    search,
+    sweep,
+)
 
 app = typer.Typer(
     name="fedpoison",
@@ -21,5 +33,6 @@ app.command("baseline")(baseline.baseline)
 app.command("search")(search.search)
 app.command("report")(report.report)
 app.command("reproduce")(reproduce.reproduce)
+app.command("replay")(replay.replay)
 app.command("list")(listing.listing)
 app.command("doctor")(doctor.doctor)

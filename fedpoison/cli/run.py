@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, TypedDict
 
@@ -17,6 +17,7 @@ from fedpoison.cli.tables import class_table, percent
 from fedpoison.devices import Device
 from fedpoison.errors import ScenarioError
 from fedpoison.history import History
+from fedpoison.measures import plain
 from fedpoison.scenario import Scenario
 from fedpoison.simulation import Engine, launch, prepare
 from fedpoison.trackers import MLflow, TensorBoard, Tracker, WeightsAndBiases, tracked
@@ -74,6 +75,13 @@ def run(
         bool,
         typer.Option("--twin", help="Run the clean twin too, unless the store holds it; show the damage."),
     ] = False,
+    keep_updates: Annotated[
+        str | None,
+        typer.Option(
+            help="Keep the updates of these rounds, as in 17 or 3,17 or all, for `fedpoison replay`.",
+            show_default=False,
+        ),
+    ] = None,
     tensorboard: Annotated[
         Path | None, typer.Option(help="Write event files for TensorBoard under this folder.")
     ] = None,
@@ -101,13 +109,14 @@ def run(
     }
     if engine != "ray" and (ray_address or ray_resources):
         raise ScenarioError(f"--ray-address and --ray-resources: got engine {engine}; add --engine ray.")
+    kept = _rounds(keep_updates, scenario.rounds)
     clean = None
     title = f"{scenario.strategy} under {scenario.threat}"
     with RoundProgress((1 + twin) * scenario.rounds, title=title) as progress:
         fleet = prepare(scenario, data_dir=data_dir)
         trackers = _trackers(fleet.scenario, tensorboard, wandb, mlflow)
         with tracked(fleet.scenario, trackers, progress.show) as on_round:
-            history = launch(fleet, on_round=on_round, notify=progress.warn, **settings)
+            history = launch(fleet, on_round=on_round, keep_updates=kept, notify=progress.warn, **settings)
         if twin:
             progress.describe("clean twin")
             clean = simulate_twin(history.scenario, on_round=progress.show, **settings)
@@ -116,6 +125,17 @@ def run(
         typer.echo(json.dumps(summary(history, clean)))
     else:
         report(history, clean)
+
+
+def _rounds(text: str | None, last: int) -> Sequence[int]:
+    if text in (None, "all"):
+        return [] if text is None else range(1, last + 1)
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ScenarioError(
+            f"--keep-updates: got {text!r}, wanted all, or rounds separated by commas."
+        ) from None
 
 
 def _trackers(
@@ -135,7 +155,7 @@ def summary(history: History, twin: History | None = None) -> dict[str, object]:
     return {
         "run_id": history.scenario.run_id,
         "accuracy": last.accuracy,
-        "per_class_accuracy": [_number(value) for value in last.per_class_accuracy],
+        "per_class_accuracy": [plain(value) for value in last.per_class_accuracy],
         "worst_class_accuracy": last.worst_class_accuracy,
         "attack_success_rate": last.attack_success_rate,
         "source_to_target_rate": last.source_to_target_rate,
@@ -145,11 +165,11 @@ def summary(history: History, twin: History | None = None) -> dict[str, object]:
         "dataset": history.scenario.dataset,
         "path": None if history.path is None else str(history.path),
         "threat": history.scenario.threat,
-        "trust_auroc": _number(rates["trust_auroc"]),
-        "malicious_mass": _number(rates["malicious_mass"]),
-        "malicious_distance": _number(rates["malicious_distance"]),
-        "malicious_cosine": _number(rates["malicious_cosine"]),
-        "recovery_half_life": _number(history.recovery_half_life(twin)),
+        "trust_auroc": plain(rates["trust_auroc"]),
+        "malicious_mass": plain(rates["malicious_mass"]),
+        "malicious_distance": plain(rates["malicious_distance"]),
+        "malicious_cosine": plain(rates["malicious_cosine"]),
+        "recovery_half_life": plain(history.recovery_half_life(twin)),
         "twin_run_id": None if twin is None else twin.scenario.run_id,
         "twin_accuracy": None if clean is None else clean.accuracy,
         "twin_attack_success_rate": None if clean is None else clean.attack_success_rate,
@@ -196,11 +216,7 @@ def _initial(history: History) -> History:
 
 
 def _damage(history: History, twin: History) -> list[float | None]:
-    return [_number(value) for value in history.damage(twin).iloc[-1]]
-
-
-def _number(value: float | None) -> float | None:
-    return None if value is None or math.isnan(value) else float(value)
+    return [plain(value) for value in history.damage(twin).iloc[-1]]
 
 
 def _amounts(text: str) -> dict[str, float]:

@@ -1,0 +1,192 @@
+"""What attacks cost: `python -m experiments.benchmarks.attacks` prints two Markdown tables.
+
+Attacks that craft updates, in a round of 20 % malicious clients: the median time, and its multiple of
+reading the matrix of all updates once (its row norms with all threads, measured between the runs). Those that
+know the server's rule are timed against each of --rules, with their multiple of one call of it.
+
+Attacks that edit data or training: the median time of a client's round, and its multiple of an honest one's.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from clients.attack import Attack, ClientContext, CraftContext, RuleKind, crafts
+from clients.cohort import Job, train_cohort
+from clients.composite import poisons, trains
+from clients.knowledge import crafted
+from clients.none import NoAttack
+from clients.parameters import layout_of
+from clients.samples import Samples
+from clients.training import LocalTraining, Trainer
+from experiments.benchmarks.aggregation import SHARE, Contestant, sized, tolerant, trial_context
+from fedpoison.adversary import rule_kind
+from fedpoison.errors import ScenarioError
+from fedpoison.models import build
+from fedpoison.registries import attacks, build_attack, models
+from fedpoison.specs import split_outside
+
+CLASSES = 10
+SHAPE = (1, 28, 28)
+
+
+def main() -> None:
+    """Print the tables."""
+    options = _options()
+    torch.set_num_threads(options.threads)
+    print(f"{options.threads} threads, median of {options.repeats}\n\nn = {options.n}, d = {options.d:,}\n")
+    print("| attack | rule | ms | x read | x rule |\n|---|---|---|---|---|", flush=True)
+    bench = Crafting.drawn(options.n, options.d, options.repeats)
+    for spec in options.attacks:
+        for rule in options.rules if build_attack(spec).card.knows_rule else ["-"]:
+            if crafts(build_attack(spec)):
+                print(
+                    f"| {spec} | {rule.replace('|', '/')} | {' | '.join(bench.cells(spec, rule))} |",
+                    flush=True,
+                )
+    print(
+        f"\n{options.model}, {options.samples} samples\n\n| attack | ms | x honest |\n|---|---|---|",
+        flush=True,
+    )
+    for spec in options.attacks:
+        attack = build_attack(spec)
+        if trains(attack) or poisons(attack):
+            cells = training(attack, options.model, options.samples, options.repeats)
+            print(f"| {spec} | {' | '.join(cells)} |", flush=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Crafting:
+    """A round in which attacks craft updates."""
+
+    updates: Tensor
+    """(n, d), the malicious clients' first."""
+    model: Tensor
+    """(d,)."""
+    repeats: int
+
+    @classmethod
+    def drawn(cls, n: int, d: int, repeats: int) -> Crafting:
+        """Return a round whose updates have a common direction."""
+        generator = torch.Generator().manual_seed(n)
+        return cls(1 + torch.randn(n, d, generator=generator), torch.randn(d, generator=generator), repeats)
+
+    def cells(self, spec: str, rule: str) -> list[str]:
+        """Return milliseconds, multiples of a read, and of a call of the rule if one is named."""
+        attack, m = build_attack(spec), round(SHARE * len(self.updates))
+        tried, byzantine, kind = self._rule(rule)
+        own, honest = self.updates[:m], self.updates[m:]
+
+        def craft() -> Tensor:
+            context_of = self._contexts(m, tried, byzantine, kind)
+            return crafted(attack, own, honest, context_of, nodes=tuple(range(m)))
+
+        contestants = {
+            "read": Contestant(lambda: torch.linalg.vector_norm(self.updates, dim=1)),
+            "attack": Contestant(craft),
+        }
+        if tried is not None:
+            contestants["rule"] = Contestant(lambda: tried(self.updates))
+        for _ in range(self.repeats + 1):
+            for contestant in contestants.values():
+                contestant.go()
+        took = contestants["attack"].median
+        shares = [
+            f"{took / contestants[name].median:.1f}" for name in ("read", "rule") if name in contestants
+        ]
+        return [f"{1e3 * took:.1f}", *shares, *([] if tried else [""])]
+
+    def _rule(self, spec: str) -> tuple[Callable[[Tensor], Tensor] | None, int | None, RuleKind]:
+        if spec == "-":
+            return None, None, None
+        rule, byzantine = tolerant(spec, len(self.updates))
+        if rule is None:
+            raise ScenarioError(f"--rules: {spec} is not defined for {len(self.updates)} updates.")
+        context = trial_context(self.updates)
+        return lambda updates: rule(updates, None, context()).update, byzantine, rule_kind(rule.card)
+
+    def _contexts(
+        self, m: int, rule: Callable[[Tensor], Tensor] | None, byzantine: int | None, kind: RuleKind
+    ) -> Callable[[Attack, int | None], CraftContext]:
+        n = len(self.updates)
+
+        def context_of(_attack: Attack, node: int | None) -> CraftContext:
+            return CraftContext(
+                generator=torch.Generator().manual_seed(node or 0),
+                round=2,
+                nodes=tuple(range(m)) if node is None else (node,),
+                seen_nodes=tuple(range(m, n)),
+                clients=n,
+                malicious=m,
+                model=self.model,
+                previous_model=0.9 * self.model,
+                initial_model=torch.zeros_like(self.model),
+                layout=(("weight", self.model.shape),),
+                rule=rule,
+                rule_kind=kind,
+                tolerated=byzantine,
+            )
+
+        return context_of
+
+
+def training(attack: Attack, model: str, count: int, repeats: int) -> list[str]:
+    """Return milliseconds of a client's round under attack, and multiples of an honest client's."""
+    trainer = Trainer(build(models[model], SHAPE, CLASSES, torch.Generator().manual_seed(0)), LocalTraining())
+    samples, start = _samples(count), trainer.weights()
+
+    def client(acts: Attack) -> Callable[[], object]:
+        def round_of_one() -> object:
+            context = ClientContext(
+                generator=torch.Generator().manual_seed(1),
+                poison_generator=torch.Generator().manual_seed(2),
+                round=2,
+                model=start,
+                previous_model=0.9 * start,
+                layout=layout_of(trainer.model),
+            )
+            return list(train_cohort(trainer, [Job(samples, acts, context)]))
+
+        return round_of_one
+
+    honest, hostile = Contestant(client(NoAttack())), Contestant(client(attack))
+    for _ in range(repeats + 1):
+        honest.go()
+        hostile.go()
+    return [f"{1e3 * hostile.median:.1f}", f"{hostile.median / honest.median:.1f}"]
+
+
+def _samples(count: int) -> Samples:
+    images = torch.rand(count, *SHAPE, generator=torch.Generator().manual_seed(3))
+    empty = Samples(images, torch.arange(count) % CLASSES, CLASSES, mean=(0.13,), std=(0.31,))
+    return empty.with_pixels(images)
+
+
+def default_attacks() -> Iterator[str]:
+    """Yield every attack but the one that does nothing."""
+    return (name for name in attacks.entries() if name != "none")
+
+
+def _options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--attacks", help="specs, separated by commas; all if not given")
+    parser.add_argument("--rules", default="trimmed-mean,krum", help="for attacks that know the rule")
+    parser.add_argument("--n", type=int, default=100, help="clients")
+    parser.add_argument("--d", type=sized, default="1.66m", help="parameters, such as 29k or 1.66m")
+    parser.add_argument("--model", default="cnn", help="what attacks on data and training are timed with")
+    parser.add_argument("--samples", type=int, default=600, help="of a client")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    options = parser.parse_args(arguments)
+    options.attacks = split_outside(options.attacks, ",") if options.attacks else list(default_attacks())
+    options.rules = split_outside(options.rules, ",")
+    return options
+
+
+if __name__ == "__main__":
+    main()
