@@ -41,7 +41,8 @@ class Chameleon(Square, Attack):
         goal="have images with the trigger taken for `target`, for long after the attack has ended",
         idle_when="share is 0",
         deviations="One local training for the features and one for the classifier, where the authors take "
-        "more, and facilitators have no weight of their own in the loss.",
+        "more, and facilitators have no weight of their own in the loss. On "
+        "`digits` it did not outlast a plain backdoor: see the threat model.",
     )
 
     def __post_init__(self) -> None:

@@ -31,7 +31,8 @@ class Neurotoxin(Square, Attack):
         goal="have images with the trigger taken for `target`, for long after the attack has ended",
         idle_when="share is 0; in the first round, before there is an update, it is a plain backdoor",
         deviations="The coordinates are ranked over the whole model. BackFed masks 1 %, FLPoison 10 % and by "
-        "signed values. Weight decay still moves what is masked.",
+        "signed values. Weight decay still moves what is masked. On "
+        "`digits` it did not outlast a plain backdoor: see the threat model.",
     )
 
     def __post_init__(self) -> None:
