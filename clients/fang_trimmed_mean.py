@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from clients.attack import Attack, Card, CraftContext, Knowledge
+from clients.draws import uniforms
 from clients.moments import mean_of, spread_of
 
 
@@ -49,5 +50,4 @@ class FangTrimmedMean(Attack):
             near = torch.where(rises, low, high)
             outwards = torch.where(rises, low < 0, high > 0)
             far = near * torch.where(outwards, self.b, 1 / self.b)
-        drawn = torch.rand(own.shape, generator=context.generator, dtype=own.dtype).to(own.device)
-        return near + drawn * (far - near)
+        return uniforms(own, context.generator).mul_(far - near).add_(near)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from clients.attack import Attack, Card, CraftContext
+from clients.draws import normals
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +45,5 @@ class FreeRider(Attack):
             return torch.zeros_like(own)
         last = (context.model - context.previous_model).to(own.dtype)
         sigma = context.memory.setdefault("sigma", last.std(correction=0))
-        drawn = torch.randn(own.shape, generator=context.generator, dtype=own.dtype).to(own.device)
         std = float(sigma) * self.noise / power(context.round, self.decay)
-        return std * drawn + (last if self.base == "last" else 0)
+        return normals(own, context.generator).mul_(std).add_(last if self.base == "last" else 0)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor
 
 from clients.attack import Attack, Card, CraftContext
+from clients.draws import normals
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +34,8 @@ class GaussianUpdate(Attack):
             raise ValueError(f"std: got {self.std}, wanted 0 or more.")
 
     def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
-        noise = torch.randn(own.shape, generator=context.generator, dtype=own.dtype).to(own.device)
-        return self.mean + self.std * noise + (own if self.mode == "add" else 0)
+        noise = normals(own, context.generator).mul_(self.std).add_(self.mean)
+        return noise.add_(own) if self.mode == "add" else noise
 
     def idle(self, clients: int, malicious: int) -> str | None:
         silent = not self.std and not self.mean and self.mode == "add"

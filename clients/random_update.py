@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from clients.attack import Attack, Card, CraftContext
+from clients.draws import uniforms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,5 +32,4 @@ class RandomUpdate(Attack):
             raise ValueError(f"got low {self.low}, high {self.high}; wanted low at most high.")
 
     def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
-        noise = torch.rand(own.shape, generator=context.generator, dtype=own.dtype).to(own.device)
-        return self.low + (self.high - self.low) * noise
+        return uniforms(own, context.generator).mul_(self.high - self.low).add_(self.low)
