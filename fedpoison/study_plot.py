@@ -44,9 +44,13 @@ def draw(study: Study, runs: pd.DataFrame) -> Figure:
     if asked.kind != "heatmap":
         handles, names = grid[0][0].get_legend_handles_labels()
         figure.legend(
-            handles, names, loc="outside lower center", ncols=min(2 + len(facets), len(names)), frameon=False,
+            handles,
+            names,
+            loc="outside lower center",
+            ncols=_columns(figure.get_figwidth(), names),
+            frameon=False,
             title=_spoken(asked.series),
-        )  # fmt: skip
+        )
     return figure
 
 
@@ -71,11 +75,18 @@ def _panels(
         "heatmap": (1.4 + 0.55 * across, 0.9 + 0.36 * down),
     }[asked.kind]
     rows = len(asked.measure)
-    legend = 0.0 if asked.kind == "heatmap" else 0.5 + 0.2 * -(-down // (2 + facets))
     margin = max(len(str(label)) for label in labels[asked.series]) * 0.07 if asked.kind == "heatmap" else 0.6
-    figure = Figure(figsize=(max(5.0, margin + width * facets), legend + height * rows), layout="constrained")
+    across_all = max(5.0, margin + width * facets)
+    names = [str(label) for label in labels[asked.series]]
+    legend = 0.0 if asked.kind == "heatmap" else 0.5 + 0.2 * -(-down // _columns(across_all, names))
+    figure = Figure(figsize=(across_all, legend + height * rows), layout="constrained")
     grid = figure.subplots(rows, facets, sharex=True, sharey=True, squeeze=False)
     return figure, grid.tolist()
+
+
+def _columns(width: float, names: Sequence[str]) -> int:
+    """Return how many names of a legend have room side by side in a figure of so many inches."""
+    return max(1, min(len(names), int(width / (0.6 + 0.075 * max(map(len, names))))))
 
 
 def _lines(axes: Axes, values: Values, xs: Sequence[Label], series: Sequence[Label]) -> None:

@@ -1,18 +1,12 @@
-"""A sweep makes what is missing, goes on past what fails, and survives the death of its driver."""
+"""A sweep makes what is missing, and goes on past what fails."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import pandas as pd
 import pytest
-import torch
 
 from clients import ATTACKS
 from clients.attack import Attack, Card
@@ -23,8 +17,6 @@ from fedpoison.store import RunFolder
 from fedpoison.study import Study
 from fedpoison.sweep import plan, sweep
 from fedpoison.watch import Watch
-
-ROOT = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,102 +150,3 @@ def test_the_time_is_that_of_comparable_runs(small, tmp_path):
     assert estimate([longer], tmp_path, 2) == pytest.approx(effort * 10 / 2)
     assert estimate([longer, other], tmp_path, 1) == pytest.approx(2 * effort * 10)
     assert estimate([other], tmp_path, 1) is None
-
-
-FLEET = """
-name = "kill"
-title = "A sweep whose driver is killed"
-
-[base]
-dataset = "digits"
-train_samples = 300
-test_samples = 200
-clients = 6
-rounds = 4
-model = "mlp-small"
-batch_size = 8
-
-[axes]
-attack = ["none", "sign-flip", "alie"]
-strategy = ["fedavg", "median"]
-seed = { from = 0, to = 3, step = 1 }
-"""
-
-
-def start(study, out, jobs):
-    """Start a sweep from the command line, in a session of its own so that its children can be found."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "fedpoison", "sweep", study, "--out", out, "--jobs", str(jobs)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONPATH": str(ROOT), "COLUMNS": "200"},
-        start_new_session=True,
-    )
-
-
-def complete(out):
-    return {path.parent.name: path.stat().st_mtime_ns for path in out.glob("*/model.safetensors")}
-
-
-def left_by(process):
-    """Return the command lines of what is alive in the session of `process`."""
-    left = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            state, *_, session = (folder / "stat").read_text().rpartition(")")[2].split()[:4]
-            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
-        except OSError:
-            continue
-        if int(session) == process.pid and state != "Z" and command:
-            left.append(command)
-    return left
-
-
-def outcome(folder):
-    """Return what a run left, without what the clock adds."""
-    lines = [json.loads(line) for line in (folder / "rounds.jsonl").read_text().splitlines()]
-    for line in lines:
-        del line["training"]["seconds"]
-    return lines, RunFolder(folder).weights()
-
-
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds what is left behind in /proc")
-@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.ray)])
-def test_a_killed_driver_loses_nothing_and_repeats_nothing(tmp_path, jobs):
-    """Kill -9 in the middle of 24 runs; the second start makes the rest, as if nothing had happened."""
-    study, out = tmp_path / "kill.toml", tmp_path / "runs"
-    study.write_text(FLEET)
-    process = start(study, out, jobs)
-    deadline = time.monotonic() + 300
-    while len(complete(out)) < 6:
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(timeout=0.02)
-        assert time.monotonic() < deadline
-    process.kill()
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == -signal.SIGKILL, err
-    before = complete(out)
-    assert 6 <= len(before) < 24
-    while left_by(process):
-        assert time.monotonic() < deadline, left_by(process)
-        time.sleep(0.05)
-    process = start(study, out, jobs)
-    told, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
-    assert f"24 runs, {len(before)} complete, 0 failed, {24 - len(before)} to make" in told
-    after = complete(out)
-    assert len(after) == 24
-    assert {run: after[run] for run in before} == before
-    wanted = [cell.scenario for cell in Study.load(study).cells()]
-    assert {scenario.run_id for scenario in wanted} == set(after)
-    undisturbed = tmp_path / "undisturbed"
-    run_all(wanted[::3], out=undisturbed, jobs=1)
-    for scenario in wanted[::3]:
-        lines, weights = outcome(out / scenario.run_id)
-        expected, same = outcome(undisturbed / scenario.run_id)
-        assert lines == expected
-        assert all(torch.equal(weights[name], same[name]) for name in same)
-    runs = pd.read_parquet(out / "studies" / "kill" / "runs.parquet")
-    assert runs["run_id"].tolist() == [scenario.run_id for scenario in wanted]
