@@ -11,13 +11,14 @@ import functools
 import itertools
 import logging
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fedpoison.datasets import Dataset, load_dataset
-from fedpoison.errors import FedPoisonError, ScenarioError
+from fedpoison.errors import FedPoisonError, RunError, ScenarioError
 from fedpoison.fleet import Fleet
 from fedpoison.history import History
 from fedpoison.ray_session import ray_session
@@ -108,7 +109,7 @@ def run_all(
         watch.on_end(scenario, outcome)
     if ray_address is None:
         jobs = min(jobs or os.cpu_count() or 1, len(missing))
-    make = _one_by_one if jobs == 1 else _in_tasks
+    make = _one_by_one if jobs == 1 and ray_address is None else _in_tasks
     if missing:
         for scenario, outcome in make(missing, out, watch, jobs, ray_address):
             outcomes[scenario] = outcome
@@ -152,7 +153,8 @@ def _one_by_one(plans: list[Plan], out: Path, watch: Watch, _jobs: int | None, _
         watch.on_start(plan.scenario)
         try:
             report = functools.partial(watch.on_round, plan.scenario)
-            history = run(Fleet(plan.scenario, plan.dataset), out=out, on_round=report, notify=_told)
+            fleet = Fleet(plan.scenario, plan.dataset)
+            history = run(fleet, out=out, device="cpu", on_round=report, notify=_told)  # as tasks do
         except Exception as error:  # noqa: BLE001  # whatever ends one run, the others go on
             yield plan.scenario, _reason(error)
         else:
@@ -189,11 +191,15 @@ def _in_tasks(plans: list[Plan], out: Path, watch: Watch, jobs: int | None, at: 
                 watch.on_round(scenario, news)
 
 
-def _keep(out: Path, scenario: Scenario, records: list[Round], ended: Ended) -> History:
-    folder = RunFolder.begin(out / scenario.run_id, scenario, ended.environment)
-    for record in records:
-        folder.append(record)
-    folder.finish(ended.weights, ended.layout)
+def _keep(out: Path, scenario: Scenario, records: list[Round], ended: Ended) -> History | str:
+    made_with = {**ended.environment, "command": sys.argv}  # a task's own command is Ray's
+    try:
+        folder = RunFolder.begin(out / scenario.run_id, scenario, made_with)
+        for record in records:
+            folder.append(record)
+        folder.finish(ended.weights, ended.layout)
+    except RunError as error:
+        return str(error)
     return History(scenario, records, folder.path)
 
 

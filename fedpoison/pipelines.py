@@ -14,6 +14,8 @@ from strategies.rule import PreconditionError, Rule, require
 
 FLOWER = "flwr:"
 """Prefix of a strategy that is one of Flower's own classes."""
+TOLERANCE = ("byzantine",)
+"""The knob whose default is the scenario's."""
 GRAMMAR = "[pre-aggregator | ...] rule [| optimizer], such as nnm | median or clipping | krum | adam"
 
 
@@ -63,15 +65,15 @@ def build_pipeline(spec: str, *, byzantine: int) -> Pipeline | FlowerClass:
 
 
 def canonical_pipeline(spec: str) -> str:
-    """Return `spec` with only the knobs that differ from their defaults."""
+    """Return `spec` with only the knobs that differ from their defaults, and `byzantine` where it is set."""
     if _is_flower(spec):
         built = _flower_class(spec)
         return spell_call(FLOWER + built.name, built.arguments)
     before, middle, after = _parts(spec)
-    spelt = [canonical(preaggregators, part) for part in before]
-    spelt.append(canonical(strategies, middle))
+    spelt = [canonical(preaggregators, part, kept=TOLERANCE) for part in before]
+    spelt.append(canonical(strategies, middle, kept=TOLERANCE))
     if after is not None:
-        spelt.append(canonical(optimizers, after))
+        spelt.append(canonical(optimizers, after, kept=TOLERANCE))
     return " | ".join(spelt)
 
 

@@ -119,6 +119,10 @@ def launch(
     """Run a fleet that is at hand on any engine, and return its history. Arguments as for `simulate`."""
     if engine != "local" and device not in ("auto", "cpu"):
         raise EngineError(f"device: got {device} on engine {engine}; only local trains on a device.")
+    if engine != "ray" and (ray_address or ray_resources):
+        raise ScenarioError(f"ray_address and ray_resources: got engine {engine}, wanted ray.")
+    if engine == "flower" and (workers or cohort):
+        raise ScenarioError("workers and cohort: got engine flower, which has its own; wanted local or ray.")
     check_rounds(keep_updates, fleet.scenario.rounds)
     if keep_updates and (out is None or engine == "flower"):
         where = "no run store" if out is None else "engine flower"

@@ -9,7 +9,7 @@ import dataclasses
 import difflib
 import functools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar
 
@@ -155,18 +155,21 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-def canonical(registry: Registry[type[T]], spec: str) -> str:
+def canonical(registry: Registry[type[T]], spec: str, *, kept: Collection[str] = ()) -> str:
     """Return `spec` with only the knobs that differ from their defaults, in the order of their fields.
+
+    Knobs in `kept` stay where `spec` sets them: what they default to depends on where it is built.
 
     Raises:
         ScenarioError: as `build`.
     """
-    name, _ = parse_call(spec)
+    name, given = parse_call(spec)
     built, plain = build(registry, spec), build(registry, name)
     values = {
         field.name: getattr(built, field.name)
         for field in dataclasses.fields(built)  # type: ignore[arg-type]
         if getattr(built, field.name) != getattr(plain, field.name)
+        or (field.name in kept and field.name in given)
     }
     return spell_call(name, values)
 

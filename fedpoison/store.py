@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -77,12 +78,10 @@ class RunFolder:
         Raises:
             RunError: the folder cannot be written.
         """
-        try:
+        with self._writing():
             self.path.mkdir(parents=True, exist_ok=True)
             (self.path / "scenario.toml").write_text(scenario.to_toml(), encoding="utf-8")
             _write_whole(self.path / "failure.json", json.dumps({"reason": reason}).encode())
-        except OSError as error:
-            raise RunError(f"{self.path}: cannot be written ({error.strerror}).") from None
 
     def discard(self) -> None:
         """Remove what an earlier run of the same scenario left."""
@@ -92,16 +91,32 @@ class RunFolder:
         shutil.rmtree(self.updates, ignore_errors=True)
 
     def append(self, record: Round) -> None:
-        """Write the record of a round, so that not even a power cut loses it."""
-        with self.rounds.open("a", encoding="utf-8") as file:
+        """Write the record of a round, so that not even a power cut loses it.
+
+        Raises:
+            RunError: the folder cannot be written.
+        """
+        with self._writing(), self.rounds.open("a", encoding="utf-8") as file:
             file.write(record.to_json() + "\n")
             file.flush()
             os.fsync(file.fileno())
 
     def finish(self, weights: Tensor, layout: Layout) -> None:
-        """Write the final global weights (d,), which marks the run as complete."""
+        """Write the final global weights (d,), which marks the run as complete.
+
+        Raises:
+            RunError: the folder cannot be written.
+        """
         named = {name: part.clone() for (name, _), part in zip(layout, split(weights, layout), strict=True)}
-        _write_whole(self.model, save(named))
+        with self._writing():
+            _write_whole(self.model, save(named))
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise RunError(f"{self.path}: cannot be written ({error.strerror}).") from None
 
     def weights(self) -> dict[str, Tensor]:
         """Return the final global weights by parameter name."""

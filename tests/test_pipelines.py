@@ -177,12 +177,14 @@ def test_a_spec_becomes_a_chain_that_tolerates_the_same_number_everywhere():
         ("bucketing(order=fixed, size=3)|fedavg", "bucketing(size=3, order=fixed) | fedavg"),
         ("median | yogi(start=0)", "median | yogi(start=0.0)"),
         ("median", "median"),
+        ("bucketing | krum(byzantine=0)", "bucketing | krum(byzantine=0)"),
+        ("nnm(byzantine=0, squared=true)|median", "nnm(byzantine=0) | median"),
     ],
 )
 def test_equal_aggregations_have_one_spelling(spec, canonical):
     assert canonical_pipeline(spec) == canonical
     assert canonical_pipeline(canonical) == canonical
-    assert build_pipeline(spec, byzantine=0) == build_pipeline(canonical, byzantine=0)
+    assert build_pipeline(spec, byzantine=2) == build_pipeline(canonical, byzantine=2)
 
 
 @pytest.mark.parametrize(

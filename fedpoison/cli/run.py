@@ -107,8 +107,6 @@ def run(
         "ray_resources": None if ray_resources is None else _amounts(ray_resources),
         "data_dir": data_dir,
     }
-    if engine != "ray" and (ray_address or ray_resources):
-        raise ScenarioError(f"--ray-address and --ray-resources: got engine {engine}; add --engine ray.")
     kept = _rounds(keep_updates, scenario.rounds)
     clean = None
     title = f"{scenario.strategy} under {scenario.threat}"
