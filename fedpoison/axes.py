@@ -68,6 +68,8 @@ def levels_of(axis: str, values: object) -> tuple[Level, ...]:
             f"axes.{axis}: got {values!r}, wanted a list of values, a range such as "
             "{from=0.0, to=0.4, step=0.1}, or tables with a name."
         )
+    if None in values:
+        raise ScenarioError(f"axes.{axis}: got none, wanted a value; take the axis out to leave {axis} unset.")
     bundled = [isinstance(value, Mapping) for value in values]
     if all(bundled):
         levels = _bundles(axis, values)

@@ -61,6 +61,13 @@ class Study(BaseModel):
     """Combinations to leave out: all that match each key of a table; a list matches any of its values."""
     figure: StudyFigure | None = None
 
+    @field_validator("base")
+    @classmethod
+    def _set(cls, base: dict[str, Any]) -> dict[str, Any]:
+        known = Scenario.model_fields
+        unset = {name for name in base if base[name] is None and name in known and known[name].default is None}
+        return {name: value for name, value in base.items() if name not in unset}
+
     @field_validator("axes")
     @classmethod
     def _listed(cls, axes: dict[str, Any]) -> dict[str, Any]:
@@ -104,7 +111,7 @@ class Study(BaseModel):
     def but(self, **changes: Any) -> Self:
         """Return the study with fields set for all its scenarios; the name tells that it is another one.
 
-        An axis that is named like such a field keeps only this value.
+        An axis that is named like such a field keeps only this value. None unsets a field of the base.
         """
         if not changes:
             return self

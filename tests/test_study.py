@@ -101,6 +101,19 @@ def test_a_field_that_is_set_takes_the_place_of_its_axis(content):
         study.but(partition="shards")
 
 
+def test_a_field_of_the_base_can_be_unset_but_no_axis(content, tmp_path):
+    content["base"]["tolerated"] = 2
+    study = Study.parse(content)
+    changed = study.but(tolerated=None)
+    assert {cell.scenario.tolerated for cell in study.cells()} == {2}
+    assert {cell.scenario.tolerated for cell in changed.cells()} == {None}
+    assert Study.parse(tomllib.loads(changed.to_toml())) == changed
+    with pytest.raises(ScenarioError, match="rounds: Input should be a valid integer"):
+        study.but(rounds=None)
+    with pytest.raises(ScenarioError, match="axes.strategy: got none, wanted a value"):
+        study.but(strategy=None)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -4,6 +4,7 @@ import pytest
 
 from fedpoison.cli.progress import BatchProgress
 from fedpoison.history import History
+from fedpoison.study import Study
 
 STUDY = """
 name = "tiny"
@@ -80,6 +81,16 @@ def test_failures_are_listed_and_make_the_exit_code_1(fedpoison, file, tmp_path)
     assert [path.name[:5] for path in (tmp_path / "runs" / "studies").iterdir()] == ["tiny-"]
 
 
+def test_none_is_an_attack_and_unsets_what_can_be_unset(fedpoison, file, tmp_path):
+    changes = ["--set", "attack=none", "--set", "tolerated=none", "--set", "rounds=1", "--set", "seed=0"]
+    code, out, _ = fedpoison("sweep", file, "--out", tmp_path / "runs", "--jobs", 1, *changes)
+    assert code == 0
+    assert "plan: 2 runs, 0 complete, 0 failed, 2 to make" in out
+    (written,) = (tmp_path / "runs" / "studies").glob("*/study.toml")
+    assert "tolerated" not in written.read_text()
+    assert Study.load(written).axes["attack"] == ["none"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -88,6 +99,7 @@ def test_failures_are_listed_and_make_the_exit_code_1(fedpoison, file, tmp_path)
         (["malicious_share", "--set", "rounds"], "--set: got 'rounds', wanted FIELD=VALUE"),
         (["malicious_share", "--set", "ronds=1"], "unknown field 'ronds': did you mean 'rounds'"),
         (["malicious_share", "--set", "rounds=0"], "rounds: Input should be greater than"),
+        (["f_misspecified", "--set", "tolerated=none"], "axes.tolerated: got none, wanted a value"),
         (["heterogeneity", "--set", "partition=iid"], "partition: is set on the axis data"),
     ],
 )

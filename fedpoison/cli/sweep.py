@@ -122,8 +122,15 @@ def _changes(given: Sequence[str]) -> dict[str, object]:
             raise ScenarioError(f"--set: got {item!r}, wanted FIELD=VALUE, as in rounds=2.")
         if field not in Scenario.model_fields:
             raise unknown("field", field, Scenario.model_fields)
-        changes[field] = scalar(value)
+        changes[field] = _value(field, value)
     return changes
+
+
+def _value(field: str, text: str) -> object:
+    """Return what a text sets a field to: `none` unsets a field that can be unset, and is a name elsewhere."""
+    value = scalar(text)
+    can_be_unset = Scenario.model_fields[field].default is None
+    return text if value is None and not can_be_unset else value
 
 
 def _duration(seconds: float) -> str:
