@@ -69,7 +69,9 @@ def levels_of(axis: str, values: object) -> tuple[Level, ...]:
             "{from=0.0, to=0.4, step=0.1}, or tables with a name."
         )
     if None in values:
-        raise ScenarioError(f"axes.{axis}: got none, wanted a value; take the axis out to leave {axis} unset.")
+        raise ScenarioError(
+            f"axes.{axis}: got none, wanted a value; take the axis out to leave {axis} unset."
+        )
     bundled = [isinstance(value, Mapping) for value in values]
     if all(bundled):
         levels = _bundles(axis, values)

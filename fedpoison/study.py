@@ -65,7 +65,9 @@ class Study(BaseModel):
     @classmethod
     def _set(cls, base: dict[str, Any]) -> dict[str, Any]:
         known = Scenario.model_fields
-        unset = {name for name in base if base[name] is None and name in known and known[name].default is None}
+        unset = {
+            name for name in base if base[name] is None and name in known and known[name].default is None
+        }
         return {name: value for name, value in base.items() if name not in unset}
 
     @field_validator("axes")
