@@ -63,12 +63,9 @@ class Study(BaseModel):
 
     @field_validator("base")
     @classmethod
-    def _set(cls, base: dict[str, Any]) -> dict[str, Any]:
-        known = Scenario.model_fields
-        unset = {
-            name for name in base if base[name] is None and name in known and known[name].default is None
-        }
-        return {name: value for name, value in base.items() if name not in unset}
+    def _without_unset(cls, base: dict[str, Any]) -> dict[str, Any]:
+        can_be_unset = {name for name, field in Scenario.model_fields.items() if field.default is None}
+        return {name: value for name, value in base.items() if value is not None or name not in can_be_unset}
 
     @field_validator("axes")
     @classmethod
