@@ -8,13 +8,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from fedpoison.central import train_centrally
 from fedpoison.cli.app import app
-from fedpoison.errors import RunError
 from fedpoison.report import gather, write_report
 from fedpoison.report.contents import Contents
 from fedpoison.report.ledger import DROPPED, ledger
-from fedpoison.report.summary import headlines, rows
+from fedpoison.report.summary import rows
 from fedpoison.report.thinning import MOST_LEDGER_NODES, Limits, evenly
 from fedpoison.report.write import SCRIPTS
 from fedpoison.rounds import GroupRecord, Round, Training
@@ -122,39 +120,6 @@ def test_damage_is_taken_from_the_clean_twin(found):
     assert row.damage.mean == pytest.approx(max(row.damages))
 
 
-def test_clean_runs_that_measure_different_goals_stay_apart(small, tmp_path):
-    short = small.but(rounds=1, goal="label-flip(mode=targeted)")
-    for scenario in (
-        short,
-        short.but(goal="backdoor"),
-        short.but(goal=None),
-        short.but(attack="backdoor", goal=None),
-    ):
-        simulate(scenario, out=tmp_path)
-    contents = Contents.of(gather([tmp_path]).runs)
-    assert contents.settings == [""]
-    labels = ["none", "none, goal backdoor", "none, goal label-flip(mode=targeted)", "backdoor"]
-    assert contents.attacks == labels
-    table = rows(contents)
-    assert [len(row.places) for row in table] == [1, 1, 1, 1]
-    for row in table[1:3]:
-        assert row.success.mean == contents.runs[row.places[0]].history.last.success is not None
-    assert table[0].success.mean is None
-    assert table[3].damage.mean is not None
-    assert headlines(contents, table)[0].note.startswith("1 attack, 1 strategy")
-
-
-def test_central_training_is_left_out(small, tmp_path):
-    simulate(small.but(rounds=1), out=tmp_path)
-    central = train_centrally(small.but(rounds=1), out=tmp_path)
-    stored = gather([tmp_path])
-    assert len(stored.runs) == 1
-    assert list(stored.left_out) == [str(central.path)]
-    assert "trained centrally" in stored.left_out[str(central.path)]
-    with pytest.raises(RunError, match="trained centrally"):
-        gather([central.path])
-
-
 def test_a_single_run_makes_a_page(small, tmp_path):
     history = simulate(small.but(rounds=1, malicious=0.0), out=tmp_path)
     data = Elements(written([history.path], tmp_path)).data()
@@ -191,17 +156,6 @@ def test_text_from_users_is_text(report_store, tmp_path):
     assert not [tag for tag, _ in elements.found if tag == "img"]
     assert "Left out" in text
     assert any(run["made"]["command"] == [evil] for run in elements.data()["runs"])
-
-
-def test_a_folder_without_runs_is_an_error(tmp_path):
-    with pytest.raises(RunError, match="holds no run"):
-        write_report([tmp_path])
-    with pytest.raises(RunError, match="wanted a run or a run store"):
-        write_report([tmp_path / "nowhere"])
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "rounds.jsonl").write_text("")
-    with pytest.raises(RunError, match="no run can be read"):
-        write_report([tmp_path])
 
 
 def test_an_unfinished_run_is_shown_as_one(report_store, tmp_path):

@@ -17,8 +17,10 @@ _VARIED = ("attack", "groups", "schedule", "knowledge", "goal", "strategy", "see
 def attack_label(scenario: Scenario) -> str:
     """Return the attack of a scenario with what distinguishes it: schedule, knowledge, groups, and the goal.
 
-    >>> attack_label(Scenario(attack="backdoor", schedule="once(round=3)")), attack_label(Scenario(goal="inject"))
-    ('backdoor, once(round=3)', 'none, goal inject')
+    >>> attack_label(Scenario(attack="backdoor", schedule="once(round=3)"))
+    'backdoor, once(round=3)'
+    >>> attack_label(Scenario(goal="backdoor"))
+    'none, goal backdoor'
     """
     goal = None if scenario.goal is None else f"goal {scenario.goal}"
     return ", ".join(part for part in (*_attackers(scenario), goal) if part)

@@ -34,7 +34,8 @@ class Found:
 def gather(paths: Iterable[Path]) -> Found:
     """Return the runs in run folders, in run stores, and in folders that hold any of these.
 
-    A run that lies in several places is taken once, complete if it is so anywhere. Central training is left out.
+    A run that lies in several places is taken once, complete if it is so anywhere. Central training is
+    left out.
 
     Raises:
         RunError: a path is not there or holds no run, or none of the runs can be read.
