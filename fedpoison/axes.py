@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,10 +21,10 @@ TAKEN = frozenset(
         "run_id", "round", "accuracy", "worst_class_accuracy", "loss", "attack_success_rate",
         "source_to_target_rate", "success", "true_positive_rate", "false_positive_rate", "trust_auroc",
         "malicious_mass", "acting", "malicious_norm", "malicious_distance", "malicious_cosine", "honest_norm",
-        "honest_distance", "dropped", "seconds", "reason",
+        "honest_distance", "dropped", "seconds", "reason", "seed",
     )
 )  # fmt: skip
-"""Columns of the results, which no axis can have for its name."""
+"""Columns of the results, which no axis of bundles can have for its name; nor can it be `class_3`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +69,8 @@ def levels_of(axis: str, values: object) -> tuple[Level, ...]:
             f"axes.{axis}: got {values!r}, wanted a list of values, a range such as "
             "{from=0.0, to=0.4, step=0.1}, or tables with a name."
         )
+    if None in values:
+        raise ScenarioError(f"axes.{axis}: got none, wanted a value; take out the axis to leave it unset.")
     bundled = [isinstance(value, Mapping) for value in values]
     if all(bundled):
         levels = _bundles(axis, values)
@@ -85,7 +88,7 @@ def levels_of(axis: str, values: object) -> tuple[Level, ...]:
 
 
 def _bundles(axis: str, tables: Sequence[Mapping[str, Any]]) -> tuple[Level, ...]:
-    if axis in TAKEN:
+    if axis in TAKEN or re.fullmatch(r"class_\d+", axis):
         raise ScenarioError(f"axes.{axis}: is a column of the results; give the axis another name.")
     levels = []
     for table in tables:

@@ -23,7 +23,7 @@ from fedpoison.rounds import Round, Training
 from fedpoison.scenario import Scenario
 from fedpoison.server import OnRound
 from fedpoison.simulation import prepare
-from fedpoison.store import RunFolder
+from fedpoison.store import CENTRAL, RunFolder
 from fedpoison.streams import stream
 from fedpoison.workers import Workers
 
@@ -75,7 +75,7 @@ def train_centrally(
         )
     folder = None
     if out is not None:
-        path = out / f"central-{fleet.scenario.run_id}"
+        path = out / f"{CENTRAL}{fleet.scenario.run_id}"
         folder = RunFolder.begin(path, fleet.scenario, environment("central", workers))
     goal = fleet.goal
     records: list[Round] = []

@@ -38,7 +38,8 @@ class Evaluator:
         self._test = test
         self._there = test.to(workers.device)
         self._goal = goal
-        self._triggered = goal.trigger(test) if goal is not None and goal.trigger is not None else None
+        shown = goal.trigger(test) if goal is not None and goal.trigger is not None else None
+        self._triggered = None if shown is None else shown.to(workers.device)
         self._workers = workers
 
     def __call__(self, weights: Tensor, learned: Sequence[Tensor] = ()) -> Evaluation:

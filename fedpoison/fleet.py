@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from clients.attack import Attack, ClientContext, Goal
 from clients.cohort import Job
-from clients.none import NoAttack
 from clients.parameters import Layout, flatten, layout_of
 from clients.samples import Samples
 from fedpoison import models as model_builders
@@ -21,22 +20,11 @@ from fedpoison.datasets import Dataset
 from fedpoison.errors import ScenarioError
 from fedpoison.pipelines import FlowerClass, Pipeline, build_pipeline
 from fedpoison.registries import build_attack, models
+from fedpoison.roles import Role, role_of
 from fedpoison.roster import members
 from fedpoison.scenario import Scenario
 from fedpoison.shared_draws import drawn, spread
 from fedpoison.streams import stream
-
-
-@dataclass(frozen=True)
-class Role:
-    """What a node is in one round."""
-
-    attack: Attack
-    """`NoAttack` for an honest node, and for one whose attack is not due."""
-    rank: int = 0
-    """Its position in its group of attackers."""
-    size: int = 1
-    """How many nodes the group has."""
 
 
 @dataclass(frozen=True)
@@ -210,11 +198,7 @@ class Fleet:
 
     def role(self, node: int, server_round: int) -> Role:
         """Return what `node` is in this round."""
-        for attackers, pool in zip(self.attackers, self.pools(server_round), strict=True):
-            if node in pool:
-                attack = attackers.attack if attackers.act(server_round) else NoAttack()
-                return Role(attack, rank=sorted(pool).index(node), size=len(pool))
-        return Role(NoAttack())
+        return role_of(node, server_round, self.attackers, self.pools(server_round))
 
     def job(
         self,

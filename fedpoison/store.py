@@ -19,6 +19,9 @@ from fedpoison.history import History
 from fedpoison.rounds import Round
 from fedpoison.scenario import Scenario
 
+CENTRAL = "central-"
+"""What the names of the folders of central training begin with; all others are a federated run's."""
+
 
 class RunFolder:
     """Writes and reads the folder of one run.

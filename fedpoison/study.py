@@ -61,6 +61,12 @@ class Study(BaseModel):
     """Combinations to leave out: all that match each key of a table; a list matches any of its values."""
     figure: StudyFigure | None = None
 
+    @field_validator("base")
+    @classmethod
+    def _without_unset(cls, base: dict[str, Any]) -> dict[str, Any]:
+        can_be_unset = {name for name, field in Scenario.model_fields.items() if field.default is None}
+        return {name: value for name, value in base.items() if value is not None or name not in can_be_unset}
+
     @field_validator("axes")
     @classmethod
     def _listed(cls, axes: dict[str, Any]) -> dict[str, Any]:
@@ -104,7 +110,7 @@ class Study(BaseModel):
     def but(self, **changes: Any) -> Self:
         """Return the study with fields set for all its scenarios; the name tells that it is another one.
 
-        An axis that is named like such a field keeps only this value.
+        An axis that is named like such a field keeps only this value. None unsets a field of the base.
         """
         if not changes:
             return self

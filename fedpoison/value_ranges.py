@@ -8,6 +8,8 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Number = int | float
+MOST = 10_000
+"""How many numbers a range can have."""
 
 
 class Range(BaseModel):
@@ -26,7 +28,9 @@ class Range(BaseModel):
     @model_validator(mode="after")
     def _ends(self) -> Self:
         start, to, step = self._decimals()
-        if step == 0 or (to - start) % step != 0 or (to - start) / step < 0:
+        if step and (to - start) / step >= MOST:
+            raise ValueError(f"range: got more than {MOST} values; make the step larger.")
+        if step == 0 or (to - start) / step < 0 or (to - start) % step != 0:
             raise ValueError(
                 f"range: got from={self.start}, to={self.to}, step={self.step}; "
                 "wanted whole steps that lead from the one to the other."

@@ -9,7 +9,6 @@ import pytest
 from typer.testing import CliRunner
 
 from fedpoison.cli.app import app
-from fedpoison.errors import RunError
 from fedpoison.report import gather, write_report
 from fedpoison.report.contents import Contents
 from fedpoison.report.ledger import DROPPED, ledger
@@ -157,17 +156,6 @@ def test_text_from_users_is_text(report_store, tmp_path):
     assert not [tag for tag, _ in elements.found if tag == "img"]
     assert "Left out" in text
     assert any(run["made"]["command"] == [evil] for run in elements.data()["runs"])
-
-
-def test_a_folder_without_runs_is_an_error(tmp_path):
-    with pytest.raises(RunError, match="holds no run"):
-        write_report([tmp_path])
-    with pytest.raises(RunError, match="wanted a run or a run store"):
-        write_report([tmp_path / "nowhere"])
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "rounds.jsonl").write_text("")
-    with pytest.raises(RunError, match="no run can be read"):
-        write_report([tmp_path])
 
 
 def test_an_unfinished_run_is_shown_as_one(report_store, tmp_path):

@@ -101,6 +101,19 @@ def test_a_field_that_is_set_takes_the_place_of_its_axis(content):
         study.but(partition="shards")
 
 
+def test_a_field_of_the_base_can_be_unset_but_no_axis(content, tmp_path):
+    content["base"]["tolerated"] = 2
+    study = Study.parse(content)
+    changed = study.but(tolerated=None)
+    assert {cell.scenario.tolerated for cell in study.cells()} == {2}
+    assert {cell.scenario.tolerated for cell in changed.cells()} == {None}
+    assert Study.parse(tomllib.loads(changed.to_toml())) == changed
+    with pytest.raises(ScenarioError, match="rounds: Input should be a valid integer"):
+        study.but(rounds=None)
+    with pytest.raises(ScenarioError, match="axes.strategy: got none, wanted a value"):
+        study.but(strategy=None)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -119,10 +132,14 @@ def test_a_field_that_is_set_takes_the_place_of_its_axis(content):
         ({"axes": {"malicious": {"from": 0, "to": 1, "step": 0.3}}}, "wanted whole steps"),
         ({"axes": {"malicious": {"from": 0, "to": 1, "step": -0.5}}}, "wanted whole steps"),
         ({"axes": {"malicious": {"from": 0, "to": 1, "step": 0}}}, "wanted whole steps"),
+        ({"axes": {"malicious": {"from": 0, "to": 1, "step": 1e-300}}}, "got more than 10000 values"),
+        ({"axes": {"malicious": {"from": 1e300, "to": -1e300, "step": 1e-300}}}, "wanted whole steps"),
         ({"axes": {"data": [{"partition": "iid"}]}}, "axes.data: got {'partition': 'iid'} without a name"),
         ({"axes": {"data": [{"name": "a", "prtition": "iid"}]}}, "unknown field in axes.data 'prtition'"),
         ({"axes": {"data": [{"name": "a"}, "b"]}}, "axes.data: got tables and values"),
         ({"axes": {"accuracy": [{"name": "a"}]}}, "axes.accuracy: is a column of the results"),
+        ({"axes": {"seed": [{"name": "a"}]}}, "axes.seed: is a column of the results"),
+        ({"axes": {"class_3": [{"name": "a"}]}}, "axes.class_3: is a column of the results"),
         ({"axes": {"clients": [5, 10]}}, "clients: is set twice"),
         ({"axes": {"lr": [0.1], "pace": [{"name": "a", "lr": 0.2}]}}, "lr: is set twice"),
         ({"exclude": [{}]}, "exclude: got an empty table"),
@@ -163,6 +180,6 @@ def test_the_names_of_columns_are_taken(small):
     history = simulate(small.but(rounds=1))
     (cell,) = study.cells()
     columns = Results(study, {cell: history}, {}).rounds.columns
-    measured = {name for name in columns if not name.startswith("class_")} - {"seed"}
+    measured = {name for name in columns if not name.startswith("class_")}
     assert measured == TAKEN - {"reason"}
     assert set(MEASURES) <= measured

@@ -1,9 +1,13 @@
 """`fedpoison sweep` and `fedpoison list studies`, as their user meets them."""
 
+import pandas as pd
 import pytest
+from rich.console import Console
 
-from fedpoison.cli.progress import BatchProgress
+from fedpoison.cli.progress import BatchProgress, run_title
+from fedpoison.cli.tables import matrix
 from fedpoison.history import History
+from fedpoison.study import Study
 
 STUDY = """
 name = "tiny"
@@ -80,6 +84,16 @@ def test_failures_are_listed_and_make_the_exit_code_1(fedpoison, file, tmp_path)
     assert [path.name[:5] for path in (tmp_path / "runs" / "studies").iterdir()] == ["tiny-"]
 
 
+def test_none_is_an_attack_and_unsets_what_can_be_unset(fedpoison, file, tmp_path):
+    changes = ["--set", "attack=none", "--set", "tolerated=none", "--set", "rounds=1", "--set", "seed=0"]
+    code, out, _ = fedpoison("sweep", file, "--out", tmp_path / "runs", "--jobs", 1, *changes)
+    assert code == 0
+    assert "plan: 2 runs, 0 complete, 0 failed, 2 to make" in out
+    (written,) = (tmp_path / "runs" / "studies").glob("*/study.toml")
+    assert "tolerated" not in written.read_text()
+    assert Study.load(written).axes["attack"] == ["none"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -88,6 +102,7 @@ def test_failures_are_listed_and_make_the_exit_code_1(fedpoison, file, tmp_path)
         (["malicious_share", "--set", "rounds"], "--set: got 'rounds', wanted FIELD=VALUE"),
         (["malicious_share", "--set", "ronds=1"], "unknown field 'ronds': did you mean 'rounds'"),
         (["malicious_share", "--set", "rounds=0"], "rounds: Input should be greater than"),
+        (["f_misspecified", "--set", "tolerated=none"], "axes.tolerated: got none, wanted a value"),
         (["heterogeneity", "--set", "partition=iid"], "partition: is set on the axis data"),
     ],
 )
@@ -105,6 +120,26 @@ def test_the_studies_are_listed(fedpoison):
     assert all(
         words in out for words in ("How many attackers a rule stands", "0.0, 0.1, 0.2, 0.3, 0.4", "150")
     )
+
+
+def test_what_users_name_is_text_and_no_markup(fedpoison, file, tmp_path):
+    file.write_text(STUDY.replace("A tiny study", "[bold]A[/bold] study").replace('"backdoor"', '"alie"'))
+    store = tmp_path / "[old]"
+    changes = ["--set", "rounds=1", "--set", "seed=0", "--set", "strategy=fedavg"]
+    code, out, _ = fedpoison("sweep", file, "--out", store, "--jobs", 1, *changes)
+    assert code == 0
+    assert f"results: {store}" in out
+    assert "[bold]A[/bold] study, %" in out
+    frame = pd.DataFrame({"[red]mean": [0.5]}, index=pd.Index(["[i]krum"], name="[b]rule"))
+    console = Console(record=True)
+    console.print(matrix("[u]title", frame))
+    shown = console.export_text()
+    assert all(text in shown for text in ("[u]title", "[b]rule", "[i]krum", "[red]mean"))
+
+
+def test_the_display_names_groups_of_attackers(small):
+    scenario = small.but(groups=["alie: share=0.1", "sign-flip: count=1"])
+    assert run_title(scenario) == "fedavg under alie and sign-flip"
 
 
 def test_the_display_counts_what_is_done_running_and_failed(small):

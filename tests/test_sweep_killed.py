@@ -24,18 +24,25 @@ title = "A sweep whose driver is killed"
 
 [base]
 dataset = "digits"
-train_samples = 300
-test_samples = 200
+train_samples = 120
+test_samples = 50
 clients = 6
-rounds = 4
+rounds = 3
 model = "mlp-small"
 batch_size = 8
 
 [axes]
 attack = ["none", "sign-flip", "alie"]
 strategy = ["fedavg", "median"]
-seed = { from = 0, to = 3, step = 1 }
+seed = [SEEDS]
 """
+
+SURROUNDINGS = {
+    "PYTHONWARNINGS": "ignore",
+    "PYTHONPATH": str(ROOT),
+    "COLUMNS": "200",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "2",  # Ray's agents outlive their driver by as much; else by 60
+}
 
 
 def start(study, out, jobs):
@@ -46,7 +53,7 @@ def start(study, out, jobs):
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
-        env={**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONPATH": str(ROOT), "COLUMNS": "200"},
+        env={**os.environ, **SURROUNDINGS},
         start_new_session=True,
     )
 
@@ -78,14 +85,19 @@ def outcome(folder):
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds what is left behind in /proc")
-@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.ray)])
-def test_a_killed_driver_loses_nothing_and_repeats_nothing(tmp_path, jobs):
-    """Kill -9 in the middle of 24 runs; the second start makes the rest, as if nothing had happened."""
+@pytest.mark.parametrize(
+    ("jobs", "seeds"),
+    [(1, "0, 1, 2, 3"), pytest.param(2, "0", marks=pytest.mark.ray)],
+    ids=["one", "several"],
+)
+def test_a_killed_driver_loses_nothing_and_repeats_nothing(tmp_path, jobs, seeds):
+    """Kill -9 in the middle of 24 runs (6 in Ray); the second start makes the rest as if nothing had been."""
     study, out = tmp_path / "kill.toml", tmp_path / "runs"
-    study.write_text(FLEET)
+    study.write_text(FLEET.replace("SEEDS", seeds))
+    wanted = [cell.scenario for cell in Study.load(study).cells()]
     process = start(study, out, jobs)
     deadline = time.monotonic() + 300
-    while len(complete(out)) < 6:
+    while len(complete(out)) < len(wanted) // 4:
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(timeout=0.02)
         assert time.monotonic() < deadline
@@ -93,22 +105,22 @@ def test_a_killed_driver_loses_nothing_and_repeats_nothing(tmp_path, jobs):
     _, err = process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL, err
     before = complete(out)
-    assert 6 <= len(before) < 24
+    assert 0 < len(before) < len(wanted)
     while left_by(process):
         assert time.monotonic() < deadline, left_by(process)
         time.sleep(0.05)
     process = start(study, out, jobs)
     told, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
-    assert f"24 runs, {len(before)} complete, 0 failed, {24 - len(before)} to make" in told
+    assert (
+        f"{len(wanted)} runs, {len(before)} complete, 0 failed, {len(wanted) - len(before)} to make" in told
+    )
     after = complete(out)
-    assert len(after) == 24
     assert {run: after[run] for run in before} == before
-    wanted = [cell.scenario for cell in Study.load(study).cells()]
     assert {scenario.run_id for scenario in wanted} == set(after)
     undisturbed = tmp_path / "undisturbed"
-    run_all(wanted[::3], out=undisturbed, jobs=1)
-    for scenario in wanted[::3]:
+    run_all(wanted[::5], out=undisturbed, jobs=1)
+    for scenario in wanted[::5]:
         lines, weights = outcome(out / scenario.run_id)
         expected, same = outcome(undisturbed / scenario.run_id)
         assert lines == expected

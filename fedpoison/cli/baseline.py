@@ -60,4 +60,5 @@ def baseline(
         success = (
             "" if history.last.success is None else f", attack success {percent(history.last.success)} %"
         )
-        console.print(f"{name}: accuracy {percent(history.last.accuracy)} %{success}: {history.path}")
+        told = f"{name}: accuracy {percent(history.last.accuracy)} %{success}: {history.path}"
+        console.print(told, markup=False, soft_wrap=True)

@@ -99,7 +99,7 @@ def breakdown(
     for remark in remarks(found):
         console.print(f"* {remark}", markup=False)
     console.print(f"{scenario.clients} clients, after {scenario.rounds} rounds, {len(numbers)} seed(s)")
-    console.print(f"figure and points: {folder}")
+    console.print(f"figure and points: {folder}", markup=False, soft_wrap=True)
 
 
 def _write(found: Breakdown, folder: Path, ending: str) -> None:

@@ -12,12 +12,13 @@ from rich.console import Console
 
 from fedpoison import comparison as comparisons
 from fedpoison.cli.compare_sheets import as_json, sheets
-from fedpoison.cli.lists import names_in, seeds_in, slug
+from fedpoison.cli.lists import names_in, seeds_in
 from fedpoison.cli.options import Data, Jobs, Json, Out, RayAddress, with_scenario
 from fedpoison.cli.progress import BatchProgress
 from fedpoison.cli.sheets import Form, show
 from fedpoison.comparison import MEASURES, At, Comparison
 from fedpoison.contrasts import check_reference, differences, estimates
+from fedpoison.file_names import file_name
 from fedpoison.scenario import Scenario
 
 
@@ -83,7 +84,7 @@ def compare(
     show(sheets(found, reference), form)
     console = Console(stderr=form != "terminal")
     console.print(_setting(found))
-    console.print(f"figures and tables: {folder}")
+    console.print(f"figures and tables: {folder}", markup=False, soft_wrap=True)
 
 
 def _setting(found: Comparison) -> str:
@@ -109,19 +110,19 @@ def _draw(found: Comparison, folder: Path) -> None:
         "attack-by-strategy": figures.attack_by_strategy(found),
     }
     for attack in found.attacks:
-        drawn[f"classes-{slug(attack)}"] = figures.class_by_strategy(found, attack)
+        drawn[file_name(f"classes-{attack}", drawn)] = figures.class_by_strategy(found, attack)
         for strategy in found.strategies:
             history = found.runs(attack, strategy)[0]
-            name = f"{slug(attack)}-{slug(strategy)}"
-            drawn[f"rounds-{name}"] = figures.class_heat_map(history)
-            drawn[f"confusion-{name}"] = figures.confusion_matrix(history)
+            name = f"{attack}-{strategy}"
+            drawn[file_name(f"rounds-{name}", drawn)] = figures.class_heat_map(history)
+            drawn[file_name(f"confusion-{name}", drawn)] = figures.confusion_matrix(history)
     for name, figure in drawn.items():
         figures.save(figure, folder / f"{name}.png")
 
 
 def _write(found: Comparison, reference: str | None, folder: Path) -> None:
     for name, measure in MEASURES.items():
-        found.table(measure).to_csv(folder / f"{slug(name)}.csv")
+        found.table(measure).to_csv(folder / f"{file_name(name)}.csv")
     found.per_class().to_csv(folder / "per-class.csv")
     estimates(found).to_csv(folder / "estimates.csv", index=False)
     differences(found, reference).to_csv(folder / "differences.csv", index=False)

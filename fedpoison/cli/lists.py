@@ -31,8 +31,3 @@ def seeds_in(text: str) -> list[int]:
         return list(dict.fromkeys(int(part) for part in text.split(",")))
     except ValueError:
         raise ScenarioError(f"--seeds: got {text!r}, wanted whole numbers separated by commas.") from None
-
-
-def slug(name: str) -> str:
-    """Return the name as part of a file's name."""
-    return "".join(character if character.isalnum() else "-" for character in name).strip("-")

@@ -28,7 +28,7 @@ class LiveLine:
     def __init__(self, *columns: ProgressColumn) -> None:
         self._progress = Progress(
             *columns,
-            TextColumn("{task.fields[news]}"),
+            TextColumn("{task.fields[news]}", markup=False),
             TextColumn("ETA"),
             TimeRemainingColumn(),
             console=Console(stderr=True),
@@ -52,7 +52,7 @@ class RoundProgress(LiveLine):
     """Shows on stderr how far the rounds are."""
 
     def __init__(self, rounds: int, *, title: str = "round") -> None:
-        super().__init__(TextColumn("{task.description}:"), MofNCompleteColumn())
+        super().__init__(TextColumn("{task.description}:", markup=False), MofNCompleteColumn())
         self._shown = 0
         self._task = self._progress.add_task(title, total=rounds, news="preparing")
 
@@ -97,7 +97,7 @@ class BatchProgress(LiveLine):
     def _start(self, scenario: Scenario) -> None:
         self._started[scenario.run_id] = 0
         self._running.add(scenario.run_id)
-        self._progress.update(self._task, ended=self.tally(), news=_title(scenario))
+        self._progress.update(self._task, ended=self.tally(), news=run_title(scenario))
 
     def _round(self, scenario: Scenario, record: Round) -> None:
         step = record.round - self._started[scenario.run_id]
@@ -105,7 +105,7 @@ class BatchProgress(LiveLine):
         self._progress.update(
             self._task,
             advance=step,
-            news=f"{_title(scenario)}, round {record.round}: {describe(record)}",
+            news=f"{run_title(scenario)}, round {record.round}: {describe(record)}",
             refresh=True,
         )
 
@@ -123,8 +123,9 @@ class BatchProgress(LiveLine):
         return f"{self._ended} of {self._runs} done{running}{failed}"
 
 
-def _title(scenario: Scenario) -> str:
-    return f"{scenario.strategy} under {scenario.attack}"
+def run_title(scenario: Scenario) -> str:
+    """Return what a run is, in a few words."""
+    return f"{scenario.strategy} under {scenario.threat}"
 
 
 def describe(record: Round) -> str:

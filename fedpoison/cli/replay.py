@@ -10,14 +10,13 @@ import pandas as pd
 import typer
 from rich.console import Console
 
-from fedpoison.cli.options import Data
+from fedpoison.cli.lists import names_in
+from fedpoison.cli.options import Data, Json
 from fedpoison.cli.tables import matrix, percent
-from fedpoison.errors import ScenarioError
 from fedpoison.measures import plain
 from fedpoison.replay import Replay, Replayed
 from fedpoison.replay import replay as replayed
 from fedpoison.rounds import Round
-from fedpoison.specs import split_outside
 
 
 def replay(
@@ -40,9 +39,7 @@ def replay(
         int | None,
         typer.Option(min=1, help="Threads that evaluate; one a processor if unset.", show_default=False),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else.")
-    ] = False,
+    as_object: Json = False,
 ) -> None:
     """Aggregate one round's updates under other strategies, without any training.
 
@@ -50,11 +47,9 @@ def replay(
     class.
     A strategy that remembers earlier rounds starts with an empty memory.
     """
-    names = split_outside(strategies, ",")
-    if not names:
-        raise ScenarioError("--strategies: got nothing, wanted names separated by commas.")
+    names = names_in("strategies", strategies)
     found = replayed(run, server_round, names, influence=influence, data_dir=data_dir, workers=workers)
-    if as_json:
+    if as_object:
         typer.echo(json.dumps(summary(found)))
     else:
         _print(found, top)
@@ -138,7 +133,8 @@ def _print_trust(console: Console, result: Replayed, malicious: set[int]) -> Non
         highlight=False,
     )
     if result.from_empty_state:
-        console.print(f"{result.strategy} remembers earlier rounds; here it began with nothing to remember")
+        told = f"{result.strategy} remembers earlier rounds; here it began with nothing to remember"
+        console.print(told, markup=False)
 
 
 def _print_influence(
@@ -146,7 +142,8 @@ def _print_influence(
 ) -> None:
     known = influence.dropna(how="all").sort_values("all", ascending=False, kind="stable")
     if known.empty:
-        console.print(f"{strategy}: not defined with one client less, so no influence can be told")
+        told = f"{strategy}: not defined with one client less, so no influence can be told"
+        console.print(told, markup=False)
         return
     shown = known if len(known) <= 2 * top else pd.concat([known.head(top), known.tail(top)])
     shown = shown.set_axis([_marked(int(node), malicious) for node in shown.index]).T.rename_axis("class")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from fedpoison.cli.options import Data, Jobs, Out, RayAddress
@@ -99,7 +100,7 @@ def _print(study: Study, outcomes: Sequence[Outcome], seeds: Sequence[int], *, c
             _spell(outcome.cell.published, outcome.cell.deviation),
             difference,
             percent(outcome.cell.margin),
-            "cut short" if cut else verdict,
+            "cut short" if cut else escape(verdict),
         )
     console = Console()
     console.print(table)

@@ -11,8 +11,8 @@ from typing import Annotated, TypedDict
 import typer
 from rich.console import Console
 
-from fedpoison.cli.options import Data, Out, RayAddress, WorkerCount, with_scenario
-from fedpoison.cli.progress import RoundProgress
+from fedpoison.cli.options import Data, Json, Out, RayAddress, WorkerCount, with_scenario
+from fedpoison.cli.progress import RoundProgress, run_title
 from fedpoison.cli.tables import class_table, percent
 from fedpoison.devices import Device
 from fedpoison.errors import ScenarioError
@@ -91,9 +91,7 @@ def run(
     mlflow: Annotated[
         str | None, typer.Option(help="Report to this experiment of MLflow (extra: mlflow).")
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else.")
-    ] = False,
+    as_object: Json = False,
 ) -> None:
     """Run one scenario: a fleet, an attack, a strategy; evaluated class by class after every round."""
     settings: Settings = {
@@ -109,8 +107,7 @@ def run(
     }
     kept = _rounds(keep_updates, scenario.rounds)
     clean = None
-    title = f"{scenario.strategy} under {scenario.threat}"
-    with RoundProgress((1 + twin) * scenario.rounds, title=title) as progress:
+    with RoundProgress((1 + twin) * scenario.rounds, title=run_title(scenario)) as progress:
         fleet = prepare(scenario, data_dir=data_dir)
         trackers = _trackers(fleet.scenario, tensorboard, wandb, mlflow)
         with tracked(fleet.scenario, trackers, progress.show) as on_round:
@@ -119,7 +116,7 @@ def run(
             progress.describe("clean twin")
             clean = simulate_twin(history.scenario, on_round=progress.show, **settings)
             progress.reach(2 * scenario.rounds)
-    if as_json:
+    if as_object:
         typer.echo(json.dumps(summary(history, clean)))
     else:
         report(history, clean)
@@ -205,7 +202,9 @@ def report(history: History, twin: History | None = None) -> None:
     if dropped:
         console.print(f"[yellow]{dropped} replies could not be used: see dropped in rounds.jsonl[/]")
     console.print(
-        f"{last.round} rounds on {history.scenario.dataset} in {history.seconds:.1f} s: {history.path}"
+        f"{last.round} rounds on {history.scenario.dataset} in {history.seconds:.1f} s: {history.path}",
+        markup=False,
+        soft_wrap=True,
     )
 
 

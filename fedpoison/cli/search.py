@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from fedpoison.cli.options import Data, Jobs, Out, with_scenario
@@ -50,11 +51,12 @@ def search(
             watch=progress.watch(),
             notify=progress.warn,
         )
-    table = Table(title=f"Strongest against {scenario.strategy}, by {objective}", title_justify="left")
+    title = f"Strongest against {scenario.strategy}, by {objective}"
+    table = Table(title=escape(title), title_justify="left")
     table.add_column("attack", overflow="fold")
     table.add_column("success, %" if objective == "backdoor" else "missing, %", justify="right")
     for trial in found[:SHOWN]:
-        table.add_row(trial.attack, percent(trial.strength, 2))
+        table.add_row(escape(trial.attack), percent(trial.strength, 2))
     console = Console()
     console.print(table)
-    console.print(f'strongest: --attack "{found[0].attack}"', highlight=False, soft_wrap=True)
+    console.print(f'strongest: --attack "{found[0].attack}"', markup=False, highlight=False, soft_wrap=True)

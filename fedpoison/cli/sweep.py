@@ -100,7 +100,7 @@ def _print(results: Results, folder: Path) -> None:
         console.print(f"[red]failed[/] {escape(where)}: {escape(reason)}", highlight=False, soft_wrap=True)
     if results.failures:
         console.print(f"{len(results.failures)} of {len(results.histories) + len(results.failures)} failed")
-    console.print(f"results: {folder}", soft_wrap=True)
+    console.print(f"results: {folder}", markup=False, soft_wrap=True)
 
 
 def _draw(results: Results, folder: Path) -> None:
@@ -122,8 +122,15 @@ def _changes(given: Sequence[str]) -> dict[str, object]:
             raise ScenarioError(f"--set: got {item!r}, wanted FIELD=VALUE, as in rounds=2.")
         if field not in Scenario.model_fields:
             raise unknown("field", field, Scenario.model_fields)
-        changes[field] = scalar(value)
+        changes[field] = _value(field, value)
     return changes
+
+
+def _value(field: str, text: str) -> object:
+    """Return what a text sets a field to: `none` unsets a field that can be unset; elsewhere it is a name."""
+    value = scalar(text)
+    can_be_unset = Scenario.model_fields[field].default is None
+    return text if value is None and not can_be_unset else value
 
 
 def _duration(seconds: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pandas as pd
+from rich.markup import escape
 from rich.table import Table
 
 from fedpoison.history import History
@@ -12,13 +13,13 @@ def matrix(
     title: str, means: pd.DataFrame, spreads: pd.DataFrame | None = None, *, decimals: int = 1
 ) -> Table:
     """Return shares as a table in per cent, with their deviations where there are any."""
-    table = Table(title=title, title_justify="left")
+    table = Table(title=escape(title), title_justify="left")
     for name in means.index.names:
-        table.add_column(str(name), overflow="fold")
+        table.add_column(escape(str(name)), overflow="fold")
     for column in means.columns:
-        table.add_column(str(column), justify="right", no_wrap=True)
+        table.add_column(escape(str(column)), justify="right", no_wrap=True)
     for position, (label, row) in enumerate(means.iterrows()):
-        labels = [str(part) for part in (label if isinstance(label, tuple) else (label,))]
+        labels = [escape(str(part)) for part in (label if isinstance(label, tuple) else (label,))]
         cells = [percent(value, decimals) for value in row]
         if spreads is not None:
             cells = [
@@ -38,7 +39,7 @@ def class_table(columns: dict[str, History]) -> Table:
     table = Table(title="Accuracy by class, %", title_justify="left")
     table.add_column("class")
     for name in finals:
-        table.add_column(name, justify="right")
+        table.add_column(escape(name), justify="right")
     pair = len(finals) == len(("before", "after"))
     if pair:
         table.add_column("difference", justify="right")

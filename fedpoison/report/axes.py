@@ -15,17 +15,24 @@ _VARIED = ("attack", "groups", "schedule", "knowledge", "goal", "strategy", "see
 
 
 def attack_label(scenario: Scenario) -> str:
-    """Return the attack of a scenario with what distinguishes it: its schedule, its knowledge, its groups.
+    """Return the attack of a scenario with what distinguishes it: schedule, knowledge, groups, and the goal.
 
     >>> attack_label(Scenario(attack="backdoor", schedule="once(round=3)"))
     'backdoor, once(round=3)'
+    >>> attack_label(Scenario(goal="backdoor"))
+    'none, goal backdoor'
     """
+    goal = None if scenario.goal is None else f"goal {scenario.goal}"
+    return ", ".join(part for part in (*_attackers(scenario), goal) if part)
+
+
+def _attackers(scenario: Scenario) -> Sequence[str | None]:
     if is_clean(scenario):
-        return CLEAN
+        return [CLEAN]
     if scenario.groups:
-        return "; ".join(group.spell() for group in scenario.groups)
+        return ["; ".join(group.spell() for group in scenario.groups)]
     (group,) = scenario.attackers
-    return ", ".join(part for part in (group.attack, _schedule(group), group.knowledge) if part)
+    return group.attack, _schedule(group), group.knowledge
 
 
 def _schedule(group: Group) -> str | None:
@@ -37,9 +44,18 @@ def is_clean(scenario: Scenario) -> bool:
     return all(group.attack == CLEAN for group in scenario.attackers)
 
 
+def nobody_attacks(label: str) -> bool:
+    """Return whether the label is that of a clean scenario, whatever success is measured on it."""
+    return _head(label) == CLEAN
+
+
 def ordered(labels: Iterable[str], first: str) -> list[str]:
-    """Return each label once, in alphabetical order but for `first`, which leads."""
-    return sorted(set(labels), key=lambda label: (label != first, label))
+    """Return each label once, in alphabetical order but for `first`, which leads, bare or with a goal."""
+    return sorted(set(labels), key=lambda label: (_head(label) != first, label))
+
+
+def _head(label: str) -> str:
+    return label.partition(", ")[0]
 
 
 def setting(scenario: Scenario) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fedpoison.errors import FedPoisonError, RunError
 from fedpoison.history import History
-from fedpoison.store import RunFolder
+from fedpoison.store import CENTRAL, RunFolder
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,13 +28,14 @@ class Found:
 
     runs: list[StoredRun] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
-    """Folders that could not be read, with the reason."""
+    """Folders that hold no federated run or cannot be read, with the reason."""
 
 
 def gather(paths: Iterable[Path]) -> Found:
     """Return the runs in run folders, in run stores, and in folders that hold any of these.
 
-    A run that lies in several places is taken once, complete if it is so anywhere.
+    A run that lies in several places is taken once, complete if it is so anywhere. Central training is
+    left out.
 
     Raises:
         RunError: a path is not there or holds no run, or none of the runs can be read.
@@ -65,6 +66,8 @@ def _folders(path: Path) -> list[Path]:
 
 
 def _read(folder: RunFolder) -> StoredRun:
+    if folder.path.name.startswith(CENTRAL):
+        raise RunError(f"{folder.path}: was trained centrally, without a fleet.")
     history = folder.history()
     if not history.records:
         raise RunError(f"{folder.path}: no round was finished.")

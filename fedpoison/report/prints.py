@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterator, Sequence
-from itertools import count
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from fedpoison import figures
+from fedpoison.file_names import file_name
 from fedpoison.history import History
 from fedpoison.report.contents import Contents, seconds_by_phase
 from fedpoison.report.ledger import DROPPED, Ledger, ledger
@@ -28,10 +27,10 @@ def draw(contents: Contents, folder: Path) -> int:
     for number, setting in enumerate(contents.settings):
         start = f"setting{number}-" if len(contents.settings) > 1 else ""
         for name, figure in _setting(contents, [row for row in table if row.setting == setting]):
-            slug = _free(start + _slug(name), names)
-            names.add(slug)
+            file = file_name(start + name, names)
+            names.add(file)
             for ending in FORMATS:
-                figures.save(figure, folder / f"{slug}.{ending}")
+                figures.save(figure, folder / f"{file}.{ending}")
     return len(FORMATS) * len(names)
 
 
@@ -157,14 +156,3 @@ def timings(contents: Contents, cells: Sequence[Row]) -> Figure:
     axes.invert_yaxis()
     axes.legend(frameon=False)
     return figure
-
-
-def _free(name: str, taken: Collection[str]) -> str:
-    """Return the name, with a number where it is taken."""
-    return next(
-        free for number in count(1) if (free := name if number == 1 else f"{name}-{number}") not in taken
-    )
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedpoison.history import History
-from fedpoison.report.axes import CLEAN
+from fedpoison.report.axes import nobody_attacks
 from fedpoison.report.contents import Contents
 
 
@@ -110,7 +110,7 @@ def headlines(contents: Contents, table: Sequence[Row]) -> list[Headline]:
 
 def _extent(contents: Contents) -> Headline:
     parts = [
-        _counted(len([name for name in contents.attacks if name != CLEAN]), "attack"),
+        _counted(len([name for name in contents.attacks if not nobody_attacks(name)]), "attack"),
         _counted(len(contents.strategies), "strategy", "strategies"),
         _counted(len({run.history.scenario.seed for run in contents.runs}), "seed"),
     ]
@@ -120,14 +120,14 @@ def _extent(contents: Contents) -> Headline:
 
 
 def _clean(table: Sequence[Row]) -> Iterator[Headline]:
-    found = [row for row in table if row.attack == CLEAN]
+    found = [row for row in table if nobody_attacks(row.attack)]
     if found:
         best = max(found, key=lambda row: row.accuracy.mean or 0)
         yield Headline("Best without attack", percent(best.accuracy.mean), f"accuracy of {best.strategy}")
 
 
 def _under_attack(table: Sequence[Row]) -> Iterator[Headline]:
-    attacked = [row for row in table if row.attack != CLEAN]
+    attacked = [row for row in table if not nobody_attacks(row.attack)]
     if not attacked:
         return
     low = min(attacked, key=lambda row: row.accuracy.mean or 0)

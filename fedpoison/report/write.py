@@ -29,7 +29,7 @@ class Written:
     page: Path
     runs: int
     left_out: Mapping[str, str]
-    """Folders that could not be read, with the reason."""
+    """Folders that hold no federated run or cannot be read, with the reason."""
     figures: int
     """Files of figures that were written."""
 

@@ -27,7 +27,7 @@ function describeDamage() {
   const { rows, labels } = damageTable();
   const note = byId("damage-note");
   note.hidden = rows.length > 0;
-  note.textContent = DATA.attacks[state.attack] === CLEAN
+  note.textContent = isClean(DATA.attacks[state.attack])
     ? "Nobody attacks here. Choose an attack above."
     : "No clean twin of these runs is at hand. fedpoison run --twin makes it beside a run, and fedpoison compare has it if its attacks include none.";
   byId("damage-table").hidden = !rows.length;

@@ -2,7 +2,8 @@
 // The runs, what is chosen of them, and means over them. Shares are tenths of a per cent; null is missing.
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
-const CLEAN = "none";
+/** Whether nobody attacks under this label, whatever success is measured on. */
+const isClean = (label) => label.split(", ")[0] === "none";
 const MEASURES = {
   accuracy: "accuracy",
   worst: "accuracy of the worst class",

@@ -19,9 +19,10 @@ function ledgerNote(run) {
   }
   const { malicious, nodes, rounds, all_nodes: allNodes, all_rounds: allRounds } = run.ledger;
   const [caught, blamed, auroc, mass] = run.trust;
+  const share = (value) => spell(value === null ? null : 100 * value, 0);
   return [
     malicious.length ? `${malicious.length} of these nodes are malicious (▲); triangles mark where they attacked.` : "Nobody is malicious.",
-    caught === null ? "" : `While they attacked, the strategy rejected ${spell(100 * caught, 0)} % of the malicious and ${spell(100 * blamed, 0)} % of the honest nodes (AUROC ${spell(auroc, 2)}), and gave the malicious ${spell(100 * mass, 0)} % of the weight.`,
+    caught === null ? "" : `While they attacked, the strategy rejected ${share(caught)} % of the malicious and ${share(blamed)} % of the honest nodes (AUROC ${spell(auroc, 2)}), and gave the malicious ${share(mass)} % of the weight.`,
     nodes.length < allNodes ? `${nodes.length} of ${allNodes} nodes are shown.` : "",
     rounds.length < allRounds ? `${rounds.length} of ${allRounds} rounds are shown.` : "",
   ].filter(Boolean).join(" ");

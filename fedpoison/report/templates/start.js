@@ -25,7 +25,7 @@ function runName() {
 /** Move the choice to something that has runs: the setting may hold fewer attacks and strategies. */
 function settle() {
   const attacks = present("attack");
-  if (!attacks.includes(state.attack)) state.attack = attacks.find((attack) => DATA.attacks[attack] !== CLEAN) ?? attacks[0];
+  if (!attacks.includes(state.attack)) state.attack = attacks.find((attack) => !isClean(DATA.attacks[attack])) ?? attacks[0];
   if (!cellRuns().length) {
     state.strategy = present("strategy").find((strategy) => runsOf({ attack: state.attack, strategy }).length);
   }
@@ -97,7 +97,7 @@ function listen() {
 function start() {
   dress(NIGHT.matches ? "dark" : "light");
   state.setting = DATA.runs[0].setting;
-  state.attack = present("attack").find((attack) => DATA.attacks[attack] !== CLEAN) ?? present("attack")[0];
+  state.attack = present("attack").find((attack) => !isClean(DATA.attacks[attack])) ?? present("attack")[0];
   state.strategy = present("strategy")[0];
   state.hidden = new Set(present("strategy").slice(FIRST_SHOWN));
   listen();

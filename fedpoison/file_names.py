@@ -1,0 +1,18 @@
+"""Names of files, made of the names of other things."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from itertools import count
+
+
+def file_name(name: str, taken: Collection[str] = ()) -> str:
+    """Return the name with letters, digits and hyphens only, and a number where that is taken.
+
+    >>> file_name("sign-flip(factor=-5)"), file_name("sign-flip(factor=.5)", ["sign-flip-factor-5"])
+    ('sign-flip-factor-5', 'sign-flip-factor-5-2')
+    """
+    plain = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")
+    numbered = (plain if number == 1 else f"{plain}-{number}" for number in count(1))
+    return next(free for free in numbered if free not in taken)
