@@ -24,10 +24,10 @@ title = "A sweep whose driver is killed"
 
 [base]
 dataset = "digits"
-train_samples = 120
-test_samples = 50
+train_samples = 300
+test_samples = 200
 clients = 6
-rounds = 3
+rounds = 4
 model = "mlp-small"
 batch_size = 8
 
