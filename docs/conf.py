@@ -65,6 +65,7 @@ GUIDES = {
     "start": "",
     "concepts": "",
     "threat-model": "",
+    "attacks-by-rules": "",
     "comparing": "",
     "studies": "",
     "report": "",
