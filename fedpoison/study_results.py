@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from fedpoison.errors import RunError
 from fedpoison.history import History
 from fedpoison.study import Cell, Study
 
@@ -62,12 +63,19 @@ class Results:
         return groups.mean() if reduce == "mean" else groups.std(ddof=0)
 
     def write(self, folder: Path) -> None:
-        """Write the study and its frames, as Parquet and as CSV, into a folder."""
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "study.toml").write_text(self.study.to_toml(), encoding="utf-8")
-        for name, frame in {"runs": self.runs, "rounds": self.rounds, "failures": self.failed}.items():
-            frame.to_parquet(folder / f"{name}.parquet", index=False)
-            frame.to_csv(folder / f"{name}.csv", index=False)
+        """Write the study and its frames, as Parquet and as CSV, into a folder.
+
+        Raises:
+            RunError: the folder cannot be written.
+        """
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "study.toml").write_text(self.study.to_toml(), encoding="utf-8")
+            for name, frame in {"runs": self.runs, "rounds": self.rounds, "failures": self.failed}.items():
+                frame.to_parquet(folder / f"{name}.parquet", index=False)
+                frame.to_csv(folder / f"{name}.csv", index=False)
+        except OSError as error:
+            raise RunError(f"{folder}: cannot be written ({error.strerror}).") from None
 
 
 def _rows(cell: Cell, history: History) -> Iterator[dict[str, object]]:

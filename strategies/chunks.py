@@ -26,7 +26,8 @@ def over_chunks(work: Callable[[slice], Done], updates: Tensor, *, values: int =
 
     Each call computes with one thread, in torch and in NumPy, and the runs are cut the same way everywhere:
     parallelism comes from several calls at a time and never changes a bit of a result. On an accelerator the
-    calls follow one another.
+    calls follow one another. How many threads torch and NumPy take is a setting of the whole process: do not
+    aggregate in several threads of one process at a time.
 
     >>> over_chunks(lambda columns: columns.stop - columns.start, torch.zeros(10, 150), values=640)
     [64, 64, 22]

@@ -99,6 +99,9 @@ def test_the_frames_hold_a_row_a_run_and_a_row_a_round(study, tmp_path):
     mean = runs[(runs["strategy"] == "krum") & (runs["malicious"] == 0.2)]["accuracy"].mean()
     assert means.loc[("krum", 0.2), "accuracy"] == pytest.approx(mean)
     assert list(means.columns) == ["accuracy", "worst_class_accuracy"]
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match="cannot be written"):
+        results.write(tmp_path / "file" / "study")
 
 
 def test_a_failure_is_kept_and_only_tried_again_when_asked(study, stumbling, tmp_path):
