@@ -15,9 +15,8 @@ from rich.console import Console
 
 from fedpoison.central import train_centrally
 from fedpoison.cli.tables import matrix
-from fedpoison.figures import save
 from fedpoison.study import Study
-from fedpoison.study_plot import draw
+from fedpoison.study_plot import write_figure
 from fedpoison.study_results import Results
 
 STUDY = Study.parse(
@@ -58,8 +57,7 @@ def carry_out(study: Study, out: Path, data_dir: Path | None = None) -> Results:
     results = Results(study, histories, {})
     folder = out / "studies" / study.name
     results.write(folder)
-    for ending in ("png", "svg", "pdf"):
-        save(draw(study, results.runs), folder / f"figure.{ending}")
+    write_figure(study, results.runs, folder)
     return results
 
 

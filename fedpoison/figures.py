@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ def accuracy_by_round(comparison: Comparison) -> Figure:
         for position, strategy in enumerate(comparison.strategies):
             runs = comparison.runs(attack, strategy)
             curves = [100 * history.rounds()["accuracy"] for history in runs]
-            line(axes, curves[0].index, curves, position, strategy)
+            line(axes, curves[0].index, np.transpose(curves), position, strategy)
         axes.set(title=attack, xlabel="round", ylim=(0, 101))
         axes.grid(alpha=0.3)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -141,7 +141,7 @@ def breakdown_curves(found: Breakdown) -> Figure:
 def _cost(axes: Axes, curve: Curve, clients: int, position: int) -> None:
     points = [point for point in curve.points if point.stopped is None]
     shares = [100 * point.count / clients for point in points]
-    line(axes, shares, 100 * np.array([point.costs for point in points]).T, position, curve.pair.strategy)
+    line(axes, shares, 100 * np.array([point.costs for point in points]), position, curve.pair.strategy)
     if curve.breaks is None:
         return
     colour, share = COLOURS[position % len(COLOURS)], 100 * curve.breaks.count / clients
@@ -179,22 +179,31 @@ def panels(count: int) -> tuple[Figure, Sequence[Axes]]:
     return figure, list(grid[:count])
 
 
-def line(axes: Axes, rounds: ArrayLike, curves: ArrayLike, position: int, label: str) -> None:
-    """Draw the mean of curves (runs, rounds) and the band that they fill; `position` chooses the style."""
-    rounds, curves = np.asarray(rounds), np.asarray(curves)
+def line(axes: Axes, places: ArrayLike, values: Iterable[ArrayLike], position: int, label: str) -> None:
+    """Draw what runs have at each place: the mean, and the band from the lowest to the highest.
+
+    Args:
+        axes: to draw on.
+        places: where they lie along the axis x.
+        values: for each place what one or more runs have there.
+        position: chooses the style.
+        label: for the legend.
+    """
+    places, there = np.asarray(places), [np.asarray(found) for found in values]
     colour = COLOURS[position % len(COLOURS)]
     axes.plot(
-        rounds,
-        curves.mean(axis=0),
+        places,
+        [found.mean() for found in there],
         label=label,
         color=colour,
         linestyle=STYLES[position % len(STYLES)],
         marker=MARKERS[position % len(MARKERS)],
-        markevery=max(1, len(rounds) // 8),
+        markevery=max(1, len(places) // 8),
         markersize=4,
     )
-    if len(curves) > 1:
-        axes.fill_between(rounds, curves.min(axis=0), curves.max(axis=0), color=colour, alpha=0.15, lw=0)
+    if any(len(found) > 1 for found in there):
+        low, high = [found.min() for found in there], [found.max() for found in there]
+        axes.fill_between(places, low, high, color=colour, alpha=0.15, lw=0)
 
 
 def heat(

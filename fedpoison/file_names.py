@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from hashlib import blake2b
 from itertools import count
 
 
@@ -16,3 +17,12 @@ def file_name(name: str, taken: Collection[str] = ()) -> str:
     plain = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")
     numbered = (plain if number == 1 else f"{plain}-{number}" for number in count(1))
     return next(free for free in numbered if free not in taken)
+
+
+def content_name(kind: str, *content: object) -> str:
+    """Return a name for what is made of this content: the same again for the same content.
+
+    >>> content_name("compare", "median", (0, 1))
+    'compare-b17fabbc'
+    """
+    return f"{kind}-{blake2b(repr(content).encode(), digest_size=4).hexdigest()}"

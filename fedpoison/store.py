@@ -42,13 +42,11 @@ class RunFolder:
             RunError: the folder cannot be written.
         """
         folder = cls(path)
-        try:
+        with folder._writing("; give another --out"):
             path.mkdir(parents=True, exist_ok=True)
             folder.discard()
             (path / "scenario.toml").write_text(scenario.to_toml(), encoding="utf-8")
             (path / "environment.json").write_text(json.dumps(environment, indent=2) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise RunError(f"{path}: cannot be written ({error.strerror}); give another --out.") from None
         return folder
 
     @property
@@ -115,11 +113,11 @@ class RunFolder:
             _write_whole(self.model, save(named))
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
+    def _writing(self, remedy: str = "") -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            raise RunError(f"{self.path}: cannot be written ({error.strerror}).") from None
+            raise RunError(f"{self.path}: cannot be written ({error.strerror}){remedy}.") from None
 
     def weights(self) -> dict[str, Tensor]:
         """Return the final global weights by parameter name."""

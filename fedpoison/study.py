@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -64,8 +65,7 @@ class Study(BaseModel):
     @field_validator("base")
     @classmethod
     def _without_unset(cls, base: dict[str, Any]) -> dict[str, Any]:
-        can_be_unset = {name for name, field in Scenario.model_fields.items() if field.default is None}
-        return {name: value for name, value in base.items() if value is not None or name not in can_be_unset}
+        return {name: value for name, value in base.items() if value is not None or not can_be_unset(name)}
 
     @field_validator("axes")
     @classmethod
@@ -146,6 +146,10 @@ class Study(BaseModel):
 
     def cells(self) -> list[Cell]:
         """Return every combination that is not excluded; the last axis varies fastest."""
+        return list(self._cells)
+
+    @cached_property
+    def _cells(self) -> Sequence[Cell]:
         levels = self.levels()
         combinations = (
             dict(zip(levels, steps, strict=True)) for steps in itertools.product(*levels.values())
@@ -167,6 +171,11 @@ class Study(BaseModel):
             if any(item["loc"] for item in error.errors()):  # a field is wrong, whatever the others are
                 raise ScenarioError(reasons(error)) from None
             return Cell(place, None, reasons(error))
+
+
+def can_be_unset(field: str) -> bool:
+    """Return whether a scenario may leave this field unset: None is its default."""
+    return field in Scenario.model_fields and Scenario.model_fields[field].default is None
 
 
 def _check_fields(base: Mapping[str, Any], levels: Mapping[str, Sequence[Level]]) -> None:

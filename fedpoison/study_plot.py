@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 
 from fedpoison.axes import Label
 from fedpoison.errors import ScenarioError
-from fedpoison.figures import COLOURS, MARKERS, STYLES, heat
+from fedpoison.figures import COLOURS, heat, line, save
 from fedpoison.study import Study
 from fedpoison.study_figure import MEASURES, StudyFigure
 
@@ -52,6 +53,13 @@ def draw(study: Study, runs: pd.DataFrame) -> Figure:
             title=_spoken(asked.series),
         )
     return figure
+
+
+def write_figure(study: Study, runs: pd.DataFrame, folder: Path) -> None:
+    """Write the figure that a study asks for into a folder, for the screen and for print."""
+    figure = draw(study, runs)
+    for ending in ("png", "svg", "pdf"):
+        save(figure, folder / f"figure.{ending}")
 
 
 Values = Callable[[Label, Label], Sequence[float]]
@@ -94,18 +102,7 @@ def _lines(axes: Axes, values: Values, xs: Sequence[Label], series: Sequence[Lab
     for position, name in enumerate(series):
         seen = [(place, values(x, name)) for place, x in zip(places, xs, strict=True)]
         drawn = [(place, seeds) for place, seeds in seen if seeds]
-        at, colour = [place for place, _ in drawn], COLOURS[position % len(COLOURS)]
-        axes.plot(
-            at,
-            [np.mean(seeds) for _, seeds in drawn],
-            label=str(name),
-            color=colour,
-            linestyle=STYLES[position % len(STYLES)],
-            marker=MARKERS[position % len(MARKERS)],
-            markersize=4,
-        )
-        low, high = [min(seeds) for _, seeds in drawn], [max(seeds) for _, seeds in drawn]
-        axes.fill_between(at, low, high, color=colour, alpha=0.15, lw=0)
+        line(axes, [place for place, _ in drawn], [seeds for _, seeds in drawn], position, str(name))
     if ticks:
         axes.set_xticks(places, ticks, rotation=30, ha="right")
     axes.grid(alpha=0.3)

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from strategies.checked_norms import checked_norms
 from strategies.clip_factors import clip_factors
-from strategies.distances import row_norms
-from strategies.rule import Card, Context, fitting, refuse_non_finite, tolerated
+from strategies.rule import Card, Context, tolerated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,9 +48,7 @@ class ARC:
         return n
 
     def __call__(self, updates: Tensor, context: Context | None = None) -> Tensor:
-        updates, _ = fitting(self, updates, None)
+        _, norms = checked_norms(self, updates, None)
         n = len(updates)
         clipped = 2 * self.byzantine * (n - self.byzantine) // n
-        norms = row_norms(updates)
-        refuse_non_finite(updates, norms)
         return clip_factors(norms, norms.sort().values[n - clipped - 1]).diag()

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from strategies.checked_norms import checked_norms
 from strategies.combination import mean_of
-from strategies.distances import row_norms
-from strategies.rule import Aggregate, Card, Context, fitting, refuse_non_finite, tolerated
+from strategies.rule import Aggregate, Card, Context, tolerated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +47,6 @@ class CGE:
     def __call__(
         self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None
     ) -> Aggregate:
-        updates, _ = fitting(self, updates, weights)
-        norms = row_norms(updates)
-        refuse_non_finite(updates, norms)
+        _, norms = checked_norms(self, updates, weights)
         nearest = norms.sort(stable=True).indices
         return mean_of(nearest[: len(updates) - self.byzantine], updates)

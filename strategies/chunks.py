@@ -19,6 +19,8 @@ CACHED = 400_000
 count."""
 STREAMED = 6_000_000
 """Values of a chunk that is read once from memory: long runs of every row."""
+PADDING = 16
+"""Columns between the rows of a chunk, so that not all of them fall on the same few lines of the cache."""
 
 
 def over_chunks(work: Callable[[slice], Done], updates: Tensor, *, values: int = CACHED) -> list[Done]:

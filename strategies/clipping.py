@@ -8,9 +8,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from strategies.checked_norms import checked_norms
 from strategies.clip_factors import clip_factors
-from strategies.distances import row_norms
-from strategies.rule import Card, Context, fitting, refuse_non_finite
+from strategies.rule import Card, Context
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,5 @@ class Clipping:
         return n
 
     def __call__(self, updates: Tensor, context: Context | None = None) -> Tensor:
-        updates, _ = fitting(self, updates, None)
-        norms = row_norms(updates)
-        refuse_non_finite(updates, norms)
+        _, norms = checked_norms(self, updates, None)
         return clip_factors(norms, self.threshold).diag()

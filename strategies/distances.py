@@ -8,14 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from strategies.chunks import CACHED, STREAMED, columns_of, sum_over_chunks
+from strategies.chunks import CACHED, PADDING, STREAMED, columns_of, sum_over_chunks
 
 MULTIPLIED = 1_600_000
 """Values of a chunk of a product of matrices, which wants long rows."""
 LEAST_COLUMNS = 2048
 """Columns of such a chunk, at least: what it gives is n x n."""
-PADDING = 16
-"""Columns between the rows of a chunk, so that not all of them fall on the same few lines of the cache."""
 CLOSE = 1e-3
 """Rows whose squared distance is a smaller share of their squared norms are looked at again from nearby."""
 LEAST, LARGEST = 1e-25, 1e30

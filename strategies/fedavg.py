@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from strategies.combination import weighted
-from strategies.rule import Aggregate, Card, Context, checked, fitting, refuse_non_finite
+from strategies.rule import Aggregate, Card, Context, fitting, refuse_non_finite
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class FedAvg:
     ) -> Aggregate:
         updates, shares = fitting(self, updates, weights)
         if not bool(shares.all()):  # not every row is read
-            checked(self, updates, weights)
+            refuse_non_finite(updates)
         mean = weighted(shares, updates)
         refuse_non_finite(updates, mean.update)
         return mean

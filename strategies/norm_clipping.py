@@ -7,11 +7,11 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from strategies.checked_norms import checked_norms
 from strategies.clip_factors import clip_factors
 from strategies.combination import weighted
-from strategies.distances import row_norms
 from strategies.knobs import positive
-from strategies.rule import Aggregate, Card, Context, fitting, refuse_non_finite
+from strategies.rule import Aggregate, Card, Context
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,5 @@ class NormClipping:
     def __call__(
         self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None
     ) -> Aggregate:
-        updates, shares = fitting(self, updates, weights)
-        norms = row_norms(updates)
-        refuse_non_finite(updates, norms)
+        shares, norms = checked_norms(self, updates, weights)
         return weighted(shares * clip_factors(norms, self.clip), updates)

@@ -13,10 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from strategies.chunks import CACHED, columns_of, sum_over_chunks
-
-PADDING = 16
-"""Columns between the rows of a chunk, so that not all of them fall on the same few lines of the cache."""
+from strategies.chunks import CACHED, PADDING, columns_of, sum_over_chunks
 
 Reader = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """`reader(ordered (c, n), values (c, n)) -> (result (c,), kept share summed over the chunk (n,))`."""

@@ -7,12 +7,12 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from strategies.checked_norms import checked_norms
 from strategies.clip_factors import clip_factors
 from strategies.combination import combine
-from strategies.distances import row_norms
 from strategies.knobs import not_negative, positive
 from strategies.noise import gaussian, stream_of
-from strategies.rule import Aggregate, Card, Context, fitting, refuse_non_finite
+from strategies.rule import Aggregate, Card, Context
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +44,7 @@ class WeakDP:
     def __call__(
         self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None
     ) -> Aggregate:
-        updates, shares = fitting(self, updates, weights)
-        norms = row_norms(updates)
-        refuse_non_finite(updates, norms)
+        shares, norms = checked_norms(self, updates, weights)
         coefficients = shares * clip_factors(norms, self.clip)
         update = combine(coefficients, updates)
         update += gaussian(update, self.noise, stream_of(context))

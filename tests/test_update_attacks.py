@@ -510,6 +510,17 @@ def test_without_sight_of_the_honest_own_updates_stand_for_them(own):
     assert torch.equal(calls[0][M:], own.repeat(H // M, 1))
 
 
+def watched(rule):
+    """Return the rule as attackers know it, and a list that grows by the width of whatever it is tried on."""
+    widths = []
+
+    def tried(updates):
+        widths.append(updates.shape[1])
+        return rule(updates).update
+
+    return tried, widths
+
+
 SEARCHES = [
     OptimalAlie(),
     OptimalIpm(),
@@ -527,12 +538,7 @@ def test_a_rule_that_turns_is_searched_in_the_span_with_the_same_result(attack, 
     own, honest = 0.3 + drawn(M, d, seed=4), 0.3 + drawn(H, d, seed=5)
     rule = build_pipeline(spec, byzantine=M).rule
     assert rule_kind(rule.card) == "turns"
-    widths = []
-
-    def tried(updates):
-        widths.append(updates.shape[1])
-        return rule(updates).update
-
+    tried, widths = watched(rule)
     whole = attack.craft(own, honest, context(d, rule=tried))
     assert set(widths) == {d}
     widths.clear()
@@ -548,12 +554,7 @@ def test_a_rule_by_coordinate_is_searched_on_some_with_almost_the_same_damage(at
     own, honest = 0.3 + drawn(M, d, seed=4), 0.3 + drawn(H, d, seed=5)
     rule = build_pipeline(spec, byzantine=M).rule
     assert rule_kind(rule.card) == "by coordinate"
-    widths = []
-
-    def tried(updates):
-        widths.append(updates.shape[1])
-        return rule(updates).update
-
+    tried, widths = watched(rule)
     whole = attack.craft(own, honest, context(d, rule=tried))
     some = replace(attack, probe_coordinates=1000).craft(
         own, honest, context(d, rule=tried, rule_kind="by coordinate")

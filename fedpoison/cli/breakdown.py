@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from hashlib import blake2b
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,6 +18,7 @@ from fedpoison.cli.progress import BatchProgress
 from fedpoison.cli.sheets import Form, show
 from fedpoison.criterion import criterion
 from fedpoison.errors import ScenarioError
+from fedpoison.file_names import content_name
 from fedpoison.scenario import Scenario
 
 _WITHOUT = (
@@ -88,8 +88,7 @@ def breakdown(
             expect=progress.expect,
             notify=progress.warn,
         )
-    content = repr((scenario.run_id, names, rules, numbers, grid, judge)).encode()
-    folder = out / f"breakdown-{blake2b(content, digest_size=4).hexdigest()}"
+    folder = out / content_name("breakdown", scenario.run_id, names, rules, numbers, grid, judge)
     _write(found, folder, figure)
     if as_object:
         typer.echo(json.dumps(as_json(found) | {"path": str(folder)}))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from hashlib import blake2b
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +17,7 @@ from fedpoison.cli.progress import BatchProgress
 from fedpoison.cli.sheets import Form, show
 from fedpoison.comparison import MEASURES, At, Comparison
 from fedpoison.contrasts import check_reference, differences, estimates
-from fedpoison.file_names import file_name
+from fedpoison.file_names import content_name, file_name
 from fedpoison.scenario import Scenario
 
 
@@ -74,8 +73,7 @@ def compare(
             watch=progress.watch(),
             notify=progress.warn,
         )
-    content = repr((scenario.run_id, names, rules, numbers, reference, at)).encode()
-    folder = out / f"compare-{blake2b(content, digest_size=4).hexdigest()}"
+    folder = out / content_name("compare", scenario.run_id, names, rules, numbers, reference, at)
     _draw(found, folder)
     _write(found, reference, folder)
     if as_object:

@@ -19,6 +19,7 @@ from fedpoison.errors import ScenarioError
 from fedpoison.scenario import Scenario
 from fedpoison.shipped import find_study
 from fedpoison.specs import scalar, unknown
+from fedpoison.study import can_be_unset
 from fedpoison.study_results import Results
 from fedpoison.sweep import SweepPlan
 
@@ -106,12 +107,9 @@ def _print(results: Results, folder: Path) -> None:
 def _draw(results: Results, folder: Path) -> None:
     if results.study.figure is None or not results.histories:
         return
-    from fedpoison.figures import save  # noqa: PLC0415  # matplotlib takes a second to import
-    from fedpoison.study_plot import draw  # noqa: PLC0415
+    from fedpoison.study_plot import write_figure  # noqa: PLC0415  # matplotlib takes a second to import
 
-    figure = draw(results.study, results.runs)
-    for ending in ("png", "svg", "pdf"):
-        save(figure, folder / f"figure.{ending}")
+    write_figure(results.study, results.runs, folder)
 
 
 def _changes(given: Sequence[str]) -> dict[str, object]:
@@ -129,8 +127,7 @@ def _changes(given: Sequence[str]) -> dict[str, object]:
 def _value(field: str, text: str) -> object:
     """Return what a text sets a field to: `none` unsets a field that can be unset; elsewhere it is a name."""
     value = scalar(text)
-    can_be_unset = Scenario.model_fields[field].default is None
-    return text if value is None and not can_be_unset else value
+    return text if value is None and not can_be_unset(field) else value
 
 
 def _duration(seconds: float) -> str:

@@ -86,7 +86,7 @@ def class_curves(contents: Contents, cells: Sequence[Row]) -> Figure:
     for number, axes in enumerate(grid):
         for position, (strategy, runs) in enumerate(frames.items()):
             curves = pd.concat([100 * frame[number] for frame in runs], axis=1).dropna()
-            figures.line(axes, curves.index, curves.T, position, strategy)
+            figures.line(axes, curves.index, curves.to_numpy(), position, strategy)
         axes.set(title=f"class {number}", xlabel="round", ylim=(0, 101))
         axes.grid(alpha=0.3)
     figure.suptitle(f"accuracy under {cells[0].attack}, %")
