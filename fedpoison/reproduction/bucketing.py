@@ -99,5 +99,6 @@ BUCKETING = Study(
         "Buckets come without a deviation, so one point is allowed there and no more.",
         "A batch is drawn afresh from the client's samples; theirs are cut from a permutation of them.",
         "Their malicious workers draw from another IID shard every 30 rounds; ours keep theirs.",
+        "Their dropout drops the same for every worker, as random states are put back; ours draws for each.",
     ),
 )
