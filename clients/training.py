@@ -236,12 +236,15 @@ class Trainer:
 
     def _loaded(self) -> list[Tensor]:
         """Return the parameters as they were loaded."""
-        start = [torch.empty_like(parameter) for parameter in self.parameters]
-        load(self._start, start)
-        return start
+        return self._as_parameters(self._start)
 
     def _velocity(self, memory: MutableMapping[str, Tensor] | None) -> list[Tensor]:
-        velocity = [torch.zeros_like(parameter) for parameter in self.parameters]
-        if memory is not None and "momentum" in memory:
-            load(memory["momentum"].to(self.device), velocity)
-        return velocity
+        if memory is None or "momentum" not in memory:
+            return [torch.zeros_like(parameter) for parameter in self.parameters]
+        return self._as_parameters(memory["momentum"].to(self.device))
+
+    def _as_parameters(self, vector: Tensor) -> list[Tensor]:
+        """Return a copy of the vector (d,) in tensors like the parameters."""
+        tensors = [torch.empty_like(parameter) for parameter in self.parameters]
+        load(vector, tensors)
+        return tensors

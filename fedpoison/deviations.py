@@ -61,16 +61,20 @@ cosines={0: 1.0, 1: 1.0, 2: -1.0})
 def _measured(updates: Tensor, honest: Tensor, dtype: torch.dtype) -> Tensor:
     """Return squared norms, squared distances from the honest mean and products with it, (3, n + 1).
 
-    The last column is the mean's own. Without honest rows the mean is zero.
+    The last column holds the mean's own squared norm, on top. Without honest rows the mean is zero.
     """
     n = len(updates)
-    honest = honest.to(updates.device)
+    shares = torch.zeros(n, dtype=dtype, device=updates.device)
+    shares[honest.to(updates.device)] = 1 / max(1, len(honest))
 
     def work(columns: slice) -> Tensor:
         block = updates[:, columns].to(dtype)
-        mean = block.index_select(0, honest).sum(dim=0) / max(1, len(honest))
-        rows = torch.cat([block, mean[None]])
-        return torch.stack([_squares(rows), _squares(rows - mean), rows @ mean]).double()
+        mean = shares @ block
+        found = torch.zeros(3, n + 1, dtype=torch.float64, device=updates.device)
+        found[0, :n], found[0, n] = _squares(block), mean @ mean
+        found[1, :n] = _squares(block - mean)
+        found[2, :n] = block @ mean
+        return found
 
     return sum_over_chunks(work, updates, (3, n + 1))
 
