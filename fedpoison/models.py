@@ -106,8 +106,8 @@ def cnn_byzfl(shape: Shape, classes: int) -> nn.Module:
 def cnn_bucketing(shape: Shape, classes: int) -> nn.Module:
     """Build the MNIST CNN of the bucketing authors (ICLR 2022), with dropout; 1.2M parameters.
 
-    As in the code behind their numbers, no ReLU follows the second convolution. It matters: with one, the median
-    of sorted clients does not learn under bit-flips.
+    As in the code behind their numbers, no ReLU follows the second convolution. It matters: with one, the
+    median of sorted clients does not learn under bit-flips.
     """
     channels, height, width = shape
     return nn.Sequential(

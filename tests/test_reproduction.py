@@ -146,6 +146,15 @@ def test_the_command_prints_ours_beside_theirs(fedpoison, tmp_path, monkeypatch)
         words in out
         for words in (cell.name, "0.00 ± 50.00", "101.0", "yes", "1 of 1 reproduced, seeds 0, 1", "±")
     )
+    code, out, err = fedpoison(
+        "reproduce", "bucketing", "--jobs", 1, "--out", tmp_path, "--format", "markdown"
+    )
+    assert code == 0
+    row = next(line for line in out.splitlines() if cell.name in line)
+    _, ours, theirs, difference, allowed, verdict = (part.strip() for part in row.strip("|").split("|"))
+    assert float(ours.split()[0]) == pytest.approx(float(difference), abs=0.05)
+    assert (theirs, allowed, verdict) == ("0.00 ± 50.00", "101.0", "yes")
+    assert "1 of 1 reproduced" in err
     code, out, _ = fedpoison(
         "reproduce", "bucketing", "--rounds", 1, "--seeds", 0, "--jobs", 1, "--out", tmp_path
     )

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import pandas as pd
 import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from fedpoison.cli.options import Data, Jobs, Out, RayAddress
 from fedpoison.cli.progress import BatchProgress
+from fedpoison.cli.sheets import Form, Sheet, show
 from fedpoison.cli.tables import percent
 from fedpoison.errors import ScenarioError
 from fedpoison.specs import unknown
@@ -38,6 +38,7 @@ def reproduce(
         int | None, typer.Option(min=1, help="Stop after so many rounds: a trial, without a verdict.")
     ] = None,
     listing: Annotated[bool, typer.Option("--list", help="Show the cells and what was published.")] = False,
+    form: Form = "terminal",
     out: Out = Path("runs"),
     jobs: Jobs = None,
     ray_address: RayAddress = None,
@@ -55,7 +56,7 @@ def reproduce(
     study = STUDIES[name]
     cells = study.pick(cell or [])
     if listing:
-        _list(study, cells)
+        show([_published(study, cells)], form)
         return
     numbers = _seeds(seeds) if seeds is not None else list(study.seeds)
     changes = {} if rounds is None else {"rounds": rounds}
@@ -73,44 +74,45 @@ def reproduce(
             watch=progress.watch(),
             notify=progress.warn,
         )
-    _print(study, outcomes, numbers, cut=rounds)
-
-
-def _list(study: Study, cells: Sequence[Cell]) -> None:
-    table = Table(title=study.title, title_justify="left")
-    for column in ("cell", "published, %", "attack", "strategy"):
-        table.add_column(column, overflow="fold")
-    for cell in cells:
-        attacks = ", ".join(made.attack for made in cell.scenarios)
-        table.add_row(cell.name, _spell(cell.published, cell.deviation), attacks, cell.scenarios[0].strategy)
-    Console().print(table)
-
-
-def _print(study: Study, outcomes: Sequence[Outcome], seeds: Sequence[int], *, cut: int | None) -> None:
-    table = Table(title=study.title, title_justify="left")
-    table.add_column("cell", overflow="fold")
-    for column in ("ours, %", "theirs, %", "difference", "allowed", "reproduced"):
-        table.add_column(column, justify="right")
-    for outcome in outcomes:
-        difference = "-" if outcome.difference is None else f"{100 * outcome.difference:+.1f}"
-        verdict = "yes" if outcome.matches else f"no{': ' if outcome.failure else ''}{outcome.failure}"
-        table.add_row(
-            outcome.cell.name,
-            _spell(outcome.mean, outcome.deviation if len(seeds) > 1 else None),
-            _spell(outcome.cell.published, outcome.cell.deviation),
-            difference,
-            percent(outcome.cell.margin),
-            "cut short" if cut else escape(verdict),
-        )
-    console = Console()
-    console.print(table)
+    show([_compared(study, outcomes, numbers, cut=rounds is not None)], form)
+    console = Console(stderr=form != "terminal")
     reproduced = sum(outcome.matches for outcome in outcomes)
-    if cut:
-        console.print(f"stopped after {cut} rounds: these are no reproductions")
+    if rounds:
+        console.print(f"stopped after {rounds} rounds: these are no reproductions")
     else:
-        console.print(f"{reproduced} of {len(outcomes)} reproduced, seeds {', '.join(map(str, seeds))}")
+        console.print(f"{reproduced} of {len(outcomes)} reproduced, seeds {', '.join(map(str, numbers))}")
     for remark in study.remarks:
         console.print(f"- {remark}")
+
+
+def _published(study: Study, cells: Sequence[Cell]) -> Sheet:
+    rows = [
+        {
+            "cell": cell.name,
+            "attack": ", ".join(made.attack for made in cell.scenarios),
+            "strategy": cell.scenarios[0].strategy,
+            "published, %": _spell(cell.published, cell.deviation),
+        }
+        for cell in cells
+    ]
+    return Sheet(study.title, pd.DataFrame(rows), labels=3)
+
+
+def _compared(study: Study, outcomes: Sequence[Outcome], seeds: Sequence[int], *, cut: bool) -> Sheet:
+    rows = []
+    for outcome in outcomes:
+        verdict = "yes" if outcome.matches else f"no{': ' if outcome.failure else ''}{outcome.failure}"
+        rows.append(
+            {
+                "cell": outcome.cell.name,
+                "ours, %": _spell(outcome.mean, outcome.deviation if len(seeds) > 1 else None),
+                "theirs, %": _spell(outcome.cell.published, outcome.cell.deviation),
+                "difference": "-" if outcome.difference is None else f"{100 * outcome.difference:+.1f}",
+                "allowed": percent(outcome.cell.margin),
+                "reproduced": "cut short" if cut else verdict,
+            }
+        )
+    return Sheet(study.title, pd.DataFrame(rows))
 
 
 def _spell(mean: float | None, deviation: float | None) -> str:
