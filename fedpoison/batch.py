@@ -154,7 +154,7 @@ def _one_by_one(plans: list[Plan], out: Path, watch: Watch, _jobs: int | None, _
         try:
             report = functools.partial(watch.on_round, plan.scenario)
             fleet = Fleet(plan.scenario, plan.dataset)
-            history = run(fleet, out=out, device="cpu", on_round=report, notify=_told)  # as tasks do
+            history = run(fleet, out=out, on_round=report, notify=_told)
         except Exception as error:  # noqa: BLE001  # whatever ends one run, the others go on
             yield plan.scenario, _reason(error)
         else:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
 
 from torch import Tensor
 
@@ -16,8 +14,9 @@ from fedpoison.cohort_grid import CohortGrid
 from fedpoison.datasets import load_dataset
 from fedpoison.device_engine import device_grid
 from fedpoison.devices import Device, device_of
+from fedpoison.engine_options import PROCESSORS, Engine, EngineOptions
 from fedpoison.environment import environment
-from fedpoison.errors import EngineError, ScenarioError
+from fedpoison.errors import ScenarioError
 from fedpoison.fleet import Fleet
 from fedpoison.history import History
 from fedpoison.kept_updates import Keeper, check_rounds
@@ -28,10 +27,8 @@ from fedpoison.server import OnRound, quiet_flower, serve
 from fedpoison.store import RunFolder
 from fedpoison.workers import Workers
 
-Engine = Literal["local", "ray", "flower"]
 Notify = Callable[[str], None]
 """Is told, before a run, what its user should know."""
-GridOf = Callable[[Fleet, int | None, int | None], AbstractContextManager[tuple[CohortGrid, Workers]]]
 
 _log = logging.getLogger(__name__)
 
@@ -58,19 +55,13 @@ def simulate(
         scenario: what to run.
         out: the run store; the run gets a folder of its own in it, named by its run id. None keeps
             nothing on disk.
-        engine: `local` trains in this process, `ray` in Ray actors on this machine or a cluster, `flower`
-            in Flower's simulation runtime. The result is the same.
-        workers: how many nodes train at once on `local` and `ray`; None is one for each processor, of this
-            machine or of the cluster.
-        cohort: how many nodes a worker trains in one call on `local` and `ray`; None cuts a round into four
-            calls a worker. Neither changes a bit of the result on processors. On a device it is how many
-            train in one stack, 100 unless given.
-        device: where `local` trains, aggregates and evaluates. On an accelerator the results differ from
-            those on processors as rounding does; the other engines have processors only.
-        deterministic: whether a device gives the same bits again, which costs time; processors always do.
-        ray_address: the cluster that `ray` joins, `auto` or host:port, and leaves running; None starts a Ray
-            on this machine and stops it in the end.
-        ray_resources: what Ray reserves for each worker, such as {"CPU": 2}; None is one processor.
+        engine: where the fleet runs; the result is the same. This and the next six as in `EngineOptions`.
+        workers: how many nodes train at once.
+        cohort: how many nodes a worker trains in one call.
+        device: where the engine `local` computes.
+        deterministic: whether a device gives the same bits again.
+        ray_address: the cluster that the engine `ray` joins.
+        ray_resources: what Ray reserves for each worker.
         data_dir: where the data sets lie; None looks in FEDPOISON_DATA and the user's cache.
         on_round: called with the record of each round as soon as it is there.
         keep_updates: rounds whose updates are kept in the run's folder, for `replay`; not on `flower`.
@@ -82,10 +73,7 @@ def simulate(
         RunError: the run had to stop.
         EngineError: the engine could not do its work.
     """
-    fleet = prepare(scenario, data_dir=data_dir)
-    return launch(
-        fleet,
-        out=out,
+    options = EngineOptions(
         engine=engine,
         workers=workers,
         cohort=cohort,
@@ -93,6 +81,11 @@ def simulate(
         deterministic=deterministic,
         ray_address=ray_address,
         ray_resources=ray_resources,
+    )
+    return launch(
+        prepare(scenario, data_dir=data_dir),
+        options,
+        out=out,
         data_dir=data_dir,
         on_round=on_round,
         keep_updates=keep_updates,
@@ -102,50 +95,26 @@ def simulate(
 
 def launch(
     fleet: Fleet,
+    options: EngineOptions,
     *,
     out: Path | None = None,
-    engine: Engine = "local",
-    workers: int | None = None,
-    cohort: int | None = None,
-    device: Device = "auto",
-    deterministic: bool = False,
-    ray_address: str | None = None,
-    ray_resources: Mapping[str, float] | None = None,
     data_dir: Path | None = None,
     on_round: OnRound | None = None,
     keep_updates: Collection[int] = (),
     notify: Notify = _log.warning,
 ) -> History:
     """Run a fleet that is at hand on any engine, and return its history. Arguments as for `simulate`."""
-    if engine != "local" and device not in ("auto", "cpu"):
-        raise EngineError(f"device: got {device} on engine {engine}; only local trains on a device.")
-    if engine != "ray" and (ray_address or ray_resources):
-        raise ScenarioError(f"ray_address and ray_resources: got engine {engine}, wanted ray.")
-    if engine == "flower" and (workers or cohort):
-        raise ScenarioError("workers and cohort: got engine flower, which has its own; wanted local or ray.")
+    flower = options.engine == "flower"
     check_rounds(keep_updates, fleet.scenario.rounds)
-    if keep_updates and (out is None or engine == "flower"):
+    if keep_updates and (out is None or flower):
         where = "no run store" if out is None else "engine flower"
         raise ScenarioError(f"keep_updates: got {where}, wanted a run store, and engine local or ray.")
-    if engine == "flower":
+    if flower:
         from fedpoison.flower_engine import run_on_flower  # noqa: PLC0415  # only this engine needs it
 
         warn(fleet, notify)
         return run_on_flower(fleet, out=out, data_dir=data_dir, on_round=on_round)
-    return run(
-        fleet,
-        out=out,
-        engine=engine,
-        workers=workers,
-        cohort=cohort,
-        device=device,
-        deterministic=deterministic,
-        ray_address=ray_address,
-        ray_resources=ray_resources,
-        on_round=on_round,
-        keep_updates=keep_updates,
-        notify=notify,
-    )
+    return run(fleet, options, out=out, on_round=on_round, keep_updates=keep_updates, notify=notify)
 
 
 def prepare(scenario: Scenario, *, data_dir: Path | None = None) -> Fleet:
@@ -162,24 +131,19 @@ def warn(fleet: Fleet, notify: Notify) -> None:
 
 def run(
     fleet: Fleet,
+    options: EngineOptions = PROCESSORS,
     *,
     out: Path | None = None,
-    engine: Literal["local", "ray"] = "local",
-    workers: int | None = None,
-    cohort: int | None = None,
-    device: Device = "auto",
-    deterministic: bool = False,
-    ray_address: str | None = None,
-    ray_resources: Mapping[str, float] | None = None,
     on_round: OnRound | None = None,
     keep_updates: Collection[int] = (),
     notify: Notify = _log.warning,
 ) -> History:
-    """Run a fleet that is at hand from this process, and return its history. Arguments as for `simulate`."""
+    """Run a fleet that is at hand from this process, and return its history. Arguments as for `simulate`.
+
+    The engine is `local` or `ray`.
+    """
     warn(fleet, notify)
-    grid_of: GridOf = functools.partial(_local_grid, device=device, deterministic=deterministic)
-    if engine == "ray":
-        grid_of = functools.partial(_ray_grid, address=ray_address, resources=ray_resources)
+    grid_of = _ray_grid if options.engine == "ray" else _local_grid
     folder: RunFolder | None = None
     records: list[Round] = []
 
@@ -190,9 +154,9 @@ def run(
         if on_round is not None:
             on_round(record)
 
-    with quiet_flower(), grid_of(fleet, workers, cohort) as (grid, pool):
+    with quiet_flower(), grid_of(fleet, options) as (grid, pool):
         if out is not None:
-            made_with = environment(engine, grid.workers, fleet.idle) | grid.facts
+            made_with = environment(options.engine, grid.workers, fleet.idle) | grid.facts
             folder = RunFolder.begin(out / fleet.scenario.run_id, fleet.scenario, made_with)
         keeper = Keeper(folder.path, fleet, keep_updates) if folder and keep_updates else None
         weights = serve(fleet, grid, pool, keep, keeper)
@@ -203,46 +167,43 @@ def run(
 
 def play(fleet: Fleet, on_round: OnRound, *, workers: int | None = None, cohort: int | None = None) -> Tensor:
     """Run a fleet in this process, keep nothing, and return the final global weights (d,)."""
-    with quiet_flower(), _local_grid(fleet, workers, cohort) as (grid, pool):
+    options = EngineOptions(workers=workers, cohort=cohort, device="cpu")
+    with quiet_flower(), _local_grid(fleet, options) as (grid, pool):
         return serve(fleet, grid, pool, on_round)
 
 
 @contextmanager
-def _local_grid(
-    fleet: Fleet,
-    workers: int | None,
-    cohort: int | None,
-    *,
-    device: Device = "cpu",
-    deterministic: bool = False,
-) -> Iterator[tuple[CohortGrid, Workers]]:
+def _local_grid(fleet: Fleet, options: EngineOptions) -> Iterator[tuple[CohortGrid, Workers]]:
     """Have a grid in this process, on the processors or on a device, and workers for what the server does."""
-    found = device_of(device)
-    if found.type != "cpu":
+    device = device_of(options.device)
+    if device.type != "cpu":
         with device_grid(
-            fleet, found, workers=workers, cohort=cohort, deterministic=deterministic
+            fleet,
+            device,
+            workers=options.workers,
+            cohort=options.cohort,
+            deterministic=options.deterministic,
         ) as on_device:
             yield on_device
         return
-    with Workers(fleet.model, fleet.scenario.training, workers) as pool:
-        yield LocalGrid(fleet, pool, cohort=cohort), pool
+    with Workers(fleet.model, fleet.scenario.training, options.workers) as pool:
+        yield LocalGrid(fleet, pool, cohort=options.cohort), pool
 
 
 @contextmanager
-def _ray_grid(
-    fleet: Fleet,
-    workers: int | None,
-    cohort: int | None,
-    *,
-    address: str | None,
-    resources: Mapping[str, float] | None,
-) -> Iterator[tuple[CohortGrid, Workers]]:
+def _ray_grid(fleet: Fleet, options: EngineOptions) -> Iterator[tuple[CohortGrid, Workers]]:
     """Have a grid on Ray, and workers of this process for what the server does."""
     from fedpoison.ray_engine import ray_grid  # noqa: PLC0415  # only this engine needs it
 
     here = os.cpu_count() or 1
     with (
-        ray_grid(fleet, address=address, workers=workers, cohort=cohort, resources=resources) as grid,
-        Workers(fleet.model, fleet.scenario.training, min(workers or here, here)) as pool,
+        ray_grid(
+            fleet,
+            address=options.ray_address,
+            workers=options.workers,
+            cohort=options.cohort,
+            resources=options.ray_resources,
+        ) as grid,
+        Workers(fleet.model, fleet.scenario.training, min(options.workers or here, here)) as pool,
     ):
         yield grid, pool

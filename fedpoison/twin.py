@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
-from fedpoison.devices import Device
+from fedpoison.engine_options import DEFAULTS, EngineOptions
 from fedpoison.fleet import Fleet
 from fedpoison.groups import Group
 from fedpoison.history import History
 from fedpoison.scenario import Scenario
 from fedpoison.server import OnRound
-from fedpoison.simulation import Engine, launch, prepare
+from fedpoison.simulation import launch, prepare
 from fedpoison.store import RunFolder
 
 
@@ -37,40 +36,22 @@ def twin_of(fleet: Fleet) -> Fleet:
 
 def simulate_twin(
     scenario: Scenario,
+    options: EngineOptions = DEFAULTS,
     *,
     out: Path | None = None,
-    engine: Engine = "local",
-    workers: int | None = None,
-    cohort: int | None = None,
-    device: Device = "auto",
-    deterministic: bool = False,
-    ray_address: str | None = None,
-    ray_resources: Mapping[str, float] | None = None,
     data_dir: Path | None = None,
     on_round: OnRound | None = None,
 ) -> History:
     """Return the history of a scenario's clean twin: read where the store holds it complete, else run.
 
-    Arguments and errors as for `simulate`.
+    Other arguments than the options, and errors, as for `simulate`.
     """
     fleet = twin_of(prepare(scenario, data_dir=data_dir))
     if out is not None:
         folder = RunFolder(out / fleet.scenario.run_id)
         if folder.complete:
             return folder.history()
-    return launch(
-        fleet,
-        out=out,
-        engine=engine,
-        workers=workers,
-        cohort=cohort,
-        device=device,
-        deterministic=deterministic,
-        ray_address=ray_address,
-        ray_resources=ray_resources,
-        data_dir=data_dir,
-        on_round=on_round,
-    )
+    return launch(fleet, options, out=out, data_dir=data_dir, on_round=on_round)
 
 
 def _honest(group: Group, *, keep_schedule: bool) -> Group:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, TypedDict
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -15,27 +15,14 @@ from fedpoison.cli.options import Data, Json, Out, RayAddress, WorkerCount, with
 from fedpoison.cli.progress import RoundProgress, run_title
 from fedpoison.cli.tables import class_table, percent
 from fedpoison.devices import Device
+from fedpoison.engine_options import Engine, EngineOptions
 from fedpoison.errors import ScenarioError
 from fedpoison.history import History
 from fedpoison.measures import plain
 from fedpoison.scenario import Scenario
-from fedpoison.simulation import Engine, launch, prepare
+from fedpoison.simulation import launch, prepare
 from fedpoison.trackers import MLflow, TensorBoard, Tracker, WeightsAndBiases, tracked
 from fedpoison.twin import simulate_twin
-
-
-class Settings(TypedDict):
-    """How a run is made; nothing here changes what comes out, but for a device's rounding."""
-
-    out: Path
-    engine: Engine
-    workers: int | None
-    cohort: int | None
-    device: Device
-    deterministic: bool
-    ray_address: str | None
-    ray_resources: Mapping[str, float] | None
-    data_dir: Path | None
 
 
 @with_scenario()
@@ -94,27 +81,35 @@ def run(
     as_object: Json = False,
 ) -> None:
     """Run one scenario: a fleet, an attack, a strategy; evaluated class by class after every round."""
-    settings: Settings = {
-        "out": out,
-        "engine": engine,
-        "workers": workers,
-        "cohort": cohort,
-        "device": device,
-        "deterministic": deterministic,
-        "ray_address": ray_address,
-        "ray_resources": None if ray_resources is None else _amounts(ray_resources),
-        "data_dir": data_dir,
-    }
+    options = EngineOptions(
+        engine=engine,
+        workers=workers,
+        cohort=cohort,
+        device=device,
+        deterministic=deterministic,
+        ray_address=ray_address,
+        ray_resources=None if ray_resources is None else _amounts(ray_resources),
+    )
     kept = _rounds(keep_updates, scenario.rounds)
     clean = None
     with RoundProgress((1 + twin) * scenario.rounds, title=run_title(scenario)) as progress:
         fleet = prepare(scenario, data_dir=data_dir)
         trackers = _trackers(fleet.scenario, tensorboard, wandb, mlflow)
         with tracked(fleet.scenario, trackers, progress.show) as on_round:
-            history = launch(fleet, on_round=on_round, keep_updates=kept, notify=progress.warn, **settings)
+            history = launch(
+                fleet,
+                options,
+                out=out,
+                data_dir=data_dir,
+                on_round=on_round,
+                keep_updates=kept,
+                notify=progress.warn,
+            )
         if twin:
             progress.describe("clean twin")
-            clean = simulate_twin(history.scenario, on_round=progress.show, **settings)
+            clean = simulate_twin(
+                history.scenario, options, out=out, data_dir=data_dir, on_round=progress.show
+            )
             progress.reach(2 * scenario.rounds)
     if as_object:
         typer.echo(json.dumps(summary(history, clean)))
