@@ -10,7 +10,7 @@ import difflib
 import functools
 import re
 from collections.abc import Collection, Iterable, Mapping
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -90,6 +90,12 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> ScenarioError:
     return ScenarioError(f"unknown {kind} {name!r}:{hint} Choose from {', '.join(names)}.")
 
 
+@functools.cache
+def added(group: str) -> Mapping[str, EntryPoint]:
+    """Return the entry points of other packages by name, looked for once: everything installed is read."""
+    return {point.name: point for point in entry_points(group=group)}
+
+
 class Registry(Generic[Entry]):
     """The named things of one kind: ours, and those that other packages add through entry points."""
 
@@ -100,12 +106,12 @@ class Registry(Generic[Entry]):
 
     def entries(self) -> dict[str, Entry]:
         """Return everything by name, sorted; what is built in wins over an entry point of the same name."""
-        added = {point.name: point for point in entry_points(group=self.group)}
-        loaded = {name: point.load() for name, point in added.items() if name not in self._builtin}
+        points = added(self.group).items()
+        loaded = {name: point.load() for name, point in points if name not in self._builtin}
         return dict(sorted({**loaded, **self._builtin}.items()))
 
     def __contains__(self, name: str) -> bool:
-        return name in self._builtin or any(point.name == name for point in entry_points(group=self.group))
+        return name in self._builtin or name in added(self.group)
 
     def __getitem__(self, name: str) -> Entry:
         """Return the thing of that name, or raise ScenarioError with the nearest name."""

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from scipy.special import betainc
 from torch import Tensor
 
 from strategies.combination import weighted
@@ -62,6 +61,8 @@ class AFA:
     def __call__(
         self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None
     ) -> Aggregate:
+        from scipy.special import betainc  # noqa: PLC0415  # a second to import, for this rule alone
+
         updates, examples = checked(self, updates, weights)
         context = context or Context()
         roll = roll_call(context, len(updates), updates.device)

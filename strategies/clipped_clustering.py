@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from sklearn.cluster import AgglomerativeClustering
 from torch import Tensor
 
 from strategies.clip_factors import clip_factors
@@ -62,6 +61,8 @@ class ClippedClustering:
 
 def larger_cluster(distances: Tensor) -> Tensor:
     """Return which updates (n,) are in the larger of two clusters, given their distances (n, n)."""
+    from sklearn.cluster import AgglomerativeClustering  # noqa: PLC0415  # a second to import
+
     n = len(distances)
     if n <= 2 or not bool(distances.any()):
         return torch.ones(n, dtype=torch.bool, device=distances.device)

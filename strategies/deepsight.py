@@ -8,7 +8,6 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 import torch
-from sklearn.cluster import HDBSCAN
 from torch import Tensor
 
 from strategies.clip_factors import clip_factors
@@ -161,6 +160,8 @@ def apart(features: npt.NDArray[np.float64], metric: str = "euclidean") -> npt.N
 
 def hdbscan(features: npt.NDArray[np.float64], *, metric: str, allow_single_cluster: bool = False) -> Labels:
     """Return the cluster of each row (n,); -1 is none."""
+    from sklearn.cluster import HDBSCAN  # noqa: PLC0415  # a second to import, for this rule alone
+
     clustering = HDBSCAN(min_samples=3, metric=metric, allow_single_cluster=allow_single_cluster, copy=True)
     labels: Labels = clustering.fit_predict(features)
     return labels

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from sklearn.cluster import HDBSCAN
 from torch import Tensor
 
 from strategies.clip_factors import clip_factors
@@ -74,6 +73,8 @@ class Flame:
 
 def majority(distances: Tensor) -> Tensor:
     """Return whom (n,) HDBSCAN puts into the one cluster of more than half, given distances (n, n)."""
+    from sklearn.cluster import HDBSCAN  # noqa: PLC0415  # a second to import, for this rule alone
+
     n = len(distances)
     if n <= 2:
         return torch.ones(n, dtype=torch.bool, device=distances.device)

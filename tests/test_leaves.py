@@ -6,7 +6,7 @@ import sys
 ROUND = """
 import sys
 
-for name in ("flwr", "ray", "pydantic", "typer", "pandas", "torchvision"):
+for name in ("flwr", "ray", "pydantic", "typer", "pandas", "torchvision", "sklearn", "scipy"):
     sys.modules[name] = None
 
 import torch

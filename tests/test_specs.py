@@ -75,15 +75,12 @@ def test_values_are_read_as_what_they_spell():
 class Added:
     """Stands for an entry point of another package."""
 
-    name = "theirs"
-
     def load(self):
         return strategies["fedavg"]
 
 
 def test_other_packages_add_through_entry_points(monkeypatch):
-    monkeypatch.setattr(
-        "fedpoison.specs.entry_points", lambda group: [Added()] if "strategies" in group else []
-    )
+    points = {"theirs": Added()}
+    monkeypatch.setattr("fedpoison.specs.added", lambda group: points if "strategies" in group else {})
     assert "theirs" in strategies.entries()
     assert build_pipeline("theirs", byzantine=0).rule == build(strategies, "fedavg")

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 from torch.nn.functional import cross_entropy
 
 from clients.parameters import flatten, layout_of, split
@@ -135,6 +136,18 @@ def test_pooling_before_relu_changes_nothing():
     values = torch.randn(2, 3, 8, 8, generator=generator())
     pool, relu = torch.nn.MaxPool2d(2), torch.nn.ReLU()
     assert torch.equal(relu(pool(values)), pool(relu(values)))
+
+
+def test_the_bucketing_model_computes_what_its_authors_compute():
+    # Their forward pass has no ReLU between the second convolution and the pooling.
+    model = build(MODELS["cnn-bucketing"], (1, 28, 28), 10, generator()).eval()
+    first, first_bias, second, second_bias, hidden, hidden_bias, last, last_bias = model.parameters()
+    images = torch.randn(3, 1, 28, 28, generator=generator(1))
+    maps = functional.conv2d(functional.conv2d(images, first, first_bias).relu(), second, second_bias)
+    pooled = functional.max_pool2d(maps, 2)
+    assert bool((pooled < 0).any())
+    features = functional.linear(pooled.flatten(1), hidden, hidden_bias).relu()
+    torch.testing.assert_close(model(images), functional.linear(features, last, last_bias))
 
 
 def test_flat_weights_are_found_again():
