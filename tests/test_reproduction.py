@@ -46,9 +46,10 @@ def test_cells_of_one_run_share_it():
 
 def test_readings():
     accuracy = pd.DataFrame({0: [0.1, 0.5, 0.7, 0.3], 1: [0.1, 0.7, 0.9, 0.5]}, index=[0, 10, 20, 30])
-    assert mean_of_last(2)(accuracy) == pytest.approx((0.6, 0.1))
-    assert best(accuracy) == pytest.approx((0.8, 0.1))
-    assert after(10)(accuracy) == pytest.approx((0.6, 0.1))
+    spread = 0.1 * 2**0.5  # of a sample of two
+    assert mean_of_last(2)(accuracy) == pytest.approx((0.6, spread))
+    assert best(accuracy) == pytest.approx((0.8, spread))
+    assert after(10)(accuracy) == pytest.approx((0.6, spread))
     assert after(19)(accuracy) == after(10)(accuracy)
 
 
@@ -72,6 +73,15 @@ def test_of_several_attacks_the_worst_counts(tmp_path):
     found = reproduce([one, other, both], [0, 1], out=tmp_path, jobs=1)
     assert found[2].mean == found[1].mean < found[0].mean
     assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_a_seed_can_differ_from_the_others(tmp_path):
+    (cell,) = STUDIES["bucketing"].pick(["sorted/s0/rfa/mimic"])
+    small = Cell("c", [cell.scenarios[0].but(**SMALL)], after(2), published=0.5, by_seed=cell.by_seed)
+    reproduce([small], [1, 2, 5], out=tmp_path, jobs=1)
+    ran = [Scenario.load(path) for path in tmp_path.glob("*/scenario.toml")]
+    assert {made.seed: made.attack for made in ran} == {1: "mimic(node=17)", 2: "mimic(node=1)", 5: "mimic"}
+    assert {made.malicious_nodes for made in ran} == {(20, 21, 22, 23, 24)}
 
 
 def test_a_run_that_stops_is_a_cell_without_a_number(tmp_path):
