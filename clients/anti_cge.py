@@ -7,10 +7,9 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from clients.attack import Attack, Card, CraftContext, Knowledge
-from clients.inner_products import squared_norms
+from clients.inner_products import squared_norms, unit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,5 +43,5 @@ class AntiCge(Attack):
         kept = min(max(len(visible) - tolerated, 0), len(visible) - 1)
         chosen = torch.zeros(len(visible), dtype=own.dtype, device=own.device)
         chosen[order[: max(kept, 1)]] = 1
-        length = float(norms[kept]) * (1 - self.margin)
-        return (-length * normalize(chosen @ visible, dim=0, eps=1e-30)).expand_as(own).clone()
+        below = float(norms[kept]) * (1 - self.margin)
+        return (-below * unit(chosen @ visible)).expand_as(own).clone()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from clients.in_threads import in_threads
 
 BLOCK = 1 << 18
 """Numbers that one stream draws."""
@@ -38,12 +39,11 @@ def _filled(like: Tensor, generator: torch.Generator, fill: Fill) -> Tensor:
     blocks = np.split(drawn.view(-1).numpy(), range(BLOCK, drawn.numel(), BLOCK))
     seeds = torch.randint(2**63 - 1, (len(blocks),), generator=generator).tolist()
 
-    def work(block: NDArray[np.floating], seed: int) -> None:
-        fill(np.random.Generator(np.random.SFC64(seed)), block)
+    def work(position: int) -> None:
+        fill(np.random.Generator(np.random.SFC64(seeds[position])), blocks[position])
 
     if len(blocks) == 1:
-        work(blocks[0], seeds[0])
+        work(0)
     else:
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            list(pool.map(work, blocks, seeds))
+        list(in_threads(work, range(len(blocks))))
     return drawn.to(like)

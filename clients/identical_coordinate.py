@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from clients.attack import Attack, Card, CraftContext, Knowledge
-from clients.inner_products import squared_norms
+from clients.inner_products import length, squared_norms
 from clients.line_search import check_search, coarse_then_fine
 from clients.probe import Probe
 
@@ -56,7 +56,7 @@ class IdenticalCoordinate(Attack):
         distance = float(squared_norms(probe.honest, origin=probe.mean).max().sqrt())
         gamma = coarse_then_fine(
             probe.along(direction, coordinates=self.probe_coordinates),
-            largest=self.reach * distance / float(direction.norm()),
+            largest=self.reach * distance / length(direction),
             evaluations=self.evaluations,
         )
         return (probe.mean + gamma * direction).expand_as(own).clone()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from clients.attack import Attack, Card, CraftContext, Knowledge
-from clients.inner_products import products_with
+from clients.inner_products import length, products_with, unit
 from clients.moments import mean_of
 
 
@@ -71,13 +71,13 @@ class Mimic(Attack):
         mean = mean_of(visible)
         if rounds == 0:
             start = torch.randn(mean.shape, generator=context.generator, dtype=mean.dtype).to(mean.device)
-            direction = start / start.norm()
+            direction = unit(start)
         else:
             mean = (rounds * memory["mean"] + mean) / (rounds + 1)
             direction = memory["direction"]
         weights = products_with(visible, direction, origin=mean).to(mean.dtype)
         pulled = weights @ visible - weights.sum() * mean
-        if pulled.norm() > 0:
-            step = pulled / pulled.norm()
+        if length(pulled) > 0:
+            step = unit(pulled)
             direction = step if rounds == 0 else rounds * direction + step
-        memory["mean"], memory["direction"] = mean, direction / direction.norm()
+        memory["mean"], memory["direction"] = mean, unit(direction)

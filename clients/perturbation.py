@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from torch import Tensor
-from torch.nn.functional import normalize
 
+from clients.inner_products import unit
 from clients.moments import spread_of
 
 Direction = Literal["unit", "std", "sign"]
@@ -24,4 +24,4 @@ def perturbation(rows: Tensor, mean: Tensor, direction: Direction) -> Tensor:
         return -spread_of(rows, mean)
     if direction == "sign":
         return -mean.sign()
-    return normalize(-mean, dim=0, eps=1e-30)
+    return unit(-mean)

@@ -9,9 +9,9 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from clients.attack import Attack, Card, CraftContext, Knowledge
+from clients.inner_products import length, unit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,9 +62,9 @@ class PoisonedFl(Attack):
         if context.round - int(memory["tested"]) >= self.period:
             self._test(context, model)
         step = model - context.previous_model.to(own.dtype)
-        norm = torch.linalg.vector_norm(step)
-        shape = (step - norm * normalize(memory["sent"], dim=0, eps=1e-30)).abs()
-        memory["sent"] = float(memory["factor"]) * norm * memory["signs"] * normalize(shape, dim=0, eps=1e-30)
+        norm = length(step)
+        shape = (step - norm * unit(memory["sent"])).abs()
+        memory["sent"] = float(memory["factor"]) * norm * memory["signs"] * unit(shape)
         return memory["sent"].expand_as(own).clone()
 
     def _test(self, context: CraftContext, model: Tensor) -> None:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from math import cos, radians, sin
 from typing import ClassVar
 
+import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from clients.alie import largest_z
 from clients.attack import Attack, Card, CraftContext, Knowledge
+from clients.inner_products import products_with, unit
 from clients.moments import mean_of
 
 
@@ -51,9 +52,10 @@ class Rop(Attack):
         last = mean
         if context.previous_model is not None:
             last = (context.model - context.previous_model).to(mean.dtype)
-        reference = normalize(self.blend * last + (1 - self.blend) * mean, dim=0)
-        aside = normalize(1 - reference.sum() * reference, dim=0)
-        turned = normalize(cos(radians(self.angle)) * reference - sin(radians(self.angle)) * aside, dim=0)
+        reference = unit(self.blend * last + (1 - self.blend) * mean)
+        ones = torch.ones_like(reference)
+        aside = unit(ones - products_with(reference[None], ones).to(mean.dtype) * reference)
+        turned = unit(cos(radians(self.angle)) * reference - sin(radians(self.angle)) * aside)
         location = self.relocation * last + (1 - self.relocation) * mean
         return (location + self._length(context.clients, context.malicious) * turned).expand_as(own).clone()
 

@@ -159,9 +159,11 @@ class Trainer:
     def predict(self, images: Tensor) -> Tensor:
         """Return the logits (m, k) of the model as it stands, in evaluation mode, where the images lie."""
         self.model.eval()
-        here = images.contiguous(memory_format=torch.channels_last).to(self.device)
-        logits: Tensor = self.model(here)
-        self.model.train()
+        try:
+            here = images.contiguous(memory_format=torch.channels_last).to(self.device)
+            logits: Tensor = self.model(here)
+        finally:
+            self.model.train()
         return logits.to(images.device)
 
     def features(self, images: Tensor) -> Tensor:

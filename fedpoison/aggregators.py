@@ -58,7 +58,7 @@ class Aggregator(Protocol):
             replies: those replies themselves, in the same order.
 
         Raises:
-            RunError: too few usable replies are left for the rule.
+            RunError: too few usable replies are left for the rule, or the result is not finite.
         """
 
 
@@ -96,7 +96,13 @@ class RuleAggregator:
         except PreconditionError as error:
             raise RunError(f"round {server_round}: {error}") from None
         self._state = dict(aggregate.state)
-        return Outcome(weights=model + aggregate.update, trust=aggregate.trust)
+        weights = model + aggregate.update
+        if not bool(torch.isfinite(weights).all()):
+            raise RunError(
+                f"round {server_round}: what {self.rule!r} makes of the updates is too large for a number; "
+                "a strategy that bounds them, or a smaller learning rate, may keep the model finite."
+            )
+        return Outcome(weights=weights, trust=aggregate.trust)
 
     def context(
         self, server_round: int, model: Tensor, nodes: tuple[int, ...] | None, *, purpose: str = "rule"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-import torch
 from flwr.app import ArrayRecord, Context, Message
 from flwr.clientapp import ClientApp
 from torch import Tensor
@@ -17,6 +16,7 @@ from fedpoison.run_config import scenario_of
 from fedpoison.scenario import Scenario
 from fedpoison.simulation import prepare
 from fedpoison.wire import PARTITION, from_record
+from strategies.one_thread import stay_single
 
 MEMORY = "memory"
 """Where a node's state keeps what it remembers from round to round."""
@@ -27,7 +27,7 @@ app = ClientApp()
 @app.train()
 def train(message: Message, context: Context) -> Message:
     """Train this node's model on its partition, honestly or not."""
-    torch.set_num_threads(1)  # as on every engine: results must not depend on the machine's load
+    stay_single()  # as on every engine: results must not depend on the machine's load
     scenario, _, data_dir = scenario_of(context)
     fleet, trainer = _at_hand(scenario, data_dir)
     memory = _recall(context)

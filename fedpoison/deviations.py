@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from strategies.chunks import sum_over_chunks
+from strategies.distances import LARGEST, LEAST
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +42,9 @@ cosines={0: 1.0, 1: 1.0, 2: -1.0})
         return Deviations({}, {}, {})
     rows = torch.tensor([row for row, node in enumerate(nodes) if node in honest], dtype=torch.int64)
     found = _measured(updates, rows, updates.dtype)
-    if not bool(torch.isfinite(found).all()):  # the squares of huge updates are not
+    squares = found[:2]
+    held = (squares == 0) | ((squares > LEAST) & (squares < LARGEST))
+    if not bool(held.all() and squares.any()):  # float32 does not hold the squares of huge and tiny updates
         found = _measured(updates, rows, torch.float64)
     norms, distances, dots = found.cpu().tolist()
     length = math.sqrt(norms.pop())

@@ -57,13 +57,14 @@ def exact(device: torch.device, *, deterministic: bool) -> Iterator[None]:
         yield
         return
     before = torch.are_deterministic_algorithms_enabled()
+    lenient = torch.is_deterministic_algorithms_warn_only_enabled()
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
-    torch.use_deterministic_algorithms(before or deterministic)
+    torch.use_deterministic_algorithms(before or deterministic, warn_only=lenient and not deterministic)
     try:
         with torch.backends.cudnn.flags(
             enabled=True, benchmark=False, deterministic=deterministic, allow_tf32=False
         ):
             yield
     finally:
-        torch.use_deterministic_algorithms(before)
+        torch.use_deterministic_algorithms(before, warn_only=lenient)

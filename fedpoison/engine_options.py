@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from fedpoison.devices import Device
 from fedpoison.errors import EngineError, ScenarioError
+from fedpoison.specs import unknown
 
 Engine = Literal["local", "ray", "flower"]
 
@@ -18,7 +19,7 @@ class EngineOptions:
 
     Raises:
         EngineError: the engine does not train on the device.
-        ScenarioError: an option is another engine's.
+        ScenarioError: an option is unknown, out of its range, or another engine's.
     """
 
     engine: Engine = "local"
@@ -43,10 +44,18 @@ class EngineOptions:
 
     def __post_init__(self) -> None:
         engine = self.engine
+        for name, given, known in (("engine", engine, Engine), ("device", self.device, Device)):
+            if given not in get_args(known):
+                raise unknown(name, given, get_args(known))
+        for name, count in (("workers", self.workers), ("cohort", self.cohort)):
+            if count is not None and count < 1:
+                raise ScenarioError(f"{name}: got {count}, wanted at least 1, or None.")
         if engine != "local" and self.device not in ("auto", "cpu"):
             raise EngineError(f"device: got {self.device} on engine {engine}; only local trains on a device.")
         if engine != "ray" and (self.ray_address or self.ray_resources):
             raise ScenarioError(f"ray_address and ray_resources: got engine {engine}, wanted ray.")
+        if self.deterministic and engine != "local":
+            raise ScenarioError(f"deterministic: got engine {engine}, wanted local; processors always are.")
         if engine == "flower" and (self.workers or self.cohort):
             raise ScenarioError(
                 "workers and cohort: got engine flower, which has its own; wanted local or ray."

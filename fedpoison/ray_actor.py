@@ -24,6 +24,7 @@ from fedpoison.datasets import Dataset
 from fedpoison.fleet import Fleet
 from fedpoison.node import Outcome, Task, TrainOrder, attempt
 from fedpoison.scenario import Scenario
+from strategies.one_thread import stay_single
 
 Weights = NDArray[np.float32]
 
@@ -104,7 +105,7 @@ class CohortActor:
     """Trains cohorts, one after the other."""
 
     def __init__(self, shared: SharedFleet) -> None:
-        torch.set_num_threads(1)  # as on every engine: parallelism comes from workers
+        stay_single()  # as on every engine: parallelism comes from workers
         self._fleet = shared.fleet()
         self._trainer = Trainer(self._fleet.model(), self._fleet.scenario.training)
 

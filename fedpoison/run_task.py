@@ -36,20 +36,20 @@ def steps(scenario: Scenario, dataset: list[Any]) -> Iterator[Round | Ended]:
         scenario: what to run.
         dataset: a reference to the data set, in a list so that Ray does not fetch it anew for each task.
     """
-    told: queue.SimpleQueue[Round | Ended | Exception] = queue.SimpleQueue()
+    told: queue.SimpleQueue[Round | Ended | BaseException] = queue.SimpleQueue()
 
     def work() -> None:
         try:
             fleet = Fleet(scenario, _fetched(dataset[0]))
             weights = play(fleet, told.put, workers=1)
             told.put(Ended(weights, fleet.layout, environment("local", 1, fleet.idle)))
-        except Exception as error:  # noqa: BLE001  # raised again where Ray looks for it
+        except BaseException as error:  # noqa: BLE001  # raised again where Ray looks for it
             told.put(error)
 
     threading.Thread(target=work, daemon=True).start()
     while True:
         news = told.get()
-        if isinstance(news, Exception):
+        if isinstance(news, BaseException):
             raise news
         yield news
         if isinstance(news, Ended):

@@ -18,6 +18,7 @@ from torch import nn
 
 from clients.training import LocalTraining, Trainer
 from fedpoison.devices import CPU
+from strategies.one_thread import stay_single
 
 Work = TypeVar("Work")
 Done = TypeVar("Done")
@@ -46,9 +47,7 @@ class Workers:
         self._trainers: queue.SimpleQueue[Trainer] = queue.SimpleQueue()
         for _ in range(self.count):
             self._trainers.put(Trainer(model().to(device), training))
-        self._pool = ThreadPoolExecutor(
-            self.count, thread_name_prefix="fedpoison", initializer=torch.set_num_threads, initargs=(1,)
-        )
+        self._pool = ThreadPoolExecutor(self.count, thread_name_prefix="fedpoison", initializer=stay_single)
 
     def map(self, function: Callable[[Trainer, Work], Done], work: Iterable[Work]) -> Iterator[Done]:
         """Yield `function(trainer, item)` for each item, in order, worked on in parallel."""

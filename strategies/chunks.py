@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -11,6 +10,8 @@ from typing import TypeVar
 import torch
 from threadpoolctl import ThreadpoolController
 from torch import Tensor
+
+from strategies.one_thread import stay_single
 
 Done = TypeVar("Done")
 
@@ -27,9 +28,9 @@ def over_chunks(work: Callable[[slice], Done], updates: Tensor, *, values: int =
     """Return `work(columns)` for every run of columns of `updates` (n, d), in order.
 
     Each call computes with one thread, in torch and in NumPy, and the runs are cut the same way everywhere:
-    parallelism comes from several calls at a time and never changes a bit of a result. On an accelerator the
-    calls follow one another. How many threads torch and NumPy take is a setting of the whole process: do not
-    aggregate in several threads of one process at a time.
+    parallelism comes from several calls at a time, as many as torch has threads, and never changes a bit of a
+    result. On an accelerator the calls follow one another. How many threads NumPy takes is a setting of the
+    whole process: do not aggregate in several threads of one process at a time.
 
     >>> over_chunks(lambda columns: columns.stop - columns.start, torch.zeros(10, 150), values=640)
     [64, 64, 22]
@@ -64,18 +65,18 @@ def _each(work: Callable[[slice], Done], updates: Tensor, values: int) -> Iterat
     n, d = updates.shape
     size = columns_of(n, values)
     runs = [slice(start, min(start + size, d)) for start in range(0, d, size)]
-    workers = min(len(runs), os.cpu_count() or 1)
+    threads = torch.get_num_threads()
+    workers = min(len(runs), threads)
     if updates.device.type != "cpu":
         yield from map(work, runs)
         return
-    threads = torch.get_num_threads()
     try:
         with _blas().limit(limits=1, user_api="blas"):
             if workers <= 1:
                 torch.set_num_threads(1)
                 yield from map(work, runs)
                 return
-            with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            with ThreadPoolExecutor(workers, initializer=stay_single) as pool:
                 yield from pool.map(work, runs)
     finally:
         torch.set_num_threads(threads)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import ClassVar
@@ -82,7 +81,7 @@ class LASA:
         def least(row: Tensor) -> float:
             return float(np.partition(row.abs().numpy(), dropped)[dropped])
 
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
             return torch.tensor(list(pool.map(least, updates)), dtype=updates.dtype)
 
     def ordinary(self, layer: Tensor, least: Tensor, factors: Tensor) -> Tensor:

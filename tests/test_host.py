@@ -48,6 +48,11 @@ def broken(small, monkeypatch):
     return play
 
 
+def test_a_model_that_overflows_ends_the_run_with_the_reason(broken):
+    with pytest.raises(RunError, match="round 1: what TrimmedMean.* is too large for a number"):
+        broken(Sends(value=3e38), strategy="trimmed-mean(byzantine=0)")
+
+
 @pytest.mark.parametrize(
     ("attack", "reason"),
     [

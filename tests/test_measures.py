@@ -119,3 +119,9 @@ def test_deviations_of_huge_updates_are_finite():
     assert found.distances == {0: pytest.approx(3e30), 1: 1.5, 2: 1.5}
     assert found.cosines == {0: pytest.approx(1), 1: 1}  # a zero update has no direction
     assert deviations(sent, [0, 1, 2], honest=[]).distances == {}
+
+
+def test_tiny_updates_are_measured_too():
+    found = deviations(torch.full((2, 4), 1e-24), [0, 1], honest=[0, 1])
+    assert found.norms == pytest.approx({0: 2e-24, 1: 2e-24})
+    assert found.cosines == pytest.approx({0: 1.0, 1: 1.0})

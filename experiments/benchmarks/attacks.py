@@ -79,11 +79,11 @@ class Crafting:
     def cells(self, spec: str, rule: str) -> list[str]:
         """Return milliseconds, multiples of a read, and of a call of the rule if one is named."""
         attack, m = build_attack(spec), round(SHARE * len(self.updates))
-        tried, byzantine, kind = self._rule(rule)
+        tried, byzantine, kind = self.rule(rule)
         own, honest = self.updates[:m], self.updates[m:]
 
         def craft() -> Tensor:
-            context_of = self._contexts(m, tried, byzantine, kind)
+            context_of = self.contexts(m, tried, byzantine, kind)
             return crafted(attack, own, honest, context_of, nodes=tuple(range(m)))
 
         contestants = {
@@ -101,7 +101,7 @@ class Crafting:
         ]
         return [f"{1e3 * took:.1f}", *shares, *([] if tried else [""])]
 
-    def _rule(self, spec: str) -> tuple[Callable[[Tensor], Tensor] | None, int | None, RuleKind]:
+    def rule(self, spec: str) -> tuple[Callable[[Tensor], Tensor] | None, int | None, RuleKind]:
         if spec == "-":
             return None, None, None
         rule, byzantine = tolerant(spec, len(self.updates))
@@ -110,7 +110,7 @@ class Crafting:
         context = trial_context(self.updates)
         return lambda updates: rule(updates, None, context()).update, byzantine, rule_kind(rule.card)
 
-    def _contexts(
+    def contexts(
         self, m: int, rule: Callable[[Tensor], Tensor] | None, byzantine: int | None, kind: RuleKind
     ) -> Callable[[Attack, int | None], CraftContext]:
         n = len(self.updates)
