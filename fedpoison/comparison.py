@@ -78,12 +78,17 @@ class Comparison:
 
         Args:
             measure: what to read off a round.
-            spread: whether to return the standard deviation over the seeds in place of the mean.
+            spread: whether to return the sample standard deviation over the seeds in place of the mean.
         """
-        reduce = np.std if spread else np.mean
+
+        def reduced(values: list[float]) -> float:
+            if spread:
+                return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+            return float(np.mean(values))
+
         return pd.DataFrame(
             {
-                strategy: [float(reduce(self.values(measure, attack, strategy))) for attack in self.attacks]
+                strategy: [reduced(self.values(measure, attack, strategy)) for attack in self.attacks]
                 for strategy in self.strategies
             },
             index=pd.Index(self.attacks, name="attack"),

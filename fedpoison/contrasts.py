@@ -41,14 +41,15 @@ def differences(found: Comparison, reference: str | None = None) -> pd.DataFrame
         ScenarioError: the reference is none of the strategies.
     """
     reference = steadiest(found) if reference is None else reference
-    check_reference(found.strategies, reference)
-    return _frame(_differences(found, reference))
+    return _frame(_differences(found, check_reference(found.strategies, reference)))
 
 
-def check_reference(strategies: Sequence[str], reference: str) -> None:
-    """Raise ScenarioError unless the reference is among the strategies."""
-    if reference not in strategies:
+def check_reference(strategies: Sequence[str], reference: str) -> str:
+    """Return the reference as the strategies spell it, or raise ScenarioError if it is none of them."""
+    spelled = {strategy.replace(" ", ""): strategy for strategy in strategies}
+    if reference.replace(" ", "") not in spelled:
         raise unknown("reference", reference, strategies)
+    return spelled[reference.replace(" ", "")]
 
 
 def _differences(found: Comparison, reference: str) -> Iterator[_Row]:

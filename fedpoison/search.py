@@ -12,10 +12,11 @@ import optuna
 from fedpoison.attack_space import TARGETED, UNTARGETED, Knobs, Range
 from fedpoison.batch import run_all
 from fedpoison.errors import RunError, ScenarioError
+from fedpoison.fleet import Fleet
 from fedpoison.registries import canonical_attack
 from fedpoison.rounds import Round
 from fedpoison.scenario import Scenario
-from fedpoison.simulation import Notify
+from fedpoison.simulation import Notify, prepare
 from fedpoison.specs import spell_call, unknown
 from fedpoison.watch import Watch
 
@@ -32,6 +33,8 @@ class Objective:
     strength: Callable[[Round], float]
     """What of it the last round shows: a share, larger for a stronger attack."""
     space: Mapping[str, Knobs]
+    label: int | None = None
+    """The class whose accuracy it is, where it is that of one class."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,9 @@ def objective(name: str) -> Objective:
     """
     kind, _, label = name.partition(":")
     if kind == "class" and label.isdecimal():
-        return Objective(lambda record: 1 - record.per_class_accuracy[int(label)], UNTARGETED)
+        return Objective(
+            lambda record: 1 - record.per_class_accuracy[int(label)], UNTARGETED, label=int(label)
+        )
     if name not in _OBJECTIVES:
         raise unknown("objective", name, [*_OBJECTIVES, "class:3"])
     return _OBJECTIVES[name]
@@ -80,6 +85,7 @@ def search(
     jobs: int | None = None,
     data_dir: Path | None = None,
     watch: Watch | None = None,
+    expect: Callable[[int], None] = lambda _: None,
     notify: Notify = _log.warning,
 ) -> list[Trial]:
     """Try attacks on a scenario, each guided by what came of those before; return them, the strongest first.
@@ -95,10 +101,12 @@ def search(
         jobs: how many runs at once, as for `run_all`; changes no result.
         data_dir: as for `simulate`.
         watch: is told how the runs go.
+        expect: told, before some runs, how many they are: attacks that were tried already are not run again.
         notify: told where the settings make an attack do nothing.
 
     Raises:
-        ScenarioError: an attack is none of the objective's, or the scenario has groups.
+        ScenarioError: an attack is none of the objective's, the scenario has groups or nobody malicious, or
+            no test image is of the objective's class.
         RunError: every run had to stop.
     """
     if base.groups:
@@ -106,6 +114,7 @@ def search(
     for name in attacks:
         if name not in aim.space:
             raise unknown("attack of this objective", name, aim.space)
+    _check(prepare(base, data_dir=data_dir), aim)
     names = list(attacks or aim.space)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=base.seed))
@@ -116,6 +125,7 @@ def search(
         asked = [study.ask() for _ in range(begun, min(begun + TOGETHER, trials))]
         specs = [_suggest(trial, names, aim.space) for trial in asked]
         scenarios = [base.but(attack=spec) for spec in specs]
+        expect(len(set(specs) - set(found)))
         batch = run_all(scenarios, out=out, jobs=jobs, data_dir=data_dir, watch=watch, notify=notify)
         for trial, spec, scenario in zip(asked, specs, scenarios, strict=True):
             history = batch.histories.get(scenario)
@@ -126,6 +136,16 @@ def search(
     if all(trial.strength is None for trial in found.values()):
         raise RunError("every run had to stop: " + " ".join(dict.fromkeys(batch.failures.values())))
     return sorted(found.values(), key=lambda trial: (trial.strength is None, -(trial.strength or 0.0)))
+
+
+def _check(fleet: Fleet, aim: Objective) -> None:
+    if not fleet.malicious(1):
+        raise ScenarioError("malicious: got nobody, wanted some malicious nodes to attack with.")
+    if aim.label is not None and not bool((fleet.test.labels == aim.label).any()):
+        raise ScenarioError(
+            f"objective class:{aim.label}: no test image of {fleet.dataset.name} is of that class, of "
+            f"{fleet.classes} classes and {len(fleet.test)} images; name another, or test on more."
+        )
 
 
 def _suggest(trial: optuna.trial.Trial, names: Sequence[str], space: Mapping[str, Knobs]) -> str:

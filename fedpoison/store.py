@@ -139,6 +139,8 @@ class RunFolder:
         """
         try:
             lines = self.rounds.read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError as error:
+            raise RunError(f"{self.rounds}: is damaged ({error}).") from None
         except OSError:
             raise RunError(f"{self.path}: holds no run; give a folder with a rounds.jsonl.") from None
         return History(Scenario.load(self.path / "scenario.toml"), _records(lines, self.rounds), self.path)

@@ -55,12 +55,12 @@ class Results:
         """Return a table over the axes but the seed: accuracy, worst class and success after the last round.
 
         Args:
-            reduce: `mean` over the seeds, or their standard deviation, `std`.
+            reduce: `mean` over the seeds, or their standard deviation (of a sample), `std`.
         """
         axes = [axis for axis in self.study.axes if axis != "seed"] or ["seed"]
         shown = [name for name in SUMMARY if self.runs[name].notna().any()]
         groups = self.runs.groupby(axes, sort=False)[shown]
-        return groups.mean() if reduce == "mean" else groups.std(ddof=0)
+        return groups.mean() if reduce == "mean" else groups.std()
 
     def write(self, folder: Path) -> None:
         """Write the study and its frames, as Parquet and as CSV, into a folder.

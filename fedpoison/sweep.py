@@ -43,9 +43,9 @@ class SweepPlan:
         return sum(cell not in self.failures and cell.scenario not in made for cell in self.cells)
 
     def seconds(self, jobs: int | None = None) -> float | None:
-        """Return about how long it will take with so many runs at once; None where nothing can be told."""
+        """Return about how long it will take with so many runs at once, here; None if nothing can be told."""
         processors = os.cpu_count() or 1
-        parallel = min(jobs or processors, len(self.missing))
+        parallel = min(jobs or processors, processors, len(self.missing))
         return estimate(self.missing, self.out, processors if parallel == 1 else parallel)
 
 

@@ -12,7 +12,7 @@ from fedpoison import cli
 from fedpoison.cli.compare_sheets import as_json, sheets
 from fedpoison.cli.sheets import Sheet, in_latex, in_markdown
 from fedpoison.comparison import MEASURES, OPTIMISTIC, Cell, Comparison, compare
-from fedpoison.contrasts import differences, estimates, steadiest, weakest
+from fedpoison.contrasts import check_reference, differences, estimates, steadiest, weakest
 from fedpoison.errors import ScenarioError
 from fedpoison.history import History
 from fedpoison.intervals import Estimate, estimate
@@ -208,3 +208,7 @@ def test_the_command_refuses_a_reference_that_it_does_not_run(tmp_path, fedpoiso
     code, _, err = fedpoison("compare", "--reference", "kurm", "--out", tmp_path)
     assert code == 2
     assert "unknown reference 'kurm': did you mean 'krum'" in err
+
+
+def test_a_reference_may_be_spaced_otherwise():
+    assert check_reference(["nnm|median", "fedavg"], "nnm | median") == "nnm|median"

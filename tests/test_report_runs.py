@@ -6,7 +6,7 @@ from fedpoison.central import train_centrally
 from fedpoison.errors import RunError
 from fedpoison.report import gather, write_report
 from fedpoison.report.contents import Contents
-from fedpoison.report.summary import headlines, rows
+from fedpoison.report.summary import Row, Value, headlines, rows
 from fedpoison.simulation import simulate
 
 
@@ -47,3 +47,16 @@ def test_a_folder_without_runs_is_an_error(tmp_path):
     (tmp_path / "run" / "rounds.jsonl").write_text("")
     with pytest.raises(RunError, match="no run can be read"):
         write_report([tmp_path])
+
+
+def test_strategies_are_ranked_where_all_were_attacked_alike():
+    def row(attack, strategy, accuracy):
+        return Row(
+            "", attack, strategy, [], Value(accuracy), Value(0), 0, Value(None), Value(None), None, None
+        )
+
+    table = [row("mild", "a", 0.9), row("mild", "b", 0.8), row("harsh", "b", 0.7), row("other", "a", 0.95)]
+    contents = type("None", (), {"attacks": [], "strategies": [], "runs": [], "settings": []})
+    best = [line for line in headlines(contents, table) if line.name == "Stands attacks best"]
+    assert [(line.value, line.note[:2]) for line in best] == [("90.0 %", "a:")]
+    assert not [line for line in headlines(contents, table[2:]) if line.name == "Stands attacks best"]

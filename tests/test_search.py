@@ -84,3 +84,32 @@ def test_the_command_names_the_strongest(small, tmp_path, monkeypatch, capsys):
     out = capsys.readouterr().out
     assert "Strongest against fedavg, by backdoor" in out
     assert 'strongest: --attack "b' in out
+
+
+@pytest.mark.parametrize(
+    ("changes", "aim", "words"),
+    [
+        ({"malicious": 0.0}, "accuracy", "malicious: got nobody"),
+        ({}, "class:12", "objective class:12: no test image of digits is of that class, of 10 classes"),
+        ({"test_samples": 4}, "class:3", "objective class:3: no test image.* 4 images"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_before_any_run(small, tmp_path, changes, aim, words):
+    with pytest.raises(ScenarioError, match=words):
+        search(small.but(**changes), objective(aim), trials=1, out=tmp_path, jobs=1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_only_new_attacks_are_announced(small, tmp_path):
+    announced = []
+    found = search(
+        small,
+        objective("accuracy"),
+        attacks=["mimic"],
+        trials=5,
+        out=tmp_path,
+        jobs=1,
+        expect=announced.append,
+    )
+    assert [trial.attack for trial in found] == ["mimic"]
+    assert announced == [1, 0]

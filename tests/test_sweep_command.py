@@ -100,6 +100,7 @@ def test_none_is_an_attack_and_unsets_what_can_be_unset(fedpoison, file, tmp_pat
         (["malicious_shar"], "unknown study 'malicious_shar': did you mean 'malicious_share'"),
         (["nowhere.toml"], "nowhere.toml: cannot be read"),
         (["malicious_share", "--set", "rounds"], "--set: got 'rounds', wanted FIELD=VALUE"),
+        (["malicious_share", "--set", "rounds=3", "--set", "rounds=4"], "--set rounds: got it twice"),
         (["malicious_share", "--set", "ronds=1"], "unknown field 'ronds': did you mean 'rounds'"),
         (["malicious_share", "--set", "rounds=0"], "rounds: Input should be greater than"),
         (["f_misspecified", "--set", "tolerated=none"], "axes.tolerated: got none, wanted a value"),

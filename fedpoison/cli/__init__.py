@@ -21,13 +21,14 @@ def main() -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.markup import escape  # noqa: PLC0415
 
-    from fedpoison.cli.app import app  # noqa: PLC0415
     from fedpoison.errors import FedPoisonError  # noqa: PLC0415
 
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
+        from fedpoison.cli.app import app  # noqa: PLC0415  # takes seconds, in which people press Ctrl-C
+
         code = app(standalone_mode=False)
-    except click.exceptions.Abort:
+    except (click.exceptions.Abort, KeyboardInterrupt):
         code = INTERRUPTED
     except click.ClickException as error:
         error.show()

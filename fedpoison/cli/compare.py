@@ -57,7 +57,7 @@ def compare(
     """Run every attack against every strategy on the same seeds; print tables and write figures."""
     names, rules, numbers = names_in("attacks", attacks), names_in("strategies", strategies), seeds_in(seeds)
     if reference is not None:
-        check_reference(rules, reference)
+        reference = check_reference(rules, reference)
     with BatchProgress(len(names) * len(rules) * len(numbers), scenario.rounds) as progress:
         found = comparisons.compare(
             scenario,

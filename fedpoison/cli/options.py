@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 import typer
+from rich.console import Console
 
 from fedpoison.groups import Group
 from fedpoison.scenario import Scenario
@@ -65,7 +66,15 @@ def with_scenario(
         @functools.wraps(command)
         def wrapped(scenario_file: Path | None = None, **options: Any) -> None:
             given = {name: options.pop(name) for name in offered}
-            fields = defaults | (read_toml(scenario_file) if scenario_file is not None else {})
+            read = read_toml(scenario_file) if scenario_file is not None else {}
+            unused = sorted(set(read) & set(without))
+            if unused:
+                Console(stderr=True, soft_wrap=True).print(
+                    f"{scenario_file}: its {', '.join(unused)} not used, as this command sets that itself",
+                    style="yellow",
+                    markup=False,
+                )
+            fields = defaults | read
             fields |= {name: value for name, value in given.items() if value not in (None, [])}
             command(scenario=Scenario.parse(fields), **options)
 

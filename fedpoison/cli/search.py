@@ -39,7 +39,7 @@ def search(
     from fedpoison import search as searches  # noqa: PLC0415  # Optuna takes a second to import
 
     aim = searches.objective(objective)
-    with BatchProgress(trials, scenario.rounds) as progress:
+    with BatchProgress(0, scenario.rounds) as progress:
         found = searches.search(
             scenario,
             aim,
@@ -49,6 +49,7 @@ def search(
             jobs=jobs,
             data_dir=data_dir,
             watch=progress.watch(),
+            expect=progress.expect,
             notify=progress.warn,
         )
     title = f"Strongest against {scenario.strategy}, by {objective}"
@@ -59,4 +60,5 @@ def search(
         table.add_row(escape(trial.attack), percent(trial.strength, 2))
     console = Console()
     console.print(table)
+    console.print(f"{trials} trials of {len(found)} different attacks")
     console.print(f'strongest: --attack "{found[0].attack}"', markup=False, highlight=False, soft_wrap=True)

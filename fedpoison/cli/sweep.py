@@ -120,6 +120,8 @@ def _changes(given: Sequence[str]) -> dict[str, object]:
             raise ScenarioError(f"--set: got {item!r}, wanted FIELD=VALUE, as in rounds=2.")
         if field not in Scenario.model_fields:
             raise unknown("field", field, Scenario.model_fields)
+        if field in changes:
+            raise ScenarioError(f"--set {field}: got it twice, wanted one value.")
         changes[field] = _value(field, value)
     return changes
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from statistics import fmean, pstdev
+from statistics import fmean, stdev
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ class Value:
         there = [value for value in values if value is not None and np.isfinite(value)]
         if not there:
             return cls(None)
-        return cls(fmean(there), pstdev(there) if len(there) > 1 else None)
+        return cls(fmean(there), stdev(there) if len(there) > 1 else None)
 
 
 @dataclass(frozen=True)
@@ -132,18 +132,26 @@ def _under_attack(table: Sequence[Row]) -> Iterator[Headline]:
         return
     low = min(attacked, key=lambda row: row.accuracy.mean or 0)
     yield Headline("Lowest accuracy", percent(low.accuracy.mean), f"{low.strategy} under {low.attack}")
-    least = {
-        strategy: min(row.accuracy.mean or 0 for row in attacked if row.strategy == strategy)
-        for strategy in {row.strategy for row in attacked}
-    }
+    least = _least(attacked)
     if len(least) > 1:
         strategy = max(sorted(least), key=lambda name: least[name])
-        note = f"{strategy}: its lowest accuracy under attack, which no other strategy's reaches"
+        note = f"{strategy}: its lowest accuracy under what all were attacked with, the highest of them"
         yield Headline("Stands attacks best", percent(least[strategy]), note)
     aimed = [row for row in attacked if row.success.mean is not None]
     if aimed:
         top = max(aimed, key=lambda row: row.success.mean or 0)
         yield Headline("Highest attack success", percent(top.success.mean), f"{top.attack} on {top.strategy}")
+
+
+def _least(attacked: Sequence[Row]) -> dict[str, float]:
+    """Return the lowest accuracy of each strategy where all were attacked alike; empty if they never were."""
+    met: dict[str, dict[tuple[str, str], float]] = {}
+    for row in attacked:
+        met.setdefault(row.strategy, {})[row.setting, row.attack] = row.accuracy.mean or 0
+    shared = set.intersection(*(set(cases) for cases in met.values()))
+    if not shared:
+        return {}
+    return {strategy: min(cases[case] for case in shared) for strategy, cases in met.items()}
 
 
 def _counted(number: int, one: str, many: str = "") -> str:
