@@ -213,7 +213,7 @@ class Trainer:
         training = training or self.training
         kept = memory is not None and training.persistent_momentum
         velocity = self._velocity(memory if kept else None) if training.momentum else []
-        start = self._loaded() if training.proximal else []
+        start = self._as_parameters(self._start) if training.proximal else []
         total = torch.zeros((), device=self.device)
         steps = 0
         with drawing(self._dropouts, generator):
@@ -235,10 +235,6 @@ class Trainer:
         if kept and velocity and memory is not None:
             memory["momentum"] = flatten(velocity)
         return float(total) / steps
-
-    def _loaded(self) -> list[Tensor]:
-        """Return the parameters as they were loaded."""
-        return self._as_parameters(self._start)
 
     def _velocity(self, memory: MutableMapping[str, Tensor] | None) -> list[Tensor]:
         if memory is None or "momentum" not in memory:
