@@ -55,13 +55,14 @@ def simulate(work: Work, blocks: int, clock: Clock, *, lean: bool) -> dict[str, 
     warnings.simplefilter("ignore", DeprecationWarning)
     logging.getLogger("flwr").setLevel(logging.ERROR)
     ended: list[float] = []
+    heard: list[int] = []
     server = ServerApp()
 
     @server.main()
     def main(grid: Grid, _context: Context) -> None:
         while len(list(grid.get_node_ids())) < work.everyone:  # Flower starts before its nodes are there
             time.sleep(0.01)
-        _strategy(work).start(
+        _strategy(work, heard).start(
             grid=grid,
             initial_arrays=ArrayRecord(_model(work).state_dict()),
             num_rounds=blocks * work.block,
@@ -70,6 +71,8 @@ def simulate(work: Work, blocks: int, clock: Clock, *, lean: bool) -> dict[str, 
         )
 
     def tick(server_round: int, _arrays: ArrayRecord) -> None:
+        if len(heard) != server_round:
+            raise UnavailableError("none of Flower's clients replied")
         if server_round % work.block == 0:
             clock.tick()
             ended.append(server_round)
@@ -85,13 +88,13 @@ def simulate(work: Work, blocks: int, clock: Clock, *, lean: bool) -> dict[str, 
     return clock.result(work.block)
 
 
-def _strategy(work: Work) -> FedAvg:
+def _strategy(work: Work, heard: list[int]) -> FedAvg:
     everyone: dict[str, Any] = {
         "fraction_train": 1.0,
         "fraction_evaluate": 0.0,
         "min_train_nodes": work.everyone,
         "min_available_nodes": work.everyone,
-        "train_metrics_aggr_fn": functools.partial(_counted, work.everyone),
+        "train_metrics_aggr_fn": functools.partial(_counted, work.everyone, heard),
     }
     return (
         FedTrimmedAvg(beta=work.malicious / work.everyone, **everyone)
@@ -100,8 +103,12 @@ def _strategy(work: Work) -> FedAvg:
     )
 
 
-def _counted(wanted: int, replies: Sequence[RecordDict], _weighted_by: str) -> MetricRecord:
-    """Return no metrics, but raise where clients have failed: Flower would go on without them."""
+def _counted(wanted: int, heard: list[int], replies: Sequence[RecordDict], _by: str) -> MetricRecord:
+    """Return no metrics, but raise where clients have failed: Flower would go on without them.
+
+    It is not called where none replied, so `heard` keeps how many did in each round.
+    """
+    heard.append(len(replies))
     if len(replies) != wanted:
         raise UnavailableError(f"got {len(replies)} replies from Flower's clients, wanted {wanted}")
     return MetricRecord()
