@@ -9,6 +9,7 @@ import dataclasses
 import difflib
 import functools
 import re
+import sys
 from collections.abc import Collection, Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
@@ -90,9 +91,14 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> ScenarioError:
     return ScenarioError(f"unknown {kind} {name!r}:{hint} Choose from {', '.join(names)}.")
 
 
-@functools.cache
 def added(group: str) -> Mapping[str, EntryPoint]:
-    """Return the entry points of other packages by name, looked for once: everything installed is read."""
+    """Return the entry points of other packages by name."""
+    return _on_path(group, tuple(sys.path))
+
+
+@functools.lru_cache(maxsize=64)
+def _on_path(group: str, _path: tuple[str, ...]) -> Mapping[str, EntryPoint]:
+    """Look for them once for each search path: everything that is installed is read."""
     return {point.name: point for point in entry_points(group=group)}
 
 

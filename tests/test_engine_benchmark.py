@@ -52,7 +52,7 @@ def test_a_contender_runs_in_a_process_of_its_own():
 def test_contenders_that_cannot_run_say_why(monkeypatch):
     with pytest.raises(UnavailableError, match="rounds of one step"):
         measure.byzfl(TINY, 1, Clock(0.0))
-    monkeypatch.setattr("fedpoison.simulation.Engine", "local")
+    monkeypatch.setattr("fedpoison.engine_options.Engine", "local")
     with pytest.raises(UnavailableError, match="no engine ray"):
         measure.ray(TINY, 1, Clock(0.0))
 

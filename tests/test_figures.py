@@ -20,7 +20,9 @@ def test_tables_are_means_over_seeds(comparison):
     runs = comparison.runs("backdoor", "median")
     assert table.loc["backdoor", "median"] == pytest.approx(np.mean([run.last.accuracy for run in runs]))
     spread = comparison.table(MEASURES["accuracy"], spread=True)
-    assert spread.loc["backdoor", "median"] == pytest.approx(np.std([run.last.accuracy for run in runs]))
+    assert spread.loc["backdoor", "median"] == pytest.approx(
+        np.std([run.last.accuracy for run in runs], ddof=1)
+    )
     success = comparison.table(MEASURES["attack success"])
     assert success.loc["none"].isna().all()
     assert success.loc["backdoor"].notna().all()
