@@ -25,7 +25,7 @@ from fedpoison.ray_session import ray_session
 from fedpoison.rounds import Round
 from fedpoison.run_task import Ended, steps
 from fedpoison.scenario import Scenario
-from fedpoison.simulation import Notify, run
+from fedpoison.simulation import Notify, on, run
 from fedpoison.store import RunFolder
 from fedpoison.watch import Watch
 
@@ -139,7 +139,7 @@ def _plans(
         name = scenario.dataset
         if name not in datasets:
             datasets[name] = load_dataset(name, data_dir=data_dir)
-        known = scenario.but(dataset=datasets[name].name)
+        known = on(scenario, datasets[name])
         try:
             yield scenario, Plan(known, datasets[name], Fleet(known, datasets[name]).idle)
         except ScenarioError as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from fedpoison.cohort_grid import CohortGrid
-from fedpoison.datasets import load_dataset
+from fedpoison.datasets import AUTO, Dataset, load_dataset
 from fedpoison.device_engine import device_grid
 from fedpoison.devices import Device, device_of
 from fedpoison.engine_options import PROCESSORS, Engine, EngineOptions
@@ -120,7 +120,20 @@ def launch(
 def prepare(scenario: Scenario, *, data_dir: Path | None = None) -> Fleet:
     """Load the data and return the fleet, with the data set that is really used in its scenario."""
     dataset = load_dataset(scenario.dataset, data_dir=data_dir)
-    return Fleet(scenario.but(dataset=dataset.name), dataset)
+    return Fleet(on(scenario, dataset), dataset)
+
+
+def on(scenario: Scenario, dataset: Dataset) -> Scenario:
+    """Return the scenario with the data set that is really used.
+
+    Where that was left open (`auto`) and has fewer samples than are asked for, all of them are used.
+    """
+    changes: dict[str, object] = {"dataset": dataset.name}
+    if scenario.dataset == AUTO:
+        for field, samples in (("train_samples", dataset.train), ("test_samples", dataset.test)):
+            if getattr(scenario, field) > len(samples):
+                changes[field] = 0
+    return scenario.but(**changes)
 
 
 def warn(fleet: Fleet, notify: Notify) -> None:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedpoison.batch import run_all
-from fedpoison.datasets import AUTO, load_dataset
+from fedpoison.datasets import AUTO, Dataset, load_dataset
 from fedpoison.history import History
 from fedpoison.run_times import estimate
 from fedpoison.scenario import Scenario
-from fedpoison.simulation import Notify
+from fedpoison.simulation import Notify, on
 from fedpoison.store import RunFolder
 from fedpoison.study import Cell, Study
 from fedpoison.study_results import Results
@@ -126,13 +126,13 @@ def sweep(
 
 def _resolved(cells: Sequence[Cell], data_dir: Path | None) -> list[Cell]:
     """Return the cells with the data set that `auto` stands for."""
-    found: str | None = None
+    found: Dataset | None = None
     resolved = []
     for cell in cells:
         scenario = cell.scenario
         if scenario is not None and scenario.dataset == AUTO:
-            found = found or load_dataset(AUTO, data_dir=data_dir).name
-            scenario = scenario.but(dataset=found)
+            found = found or load_dataset(AUTO, data_dir=data_dir)
+            scenario = on(scenario, found)
         resolved.append(dataclasses.replace(cell, scenario=scenario))
     return resolved
 

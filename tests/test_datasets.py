@@ -9,6 +9,8 @@ from fedpoison import datasets
 from fedpoison.datasets import DATASETS, load_dataset
 from fedpoison.datasets.idx import read_idx
 from fedpoison.errors import DataError, ScenarioError
+from fedpoison.scenario import Scenario
+from fedpoison.simulation import prepare
 
 
 def idx(array):
@@ -173,3 +175,12 @@ def test_unknown_names_are_refused():
 def test_every_set_says_what_it_is():
     for name, source in datasets.DATASETS.items():
         assert source.title, name
+
+
+def test_digits_that_stand_in_give_all_they_have(offline):
+    wanted = Scenario(train_samples=6000, test_samples=100, clients=4, rounds=1)
+    assert wanted.dataset == "auto"
+    used = prepare(wanted).scenario
+    assert (used.dataset, used.train_samples, used.test_samples) == ("digits", 0, 100)
+    with pytest.raises(ScenarioError, match="train_samples: got 6000, wanted at most"):
+        prepare(wanted.but(dataset="digits"))
