@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import fields, replace
 from functools import partial
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from strategies.column_laws import check_columns
 from strategies.examined import ContractError, close, examined, require_law, same
+from strategies.one_thread import intra_op_threads
 from strategies.rule import Context, InputError, PreconditionError, Rule
 from strategies.trial import Trial, copied, strided, transposed
 
@@ -134,9 +134,9 @@ def check_determinism(rule: Rule, trial: Trial) -> None:
     for again in (rule, copy):
         require_law(same(first, trial.play(again, examined)), rule, "does not give the same twice")
     wide = Trial(n=trial.n, dtype=trial.dtype, image_shape=(1, 16, 16))
-    with _threads(1):
+    with intra_op_threads(1):
         alone = wide.play(rule, examined)
-    with _threads(2):
+    with intra_op_threads(2):
         together = wide.play(rule, examined)
     require_law(same(alone, together), rule, "depends on the number of threads")
     for store in (transposed, strided):
@@ -234,13 +234,3 @@ def _refuses(
 
 def _first_row(rows: Tensor) -> Tensor:
     return rows[:1].expand_as(rows) if rows.ndim > 1 else rows
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
@@ -19,16 +19,21 @@ def stay_single() -> None:
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute with one intra-op thread inside, where more would change the last bits of the result.
+def intra_op_threads(count: int) -> Iterator[None]:
+    """Have torch take so many intra-op threads inside, and as many as before outside.
 
-    >>> with one_thread():
+    >>> with intra_op_threads(1):
     ...     torch.get_num_threads()
     1
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
+
+
+def one_thread() -> AbstractContextManager[None]:
+    """Return a context that computes with one thread, where more would change the last bits of the result."""
+    return intra_op_threads(1)

@@ -2,7 +2,6 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import pytest
 import torch
@@ -13,17 +12,7 @@ from clients.knowledge import crafted
 from experiments.benchmarks.attacks import Crafting
 from fedpoison.registries import attacks, build_attack
 from strategies.chunks import over_chunks
-from strategies.one_thread import stay_single
-
-
-@contextmanager
-def process_threads(count):
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+from strategies.one_thread import intra_op_threads, stay_single
 
 
 def test_a_single_thread_stays_single_when_others_set_their_own_count():
@@ -35,7 +24,7 @@ def test_a_single_thread_stays_single_when_others_set_their_own_count():
         go.wait()
         return torch.get_num_threads()
 
-    with process_threads(3), ThreadPoolExecutor(1, initializer=stay_single) as pool:
+    with intra_op_threads(3), ThreadPoolExecutor(1, initializer=stay_single) as pool:
         found = pool.submit(held)
         ready.wait()
         torch.set_num_threads(2)
@@ -44,7 +33,7 @@ def test_a_single_thread_stays_single_when_others_set_their_own_count():
 
 
 def test_work_in_threads_is_done_by_single_ones():
-    with process_threads(3):
+    with intra_op_threads(3):
         assert list(in_threads(lambda _: torch.get_num_threads(), range(5))) == [1] * 5
         assert set(over_chunks(lambda _: torch.get_num_threads(), torch.zeros(2, 600), values=200)) == {1}
         assert torch.get_num_threads() == 3
@@ -52,7 +41,7 @@ def test_work_in_threads_is_done_by_single_ones():
 
 def test_chunks_take_no_more_threads_than_torch_has():
     names = set()
-    with process_threads(1):
+    with intra_op_threads(1):
         over_chunks(lambda _: names.add(threading.get_ident()), torch.zeros(2, 6000), values=200)
     assert names == {threading.get_ident()}
 
@@ -63,7 +52,7 @@ def test_attacks_send_the_same_bits_on_any_number_of_threads(spec):
     attack, drawn, m = build_attack(spec), Crafting.drawn(25, 40_001, 1), 5
     sent = []
     for threads in (1, 2, 3):
-        with process_threads(threads):
+        with intra_op_threads(threads):
             tried, tolerated, kind = drawn.rule("median" if attack.card.knows_rule else "-")
             contexts = drawn.contexts(m, tried, tolerated, kind)
             own, honest = drawn.updates[:m].clone(), drawn.updates[m:].clone()
