@@ -13,6 +13,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,7 @@ def run_all(
     data_dir: Path | None = None,
     watch: Watch | None = None,
     notify: Notify = _log.warning,
+    keep: ExitStack | None = None,
 ) -> Batch:
     """Make every run that the store does not hold complete, and return all of them.
 
@@ -85,6 +87,7 @@ def run_all(
         data_dir: as for `simulate`.
         watch: is told how the runs go.
         notify: told before the first run, once for each attack that its settings make do nothing.
+        keep: where more runs follow, closes the Ray that these start; None closes it after them.
 
     Raises:
         ScenarioError: a scenario cannot be run, unless `keep_going`; found before any training.
@@ -107,13 +110,9 @@ def run_all(
         notify(reason)
     for scenario, outcome in outcomes.items():
         watch.on_end(scenario, outcome)
-    if ray_address is None:
-        jobs = min(jobs or os.cpu_count() or 1, len(missing))
-    make = _one_by_one if jobs == 1 and ray_address is None else _in_tasks
-    if missing:
-        for scenario, outcome in make(missing, out, watch, jobs, ray_address):
-            outcomes[scenario] = outcome
-            watch.on_end(scenario, outcome)
+    for scenario, outcome in _made(missing, out, watch, jobs=jobs, ray_address=ray_address, keep=keep):
+        outcomes[scenario] = outcome
+        watch.on_end(scenario, outcome)
     return _batch({scenario: outcomes[plan.scenario] for scenario, plan in asked.items()})
 
 
@@ -148,7 +147,29 @@ def _plans(
             yield scenario, Plan(known, datasets[name], failure=str(error))
 
 
-def _one_by_one(plans: list[Plan], out: Path, watch: Watch, _jobs: int | None, _at: str | None) -> Outcomes:
+def _made(
+    plans: Sequence[Plan],
+    out: Path,
+    watch: Watch,
+    *,
+    jobs: int | None,
+    ray_address: str | None,
+    keep: ExitStack | None,
+) -> Outcomes:
+    """Yield what comes of each run; here where only one is to run at a time, else in tasks."""
+    here = ray_address is None
+    if here:
+        jobs = jobs or os.cpu_count() or 1
+    if not plans or (here and min(jobs or 1, len(plans)) == 1):
+        yield from _one_by_one(plans, out, watch)
+        return
+    with ExitStack() as while_these_run:
+        needed = min(jobs, len(plans)) if jobs and keep is None else jobs
+        cpus = (keep or while_these_run).enter_context(ray_session(ray_address, cpus=needed))
+        yield from _in_tasks(plans, out, watch, jobs or cpus)
+
+
+def _one_by_one(plans: Sequence[Plan], out: Path, watch: Watch) -> Outcomes:
     for plan in plans:
         watch.on_start(plan.scenario)
         try:
@@ -161,34 +182,33 @@ def _one_by_one(plans: list[Plan], out: Path, watch: Watch, _jobs: int | None, _
             yield plan.scenario, history
 
 
-def _in_tasks(plans: list[Plan], out: Path, watch: Watch, jobs: int | None, at: str | None) -> Outcomes:
+def _in_tasks(plans: Sequence[Plan], out: Path, watch: Watch, jobs: int) -> Outcomes:
     import ray  # noqa: PLC0415  # a second to import
 
     task = ray.remote(num_returns="streaming", max_retries=RETRIES)(steps)
+    shared = {dataset: ray.put(dataset) for dataset in {plan.dataset for plan in plans}}
     waiting = iter(plans)
-    with ray_session(at, cpus=jobs) as cpus:
-        shared = {dataset: ray.put(dataset) for dataset in {plan.dataset for plan in plans}}
-        under_way: dict[Any, tuple[Scenario, list[Round]]] = {}
-        while True:
-            for plan in itertools.islice(waiting, (jobs or cpus) - len(under_way)):
-                watch.on_start(plan.scenario)
-                under_way[task.remote(plan.scenario, [shared[plan.dataset]])] = plan.scenario, []
-            if not under_way:
-                return
-            told: Any = ray.wait(list(under_way), num_returns=1, fetch_local=False)[0][0]
-            scenario, records = under_way[told]
-            try:
-                news: Round | Ended = ray.get(next(told))
-            except ray.exceptions.RayError as error:
-                del under_way[told]
-                yield scenario, _reason(error)
-                continue
-            if isinstance(news, Ended):
-                del under_way[told]
-                yield scenario, _keep(out, scenario, records, news)
-            else:
-                records.append(news)
-                watch.on_round(scenario, news)
+    under_way: dict[Any, tuple[Scenario, list[Round]]] = {}
+    while True:
+        for plan in itertools.islice(waiting, jobs - len(under_way)):
+            watch.on_start(plan.scenario)
+            under_way[task.remote(plan.scenario, [shared[plan.dataset]])] = plan.scenario, []
+        if not under_way:
+            return
+        told: Any = ray.wait(list(under_way), num_returns=1, fetch_local=False)[0][0]
+        scenario, records = under_way[told]
+        try:
+            news: Round | Ended = ray.get(next(told))
+        except ray.exceptions.RayError as error:
+            del under_way[told]
+            yield scenario, _reason(error)
+            continue
+        if isinstance(news, Ended):
+            del under_way[told]
+            yield scenario, _keep(out, scenario, records, news)
+        else:
+            records.append(news)
+            watch.on_round(scenario, news)
 
 
 def _keep(out: Path, scenario: Scenario, records: list[Round], ended: Ended) -> History | str:

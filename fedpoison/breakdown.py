@@ -7,6 +7,7 @@ import logging
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -78,21 +79,23 @@ def breakdown(
         EngineError: Ray cannot be had.
     """
     _check(base, shares)
-    run = functools.partial(
-        run_all,
-        out=out,
-        jobs=jobs,
-        ray_address=ray_address,
-        data_dir=data_dir,
-        watch=watch,
-        notify=functools.lru_cache(maxsize=None)(notify),
-    )
     goals = {attack: _goal(base.but(attack=attack), judge, data_dir) for attack in attacks}
-    trials = _Trials(base, judge, seeds, goals, run, expect)
     pairs = [Pair(attack, strategy) for attack in attacks for strategy in strategies]
     counts = sorted({0} | {round(share * base.clients) for share in shares})
     limits = {pair: _undefined(_attacked(base, pair, 0), counts[-1]) for pair in pairs}
-    explore({pair: _defined(counts, limits[pair]) for pair in pairs}, trials.play)
+    with ExitStack() as keep:
+        run = functools.partial(
+            run_all,
+            out=out,
+            jobs=jobs,
+            ray_address=ray_address,
+            data_dir=data_dir,
+            watch=watch,
+            notify=functools.lru_cache(maxsize=None)(notify),
+            keep=keep,
+        )
+        trials = _Trials(base, judge, seeds, goals, run, expect)
+        explore({pair: _defined(counts, limits[pair]) for pair in pairs}, trials.play)
     return Breakdown(judge, base.clients, seeds, [_curve(pair, limits[pair], trials) for pair in pairs])
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,6 +85,7 @@ def search(
     trials: int = 30,
     out: Path,
     jobs: int | None = None,
+    ray_address: str | None = None,
     data_dir: Path | None = None,
     watch: Watch | None = None,
     expect: Callable[[int], None] = lambda _: None,
@@ -99,6 +102,7 @@ def search(
         trials: how many attacks to try.
         out: the run store; runs that it holds complete are read, not made again.
         jobs: how many runs at once, as for `run_all`; changes no result.
+        ray_address: a Ray cluster to use.
         data_dir: as for `simulate`.
         watch: is told how the runs go.
         expect: told, before some runs, how many they are: attacks that were tried already are not run again.
@@ -107,6 +111,7 @@ def search(
     Raises:
         ScenarioError: an attack is none of the objective's, the scenario has groups or nobody malicious, or
             no test image is of the objective's class.
+        EngineError: Ray cannot be had.
         RunError: every run had to stop.
     """
     if base.groups:
@@ -121,18 +126,29 @@ def search(
     for name in names[:trials]:
         study.enqueue_trial({"attack": name})
     found: dict[str, Trial] = {}
-    for begun in range(0, trials, TOGETHER):
-        asked = [study.ask() for _ in range(begun, min(begun + TOGETHER, trials))]
-        specs = [_suggest(trial, names, aim.space) for trial in asked]
-        scenarios = [base.but(attack=spec) for spec in specs]
-        expect(len(set(specs) - set(found)))
-        batch = run_all(scenarios, out=out, jobs=jobs, data_dir=data_dir, watch=watch, notify=notify)
-        for trial, spec, scenario in zip(asked, specs, scenarios, strict=True):
-            history = batch.histories.get(scenario)
-            strength = None if history is None else aim.strength(history.last)
-            found[spec] = Trial(spec, strength)
-            failed = optuna.trial.TrialState.FAIL if strength is None else None
-            study.tell(trial, strength, state=failed)
+    with ExitStack() as keep:
+        run = functools.partial(
+            run_all,
+            out=out,
+            jobs=jobs,
+            ray_address=ray_address,
+            data_dir=data_dir,
+            watch=watch,
+            notify=notify,
+            keep=keep,
+        )
+        for begun in range(0, trials, TOGETHER):
+            asked = [study.ask() for _ in range(begun, min(begun + TOGETHER, trials))]
+            specs = [_suggest(trial, names, aim.space) for trial in asked]
+            scenarios = [base.but(attack=spec) for spec in specs]
+            expect(len(set(specs) - set(found)))
+            batch = run(scenarios)
+            for trial, spec, scenario in zip(asked, specs, scenarios, strict=True):
+                history = batch.histories.get(scenario)
+                strength = None if history is None else aim.strength(history.last)
+                found[spec] = Trial(spec, strength)
+                failed = optuna.trial.TrialState.FAIL if strength is None else None
+                study.tell(trial, strength, state=failed)
     if all(trial.strength is None for trial in found.values()):
         raise RunError("every run had to stop: " + " ".join(dict.fromkeys(batch.failures.values())))
     return sorted(found.values(), key=lambda trial: (trial.strength is None, -(trial.strength or 0.0)))

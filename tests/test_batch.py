@@ -2,11 +2,13 @@
 
 import os
 import signal
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
+import ray
 
 from clients import ATTACKS
 from clients.attack import Attack, Card
@@ -55,6 +57,20 @@ def test_runs_in_tasks_give_what_they_give_alone(scenarios, tmp_path):
     assert {scenario: counts(history) for scenario, history in again.histories.items()} == {
         scenario: counts(history) for scenario, history in batch.histories.items()
     }
+
+
+def test_runs_that_follow_find_the_same_ray(scenarios, tmp_path):
+    """So that a search in many steps starts it once; and it is gone when the search is."""
+    with ExitStack() as keep:
+        homes = []
+        for asked in (scenarios[:2], scenarios[2:]):
+            assert not run_all(asked, out=tmp_path, jobs=2, keep=keep).failures
+            assert ray.is_initialized()
+            homes.append(ray.get_runtime_context().gcs_address)
+    assert len(set(homes)) == 1
+    assert not ray.is_initialized()
+    run_all([each.but(rounds=1) for each in scenarios[:2]], out=tmp_path, jobs=2)
+    assert not ray.is_initialized()
 
 
 def tasks():

@@ -217,3 +217,6 @@ def test_the_command_writes_page_and_figures(small, tmp_path):
         "timings-sign-flip",
         "trust-sign-flip-krum",
     }
+    told = []
+    write_report([tmp_path / "runs"], figures=tmp_path / "drawn", on_figure=told.append)
+    assert told == [2, 4, 6, 8, 10, 12]

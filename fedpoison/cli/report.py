@@ -29,9 +29,14 @@ def report(
     """Write one HTML file about stored runs, to open in a browser without a network."""
     from fedpoison.report import write_report  # noqa: PLC0415  # half a second to import
 
-    doing = "writing the report" if figures is None else "writing the report and drawing its figures"
-    with Console(stderr=True).status(doing):
-        written = write_report(paths, output, title=title, figures=figures)
+    with Console(stderr=True).status("writing the report") as status:
+        written = write_report(
+            paths,
+            output,
+            title=title,
+            figures=figures,
+            on_figure=lambda files: status.update(f"drawing its figures: {files}"),
+        )
     console = Console(soft_wrap=True)
     for reason in written.left_out.values():
         console.print(f"left out: {reason}", style="yellow", markup=False)

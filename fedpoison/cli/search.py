@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fedpoison.cli.options import Data, Jobs, Out, with_scenario
+from fedpoison.cli.options import Data, Jobs, Out, RayAddress, with_scenario
 from fedpoison.cli.progress import BatchProgress
 from fedpoison.cli.tables import percent
 from fedpoison.scenario import Scenario
@@ -33,6 +33,7 @@ def search(
     trials: Annotated[int, typer.Option(min=1, help="How many attacks to try.")] = 30,
     out: Out = Path("runs"),
     jobs: Jobs = None,
+    ray_address: RayAddress = None,
     data_dir: Data = None,
 ) -> None:
     """Search the attack, and its knobs, that harms a strategy most; print the strongest ones."""
@@ -47,6 +48,7 @@ def search(
             trials=trials,
             out=out,
             jobs=jobs,
+            ray_address=ray_address,
             data_dir=data_dir,
             watch=progress.watch(),
             expect=progress.expect,

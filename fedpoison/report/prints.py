@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +20,14 @@ FORMATS = ("svg", "pdf")
 DIVERGING = "PuOr_r"
 
 
-def draw(contents: Contents, folder: Path) -> int:
-    """Write the figures of every setting, attack and cell into a folder; return how many files there are."""
+def draw(contents: Contents, folder: Path, on_figure: Callable[[int], None] = lambda _: None) -> int:
+    """Write the figures of every setting, attack and cell into a folder; return how many files there are.
+
+    Args:
+        contents: what the page shows.
+        folder: where to; made if need be.
+        on_figure: told after each figure how many files there are so far.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     table, names = rows(contents), set[str]()
     for number, setting in enumerate(contents.settings):
@@ -31,6 +37,7 @@ def draw(contents: Contents, folder: Path) -> int:
             names.add(file)
             for ending in FORMATS:
                 figures.save(figure, folder / f"{file}.{ending}")
+            on_figure(len(FORMATS) * len(names))
     return len(FORMATS) * len(names)
 
 

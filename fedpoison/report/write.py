@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -40,6 +40,7 @@ def write_report(
     *,
     title: str = "fedpoison report",
     figures: Path | None = None,
+    on_figure: Callable[[int], None] = lambda _: None,
 ) -> Written:
     """Write one HTML file about stored runs that needs nothing else, and tell what went into it.
 
@@ -48,6 +49,7 @@ def write_report(
         output: the file; `report.html` in the folder if there is a single path, else in the current one.
         title: stands over the page.
         figures: a folder for the same figures as SVG and PDF; None draws none.
+        on_figure: told after each figure how many files of them there are so far.
 
     Raises:
         RunError: there is no run to report, or a file cannot be written.
@@ -63,7 +65,7 @@ def write_report(
         if figures is not None:
             from fedpoison.report.prints import draw  # noqa: PLC0415  # matplotlib takes a second to import
 
-            drawn = draw(contents, figures)
+            drawn = draw(contents, figures, on_figure)
     except OSError as error:
         raise RunError(f"{error.filename or output}: cannot be written ({error.strerror}).") from None
     return Written(output, len(found.runs), found.left_out, drawn)
