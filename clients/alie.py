@@ -23,7 +23,8 @@ class Alie(Attack):
     z: float | None = None
     """How many standard deviations; None is the paper's largest z that a majority may support."""
     direction: Literal[-1, 1] = -1
-    """-1 is the authors' (mean - z std), 1 is ByzFL's and FLPoison's; the std has no sign of its own."""
+    """-1 is the authors' (mean - z std), 1 is ByzFL's and FLPoison's. The deviation has no sign of its own:
+    where they aggregate gradients, which point away from updates, the other one repeats their runs."""
     correction: Literal[0, 1] = 0
     """Delta degrees of freedom of the standard deviation: 0 is the authors', 1 is ByzFL's."""
 

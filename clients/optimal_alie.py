@@ -29,7 +29,8 @@ class OptimalAlie(Attack):
     step: float = 10.0
     """The first step of the search, which begins at 0."""
     direction: Literal[-1, 1] = -1
-    """-1 goes below the mean, as `alie` does; 1 is ByzFL's. The deviation has no sign of its own."""
+    """-1 goes below the mean, as `alie` does; 1 is ByzFL's. The deviation has no sign of its own: where they
+    aggregate gradients, which point away from updates, the other one repeats their runs."""
     correction: Literal[0, 1] = 0
     """Delta degrees of freedom of the standard deviation; 1 is ByzFL's."""
     probe_coordinates: int = 32_768

@@ -18,7 +18,8 @@ def perturbation(rows: Tensor, mean: Tensor, direction: Direction) -> Tensor:
 
     Shejwalkar, Houmansadr, "Manipulating the Byzantine: Optimizing Model Poisoning Attacks and Defenses for
     Federated Learning", NDSS 2021. The paper perturbs gradients; for `unit` and `sign` that is the same
-    on updates, and the standard deviation has no sign of its own.
+    on updates. The standard deviation has no sign of its own: what lies below the mean of the gradients lies
+    above that of the updates.
     """
     if direction == "std":
         return -spread_of(rows, mean)

@@ -5,11 +5,13 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from clients.attack import CraftContext
 from clients.parameters import flatten, split
 from clients.training import batches
 from fedpoison.cli.reproduce import NAMES
 from fedpoison.errors import ScenarioError
 from fedpoison.local_engine import LocalGrid
+from fedpoison.registries import build_attack
 from fedpoison.reproduction import STUDIES, Cell, Outcome, reproduce
 from fedpoison.reproduction.byzfl_heatmap import BYZFL
 from fedpoison.reproduction.study import after, best, mean_of_last
@@ -61,6 +63,28 @@ def test_the_verdict_allows_two_deviations_and_a_point(ours, deviation, matches)
     cell = Cell("c", [], best, published=0.9, deviation=deviation)
     assert Outcome(cell, ours, None).matches == matches
     assert Outcome(cell, None, None, "stopped").matches is False
+
+
+@pytest.mark.parametrize(
+    ("name", "cell", "sign"),
+    [("bucketing", "sorted/s0/median/alie", -1), ("byzfl-heatmap", "trimmed-mean/gamma0/f4", 1)],
+)
+def test_little_is_enough_on_the_side_of_the_published_runs(name, cell, sign):
+    """They aggregate gradients: mean - z std there, mean + tau std in ByzFL; a step is -lr times these."""
+    (picked,) = STUDIES[name].pick([cell])
+    gradients = torch.randn(20, 50, generator=torch.Generator().manual_seed(0))
+    alie = build_attack(picked.scenarios[-1].attack)
+    context = CraftContext(
+        generator=torch.Generator(),
+        clients=25,
+        malicious=5,
+        model=torch.zeros(50),
+        rule=lambda updates: updates.mean(dim=0),
+    )
+    sent = alie.craft(torch.zeros(5, 50), -0.01 * gradients, context) / -0.01
+    deviations = (sent - gradients.mean(dim=0)) / gradients.std(dim=0)
+    assert torch.allclose(deviations, deviations[0, 0], rtol=1e-3)
+    assert (sign * deviations > 0.2).all()
 
 
 def test_of_several_attacks_the_worst_counts(tmp_path):

@@ -36,7 +36,7 @@ ATTACKS: dict[str, dict[str, Any]] = {
     "label-flip": {"attack": "label-flip"},
     "mimic": {"attack": "mimic", "malicious_count": None, "malicious_nodes": tuple(range(20, 25))},
     "ipm": {"attack": "ipm"},
-    "alie": {"attack": "alie(correction=1)", "knowledge": "omniscient"},
+    "alie": {"attack": "alie(direction=1, correction=1)", "knowledge": "omniscient"},
 }
 
 Number = tuple[float, float]

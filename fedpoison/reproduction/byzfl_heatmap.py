@@ -26,7 +26,7 @@ RULES = {
     "trimmed-mean": "trimmed-mean",
     "geometric-median": "geometric-median(nu=0.01, iterations=3, tolerance=0, start=zero)",
 }
-ATTACKS = ("ipm(epsilon=1)", "optimal-ipm", "optimal-alie(direction=1, correction=1)")
+ATTACKS = ("ipm(epsilon=1)", "optimal-ipm", "optimal-alie(correction=1)")
 
 PUBLISHED: dict[str, dict[float, tuple[float, ...]]] = {
     "trimmed-mean": {
