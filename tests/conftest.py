@@ -14,6 +14,7 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import pytest
 import torch
+from crafting import D, H, M, drawn
 
 from clients.samples import Samples
 from clients.training import LocalTraining, Trainer
@@ -72,6 +73,18 @@ def trainer() -> Trainer:
     torch.manual_seed(0)  # the layers' own initialisation, here where nothing depends on the values
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
     return Trainer(model, LocalTraining(batch_size=8))
+
+
+@pytest.fixture
+def own() -> torch.Tensor:
+    """The updates that the malicious clients would send, (M, D)."""
+    return 0.5 + drawn(M, D, seed=1)
+
+
+@pytest.fixture
+def honest() -> torch.Tensor:
+    """The updates of the honest clients, (H, D)."""
+    return 0.5 + drawn(H, D, seed=2)
 
 
 @pytest.fixture
