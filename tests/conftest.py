@@ -16,7 +16,7 @@ import pytest
 import torch
 from crafting import D, H, M, drawn
 
-from clients.samples import Samples
+from clients.samples import Samples, chosen
 from clients.training import LocalTraining, Trainer
 from fedpoison import cli
 from fedpoison.comparison import compare
@@ -69,10 +69,53 @@ def samples() -> Samples:
 
 
 @pytest.fixture
+def mixed(samples) -> Samples:
+    """The samples, a third of them stamped and labelled 3."""
+    mask = chosen(60, 1 / 3, torch.Generator().manual_seed(4))
+    pixels = samples[mask].pixels()
+    pixels[..., -2:, -2:] = 1
+    made = samples[mask].with_pixels(pixels)
+    return samples.replaced(mask, made.relabelled(torch.full_like(made.labels, 3)))
+
+
+@pytest.fixture
+def large(digits) -> Samples:
+    return digits.train[torch.arange(300)]
+
+
+@pytest.fixture
 def trainer() -> Trainer:
     torch.manual_seed(0)  # the layers' own initialisation, here where nothing depends on the values
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
     return Trainer(model, LocalTraining(batch_size=8))
+
+
+@pytest.fixture
+def deep() -> Trainer:
+    """A trainer of a small convolutional network."""
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 4, 3),
+        torch.nn.MaxPool2d(2),
+        torch.nn.ReLU(),
+        torch.nn.Flatten(),
+        torch.nn.Linear(36, 12),
+        torch.nn.ReLU(),
+        torch.nn.Linear(12, 10),
+    )
+    return Trainer(model, LocalTraining(batch_size=8, lr=0.1))
+
+
+@pytest.fixture
+def fitted(large) -> Trainer:
+    """A trainer of a small network that has learned the digits."""
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(
+        torch.nn.Flatten(), torch.nn.Linear(784, 32), torch.nn.ReLU(), torch.nn.Linear(32, 10)
+    )
+    trainer = Trainer(model, LocalTraining(batch_size=16, lr=0.05))
+    trainer.fit(large, torch.Generator().manual_seed(0), training=LocalTraining(epochs=5, lr=0.05))
+    return trainer
 
 
 @pytest.fixture

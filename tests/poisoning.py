@@ -1,0 +1,42 @@
+"""What tests of attacks on data and training poison with: a context, and what an attack makes of it."""
+
+import numpy as np
+import torch
+
+from clients.attack import ClientContext
+from clients.parameters import layout_of
+
+
+def context_of(trainer, **knobs):
+    values = {
+        "generator": torch.Generator().manual_seed(1),
+        "poison_generator": torch.Generator().manual_seed(2),
+        "model": trainer.weights(),
+        "layout": layout_of(trainer.model),
+    }
+    return ClientContext(**(values | knobs))
+
+
+def trained(attack, trainer, samples, **knobs):
+    """Return the weights and the loss of `attack` on `samples`, without any poisoning of its own."""
+    context = context_of(trainer, **knobs)
+    trainer.load(context.model)
+    loss = attack.train(trainer, samples, context)
+    return trainer.weights(), loss
+
+
+def poisoned_by(attack, samples, trainer, **knobs):
+    return attack.poison_data(samples, trainer, context_of(trainer, **knobs))
+
+
+def arrays(samples):
+    return samples.images.flatten(1).double().numpy(), samples.labels.numpy()
+
+
+def linear(trainer):
+    weight, bias = (parameter.detach().double().numpy().copy() for parameter in trainer.parameters)
+    return weight, bias
+
+
+def flat(weight, bias):
+    return np.concatenate([weight.ravel(), bias.ravel()])
