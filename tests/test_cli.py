@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from conftest import heed_ctrl_c
 
-from fedpoison.cli.doctor import judge_pair
 from fedpoison.scenario import Scenario
 
 SMALL = [
@@ -144,30 +143,6 @@ def test_what_a_command_takes_from_no_file_is_said(fedpoison, tmp_path):
     assert "not used" not in fedpoison("run", file, "--out", tmp_path / "runs")[2]
 
 
-@pytest.mark.parametrize(
-    ("kind", "words"),
-    [
-        ("attacks", ["alie", "NeurIPS 2019", "colluding"]),
-        ("strategies", ["krum", "n > 2f + 2", "byzantine"]),
-        ("preaggregators", ["nnm", "AISTATS 2023", "n > 2f"]),
-        ("optimizers", ["adam", "ICLR 2021", "history"]),
-        ("datasets", ["mnist", "digits", "cifar10"]),
-        ("models", ["cnn-mcmahan", "1.66M"]),
-        ("partitions", ["dirichlet"]),
-        ("schedules", ["sleeper", "rotating", "window"]),
-    ],
-)
-def test_lists_name_everything(fedpoison, kind, words):
-    code, out, _ = fedpoison("list", kind)
-    assert code == 0
-    assert all(word in out for word in words)
-
-
-def test_an_entry_can_be_shown_whole(fedpoison):
-    _, out, _ = fedpoison("list", "strategies", "krum")
-    assert all(word in out for word in ("byzantine", "whole number", "precondition: n > 2f + 2", "O(n^2 d)"))
-
-
 def test_compare_prints_tables_and_writes_figures(fedpoison, tmp_path):
     arguments = ["compare", *SMALL, "--attacks", "none,backdoor", "--strategies", "fedavg,krum(power=1)"]
     code, out, _ = fedpoison(*arguments, "--seeds", "0,1", "--out", tmp_path)
@@ -223,17 +198,6 @@ def test_the_baseline_compares_clean_and_poisoned(fedpoison, tmp_path):
     ]
     assert shares[0] > 85
     assert shares[1] < shares[0] - 20
-
-
-def test_doctor_tells_what_is_there(fedpoison):
-    _, out, _ = fedpoison("doctor")
-    assert all(word in out for word in ("torch", "data set digits", "hardware", "belong together"))
-
-
-def test_doctor_explains_a_torch_that_does_not_fit():
-    assert not judge_pair("2.15.0", ["torch==2.15.0", "numpy"]).remedy
-    assert "install the two together" in judge_pair("2.14.0", ["torch==2.15.0"]).remedy
-    assert "CPU-only" in judge_pair("2.15.0+cpu", ["torch==2.15.0"]).found
 
 
 def test_ctrl_c_ends_cleanly_and_keeps_what_was_done(tmp_path):
