@@ -8,6 +8,8 @@ import oracles_selection as oracles
 import pytest
 import scipy.optimize
 import torch
+from agreement import agree
+from drawn_updates import attacked, crowd, drawn
 
 from strategies import STRATEGIES
 from strategies.aksel import Aksel
@@ -28,14 +30,6 @@ from strategies.smea import SMEA
 from strategies.spectral_filter import SpectralFilter
 from strategies.vertex_cover import CoverSearch
 from strategies.weak_dp import WeakDP
-
-
-def drawn(n, d, seed=0, *, whole=False):
-    """Return float64 updates (n, d) that share a direction; whole numbers have many ties."""
-    generator = np.random.default_rng([n, d, seed])
-    if whole:
-        return generator.integers(-2, 3, (n, d)).astype(float)
-    return generator.normal(size=d) + generator.normal(size=(n, d))
 
 
 def cases(n, f):
@@ -72,15 +66,6 @@ def cases(n, f):
         SpectralFilter(byzantine=f, sigma=0.2, block=2),
         lambda x: oracles.spectral_filter(x, f, 0.2, block=2),
     )
-
-
-def agree(rule, oracle, updates, dtype=torch.float64, tolerance=1e-9):
-    result = rule(torch.from_numpy(updates).to(dtype))
-    update, trust = oracle(updates)
-    np.testing.assert_allclose(
-        result.update.double(), update, rtol=tolerance, atol=tolerance, err_msg=repr(rule)
-    )
-    np.testing.assert_allclose(result.trust, trust, rtol=tolerance, atol=tolerance, err_msg=repr(rule))
 
 
 @pytest.mark.parametrize("f", [0, 1, 2, 3])
@@ -383,14 +368,6 @@ def test_the_trusted_client_is_a_node():
         MoNNA(byzantine=3, trusted=5)(rows, None, Context(nodes=nodes))
 
 
-def crowd(n, d, *, common, spread, seed=0):
-    """Return float32 rows of norm `common` that differ by about `spread`."""
-    generator = torch.Generator().manual_seed(seed)
-    shared = torch.randn(d, generator=generator)
-    noise = torch.randn(n, d, generator=generator) * torch.linspace(0.5, 2, n)[:, None]
-    return shared / shared.norm() * common + noise / d**0.5 * spread
-
-
 @pytest.mark.parametrize("far", [False, True])
 @pytest.mark.parametrize("seed", range(3))
 def test_small_differences_of_large_rows_decide(seed, far):
@@ -436,13 +413,6 @@ def test_lengths_are_right_on_every_scale():
 
 
 STEADY = [MDA, SMEA, MoNNA, Aksel, CAF, DnC, GAS, SpectralFilter, GeometricMedian]
-
-
-def attacked(n, f, strength, seed=0):
-    """Return n updates of which the last f collude far out, and the honest ones."""
-    rows = torch.from_numpy(drawn(n, 20, seed))
-    rows[n - f :] = strength + 0.01 * rows[n - f :]
-    return rows, rows[: n - f]
 
 
 def tolerating(kind, f):
