@@ -1,4 +1,4 @@
-"""Distances are right where differences are small beside the updates, or huge, and so are picks by them."""
+"""Distances and lengths are right on every scale at once, and so are the picks by them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 from drawn_updates import crowd
 
-from strategies.distances import squared_distances
+from strategies.distances import norms_around, row_norms, squared_distances
 from strategies.krum import Krum
 from strategies.multi_krum import MultiKrum
 
@@ -36,6 +36,19 @@ def test_distances_are_right_on_all_scales_at_once():
     for order in (range(17), range(16, -1, -1), [7, 1, 12, 3, 16, 0, 9, 5, 14, 2, 11, 4, 15, 6, 13, 8, 10]):
         shuffled = rows[list(order)]
         torch.testing.assert_close(squared_distances(shuffled), exact_distances(shuffled), rtol=1e-4, atol=0)
+
+
+def test_lengths_are_right_on_every_scale():
+    rows = torch.randn(4, 20_000, generator=torch.Generator().manual_seed(0))
+    rows *= torch.tensor([[1.0], [0.0], [1e-3], [1e3]])
+    for scale in (1e-25, 1.0, 1e25):
+        scaled, origin = rows * scale, rows[2] * scale
+        torch.testing.assert_close(row_norms(scaled), scaled.double().norm(dim=1), rtol=1e-6, atol=0)
+        far = (scaled.double() - origin.double()).norm(dim=1)
+        torch.testing.assert_close(row_norms(scaled, origin=origin), far, rtol=1e-6, atol=0)
+    shares = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64)
+    exact = rows.double()
+    torch.testing.assert_close(norms_around(exact @ exact.T, shares), (exact - shares @ exact).norm(dim=1))
 
 
 def test_huge_updates_are_far_away_and_not_chosen():
