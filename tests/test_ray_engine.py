@@ -1,29 +1,20 @@
 """The fleet on Ray: the same bits as in this process, whatever happens to its workers."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
 import ray
 import torch
-from conftest import heed_ctrl_c
 from ray.cluster_utils import Cluster
 
 from fedpoison import ray_pool
 from fedpoison.errors import EngineError
 from fedpoison.ray_session import ray_session
-from fedpoison.scenario import Scenario
 from fedpoison.simulation import simulate
 from fedpoison.store import RunFolder
 
 pytestmark = pytest.mark.ray
 
-ROOT = Path(__file__).parents[1]
 
 SABOTEUR = """
 import os
@@ -194,66 +185,3 @@ def test_an_address_without_a_cluster_is_an_error_at_once(small, address, words)
 def test_resources_have_to_be_positive(small):
     with pytest.raises(EngineError, match="wanted amounts above 0"):
         simulate(small, engine="ray", ray_resources={"CPU": 0})
-
-
-COMMAND = [
-    sys.executable, "-m", "fedpoison", "run", "--dataset", "digits", "--model", "mlp",
-    "--train-samples", "400", "--test-samples", "200", "--clients", "10", "--engine", "ray",
-]  # fmt: skip
-
-
-def start(*options):
-    """Start the command line in a process group of its own, marked so that its children can be found."""
-    environment = {**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(
-        [*COMMAND, *map(str, options)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        env=environment,
-        start_new_session=True,
-        preexec_fn=heed_ctrl_c,
-    )
-
-
-def left_by(process):
-    """Return the command lines of processes that outlive the session of `process`."""
-    left = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            session = int((folder / "stat").read_text().rpartition(")")[2].split()[3])
-            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
-        except OSError:
-            continue
-        if session == process.pid and command:
-            left.append(command)
-    return left
-
-
-def test_the_command_line_prints_one_object_and_leaves_no_process(small, tmp_path):
-    process = start("--rounds", 2, "--workers", 1, "--json", "--out", tmp_path)
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
-    result = json.loads(out)
-    assert out.count("\n") == 1
-    assert result["rounds"] == 2
-    assert [line for line in err.splitlines() if "fedavg under none" not in line and line.strip()] == []
-    assert left_by(process) == []
-    scenario = Scenario.load(Path(result["path"]) / "scenario.toml")
-    assert result["accuracy"] == simulate(scenario).last.accuracy
-
-
-def test_ctrl_c_ends_cleanly(tmp_path):
-    process = start("--rounds", 500, "--workers", 1, "--out", tmp_path)
-    deadline = time.monotonic() + 120
-    while not any(path.stat().st_size > 5000 for path in tmp_path.glob("*/rounds.jsonl")):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: everything in the foreground gets it
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
-    assert "what was done is kept" in err
-    assert "Traceback" not in err
-    assert left_by(process) == []

@@ -1,13 +1,13 @@
-"""The rules that select, weigh or clip whole updates: papers, other libraries, breakdown and precision."""
+"""The rules that select, weigh or clip whole updates give what their papers say."""
 
 from __future__ import annotations
 
-import byzfl
 import numpy as np
 import oracles_selection as oracles
 import pytest
-import scipy.optimize
 import torch
+from agreement import agree
+from drawn_updates import drawn
 
 from strategies import STRATEGIES
 from strategies.aksel import Aksel
@@ -16,7 +16,6 @@ from strategies.centered_clipping import CenteredClipping
 from strategies.cge import CGE
 from strategies.contract import check_rule
 from strategies.crfl import CRFL
-from strategies.distances import norms_around, row_norms
 from strategies.dnc import DnC
 from strategies.gas import COLUMNWISE, GAS, bases
 from strategies.geometric_median import GeometricMedian
@@ -26,16 +25,7 @@ from strategies.norm_clipping import NormClipping
 from strategies.rule import Context, PreconditionError
 from strategies.smea import SMEA
 from strategies.spectral_filter import SpectralFilter
-from strategies.vertex_cover import CoverSearch
 from strategies.weak_dp import WeakDP
-
-
-def drawn(n, d, seed=0, *, whole=False):
-    """Return float64 updates (n, d) that share a direction; whole numbers have many ties."""
-    generator = np.random.default_rng([n, d, seed])
-    if whole:
-        return generator.integers(-2, 3, (n, d)).astype(float)
-    return generator.normal(size=d) + generator.normal(size=(n, d))
 
 
 def cases(n, f):
@@ -72,15 +62,6 @@ def cases(n, f):
         SpectralFilter(byzantine=f, sigma=0.2, block=2),
         lambda x: oracles.spectral_filter(x, f, 0.2, block=2),
     )
-
-
-def agree(rule, oracle, updates, dtype=torch.float64, tolerance=1e-9):
-    result = rule(torch.from_numpy(updates).to(dtype))
-    update, trust = oracle(updates)
-    np.testing.assert_allclose(
-        result.update.double(), update, rtol=tolerance, atol=tolerance, err_msg=repr(rule)
-    )
-    np.testing.assert_allclose(result.trust, trust, rtol=tolerance, atol=tolerance, err_msg=repr(rule))
 
 
 @pytest.mark.parametrize("f", [0, 1, 2, 3])
@@ -220,159 +201,6 @@ def test_crfl_clips_the_model(server_round):
     np.testing.assert_allclose((result.update + context.model).norm(), 2 + 0.1 * server_round)
 
 
-@pytest.mark.parametrize("iterations", [1, 3])
-def test_centered_clipping_starts_where_the_last_round_ended(iterations):
-    rule, state, centre = CenteredClipping(tau=0.7, iterations=iterations), {}, np.zeros(5)
-    theirs = byzfl.CenteredClipping(L=iterations, tau=0.7)
-    for server_round in range(1, 5):
-        updates = drawn(6 + server_round % 2, 5, server_round)
-        result = rule(torch.from_numpy(updates), None, Context(round=server_round, state=state))
-        centre, trust = oracles.centered_clipping(updates, 0.7, iterations, centre)
-        np.testing.assert_allclose(result.update, centre)
-        np.testing.assert_allclose(result.trust, trust)
-        np.testing.assert_allclose(result.update, theirs(updates), rtol=1e-5)
-        state = result.state
-
-
-@pytest.mark.parametrize("f", [0, 1, 3])
-@pytest.mark.parametrize("n", [8, 11])
-def test_byzfl_agrees(n, f):
-    updates = drawn(n, 50)
-    pairs = [
-        (MDA(byzantine=f), byzfl.MDA(f=f)),
-        (MoNNA(byzantine=f), byzfl.MoNNA(f=f)),
-        (MoNNA(byzantine=f, trusted=4), byzfl.MoNNA(f=f, idx=4)),
-        # ByzFL's geometric median starts from 0 and takes T steps, converged or not; ours from the mean.
-        (rfa(nu=0.1, iterations=3), byzfl.GeometricMedian(nu=0.1, T=3)),
-        (rfa(nu=4.0, iterations=2), byzfl.GeometricMedian(nu=4.0, T=2)),
-        (rfa(nu=0.1, iterations=100), byzfl.GeometricMedian(nu=0.1, T=100)),
-        (GeometricMedian(), byzfl.GeometricMedian(nu=1e-6, T=300)),
-        (CenteredClipping(tau=100.0), byzfl.CenteredClipping()),
-        (CenteredClipping(tau=2.0, iterations=4), byzfl.CenteredClipping(L=4, tau=2.0)),
-        # ByzFL clips as a pre-aggregator, in place.
-        (NormClipping(clip=2.0), lambda x: byzfl.Clipping(c=2.0)(x.copy()).mean(axis=0)),
-    ]
-    for rule, theirs in pairs:
-        ours = rule(torch.from_numpy(updates)).update
-        np.testing.assert_allclose(ours, theirs(updates), rtol=1e-5, atol=1e-8, err_msg=repr(rule))
-
-
-def rfa(nu, iterations):
-    return GeometricMedian(nu=nu, iterations=iterations, tolerance=0.0, start="zero")
-
-
-@pytest.mark.parametrize("f", [0, 1, 3])
-@pytest.mark.parametrize("n", [7, 10])
-def test_byzfl_agrees_on_smea_where_one_step_of_power_iteration_is_exact(n, f):
-    # ByzFL takes one step from a random start, which gives the top eigenvalue only in one dimension.
-    updates = drawn(n, 1)
-    ours = SMEA(byzantine=f)(torch.from_numpy(updates)).update
-    np.testing.assert_allclose(ours, byzfl.SMEA(f=f)(updates), rtol=1e-5)
-
-
-def test_byzfl_agrees_on_caf_until_a_removed_client_is_the_farthest():
-    # In one dimension, as for SMEA. ByzFL's maximum of the deviations includes who is out already: compared
-    # is where it stops before that matters, which is after two steps.
-    compared = 0
-    for seed in range(20):
-        updates, weights = drawn(6, 1, seed), np.ones(6)
-        for _ in range(2):
-            deviations = np.array(oracles.principal(updates, weights)[2])
-            weights = weights * (1 - deviations / deviations.max())
-        if sum(weights) <= 4:
-            ours = CAF(byzantine=1)(torch.from_numpy(updates)).update
-            np.testing.assert_allclose(ours, byzfl.CAF(f=1)(updates), rtol=1e-5)
-            compared += 1
-    assert compared > 10
-
-
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("seed", range(4))
-def test_scipy_finds_no_better_geometric_median(seed, weighted):
-    updates = drawn(7, 3, seed)
-    weights = np.arange(1.0, 8.0) if weighted else np.ones(7)
-
-    def objective(point):
-        return weights @ np.linalg.norm(updates - point, axis=1)
-
-    ours = GeometricMedian()(torch.from_numpy(updates), torch.from_numpy(weights)).update.numpy()
-    best = scipy.optimize.minimize(objective, updates.mean(axis=0), method="Nelder-Mead", tol=1e-10)
-    assert objective(ours) <= best.fun + 1e-7
-    np.testing.assert_allclose(ours, best.x, atol=1e-4)
-
-
-def test_a_majority_in_one_place_is_the_geometric_median():
-    rows = torch.from_numpy(drawn(9, 4))
-    rows[:5] = rows[0]
-    result = GeometricMedian()(rows)
-    torch.testing.assert_close(result.update, rows[0], rtol=0, atol=1e-5)
-    torch.testing.assert_close(GeometricMedian()(rows[:5]).update, rows[0])
-    torch.testing.assert_close(GeometricMedian()(0 * rows).update, 0 * rows[0])
-
-
-@pytest.mark.parametrize("scale", [1e-20, 1e-9, 1e12])
-def test_the_geometric_median_of_tiny_and_vast_updates_is_no_mean(scale):
-    rows = torch.from_numpy(drawn(9, 4, 6)).float()
-    usual = GeometricMedian()(rows).update
-    result = GeometricMedian()(rows * scale).update
-    torch.testing.assert_close(result.double() / scale, usual.double(), rtol=1e-4, atol=1e-4)
-    assert (usual - rows.mean(dim=0)).norm() > 0.05
-
-
-def test_one_client_far_out_does_not_blur_the_geometric_median():
-    updates, direction = drawn(8, 4), np.array([0.5, -0.5, 0.7, -0.1])
-
-    def objective(point):
-        # Far out, only the direction of the outlier counts.
-        return np.linalg.norm(updates - point, axis=1).sum() - direction @ point
-
-    best = scipy.optimize.minimize(objective, updates.mean(axis=0), method="Nelder-Mead", tol=1e-10)
-    for strength in (1e5, 1e12, 1e25):
-        for row in (0, 8):
-            rows = torch.from_numpy(np.insert(updates, row, strength * direction, axis=0)).float()
-            np.testing.assert_allclose(GeometricMedian()(rows).update.double(), best.x, atol=1e-4)
-
-
-@pytest.mark.parametrize(("n", "f"), [(13, 5), (14, 4)])
-@pytest.mark.parametrize("d", [1, 2, 30])
-def test_minimum_diameter_subsets_are_those_of_the_full_search(n, f, d):
-    for seed in range(3):
-        updates = drawn(n, d, seed)
-        agree(MDA(byzantine=f), lambda x: oracles.mda(x, f), updates)
-
-
-def test_a_hundred_clients_are_no_burden_for_mda():
-    generator = torch.Generator().manual_seed(0)
-    rows = torch.randn(100, 30, generator=generator)
-    rows[::3] += 10 * torch.randn(34, 30, generator=generator)
-    kept = MDA(byzantine=34)(rows).trust > 0
-    assert kept.tolist() == [row % 3 > 0 for row in range(100)]
-    assert (MDA(byzantine=45)(torch.randn(100, 30, generator=generator)).trust > 0).sum() == 55
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_covers_are_those_of_the_full_search(seed):
-    generator = np.random.default_rng(seed)
-    n, density = 9, generator.choice([0.15, 0.3, 0.6])
-    edges = [(a, b) for a in range(n) for b in range(a) if generator.random() < density]
-    conflicts = [0] * n
-    for a, b in edges:
-        conflicts[a] |= 1 << b
-        conflicts[b] |= 1 << a
-    sizes = [s.bit_count() for s in range(1 << n) if all(s >> a & 1 or s >> b & 1 for a, b in edges)]
-    for removals in range(n):
-        covered = CoverSearch(10_000).coverable(conflicts, (1 << n) - 1, removals)
-        assert covered == (min(sizes) <= removals)
-
-
-def test_too_costly_searches_are_refused_with_the_knob_to_turn():
-    rows = torch.from_numpy(drawn(40, 3))
-    with pytest.raises(PreconditionError, match=r"658,008 subsets of 40 updates. Raise `subsets`"):
-        SMEA(byzantine=5)(rows)
-    with pytest.raises(PreconditionError, match="within its 3 steps. Raise `steps`"):
-        MDA(byzantine=15, steps=3)(rows)
-
-
 def test_the_trusted_client_is_a_node():
     updates = drawn(7, 3)
     nodes = (4, 9, 12, 30, 31, 40, 77)
@@ -381,123 +209,6 @@ def test_the_trusted_client_is_a_node():
     np.testing.assert_allclose(result.trust, oracles.monna(updates, 3, 3)[1])
     with pytest.raises(PreconditionError, match="no update of the node that it trusts, 5"):
         MoNNA(byzantine=3, trusted=5)(rows, None, Context(nodes=nodes))
-
-
-def crowd(n, d, *, common, spread, seed=0):
-    """Return float32 rows of norm `common` that differ by about `spread`."""
-    generator = torch.Generator().manual_seed(seed)
-    shared = torch.randn(d, generator=generator)
-    noise = torch.randn(n, d, generator=generator) * torch.linspace(0.5, 2, n)[:, None]
-    return shared / shared.norm() * common + noise / d**0.5 * spread
-
-
-@pytest.mark.parametrize("far", [False, True])
-@pytest.mark.parametrize("seed", range(3))
-def test_small_differences_of_large_rows_decide(seed, far):
-    rows = crowd(9, 60, common=1e2, spread=1e-4, seed=seed)
-    if far:  # the first client, from which distances are first taken, is far out
-        rows[0] *= -30
-    exact = rows.double().numpy()
-    for rule, oracle in (
-        (MDA(byzantine=3), lambda x: oracles.mda(x, 3)),
-        (SMEA(byzantine=3), lambda x: oracles.smea(x, 3)),
-        (MoNNA(byzantine=3, trusted=8), lambda x: oracles.monna(x, 3, 8)),
-        (CAF(byzantine=3), lambda x: oracles.caf(x, 3)),
-        (SpectralFilter(byzantine=3), lambda x: oracles.spectral_filter(x, 3, 1e-5)),
-        (DnC(byzantine=3), lambda x: oracles.dnc(x, 3, [range(60)])),
-        (GeometricMedian(), lambda x: oracles.weiszfeld(x, [1.0] * 9, 1e-12, 400, x.mean(axis=0))),
-    ):
-        result, (update, trust) = rule(rows), oracle(exact)
-        np.testing.assert_allclose(result.trust, trust, atol=2e-3, err_msg=repr(rule))
-        np.testing.assert_allclose(result.update, update, rtol=3e-7, atol=1e-6, err_msg=repr(rule))
-
-
-@pytest.mark.parametrize("iterations", [1, 4])
-def test_a_short_pull_at_a_large_centre_is_exact(iterations):
-    rows = crowd(9, 60, common=1e2, spread=1e-4)
-    centre = rows.mean(dim=0)
-    rule = CenteredClipping(tau=1e-4, iterations=iterations)
-    result = rule(rows, None, Context(state={"centre": centre}))
-    _, trust = oracles.centered_clipping(rows.double().numpy(), 1e-4, iterations, centre.double().numpy())
-    np.testing.assert_allclose(result.trust, trust, rtol=1e-4)
-
-
-def test_lengths_are_right_on_every_scale():
-    rows = torch.randn(4, 20_000, generator=torch.Generator().manual_seed(0))
-    rows *= torch.tensor([[1.0], [0.0], [1e-3], [1e3]])
-    for scale in (1e-25, 1.0, 1e25):
-        scaled, origin = rows * scale, rows[2] * scale
-        torch.testing.assert_close(row_norms(scaled), scaled.double().norm(dim=1), rtol=1e-6, atol=0)
-        far = (scaled.double() - origin.double()).norm(dim=1)
-        torch.testing.assert_close(row_norms(scaled, origin=origin), far, rtol=1e-6, atol=0)
-    shares = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64)
-    exact = rows.double()
-    torch.testing.assert_close(norms_around(exact @ exact.T, shares), (exact - shares @ exact).norm(dim=1))
-
-
-STEADY = [MDA, SMEA, MoNNA, Aksel, CAF, DnC, GAS, SpectralFilter, GeometricMedian]
-
-
-def attacked(n, f, strength, seed=0):
-    """Return n updates of which the last f collude far out, and the honest ones."""
-    rows = torch.from_numpy(drawn(n, 20, seed))
-    rows[n - f :] = strength + 0.01 * rows[n - f :]
-    return rows, rows[: n - f]
-
-
-def tolerating(kind, f):
-    return kind(byzantine=f) if "byzantine" in kind.card.needs else kind()
-
-
-@pytest.mark.parametrize("strength", [5.0, -1e3, 1e12])
-@pytest.mark.parametrize("kind", STEADY)
-def test_as_many_as_are_tolerated_do_not_get_far(kind, strength):
-    for f in (1, 2, 3):
-        for seed in range(3):
-            rows, honest = attacked(2 * f + 1 if kind not in FILTERS else 3 * f + 1, f, strength, seed)
-            spread = (honest - honest.mean(dim=0)).norm(dim=1).max()
-            off = (tolerating(kind, f)(rows).update - honest.mean(dim=0)).norm()
-            assert off <= 5 * spread, (kind, f, seed)
-
-
-FILTERS = {CAF, SpectralFilter, DnC}
-"""Rules whose papers need more honest clients than just a majority to bound the error by a small constant."""
-
-
-@pytest.mark.parametrize("strength", [1e3, -1e6])
-@pytest.mark.parametrize("kind", STEADY)
-def test_a_majority_moves_the_result_anywhere(kind, strength):
-    rows, _ = attacked(11, 8, strength)
-    if kind is MoNNA:  # as long as it has taken the trusted client's place
-        rows = rows.flip(0)
-    update = tolerating(kind, 2)(rows).update
-    assert (update.sign() == np.sign(strength)).all()
-    assert (update.abs() > abs(strength) / 20).all()
-
-
-def test_cge_keeps_nobody_longer_than_the_longest_honest_client():
-    for strength in (3.0, 1e3, -1e12):
-        rows, honest = attacked(9, 4, strength)
-        assert CGE(byzantine=4)(rows).update.norm() <= honest.norm(dim=1).max()
-    rows, _ = attacked(9, 5, 1e6)
-    assert (CGE(byzantine=4)(rows).update > 1e5 / 6).any() or (CGE(byzantine=4)(rows).update.norm() > 1e5)
-
-
-@pytest.mark.parametrize("strength", [1.0, -1e6, 1e12])
-def test_clipping_bounds_what_one_client_can_do(strength):
-    rows, honest = attacked(10, 1, strength)
-    alone = torch.cat([honest, 0 * honest[:1]])
-    for rule, bound in (
-        (NormClipping(clip=2.0), 0.2),
-        (WeakDP(clip=2.0), 0.2),
-        (CenteredClipping(tau=2.0), 0.2),
-        (CRFL(), 2 * 2.1),
-    ):
-        moved = (rule(rows).update - rule(alone).update).norm()
-        assert moved <= bound + 1e-9, rule
-    assert (NormClipping(clip=1e9)(rows).update - NormClipping(clip=1e9)(alone).update).norm() >= min(
-        abs(strength), 1e9
-    ) / 10
 
 
 @pytest.mark.parametrize(
