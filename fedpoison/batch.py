@@ -12,8 +12,8 @@ import itertools
 import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -114,6 +114,33 @@ def run_all(
         outcomes[scenario] = outcome
         watch.on_end(scenario, outcome)
     return _batch({scenario: outcomes[plan.scenario] for scenario, plan in asked.items()})
+
+
+@contextmanager
+def batches(
+    *,
+    out: Path,
+    jobs: int | None = None,
+    ray_address: str | None = None,
+    data_dir: Path | None = None,
+    watch: Watch | None = None,
+    notify: Notify = _log.warning,
+) -> Iterator[Callable[[Iterable[Scenario]], Batch]]:
+    """Yield `run_all` with these settings, for batches of which one follows from what came of another.
+
+    They share one Ray, started for the first that needs it, and tell each reason once.
+    """
+    with ExitStack() as keep:
+        yield functools.partial(
+            run_all,
+            out=out,
+            jobs=jobs,
+            ray_address=ray_address,
+            data_dir=data_dir,
+            watch=watch,
+            notify=functools.lru_cache(maxsize=None)(notify),
+            keep=keep,
+        )
 
 
 def _batch(outcomes: Mapping[Scenario, History | str]) -> Batch:

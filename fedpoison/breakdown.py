@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fedpoison.batch import Batch, run_all
+from fedpoison.batch import Batch, batches
 from fedpoison.bisection import explore
 from fedpoison.breakdown_curves import Breakdown, Curve, Pair, Point
 from fedpoison.comparison import check_complete
@@ -83,17 +81,9 @@ def breakdown(
     pairs = [Pair(attack, strategy) for attack in attacks for strategy in strategies]
     counts = sorted({0} | {round(share * base.clients) for share in shares})
     limits = {pair: _undefined(_attacked(base, pair, 0), counts[-1]) for pair in pairs}
-    with ExitStack() as keep:
-        run = functools.partial(
-            run_all,
-            out=out,
-            jobs=jobs,
-            ray_address=ray_address,
-            data_dir=data_dir,
-            watch=watch,
-            notify=functools.lru_cache(maxsize=None)(notify),
-            keep=keep,
-        )
+    with batches(
+        out=out, jobs=jobs, ray_address=ray_address, data_dir=data_dir, watch=watch, notify=notify
+    ) as run:
         trials = _Trials(base, judge, seeds, goals, run, expect)
         explore({pair: _defined(counts, limits[pair]) for pair in pairs}, trials.play)
     return Breakdown(judge, base.clients, seeds, [_curve(pair, limits[pair], trials) for pair in pairs])

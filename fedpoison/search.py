@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
 
 from fedpoison.attack_space import TARGETED, UNTARGETED, Knobs, Range
-from fedpoison.batch import run_all
+from fedpoison.batch import batches
 from fedpoison.errors import RunError, ScenarioError
 from fedpoison.fleet import Fleet
 from fedpoison.registries import canonical_attack
@@ -106,7 +104,7 @@ def search(
         data_dir: as for `simulate`.
         watch: is told how the runs go.
         expect: told, before some runs, how many they are: attacks that were tried already are not run again.
-        notify: told where the settings make an attack do nothing.
+        notify: told where the settings make an attack do nothing, once for each reason.
 
     Raises:
         ScenarioError: an attack is none of the objective's, the scenario has groups or nobody malicious, or
@@ -126,17 +124,9 @@ def search(
     for name in names[:trials]:
         study.enqueue_trial({"attack": name})
     found: dict[str, Trial] = {}
-    with ExitStack() as keep:
-        run = functools.partial(
-            run_all,
-            out=out,
-            jobs=jobs,
-            ray_address=ray_address,
-            data_dir=data_dir,
-            watch=watch,
-            notify=notify,
-            keep=keep,
-        )
+    with batches(
+        out=out, jobs=jobs, ray_address=ray_address, data_dir=data_dir, watch=watch, notify=notify
+    ) as run:
         for begun in range(0, trials, TOGETHER):
             asked = [study.ask() for _ in range(begun, min(begun + TOGETHER, trials))]
             specs = [_suggest(trial, names, aim.space) for trial in asked]

@@ -2,7 +2,6 @@
 
 import os
 import signal
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -12,7 +11,7 @@ import ray
 
 from clients import ATTACKS
 from clients.attack import Attack, Card
-from fedpoison.batch import run_all
+from fedpoison.batch import batches, run_all
 from fedpoison.simulation import simulate
 from fedpoison.watch import Watch
 
@@ -61,10 +60,10 @@ def test_runs_in_tasks_give_what_they_give_alone(scenarios, tmp_path):
 
 def test_runs_that_follow_find_the_same_ray(scenarios, tmp_path):
     """So that a search in many steps starts it once; and it is gone when the search is."""
-    with ExitStack() as keep:
+    with batches(out=tmp_path, jobs=2) as run_more:
         homes = []
         for asked in (scenarios[:2], scenarios[2:]):
-            assert not run_all(asked, out=tmp_path, jobs=2, keep=keep).failures
+            assert not run_more(asked).failures
             assert ray.is_initialized()
             homes.append(ray.get_runtime_context().gcs_address)
     assert len(set(homes)) == 1

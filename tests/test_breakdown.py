@@ -6,7 +6,6 @@ import math
 import pandas as pd
 import pytest
 
-from fedpoison import breakdown as breakdowns
 from fedpoison import figures
 from fedpoison.batch import Batch
 from fedpoison.breakdown import breakdown
@@ -45,7 +44,7 @@ def search(small, tmp_path, monkeypatch):
     """Return a function that searches in a fleet that is made up."""
 
     def found(fleet, attacks=("sign-flip",), strategies=("fedavg",), seeds=(0,), judge=None, **changes):
-        monkeypatch.setattr(breakdowns, "run_all", fleet)
+        monkeypatch.setattr("fedpoison.batch.run_all", fleet)
         base = small.but(clients=40, malicious=0.2, **changes)
         judge = judge or criterion("accuracy")
         return breakdown(base, attacks, strategies, judge=judge, seeds=seeds, out=tmp_path)

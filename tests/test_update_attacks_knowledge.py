@@ -51,15 +51,20 @@ def test_without_sight_of_the_honest_own_updates_stand_for_them(own):
     assert torch.equal(calls[0][M:], own.repeat(H // M, 1))
 
 
-def watched(rule):
-    """Return the rule as attackers know it, and a list that grows by the width of whatever it is tried on."""
+def watched(spec, kind, d):
+    """Return updates of d coordinates, a rule of this kind as attackers know it, and a list of widths.
+
+    It grows by the width of whatever the rule is tried on.
+    """
+    rule = build_pipeline(spec, byzantine=M).rule
+    assert rule_kind(rule.card) == kind
     widths = []
 
     def tried(updates):
         widths.append(updates.shape[1])
         return rule(updates).update
 
-    return tried, widths
+    return 0.3 + drawn(M, d, seed=4), 0.3 + drawn(H, d, seed=5), tried, widths
 
 
 SEARCHES = [
@@ -76,10 +81,7 @@ SEARCHES = [
 @pytest.mark.parametrize("spec", ["krum", "nnm | multi-krum", "geometric-median", "cge", "fedavg"])
 def test_a_rule_that_turns_is_searched_in_the_span_with_the_same_result(attack, spec):
     d = 400
-    own, honest = 0.3 + drawn(M, d, seed=4), 0.3 + drawn(H, d, seed=5)
-    rule = build_pipeline(spec, byzantine=M).rule
-    assert rule_kind(rule.card) == "turns"
-    tried, widths = watched(rule)
+    own, honest, tried, widths = watched(spec, "turns", d)
     whole = attack.craft(own, honest, context(d, rule=tried))
     assert set(widths) == {d}
     widths.clear()
@@ -92,10 +94,7 @@ def test_a_rule_that_turns_is_searched_in_the_span_with_the_same_result(attack, 
 @pytest.mark.parametrize("spec", ["median", "trimmed-mean", "phocas", "mean-around-median"])
 def test_a_rule_by_coordinate_is_searched_on_some_with_almost_the_same_damage(attack, spec):
     d = 6000
-    own, honest = 0.3 + drawn(M, d, seed=4), 0.3 + drawn(H, d, seed=5)
-    rule = build_pipeline(spec, byzantine=M).rule
-    assert rule_kind(rule.card) == "by coordinate"
-    tried, widths = watched(rule)
+    own, honest, tried, widths = watched(spec, "by coordinate", d)
     whole = attack.craft(own, honest, context(d, rule=tried))
     some = replace(attack, probe_coordinates=1000).craft(
         own, honest, context(d, rule=tried, rule_kind="by coordinate")
