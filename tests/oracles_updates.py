@@ -34,7 +34,7 @@ def perturbation(rows, kind):
         return -mean(rows) / sqrt(square(mean(rows)))
     if kind == "sign":
         return -np.sign(mean(rows))
-    return -std(rows)
+    return std(rows) if kind == "std-above" else -std(rows)
 
 
 def alie_z(n, f):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import oracles_updates as oracles
 import pytest
@@ -19,6 +21,7 @@ from clients.min_max import MinMax
 from clients.min_sum import MinSum
 from clients.optimal_alie import OptimalAlie
 from clients.optimal_ipm import OptimalIpm
+from clients.perturbation import Direction
 from clients.poisoned_fl import PoisonedFl
 from clients.tailored import Tailored
 
@@ -67,7 +70,7 @@ def test_those_that_know_the_rule_move_it_further(own, honest, name):
 
 
 @pytest.mark.parametrize("name", RULES)
-@pytest.mark.parametrize("direction", ["unit", "std", "sign"])
+@pytest.mark.parametrize("direction", get_args(Direction))
 def test_tailored_finds_what_a_fine_grid_finds(own, honest, name, direction):
     rule = RULES[name]
     middle, away = honest.mean(dim=0), torch.from_numpy(oracles.perturbation(honest.numpy(), direction))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import oracles_updates as oracles
 import pytest
@@ -20,6 +22,7 @@ from clients.min_max import MinMax
 from clients.min_sum import MinSum
 from clients.mpaf import Mpaf
 from clients.non_finite_update import NonFiniteUpdate
+from clients.perturbation import Direction
 from clients.poisoned_fl import PoisonedFl
 from clients.random_update import RandomUpdate
 from clients.rop import Rop
@@ -75,13 +78,13 @@ def test_a_free_rider_fades_its_noise_like_training():
     assert torch.equal(sent(FreeRider(base="last", noise=0), 4), model - previous)
 
 
-@pytest.mark.parametrize("direction", ["unit", "std", "sign"])
+@pytest.mark.parametrize("direction", get_args(Direction))
 def test_min_max_is_the_papers(own, honest, direction):
     sent = MinMax(direction=direction).craft(own, honest, context())
     np.testing.assert_allclose(one(sent), oracles.min_max(honest.numpy(), direction), rtol=1e-6)
 
 
-@pytest.mark.parametrize("direction", ["unit", "std", "sign"])
+@pytest.mark.parametrize("direction", get_args(Direction))
 @pytest.mark.parametrize("bound", ["max", "min"])
 def test_min_sum_is_the_papers(own, honest, direction, bound):
     sent = MinSum(direction=direction, bound=bound).craft(own, honest, context())
