@@ -19,20 +19,35 @@ Choices = tuple[str | int, ...]
 Knobs = dict[str, Range | Choices]
 
 SHARE = Range(low=0.05, high=1.0)
+_AWAY = ("unit", "std", "std-above", "sign")
 UNTARGETED: dict[str, Knobs] = {
     "alie": {"z": Range(low=0.1, high=5.0), "direction": (-1, 1)},
+    "anti-cge": {},
+    "fang-krum": {},
+    "fang-trimmed-mean": {"b": Range(low=1.1, high=10.0, log=True)},
     "gaussian-update": {"std": Range(low=0.001, high=3.0, log=True), "mode": ("replace", "add")},
+    "identical-coordinate": {"sign": (-1, 1)},
     "inject": {"share": Range(low=0.1, high=5.0, log=True)},
     "ipm": {"epsilon": Range(low=0.05, high=20.0, log=True)},
     "label-flip": {"mode": ("mirror", "random"), "share": SHARE},
     "mimic": {},
-    "min-max": {"direction": ("unit", "std", "sign")},
-    "min-sum": {"direction": ("unit", "std", "sign")},
+    "min-max": {"direction": _AWAY},
+    "min-sum": {"direction": _AWAY, "bound": ("max", "min")},
+    "mpaf": {"factor": Range(low=1.0, high=1e6, log=True), "base": ("random", "initial")},
+    "optimal-alie": {"direction": (-1, 1)},
+    "optimal-ipm": {},
     "pixel-noise": {"std": Range(low=0.1, high=3.0, log=True), "share": SHARE},
     "pixel-perturbation": {"epsilon": Range(low=0.05, high=0.5), "share": SHARE},
+    "poisoned-fl": {"factor": Range(low=1.0, high=20.0, log=True)},
     "rop": {"angle": Range(low=90.0, high=270.0), "relocation": Range(low=0.0, high=1.0)},
     "scaled-update": {"factor": Range(low=-30.0, high=-0.3)},
     "sign-flip": {},
+    "sparse-alie": {
+        "share": Range(low=0.001, high=0.2, log=True),
+        "scale": Range(low=0.5, high=5.0),
+        "direction": (-1, 1),
+    },
+    "tailored": {"direction": _AWAY},
 }
 """For attacks that are to lower the accuracy, of all classes or of one."""
 

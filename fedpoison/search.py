@@ -80,7 +80,7 @@ def search(
     aim: Objective,
     *,
     attacks: Sequence[str] = (),
-    trials: int = 30,
+    trials: int = 60,
     out: Path,
     jobs: int | None = None,
     ray_address: str | None = None,

@@ -30,7 +30,7 @@ def search(
     attacks: Annotated[
         str, typer.Option(help="Attacks to search among, separated by commas; all that have the objective.")
     ] = "",
-    trials: Annotated[int, typer.Option(min=1, help="How many attacks to try.")] = 30,
+    trials: Annotated[int, typer.Option(min=1, help="How many attacks to try.")] = 60,
     out: Out = Path("runs"),
     jobs: Jobs = None,
     ray_address: RayAddress = None,
