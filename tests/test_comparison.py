@@ -1,6 +1,7 @@
 """What a comparison says: intervals, paired differences, weak points, and its tables."""
 
 import json
+import re
 import sys
 
 import numpy as np
@@ -8,14 +9,14 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from fedpoison import cli
+from fedpoison import cli, intervals
 from fedpoison.cli.compare_sheets import as_json, sheets
 from fedpoison.cli.sheets import Sheet, in_latex, in_markdown
 from fedpoison.comparison import MEASURES, OPTIMISTIC, Cell, Comparison, compare
 from fedpoison.contrasts import check_reference, differences, estimates, steadiest, weakest
 from fedpoison.errors import ScenarioError
 from fedpoison.history import History
-from fedpoison.intervals import Estimate, estimate
+from fedpoison.intervals import Estimate, estimate, shortfall
 from fedpoison.rounds import Round
 
 SEEDS = (0, 1, 2)
@@ -76,6 +77,18 @@ def test_the_interval_lies_near_that_of_a_plain_bootstrap():
 def test_the_interval_holds_the_mean_and_stays_within_the_values(values):
     found = estimate(values)
     assert min(values) - 1e-9 <= found.low < found.mean < found.high <= max(values) + 1e-9
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5, 9])
+def test_few_seeds_are_said_to_hold_the_mean_as_often_as_they_do(seeds, monkeypatch):
+    monkeypatch.setattr(intervals, "RESAMPLES", 999)  # the share is the same, and had sooner
+    samples = np.random.default_rng(seeds).normal(size=(400, seeds))
+    found = [estimate(list(sample)) for sample in samples]
+    held = np.mean([each.low <= 0 <= each.high for each in found])
+    said = int(re.search(r"some (\d+) %", shortfall(seeds))[1]) / 100
+    assert held == pytest.approx(said, abs=0.06)  # three standard deviations of a share of 400
+    assert held < 0.95
+    assert not shortfall(10)
 
 
 def test_no_interval_is_claimed_where_there_is_none():

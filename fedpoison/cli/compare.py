@@ -18,6 +18,7 @@ from fedpoison.cli.sheets import Form, show
 from fedpoison.comparison import MEASURES, At, Comparison
 from fedpoison.contrasts import check_reference, differences, estimates
 from fedpoison.file_names import content_name, file_name
+from fedpoison.intervals import shortfall
 from fedpoison.scenario import Scenario
 
 
@@ -88,9 +89,11 @@ def compare(
 def _setting(found: Comparison) -> str:
     scenario = next(iter(found.histories.values())).scenario
     seeds = f"{len(found.seeds)} seeds, 95 % bootstrap intervals" if len(found.seeds) > 1 else "1 seed"
+    few = shortfall(len(found.seeds))
     moment = f"after {scenario.rounds} rounds" if found.at == "last" else "after the best round of each run"
     return (
         f"{scenario.dataset}, {scenario.clients} clients, {_malicious(scenario)} malicious, {moment}, {seeds}"
+        + (f" ({few})" if few else "")
     )
 
 
