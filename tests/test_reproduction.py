@@ -32,7 +32,7 @@ def test_the_command_names_every_study():
 
 
 @pytest.mark.parametrize(
-    ("name", "cells"), [("bucketing", 52), ("byzfl-heatmap", 32), ("byzfl-quickstart", 7)]
+    ("name", "cells"), [("bucketing", 52), ("byzfl-heatmap", 32), ("byzfl-quickstart", 10)]
 )
 def test_a_study_has_its_cells_each_under_its_own_name(name, cells):
     study = STUDIES[name]
