@@ -40,11 +40,12 @@ class Dropout(nn.Module):
 
 
 @contextmanager
-def drawing(layers: Iterable[Dropout], generator: torch.Generator) -> Iterator[None]:
-    """Have these layers draw from `generator` for as long as the context lasts."""
+def drawing(layers: Iterable[Dropout], generator: torch.Generator, seed: int | None = None) -> Iterator[None]:
+    """Have these layers draw from `generator`, or from where a seed starts, while the context lasts."""
     layers = list(layers)
+    stream = generator if seed is None else torch.Generator().manual_seed(seed)
     for layer in layers:
-        layer.generator = generator
+        layer.generator = stream
     try:
         yield
     finally:

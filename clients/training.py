@@ -42,6 +42,8 @@ class LocalTraining:
     proximal: float = 0.0
     """FedProx's mu: adds mu (w - global) to the gradient. Li et al., MLSys 2020."""
     precision: Literal["fp32", "bf16"] = "fp32"
+    dropout_seed: int | None = None
+    """Has dropout drop the same in every step of every client; None has it draw anew."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "steps", "momentum", "weight_decay", "proximal"):
@@ -202,7 +204,7 @@ class Trainer:
 
         Args:
             samples: the client's data, at least one sample.
-            generator: draws the batches, and what dropout drops.
+            generator: draws the batches, and what dropout drops unless `dropout_seed` says it.
             training: how to train; None is how the fleet trains.
             part: train on these of the samples only, given by their positions.
             memory: where the momentum buffer is kept under `momentum` if it persists.
@@ -211,14 +213,14 @@ class Trainer:
             on_step: edits the parameters in place after each step.
         """
         training = training or self.training
+        count = len(samples) if part is None else len(part)
         kept = memory is not None and training.persistent_momentum
         velocity = self._velocity(memory if kept else None) if training.momentum else []
         start = self._as_parameters(self._start) if training.proximal else []
         total = torch.zeros((), device=self.device)
         steps = 0
-        with drawing(self._dropouts, generator):
-            count = len(samples) if part is None else len(part)
-            for index in batches(count, training, generator, part):
+        for index in batches(count, training, generator, part):
+            with drawing(self._dropouts, generator, training.dropout_seed):
                 images, labels = samples.batch(index)
                 images = images.to(self.device).contiguous(memory_format=torch.channels_last)
                 labels = labels.to(self.device)

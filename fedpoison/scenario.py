@@ -88,6 +88,9 @@ class Scenario(BaseModel):
     weight_decay: Annotated[float, Field(ge=0, description="Clients' weight decay.")] = 0.0
     proximal: Annotated[float, Field(ge=0, description="FedProx's mu; 0 is plain local training.")] = 0.0
     precision: Annotated[Literal["fp32", "bf16"], Field(description="Arithmetic of local training.")] = "fp32"
+    dropout_seed: Annotated[
+        Count | None, Field(description="Dropout of every client and step drops the same; anew if unset.")
+    ] = None
 
     malicious: Annotated[Share, Field(description="Share of the nodes that are malicious.")] = 0.2
     malicious_count: Annotated[

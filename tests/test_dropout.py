@@ -60,6 +60,27 @@ def test_a_model_with_dropout_trains_by_its_stream_alone(samples):
     assert torch.equal(trainer.predict(samples.images), trainer.predict(samples.images))
 
 
+def test_with_a_seed_of_its_own_it_drops_the_same_in_every_step_of_everybody(samples):
+    model = build(MODELS["cnn-bucketing"], (1, 8, 8), 10, generator())
+    states = []
+    for layer in model.modules():
+        if isinstance(layer, Dropout):
+            layer.register_forward_pre_hook(lambda each, _: states.append(each.generator.get_state()))
+
+    def drawn_from(stream, **changes):
+        """Return where the stream stood before each layer, in each of three steps of eight samples."""
+        states.clear()
+        Trainer(model, LocalTraining(batch_size=8, steps=3, **changes)).fit(samples, generator(stream))
+        return [tuple(state.tolist()) for state in states]
+
+    seeded = drawn_from(1, dropout_seed=5)
+    assert len(seeded) == 6
+    assert seeded[:2] * 3 == seeded == drawn_from(2, dropout_seed=5)
+    assert seeded[0] != seeded[1]
+    assert seeded != drawn_from(1, dropout_seed=6)
+    assert len(set(drawn_from(1))) == 6
+
+
 def test_a_share_that_is_none_is_refused():
     with pytest.raises(ValueError, match="p: got 1, wanted 0 or more, and less than 1"):
         Dropout(1)

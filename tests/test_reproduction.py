@@ -87,6 +87,12 @@ def test_little_is_enough_on_the_side_of_the_published_runs(name, cell, sign):
     assert (sign * deviations > 0.2).all()
 
 
+def test_every_seed_of_bucketing_drops_values_of_its_own_in_all_steps():
+    for cell in STUDIES["bucketing"].cells:
+        assert {seed: own["dropout_seed"] for seed, own in cell.by_seed.items()} == {0: 0, 1: 1, 2: 2}
+        assert all(made.training.dropout_seed == 0 for made in cell.scenarios)
+
+
 def test_of_several_attacks_the_worst_counts(tmp_path):
     fleet = STUDIES["bucketing"].cells[0].scenarios[0].but(**SMALL, strategy="fedavg", lr=0.5)
     harmless, harmful = fleet.but(attack="none"), fleet.but(attack="scaled-update(factor=-50)")
