@@ -182,6 +182,14 @@ def test_latex_escapes_what_is_its_own_and_has_booktabs_rules():
     assert r"\begin{tabular}{lr}" in text
 
 
+def test_latex_breaks_a_table_that_fits_no_page():
+    for rows, environment in ((40, "table"), (41, "longtable")):
+        text = in_latex(Sheet("many", pd.DataFrame({"row": ["x"] * rows})))
+        assert f"\\begin{{{environment}}}" in text
+        assert text.count("x \\\\") == rows
+        assert r"\caption{many}" in text
+
+
 def test_markdown_escapes_what_would_end_a_cell():
     lines = in_markdown(UGLY).splitlines()
     assert lines[0] == r"**50 % of a\_b & c**"

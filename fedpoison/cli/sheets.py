@@ -15,8 +15,10 @@ from rich.table import Table
 
 Form = Annotated[
     Literal["terminal", "markdown", "latex"],
-    typer.Option("--format", help="How tables are printed; latex wants the package booktabs."),
+    typer.Option("--format", help="How tables are printed; latex wants booktabs and longtable."),
 ]
+PAGE = 40
+"""Rows that fit a page; LaTeX breaks a table with more of them over pages."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +39,7 @@ def show(sheets: Sequence[Sheet], form: Literal["terminal", "markdown", "latex"]
         return
     texts = {"markdown": in_markdown, "latex": in_latex}
     if form == "latex":
-        typer.echo("% wants \\usepackage{booktabs}")
+        typer.echo("% wants \\usepackage{booktabs, longtable}")
     typer.echo("\n".join(texts[form](sheet) for sheet in sheets), nl=False)
 
 
@@ -63,13 +65,15 @@ def in_markdown(sheet: Sheet) -> str:
 def in_latex(sheet: Sheet) -> str:
     r"""Return the table as LaTeX, with its title as the caption and booktabs' rules.
 
-    It compiles with `\usepackage{booktabs}`.
+    It compiles with `\usepackage{booktabs, longtable}`.
     """
+    floats = len(sheet.cells) <= PAGE
     cells = sheet.cells.map(latex_text).rename(columns=latex_text)
     return cells.style.hide(axis="index").to_latex(
         hrules=True,
-        position="htbp",
-        position_float="centering",
+        position="htbp" if floats else None,
+        position_float="centering" if floats else None,
+        environment=None if floats else "longtable",
         column_format="l" * sheet.labels + "r" * (cells.shape[1] - sheet.labels),
         caption=latex_text(sheet.title),
     )
