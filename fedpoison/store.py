@@ -69,9 +69,18 @@ class RunFolder:
 
     @property
     def failure(self) -> str | None:
-        """Why the run failed, if that was written down and it was not begun anew since."""
+        """Why the run failed, if that was written down and it was not begun anew since.
+
+        Raises:
+            RunError: what was written down is damaged.
+        """
         written = self.path / "failure.json"
-        return str(json.loads(written.read_text(encoding="utf-8"))["reason"]) if written.is_file() else None
+        if not written.is_file():
+            return None
+        try:
+            return str(json.loads(written.read_text(encoding="utf-8"))["reason"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{written}: is damaged ({error}); delete it.") from None
 
     def fail(self, scenario: Scenario, reason: str) -> None:
         """Write down why the run of a scenario failed.

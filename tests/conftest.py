@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -22,6 +23,7 @@ from fedpoison import cli
 from fedpoison.comparison import compare
 from fedpoison.datasets import Dataset, load_dataset
 from fedpoison.scenario import Scenario
+from fedpoison.store import RunFolder
 
 
 def heed_ctrl_c() -> None:
@@ -42,6 +44,26 @@ def report_store(tmp_path_factory) -> Path:
     )
     out = tmp_path_factory.mktemp("stored")
     compare(base, ["none", "backdoor"], ["fedavg", "krum"], seeds=[0, 1], out=out, jobs=1)
+    return out
+
+
+@pytest.fixture(scope="session")
+def unfinished_store(report_store, tmp_path_factory) -> Path:
+    """The same store, where under the backdoor one run of FedAvg was stopped, and both of Krum failed."""
+    out = tmp_path_factory.mktemp("unfinished") / "runs"
+    shutil.copytree(report_store, out)
+    for path in out.iterdir():
+        folder = RunFolder(path)
+        scenario = folder.history().scenario
+        if scenario.attack == "none" or (scenario.strategy, scenario.seed) == ("fedavg", 0):
+            continue
+        lines = folder.rounds.read_text(encoding="utf-8").splitlines(keepends=True)
+        folder.discard()
+        if scenario.strategy == "krum":
+            folder.fail(scenario, "krum: got <b>4</b> updates.")
+        if scenario.seed == 1 and scenario.strategy == "krum":
+            continue
+        folder.rounds.write_text("".join(lines[:3]), encoding="utf-8")
     return out
 
 

@@ -22,17 +22,23 @@ def browser():
         browser.close()
 
 
-@pytest.fixture(scope="module")
-def opened(browser, report_store, tmp_path_factory):
-    """The page, with a title that would like to be markup, and what goes wrong in it or is asked for."""
-    title = "<img src=x onerror=alert(1)></script><script>alert(2)</script>"
-    file = write_report([report_store], tmp_path_factory.mktemp("page") / "page.html", title=title).page
+def watched(browser):
+    """A page in light colours, and a list of what goes wrong in it or is asked for."""
     page = browser.new_page(reduced_motion="reduce", color_scheme="light")
     troubles = []
     page.on("console", lambda told: troubles.append(told.text) if told.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: troubles.append(str(error)))
     page.on("dialog", lambda dialog: troubles.append(dialog.message))
     page.on("request", lambda request: troubles.append(request.url))
+    return page, troubles
+
+
+@pytest.fixture(scope="module")
+def opened(browser, report_store, tmp_path_factory):
+    """The page, with a title that would like to be markup, and what goes wrong in it or is asked for."""
+    title = "<img src=x onerror=alert(1)></script><script>alert(2)</script>"
+    file = write_report([report_store], tmp_path_factory.mktemp("page") / "page.html", title=title).page
+    page, troubles = watched(browser)
     page.goto(file.as_uri())
     assert [trouble for trouble in troubles if not trouble.startswith("data:")] == [file.as_uri()]
     troubles.clear()
@@ -144,3 +150,26 @@ def test_paper_gets_every_figure_in_light_colours(page):
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     themed(page, "dark")
     assert page.pdf()[:5] == b"%PDF-"
+
+
+def test_unfinished_runs_are_compared_with_nothing_and_can_be_looked_at(browser, unfinished_store, tmp_path):
+    page, troubles = watched(browser)
+    page.goto(write_report([unfinished_store], tmp_path / "page.html").page.as_uri())
+    page.evaluate("paint(figures.keys())")
+    assert page.locator("[data-said=cell]").inner_text() == "fedavg under backdoor"
+    assert drawn(page, "overview-figure")[1][1] is None
+    assert set(names(page, "classes-figure")) == {"fedavg"}
+    assert len(drawn(page, "damage-figure")) == 1
+    assert page.locator("#seed").inner_text().split("\n") == ["all 1 finished", "0", "1, not finished"]
+    assert "Seed 0" in page.locator("#run-facts").inner_text()
+    page.locator("#seed").select_option("1")
+    assert "Not finished: round 2 of 4" in page.locator("#run-facts").inner_text()
+    page.evaluate("paint(figures.keys())")
+    assert set(names(page, "classes-figure")) == {"fedavg"}
+    page.locator("#unfinished button").first.click()
+    assert page.locator("[data-said=cell]").inner_text() == "krum under backdoor"
+    assert "krum: got <b>4</b> updates." in page.locator("#provenance-run").inner_text()
+    page.locator("#overview-table summary").press("Enter")
+    page.get_by_role("button", name="krum under backdoor: not finished").press("Enter")
+    assert page.locator("#seed").inner_text() == "0, not finished"
+    assert [told for told in troubles[1:] if not told.startswith(("data:", "blob:"))] == []

@@ -1,13 +1,17 @@
 """Which runs a report is about, and which of them stand together."""
 
 import pytest
+from typer.testing import CliRunner
 
 from fedpoison.central import train_centrally
+from fedpoison.cli.app import app
 from fedpoison.errors import RunError
 from fedpoison.report import gather, write_report
 from fedpoison.report.contents import Contents
+from fedpoison.report.prints import draw
 from fedpoison.report.summary import Row, Value, headlines, rows
 from fedpoison.simulation import simulate
+from fedpoison.store import RunFolder
 
 
 def test_clean_runs_that_measure_different_goals_stay_apart(small, tmp_path):
@@ -36,6 +40,54 @@ def test_central_training_is_left_out(small, tmp_path):
     assert "trained centrally" in stored.left_out[str(central.path)]
     with pytest.raises(RunError, match="trained centrally"):
         gather([central.path])
+
+
+def test_unfinished_runs_are_in_no_mean_and_told_apart(report_store, unfinished_store, tmp_path):
+    contents = Contents.of(gather([unfinished_store]).runs)
+    whole = {(row.attack, row.strategy): row for row in rows(Contents.of(gather([report_store]).runs))}
+    table = {(row.attack, row.strategy): row for row in rows(contents)}
+    assert list(table) == [("none", "fedavg"), ("none", "krum"), ("backdoor", "fedavg")]
+    for place, run in enumerate(contents.runs):
+        assert run.complete == any(place in row.places for row in table.values())
+    (place,) = table["backdoor", "fedavg"].places
+    assert table["backdoor", "fedavg"].accuracy == Value(contents.runs[place].history.last.accuracy)
+    assert table["none", "krum"].accuracy == whole["none", "krum"].accuracy
+    told = {line.name: line.value for line in headlines(contents, list(table.values()))}
+    assert (told["Finished runs"], told["Not finished"]) == ("5", "3")
+    assert "Stands attacks best" not in told
+    assert draw(contents, tmp_path) > 0
+    assert not [file for file in tmp_path.iterdir() if "backdoor-krum" in file.name]
+
+
+def test_the_page_tells_which_runs_were_not_finished_and_why(unfinished_store, tmp_path):
+    written = write_report([unfinished_store], tmp_path / "report.html")
+    assert (written.runs, written.unfinished, written.left_out) == (5, 3, {})
+    page = written.page.read_text(encoding="utf-8")
+    table = page[page.index('id="unfinished"') : page.index('id="overview"')]
+    assert table.count("<tr>") == 1 + 3
+    assert table.count("krum: got &lt;b&gt;4&lt;/b&gt; updates.") == 2
+    assert table.count("not known: it was stopped, or is still running") == 1
+    assert table.count("2 of 4") == 2
+    assert table.count("0 of 4") == 1
+    result = CliRunner().invoke(app, ["report", str(unfinished_store), "-o", str(tmp_path / "page.html")])
+    assert "3 runs were not finished" in result.output
+    assert "5 runs, " in result.output
+
+
+def test_a_page_can_be_about_a_run_that_is_under_way(unfinished_store, tmp_path):
+    stopped = next(run for run in gather([unfinished_store]).runs if not run.complete and not run.failure)
+    written = write_report([stopped.history.path], tmp_path / "report.html", figures=tmp_path)
+    assert (written.runs, written.unfinished, written.figures) == (0, 1, 0)
+
+
+def test_a_run_that_failed_before_its_first_round_makes_no_page(small, tmp_path):
+    folder = RunFolder(tmp_path / small.run_id)
+    folder.fail(small, "krum: got 4 updates.")
+    with pytest.raises(RunError, match="no run can be read.*krum: got 4 updates"):
+        write_report([tmp_path])
+    (folder.path / "failure.json").write_text("{", encoding="utf-8")
+    with pytest.raises(RunError, match=r"failure\.json: is damaged"):
+        write_report([tmp_path])
 
 
 def test_a_folder_without_runs_is_an_error(tmp_path):

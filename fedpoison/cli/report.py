@@ -40,6 +40,9 @@ def report(
     console = Console(soft_wrap=True)
     for reason in written.left_out.values():
         console.print(f"left out: {reason}", style="yellow", markup=False)
+    if written.unfinished:
+        told = "1 run was" if written.unfinished == 1 else f"{written.unfinished} runs were"
+        console.print(f"{told} not finished: in no mean, listed apart on the page", style="yellow")
     size = written.page.stat().st_size / 1e6
     runs = "run" if written.runs == 1 else "runs"
     console.print(f"{written.runs} {runs}, {size:.1f} MB: {written.page}", markup=False)

@@ -21,6 +21,7 @@ class Contents:
     """All that the page shows."""
 
     runs: Sequence[StoredRun]
+    """Those that came to their end first, and those without a round last."""
     common: Mapping[str, Any]
     """The fields of the scenario that all runs share."""
     settings: Sequence[str]
@@ -30,12 +31,14 @@ class Contents:
     places: Sequence[tuple[int, int, int]]
     """The place of each run among settings, attacks and strategies."""
     twins: Sequence[int | None]
-    """The place of each run's clean twin that ended in the same round; None where there is none."""
+    """The place of each run's clean twin; None where it is not there, and unless both came to their end."""
 
     @classmethod
     def of(cls, runs: Sequence[StoredRun]) -> Contents:
         """Return the contents of a page about these runs, the seeds of a cell in their order."""
-        runs = sorted(runs, key=lambda run: run.history.scenario.seed)
+        runs = sorted(
+            runs, key=lambda run: (not run.complete, not run.history.records, run.history.scenario.seed)
+        )
         scenarios = [run.history.scenario for run in runs]
         common, differing = split_settings(scenarios)
         spelt = [spell(fields) for fields in differing]
@@ -56,9 +59,19 @@ class Contents:
             twins=[_usable(runs, *pair) for pair in enumerate(twins(scenarios))],
         )
 
+    @property
+    def shown(self) -> Sequence[StoredRun]:
+        """The runs that have a round; they are the first ones of all."""
+        return [run for run in self.runs if run.history.records]
+
+    @property
+    def unfinished(self) -> Sequence[int]:
+        """The places of the runs that did not come to their end."""
+        return [place for place, run in enumerate(self.runs) if not run.complete]
+
     def data(self) -> dict[str, object]:
         """Return the contents as JSON's values: shares in tenths of a per cent, None for what is missing."""
-        limits = Limits.of([len(run.history.last.confusion) for run in self.runs])
+        limits = Limits.of([len(run.history.last.confusion) for run in self.shown])
         lines, environments = Table(), Table()
         ledgers = self._ledgers()
         return {
@@ -70,7 +83,7 @@ class Contents:
                 | dict(zip(("setting", "attack", "strategy"), self.places[place], strict=True))
                 | {"twin": self.twins[place], "ledger": ledgers.get(place)}
                 | _provenance(run, lines, environments)
-                for place, run in enumerate(self.runs)
+                for place, run in enumerate(self.shown)
             ],
             "lines": lines.texts,
             "environments": environments.texts,
@@ -80,7 +93,7 @@ class Contents:
         """Return the ledgers that fit in, those of the first run of each cell before the others."""
         seen: dict[tuple[int, int, int], int] = {}
         turns = []
-        for place, cell in enumerate(self.places):
+        for place, cell in enumerate(self.places[: len(self.shown)]):
             seen[cell] = seen.get(cell, -1) + 1
             turns.append((seen[cell], place))
         found, room = {}, LEDGER_NUMBERS
@@ -111,7 +124,7 @@ class Table:
 
 
 def _usable(runs: Sequence[StoredRun], place: int, twin: int | None) -> int | None:
-    if twin is None or runs[place].history.last.round != runs[twin].history.last.round:
+    if twin is None or not (runs[place].complete and runs[twin].complete):
         return None
     return twin
 
@@ -125,6 +138,7 @@ def _run(run: StoredRun, limits: Limits) -> dict[str, object]:
         "id": history.scenario.run_id,
         "seed": history.scenario.seed,
         "complete": run.complete,
+        "failure": run.failure,
         "planned": history.scenario.rounds,
         "folder": str(history.path or ""),
         "rounds": [record.round for record in curve],

@@ -8,18 +8,26 @@ from pathlib import Path
 
 from fedpoison.errors import FedPoisonError, RunError
 from fedpoison.history import History
+from fedpoison.scenario import Scenario
 from fedpoison.store import CENTRAL, RunFolder
 
 
 @dataclass(frozen=True, eq=False)
 class StoredRun:
-    """A run as its folder holds it; it has one record at least."""
+    """A run as its folder holds it; it has no record where it ended before its first round did."""
 
     history: History
     environment: Mapping[str, object]
     """What the run was made with; empty where the folder does not say."""
     complete: bool
     """Whether the run came to its end."""
+    failure: str | None = None
+    """Why it did not, where that is known."""
+
+    @property
+    def progress(self) -> tuple[bool, int]:
+        """How far the run came; what has come farther is greater."""
+        return self.complete, len(self.history.records)
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,11 +42,11 @@ class Found:
 def gather(paths: Iterable[Path]) -> Found:
     """Return the runs in run folders, in run stores, and in folders that hold any of these.
 
-    A run that lies in several places is taken once, complete if it is so anywhere. Central training is
-    left out.
+    A run that lies in several places is taken once, from where it came farthest. Central training is left
+    out.
 
     Raises:
-        RunError: a path is not there or holds no run, or none of the runs can be read.
+        RunError: a path is not there or holds no run, or there is no run with a round to show.
     """
     runs: dict[str, StoredRun] = {}
     left_out: dict[str, str] = {}
@@ -49,26 +57,31 @@ def gather(paths: Iterable[Path]) -> Found:
             left_out[str(folder)] = str(error)
             continue
         run_id = run.history.scenario.run_id
-        if run_id not in runs or run.complete > runs[run_id].complete:
+        if run_id not in runs or run.progress > runs[run_id].progress:
             runs[run_id] = run
-    if not runs:
-        raise RunError("no run can be read. " + " ".join(left_out.values()))
+    if not any(run.history.records for run in runs.values()):
+        empty = [f"{run.history.path}: {run.failure or 'no round was finished.'}" for run in runs.values()]
+        raise RunError("no run can be read. " + " ".join([*left_out.values(), *empty]))
     return Found(list(runs.values()), left_out)
 
 
 def _folders(path: Path) -> list[Path]:
     if not path.is_dir():
         raise RunError(f"{path}: got no folder, wanted a run or a run store.")
-    found = sorted(record.parent for record in path.rglob("rounds.jsonl"))
+    found = {record.parent for record in path.rglob("rounds.jsonl")}
+    found |= {note.parent for note in path.rglob("failure.json") if (note.parent / "scenario.toml").is_file()}
     if not found:
         raise RunError(f"{path}: holds no run; give a folder that fedpoison wrote with --out.")
-    return found
+    return sorted(found)
 
 
 def _read(folder: RunFolder) -> StoredRun:
     if folder.path.name.startswith(CENTRAL):
         raise RunError(f"{folder.path}: was trained centrally, without a fleet.")
-    history = folder.history()
-    if not history.records:
-        raise RunError(f"{folder.path}: no round was finished.")
-    return StoredRun(history, folder.environment(), folder.complete)
+    failed_at_once = folder.failure is not None and not folder.rounds.exists()
+    history = (
+        History(Scenario.load(folder.path / "scenario.toml"), [], folder.path)
+        if failed_at_once
+        else folder.history()
+    )
+    return StoredRun(history, folder.environment(), folder.complete, folder.failure)

@@ -32,7 +32,8 @@ def draw(contents: Contents, folder: Path, on_figure: Callable[[int], None] = la
     table, names = rows(contents), set[str]()
     for number, setting in enumerate(contents.settings):
         start = f"setting{number}-" if len(contents.settings) > 1 else ""
-        for name, figure in _setting(contents, [row for row in table if row.setting == setting]):
+        cells = [row for row in table if row.setting == setting]
+        for name, figure in _setting(contents, cells) if cells else ():
             file = file_name(start + name, names)
             names.add(file)
             for ending in FORMATS:

@@ -39,7 +39,7 @@ class Row:
     attack: str
     strategy: str
     places: Sequence[int]
-    """Its runs."""
+    """Its runs that came to their end: nothing is told of the others."""
     accuracy: Value
     worst: Value
     worst_class: int
@@ -62,10 +62,11 @@ class Headline:
 
 
 def rows(contents: Contents) -> list[Row]:
-    """Return one row for each setting, attack and strategy that has a run, in the order of the axes."""
+    """Return one row for each setting, attack and strategy with a finished run, in the order of the axes."""
     cells: dict[tuple[int, int, int], list[int]] = {}
     for place, cell in enumerate(contents.places):
-        cells.setdefault(cell, []).append(place)
+        if contents.runs[place].complete:
+            cells.setdefault(cell, []).append(place)
     return [_row(contents, cell, cells[cell]) for cell in sorted(cells)]
 
 
@@ -105,18 +106,23 @@ def _classes(history: History) -> NDArray[np.float64]:
 
 def headlines(contents: Contents, table: Sequence[Row]) -> list[Headline]:
     """Return the numbers that a reader wants first."""
-    return [_extent(contents), *_clean(table), *_under_attack(table)]
+    return [*_extent(contents, table), *_clean(table), *_under_attack(table)]
 
 
-def _extent(contents: Contents) -> Headline:
+def _extent(contents: Contents, table: Sequence[Row]) -> Iterator[Headline]:
+    finished = [run for run in contents.runs if run.complete]
+    settings = {row.setting for row in table}
     parts = [
-        _counted(len([name for name in contents.attacks if not nobody_attacks(name)]), "attack"),
-        _counted(len(contents.strategies), "strategy", "strategies"),
-        _counted(len({run.history.scenario.seed for run in contents.runs}), "seed"),
+        _counted(len({row.attack for row in table if not nobody_attacks(row.attack)}), "attack"),
+        _counted(len({row.strategy for row in table}), "strategy", "strategies"),
+        _counted(len({run.history.scenario.seed for run in finished}), "seed"),
     ]
-    if len(contents.settings) > 1:
-        parts.append(_counted(len(contents.settings), "setting"))
-    return Headline("Runs", str(len(contents.runs)), ", ".join(parts))
+    if len(settings) > 1:
+        parts.append(_counted(len(settings), "setting"))
+    unfinished = len(contents.runs) - len(finished)
+    yield Headline("Finished runs" if unfinished else "Runs", str(len(finished)), ", ".join(parts))
+    if unfinished:
+        yield Headline("Not finished", str(unfinished), "in none of the other numbers; listed below")
 
 
 def _clean(table: Sequence[Row]) -> Iterator[Headline]:

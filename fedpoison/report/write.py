@@ -28,6 +28,9 @@ class Written:
 
     page: Path
     runs: int
+    """Runs that came to their end."""
+    unfinished: int
+    """Runs that did not; the page lists them apart."""
     left_out: Mapping[str, str]
     """Folders that hold no federated run or cannot be read, with the reason."""
     figures: int
@@ -68,7 +71,8 @@ def write_report(
             drawn = draw(contents, figures, on_figure)
     except OSError as error:
         raise RunError(f"{error.filename or output}: cannot be written ({error.strerror}).") from None
-    return Written(output, len(found.runs), found.left_out, drawn)
+    unfinished = len(contents.unfinished)
+    return Written(output, len(found.runs) - unfinished, unfinished, found.left_out, drawn)
 
 
 def page(contents: Contents, found: Found, title: str) -> str:
@@ -94,7 +98,7 @@ def page(contents: Contents, found: Found, title: str) -> str:
         left_out=found.left_out,
         headlines=summary.headlines(contents, table),
         rows=table,
-        classes=max(len(run.history.last.confusion) for run in contents.runs),
+        classes=max(len(run.history.last.confusion) for run in contents.shown),
         style=Markup(_text("page.css")),  # noqa: S704  # our own file
         plotly=Markup(get_plotlyjs()),  # noqa: S704  # plotly's own file
         scripts=[Markup(_text(name)) for name in SCRIPTS],  # noqa: S704  # our own files

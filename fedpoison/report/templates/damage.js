@@ -27,9 +27,10 @@ function describeDamage() {
   const { rows, labels } = damageTable();
   const note = byId("damage-note");
   note.hidden = rows.length > 0;
-  note.textContent = isClean(DATA.attacks[state.attack])
-    ? "Nobody attacks here. Choose an attack above."
-    : "No clean twin of these runs is at hand. fedpoison run --twin makes it beside a run, and fedpoison compare has it if its attacks include none.";
+  if (isClean(DATA.attacks[state.attack])) note.textContent = "Nobody attacks here. Choose an attack above.";
+  else if (!wasFinished(state.attack)) note.textContent = "No run under this attack was finished.";
+  else note.textContent =
+    "No clean twin of these runs is at hand. fedpoison run --twin makes it beside a run, and fedpoison compare has it if its attacks include none.";
   byId("damage-table").hidden = !rows.length;
   tabulate("damage-table", {
     caption: `Damage by class under ${DATA.attacks[state.attack]}, percentage points, mean over the runs with a twin`,

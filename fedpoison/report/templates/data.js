@@ -11,18 +11,22 @@ const MEASURES = {
 };
 const state = { setting: 0, attack: 0, strategy: 0, seed: "", round: null, measure: "accuracy", hidden: new Set() };
 
-function runsOf({ setting = state.setting, attack, strategy }) {
+/** The runs of a cell, those included that did not come to their end. */
+function begunRuns({ setting = state.setting, attack, strategy }) {
   return DATA.runs.filter(
     (run) => run.setting === setting && run.attack === attack && run.strategy === strategy,
   );
 }
 
-/** The runs of the chosen cell. */
-const cellRuns = () => runsOf(state);
+/** The runs of a cell that came to their end: what is compared is a mean over these. */
+const runsOf = (cell) => begunRuns(cell).filter((run) => run.complete);
 
-/** The runs of the chosen cell with the chosen seed; all where none is chosen. */
+/** The runs of the chosen cell, those included that did not come to their end. */
+const cellRuns = () => begunRuns(state);
+
+/** The run of the chosen cell with the chosen seed; all that came to their end where none is chosen. */
 function chosenRuns() {
-  return cellRuns().filter((run) => state.seed === "" || String(run.seed) === state.seed);
+  return state.seed === "" ? runsOf(state) : cellRuns().filter((run) => String(run.seed) === state.seed);
 }
 
 /** The attacks or strategies (by "attack", "strategy") that a run of the chosen setting has. */
@@ -37,6 +41,9 @@ function shownStrategies() {
     (strategy) => !state.hidden.has(strategy) && runsOf({ attack: state.attack, strategy }).length,
   );
 }
+
+/** Whether a run under the attack came to its end in the chosen setting. */
+const wasFinished = (attack) => present("strategy").some((strategy) => runsOf({ attack, strategy }).length);
 
 function mean(values) {
   const there = values.filter((value) => value !== null && value !== undefined);

@@ -45,7 +45,7 @@ function drawOverview(holder) {
 
 /** Choose a cell and go to its runs. */
 function open(attack, strategy) {
-  if (!runsOf({ attack, strategy }).length) return;
+  if (!begunRuns({ attack, strategy }).length) return;
   change({ attack, strategy, seed: "", round: null });
   byId("run").scrollIntoView({ behavior: CALM.matches ? "auto" : "smooth" });
   byId("run").focus({ preventScroll: true });
@@ -54,19 +54,19 @@ function open(attack, strategy) {
 function tabulateOverview() {
   const { attacks, strategies, values } = overviewTable();
   tabulate("overview-table", {
-    caption: `${MEASURES[state.measure]}, per cent, mean over seeds`,
+    caption: `${MEASURES[state.measure]}, per cent, mean over the seeds that were finished`,
     head: ["Attack", ...strategies.map((strategy) => DATA.strategies[strategy])],
     rows: attacks.map((attack, row) => [
       DATA.attacks[attack],
       ...strategies.map((strategy, column) => {
-        const runs = runsOf({ attack, strategy });
-        if (!runs.length) return "no run";
+        if (!begunRuns({ attack, strategy }).length) return "no run";
+        const text = runsOf({ attack, strategy }).length ? spell(values[row][column]) : "not finished";
         const pressed = attack === state.attack && strategy === state.strategy;
         return element("button", {
           type: "button", class: "plain", "aria-pressed": String(pressed),
-          "aria-label": `${DATA.strategies[strategy]} under ${DATA.attacks[attack]}: ${spell(values[row][column])}`,
+          "aria-label": `${DATA.strategies[strategy]} under ${DATA.attacks[attack]}: ${text}`,
           onclick: () => open(attack, strategy),
-        }, spell(values[row][column]));
+        }, text);
       }),
     ]),
   });

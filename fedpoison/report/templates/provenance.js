@@ -14,6 +14,7 @@ function describeProvenance() {
     element("dl", { class: "fields wide" },
       field("run id", element("code", {}, run.id)),
       field("rounds", `${last(run.rounds)} of ${run.planned}${run.complete ? "" : ", not finished"}`),
+      field("why it failed", run.failure),
       field("started", started ? String(started) : ""),
       field("clean twin", run.twin === null ? "" : element("code", {}, DATA.runs[run.twin].id))),
     element("p", {}, "Folder: ", element("code", {}, run.folder)),

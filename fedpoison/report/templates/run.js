@@ -40,7 +40,7 @@ function facts() {
   return `After round ${currentRound()}: accuracy ${spell((100 * right) / all)} %, ` +
     `worst is class ${worst} with ${spell(rows[worst][worst])} %. ` +
     (runs.length > 1 ? `Sums over ${runs.length} seeds.` : `Seed ${runs[0].seed}.`) +
-    (runs.every((run) => run.complete) ? "" : " Not every run was finished.");
+    (runs.every((run) => run.complete) ? "" : ` Not finished: round ${last(runs[0].rounds)} of ${runs[0].planned}.`);
 }
 
 function describeRun() {

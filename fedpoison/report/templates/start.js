@@ -22,14 +22,25 @@ function runName() {
   return run ? `${cellName()}, seed ${run.seed}` : cellName();
 }
 
+/** The attack to begin with: one with a finished run where there is any, and rather one than none. */
+function firstAttack() {
+  const attacks = present("attack");
+  const among = attacks.some(wasFinished) ? attacks.filter(wasFinished) : attacks;
+  return among.find((attack) => !isClean(DATA.attacks[attack])) ?? among[0];
+}
+
+/** The strategies that the chosen attack met in the chosen setting, in runs that may not have come to their end. */
+const metStrategies = () =>
+  present("strategy").filter((strategy) => begunRuns({ attack: state.attack, strategy }).length);
+
 /** Move the choice to something that has runs: the setting may hold fewer attacks and strategies. */
 function settle() {
-  const attacks = present("attack");
-  if (!attacks.includes(state.attack)) state.attack = attacks.find((attack) => !isClean(DATA.attacks[attack])) ?? attacks[0];
+  if (!present("attack").includes(state.attack)) state.attack = firstAttack();
   if (!cellRuns().length) {
-    state.strategy = present("strategy").find((strategy) => runsOf({ attack: state.attack, strategy }).length);
+    const met = metStrategies();
+    state.strategy = met.find((strategy) => runsOf({ attack: state.attack, strategy }).length) ?? met[0];
   }
-  if (!chosenRuns().length) state.seed = "";
+  if (!chosenRuns().length) state.seed = runsOf(state).length ? "" : String(cellRuns()[0].seed);
 }
 
 function fill(id, options, value) {
@@ -38,16 +49,24 @@ function fill(id, options, value) {
 }
 
 function fillChoices() {
-  fill("setting", DATA.settings.map((text, place) => [place, text || "all runs share one"]), state.setting);
-  byId("setting-label").hidden = DATA.settings.length < 2;
+  const settings = range(DATA.settings.length).filter((place) => DATA.runs.some((run) => run.setting === place));
+  fill("setting", settings.map((place) => [place, DATA.settings[place] || "all runs share one"]), state.setting);
+  byId("setting-label").hidden = settings.length < 2;
   fill("attack", present("attack").map((place) => [place, DATA.attacks[place]]), state.attack);
-  const met = present("strategy").filter((strategy) => runsOf({ attack: state.attack, strategy }).length);
-  fill("strategy", met.map((place) => [place, DATA.strategies[place]]), state.strategy);
-  const seeds = [...new Set(cellRuns().map((run) => run.seed))].sort((one, other) => one - other);
-  const every = seeds.length > 1 ? [["", `all ${seeds.length}`]] : [];
-  fill("seed", [...every, ...seeds.map((seed) => [seed, seed])], every.length ? state.seed : seeds[0]);
+  fill("strategy", metStrategies().map((place) => [place, DATA.strategies[place]]), state.strategy);
+  fillSeeds();
   const told = Object.entries(MEASURES).filter(([name]) => DATA.runs.some((run) => last(run[name]) !== null));
   fill("measure", told, state.measure);
+}
+
+function fillSeeds() {
+  const ended = new Map(cellRuns().map((run) => [run.seed, run.complete]));
+  const seeds = [...ended.keys()].sort((one, other) => one - other);
+  const finished = seeds.filter((seed) => ended.get(seed)).length;
+  const all = finished < seeds.length ? `all ${finished} finished` : `all ${finished}`;
+  const every = seeds.length > 1 && finished ? [["", all]] : [];
+  const each = seeds.map((seed) => [seed, ended.get(seed) ? seed : `${seed}, not finished`]);
+  fill("seed", [...every, ...each], every.length ? state.seed : state.seed || seeds[0]);
 }
 
 /** Draw every figure, for paper: in light colours and at the width of a page. */
@@ -97,8 +116,8 @@ function listen() {
 function start() {
   dress(NIGHT.matches ? "dark" : "light");
   state.setting = DATA.runs[0].setting;
-  state.attack = present("attack").find((attack) => !isClean(DATA.attacks[attack])) ?? present("attack")[0];
-  state.strategy = present("strategy")[0];
+  state.attack = firstAttack();
+  state.strategy = null;
   state.hidden = new Set(present("strategy").slice(FIRST_SHOWN));
   listen();
   change({});
