@@ -7,13 +7,16 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from fedpoison.errors import EngineError
 from fedpoison.history import History
 from fedpoison.rounds import Round
 from fedpoison.scenario import Scenario
 from fedpoison.server import OnRound
+
+Ending = Literal["finished", "failed", "killed"]
+"""How a run ended: by its last round, by an error, or by Ctrl-C."""
 
 
 class Tracker(Protocol):
@@ -22,12 +25,12 @@ class Tracker(Protocol):
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Keep the measures of a round."""
 
-    def close(self) -> None:
-        """Write what is not yet written; the run has ended, or was interrupted."""
+    def close(self, ending: Ending) -> None:
+        """Write what is not yet written, and how the run ended where that is shown."""
 
 
 class TensorBoard:
-    """Writes event files that TensorBoard shows, into `folder/RUN ID`."""
+    """Writes event files that TensorBoard shows, into `folder/RUN ID`; it does not show how a run ended."""
 
     def __init__(self, scenario: Scenario, folder: Path) -> None:
         board = _imported("torch.utils.tensorboard", "tensorboard")
@@ -38,7 +41,7 @@ class TensorBoard:
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
 
-    def close(self) -> None:
+    def close(self, ending: Ending) -> None:
         self._writer.close()
 
 
@@ -52,8 +55,9 @@ class WeightsAndBiases:
     def log(self, values: Mapping[str, float], step: int) -> None:
         self._run.log(dict(values), step=step)
 
-    def close(self) -> None:
-        self._run.finish()
+    def close(self, ending: Ending) -> None:
+        # 255 is what wandb itself gives on Ctrl-C
+        self._run.finish(exit_code={"finished": 0, "failed": 1, "killed": 255}[ending])
 
 
 class MLflow:
@@ -68,8 +72,8 @@ class MLflow:
     def log(self, values: Mapping[str, float], step: int) -> None:
         self._mlflow.log_metrics(dict(values), step=step)
 
-    def close(self) -> None:
-        self._mlflow.end_run()
+    def close(self, ending: Ending) -> None:
+        self._mlflow.end_run(ending.upper())
 
 
 def measures(scenario: Scenario, record: Round) -> dict[str, float]:
@@ -84,17 +88,24 @@ def measures(scenario: Scenario, record: Round) -> dict[str, float]:
 
 @contextmanager
 def tracked(scenario: Scenario, trackers: Sequence[Tracker], on_round: OnRound) -> Iterator[OnRound]:
-    """Give what tells the trackers and `on_round` of a round, and close the trackers at the end."""
+    """Give what tells the trackers and `on_round` of a round, and close the trackers as the run ended."""
 
     def tell(record: Round) -> None:
         for tracker in trackers:
             tracker.log(measures(scenario, record), record.round)
         on_round(record)
 
-    with ExitStack() as stack:
-        for tracker in trackers:
-            stack.callback(tracker.close)
+    ending: Ending = "failed"
+    try:
         yield tell
+        ending = "finished"
+    except KeyboardInterrupt:
+        ending = "killed"
+        raise
+    finally:
+        with ExitStack() as stack:  # that one cannot be closed keeps none of the others open
+            for tracker in trackers:
+                stack.callback(tracker.close, ending)
 
 
 def _imported(module: str, package: str) -> Any:

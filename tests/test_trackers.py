@@ -15,13 +15,13 @@ from fedpoison.trackers import MLflow, TensorBoard, WeightsAndBiases, measures, 
 
 class Log:
     def __init__(self):
-        self.rows, self.closed = [], 0
+        self.rows, self.endings = [], []
 
     def log(self, values, step):
         self.rows.append((step, values))
 
-    def close(self):
-        self.closed += 1
+    def close(self, ending):
+        self.endings.append(ending)
 
 
 def test_a_round_is_told_in_finite_numbers(small):
@@ -30,7 +30,7 @@ def test_a_round_is_told_in_finite_numbers(small):
     with tracked(scenario, [log], seen.append) as on_round:
         history = simulate(scenario, on_round=on_round)
     assert [step for step, _ in log.rows] == [record.round for record in seen] == [0, 2, 3]
-    assert log.closed == 1
+    assert log.endings == ["finished"]
     first, last = log.rows[0][1], log.rows[-1][1]
     assert last["accuracy"] == history.last.accuracy
     assert last["attack_success_rate"] == history.last.attack_success_rate
@@ -39,16 +39,25 @@ def test_a_round_is_told_in_finite_numbers(small):
     assert last == measures(scenario, history.last)
 
 
-def test_trackers_are_closed_when_a_run_has_to_stop(small):
-    log = Log()
+@pytest.mark.parametrize(
+    ("error", "ending"), [(RunError, "failed"), (ZeroDivisionError, "failed"), (KeyboardInterrupt, "killed")]
+)
+def test_trackers_are_told_when_a_run_has_to_stop(small, error, ending):
+    logs = [Log(), Log()]
 
-    def fail():
-        with tracked(small, [log], lambda _: None):
-            raise RunError("stopped")
+    def stop(_record):
+        raise error
 
-    with pytest.raises(RunError):
-        fail()
-    assert log.closed == 1
+    with pytest.raises(error), tracked(small, logs, stop) as on_round:
+        simulate(small, on_round=on_round)
+    assert [log.endings for log in logs] == [[ending], [ending]]
+
+
+def test_a_tracker_that_cannot_be_closed_keeps_none_of_the_others_open(small):
+    log, broken = Log(), SimpleNamespace(close=lambda _ending: 1 / 0)
+    with pytest.raises(ZeroDivisionError), tracked(small, [log, broken], lambda _: None):
+        pass
+    assert log.endings == ["finished"]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # TensorBoard's own
@@ -83,34 +92,39 @@ def test_tensorboard_reads_what_was_written(small, tmp_path, monkeypatch, capsys
     assert "class/9" in events.Tags()["scalars"]
 
 
-def test_weights_and_biases_is_handed_the_scenario_and_the_measures(small, monkeypatch):
+@pytest.mark.parametrize(("ending", "code"), [("finished", 0), ("failed", 1), ("killed", 255)])
+def test_weights_and_biases_is_handed_the_scenario_and_the_measures(small, monkeypatch, ending, code):
     calls = []
     run = SimpleNamespace(
-        log=lambda values, step: calls.append((values, step)), finish=lambda: calls.append("finished")
+        log=lambda values, step: calls.append((values, step)),
+        finish=lambda *, exit_code: calls.append(exit_code),
     )
     fake = SimpleNamespace(init=lambda **options: calls.append(options) or run)
     monkeypatch.setitem(sys.modules, "wandb", fake)
     tracker = WeightsAndBiases(small, "fleets")
     tracker.log({"accuracy": 0.5}, 3)
-    tracker.close()
+    tracker.close(ending)
     begun = {"project": "fleets", "name": small.run_id, "config": small.content()}
-    assert calls == [begun, ({"accuracy": 0.5}, 3), "finished"]
+    assert calls == [begun, ({"accuracy": 0.5}, 3), code]
 
 
-def test_mlflow_is_handed_the_scenario_and_the_measures(small, monkeypatch):
+@pytest.mark.parametrize(
+    ("ending", "status"), [("finished", "FINISHED"), ("failed", "FAILED"), ("killed", "KILLED")]
+)
+def test_mlflow_is_handed_the_scenario_and_the_measures(small, monkeypatch, ending, status):
     calls = []
     fake = SimpleNamespace(
         set_experiment=calls.append,
         start_run=lambda *, run_name: calls.append(run_name),
         log_params=calls.append,
         log_metrics=lambda values, step: calls.append((values, step)),
-        end_run=lambda: calls.append("ended"),
+        end_run=calls.append,
     )
     monkeypatch.setitem(sys.modules, "mlflow", fake)
     tracker = MLflow(small, "fleets")
     tracker.log({"accuracy": 0.5}, 3)
-    tracker.close()
-    assert calls == ["fleets", small.run_id, small.content(), ({"accuracy": 0.5}, 3), "ended"]
+    tracker.close(ending)
+    assert calls == ["fleets", small.run_id, small.content(), ({"accuracy": 0.5}, 3), status]
 
 
 @pytest.mark.parametrize(
