@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 
 from fedpoison.comparison import MEASURES, Comparison
+from fedpoison.errors import ScenarioError
 from fedpoison.intervals import Estimate, estimate
+from fedpoison.pipelines import canonical_pipeline
 from fedpoison.specs import unknown
 
 ACCURACY, SUCCESS = MEASURES["accuracy"], MEASURES["attack success"]
@@ -46,10 +48,11 @@ def differences(found: Comparison, reference: str | None = None) -> pd.DataFrame
 
 def check_reference(strategies: Sequence[str], reference: str) -> str:
     """Return the reference as the strategies spell it, or raise ScenarioError if it is none of them."""
-    spelled = {strategy.replace(" ", ""): strategy for strategy in strategies}
-    if reference.replace(" ", "") not in spelled:
-        raise unknown("reference", reference, strategies)
-    return spelled[reference.replace(" ", "")]
+    spelled = {canonical_pipeline(strategy): strategy for strategy in strategies}
+    try:
+        return spelled[canonical_pipeline(reference)]
+    except (KeyError, ScenarioError):
+        raise unknown("reference", reference, strategies) from None
 
 
 def _differences(found: Comparison, reference: str) -> Iterator[_Row]:

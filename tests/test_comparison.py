@@ -11,6 +11,7 @@ from scipy import stats
 
 from fedpoison import cli, intervals
 from fedpoison.cli.compare_sheets import as_json, sheets
+from fedpoison.cli.lists import names_in
 from fedpoison.cli.sheets import Sheet, in_latex, in_markdown
 from fedpoison.comparison import MEASURES, OPTIMISTIC, Cell, Comparison, compare
 from fedpoison.contrasts import check_reference, differences, estimates, steadiest, weakest
@@ -231,5 +232,14 @@ def test_the_command_refuses_a_reference_that_it_does_not_run(tmp_path, fedpoiso
     assert "unknown reference 'kurm': did you mean 'krum'" in err
 
 
-def test_a_reference_may_be_spaced_otherwise():
+def test_a_reference_may_be_spelt_otherwise():
     assert check_reference(["nnm|median", "fedavg"], "nnm | median") == "nnm|median"
+    assert check_reference(["multi-krum", "krum()"], "krum(power=2.0)") == "krum()"
+
+
+def test_specs_that_mean_the_same_are_run_once_as_the_first_spells_them():
+    rules = names_in("strategies", "krum(), krum, nnm|median, krum(power=2), krum(power=1), nnm | median()")
+    assert rules == ["krum()", "nnm|median", "krum(power=1)"]
+    assert names_in("attacks", "ipm, ipm(epsilon=0.1), alie+ipm, alie() + ipm") == ["ipm", "alie+ipm"]
+    with pytest.raises(ScenarioError, match="unknown strategy 'kurm'"):
+        names_in("strategies", "krum, kurm")

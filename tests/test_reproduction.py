@@ -196,10 +196,11 @@ def test_the_command_prints_ours_beside_theirs(fedpoison, tmp_path, monkeypatch)
     assert (theirs, allowed, verdict) == ("0.00 ± 50.00", "101.0", "yes")
     assert "1 of 1 reproduced" in err
     code, out, _ = fedpoison(
-        "reproduce", "bucketing", "--rounds", 1, "--seeds", 0, "--jobs", 1, "--out", tmp_path
+        "reproduce", "bucketing", "--rounds", 1, "--seeds", "0,0", "--jobs", 1, "--out", tmp_path
     )
     assert code == 0
     assert "cut short" in out
+    assert out.count("±") == 1  # theirs: one seed deviates from nothing
     assert "no reproductions" in out
 
 

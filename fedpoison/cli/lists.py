@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from fedpoison.errors import ScenarioError
 from fedpoison.specs import split_outside
+from fedpoison.spellings import SPELLINGS
+
+_FIELDS = {"attacks": "attack", "strategies": "strategy"}
 
 
-def names_in(option: str, text: str) -> list[str]:
-    """Return the names that an option lists, each once; a comma within parentheses separates nothing.
+def names_in(option: Literal["attacks", "strategies"], text: str) -> list[str]:
+    """Return the specs that an option lists; a comma within parentheses separates nothing.
 
-    >>> names_in("attacks", "alie, label-flip(source=1, target=7)")
+    Of several that mean the same the first is kept, as it is spelt.
+
+    >>> names_in("attacks", "alie, label-flip(source=1, target=7), alie()")
     ['alie', 'label-flip(source=1, target=7)']
 
     Raises:
-        ScenarioError: there is none.
+        ScenarioError: there is none, or one is not known.
     """
     items = split_outside(text, ",")
     if not items:
         raise ScenarioError(f"--{option}: got nothing, wanted names separated by commas.")
-    return list(dict.fromkeys(items))
+    meant: dict[str, str] = {}
+    for item in items:
+        meant.setdefault(SPELLINGS[_FIELDS[option]](item), item)
+    return list(meant.values())
 
 
 def seeds_in(text: str) -> list[int]:

@@ -10,11 +10,11 @@ import pandas as pd
 import typer
 from rich.console import Console
 
+from fedpoison.cli.lists import seeds_in
 from fedpoison.cli.options import Data, Jobs, Out, RayAddress
 from fedpoison.cli.progress import BatchProgress
 from fedpoison.cli.sheets import Form, Sheet, show
 from fedpoison.cli.tables import percent
-from fedpoison.errors import ScenarioError
 from fedpoison.specs import unknown
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def reproduce(
     if listing:
         show([_published(study, cells)], form)
         return
-    numbers = _seeds(seeds) if seeds is not None else list(study.seeds)
+    numbers = seeds_in(seeds) if seeds is not None else list(study.seeds)
     changes = {} if rounds is None else {"rounds": rounds}
     runs = len({(made, seed) for one in cells for made in one.scenarios for seed in numbers})
     longest = rounds or max(made.rounds for one in cells for made in one.scenarios)
@@ -117,10 +117,3 @@ def _compared(study: Study, outcomes: Sequence[Outcome], seeds: Sequence[int], *
 
 def _spell(mean: float | None, deviation: float | None) -> str:
     return percent(mean, 2) if deviation is None else f"{percent(mean, 2)} ± {percent(deviation, 2)}"
-
-
-def _seeds(text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise ScenarioError(f"--seeds: got {text!r}, wanted whole numbers separated by commas.") from None
