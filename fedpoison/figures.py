@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -232,9 +230,3 @@ def title(history: History) -> str:
     """Return what a run was: a strategy, an attack, a data set."""
     scenario = history.scenario
     return f"{scenario.strategy} under {scenario.threat} ({scenario.dataset})"
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure; the ending of `path` (png, svg, pdf) chooses the format."""
-    with mpl.rc_context({"svg.hashsalt": "fedpoison"}):
-        figure.savefig(path, dpi=150)

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 
 from fedpoison.axes import Label
 from fedpoison.errors import ScenarioError
-from fedpoison.figures import COLOURS, heat, line, save
+from fedpoison.figure_files import save
+from fedpoison.figures import COLOURS, heat, line
 from fedpoison.study import Study
 from fedpoison.study_figure import MEASURES, StudyFigure
 

@@ -1,8 +1,13 @@
+import logging
+import warnings
+
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from fedpoison import figures
 from fedpoison.comparison import MEASURES, compare
+from fedpoison.figure_files import save
 from fedpoison.scenario import Scenario
 
 
@@ -64,8 +69,36 @@ def test_heat_maps_show_the_numbers(comparison):
 @pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
 def test_figures_are_written_in_every_format(comparison, tmp_path, ending):
     path = tmp_path / f"figure.{ending}"
-    figures.save(figures.accuracy_by_round(comparison), path)
+    save(figures.accuracy_by_round(comparison), path)
     assert path.stat().st_size > 1000
+
+
+def named(*labels):
+    figure = Figure()
+    axes = figure.subplots()
+    axes.set(title=labels[0], xticks=range(len(labels)), xticklabels=labels)
+    return figure
+
+
+def test_characters_that_the_font_lacks_are_told_once(tmp_path, caplog):
+    figure = named("世界", "plain", "界")
+    with caplog.at_level(logging.WARNING, logger="fedpoison.figure_files"):
+        for ending in ("png", "svg", "pdf"):
+            save(figure, tmp_path / f"figure.{ending}")
+    assert [record.getMessage() for record in caplog.records] == [
+        "figures: their font lacks '世界', and boxes stand there instead."
+    ]
+
+
+def test_dollars_begin_no_formula(tmp_path):
+    save(named("$\\frac$", "costs 1 $ or 2 $"), tmp_path / "figure.svg")
+    assert "costs 1 $ or 2 $" in (tmp_path / "figure.svg").read_text(encoding="utf-8")
+
+
+def test_other_warnings_are_not_swallowed(tmp_path, monkeypatch):
+    monkeypatch.setattr(Figure, "savefig", lambda *_, **__: warnings.warn("odd", UserWarning, stacklevel=1))
+    with pytest.warns(UserWarning, match="odd"):
+        save(Figure(), tmp_path / "figure.png")
 
 
 def test_a_history_draws_itself(comparison):

@@ -103,9 +103,10 @@ def breakdown(
 
 def _write(found: Breakdown, folder: Path, ending: str) -> None:
     from fedpoison import figures  # noqa: PLC0415  # matplotlib takes a second to import
+    from fedpoison.figure_files import save  # noqa: PLC0415  # likewise
 
     folder.mkdir(parents=True, exist_ok=True)
-    figures.save(figures.breakdown_curves(found), folder / f"breakdown.{ending}")
+    save(figures.breakdown_curves(found), folder / f"breakdown.{ending}")
     found.points().to_csv(folder / "points.csv", index=False)
 
 

@@ -104,6 +104,7 @@ def _malicious(scenario: Scenario) -> str:
 
 def _draw(found: Comparison, folder: Path) -> None:
     from fedpoison import figures  # noqa: PLC0415  # matplotlib takes a second to import
+    from fedpoison.figure_files import save  # noqa: PLC0415  # likewise
 
     folder.mkdir(parents=True, exist_ok=True)
     drawn = {
@@ -118,7 +119,7 @@ def _draw(found: Comparison, folder: Path) -> None:
             drawn[file_name(f"rounds-{name}", drawn)] = figures.class_heat_map(history)
             drawn[file_name(f"confusion-{name}", drawn)] = figures.confusion_matrix(history)
     for name, figure in drawn.items():
-        figures.save(figure, folder / f"{name}.png")
+        save(figure, folder / f"{name}.png")
 
 
 def _write(found: Comparison, reference: str | None, folder: Path) -> None:

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from fedpoison import figures
+from fedpoison.figure_files import save
 from fedpoison.file_names import file_name
 from fedpoison.history import History
 from fedpoison.report.contents import Contents, seconds_by_phase
@@ -37,7 +38,7 @@ def draw(contents: Contents, folder: Path, on_figure: Callable[[int], None] = la
             file = file_name(start + name, names)
             names.add(file)
             for ending in FORMATS:
-                figures.save(figure, folder / f"{file}.{ending}")
+                save(figure, folder / f"{file}.{ending}")
             on_figure(len(FORMATS) * len(names))
     return len(FORMATS) * len(names)
 
