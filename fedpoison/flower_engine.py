@@ -10,18 +10,18 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import tomli_w
 
 from fedpoison.errors import EngineError
@@ -160,17 +160,17 @@ def _await_health(process: subprocess.Popen[bytes], port: str, log: Path) -> Non
     raise EngineError(f"Flower's SuperLink did not start:\n{_tail(log.read_text(errors='replace'))}")
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the SuperLink and everything that it started: they share a process group."""
-    for how in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, how)
-        except ProcessLookupError:
-            break
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            continue
+def _end(superlink: subprocess.Popen[bytes]) -> None:
+    """End the SuperLink and everything that it started; the simulation has left its process group."""
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(superlink.pid)
+        left = [process, *process.children(recursive=True)]
+        for end in (psutil.Process.terminate, psutil.Process.kill):
+            for each in left:
+                with suppress(psutil.NoSuchProcess):
+                    end(each)
+            _, left = psutil.wait_procs(left, timeout=10)
+    superlink.wait()
 
 
 def _submit(app: Path, fleet: Fleet, environment: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""A command that trains on Ray prints its result alone, heeds Ctrl-C, and leaves no process."""
+"""A command that trains on Ray, or in Flower, heeds Ctrl-C and leaves no process."""
 
 import json
 import os
@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from conftest import heed_ctrl_c
 
@@ -22,15 +23,15 @@ ROOT = Path(__file__).parents[1]
 
 COMMAND = [
     sys.executable, "-m", "fedpoison", "run", "--dataset", "digits", "--model", "mlp",
-    "--train-samples", "400", "--test-samples", "200", "--clients", "10", "--engine", "ray",
+    "--train-samples", "400", "--test-samples", "200", "--clients", "10",
 ]  # fmt: skip
 
 
-def start(*options):
+def start(*options, engine="ray"):
     """Start the command line in a process group of its own, marked so that its children can be found."""
     environment = {**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
-        [*COMMAND, *map(str, options)],
+        [*COMMAND, "--engine", engine, *map(str, options)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -68,16 +69,19 @@ def test_the_command_line_prints_one_object_and_leaves_no_process(small, tmp_pat
     assert result["accuracy"] == simulate(scenario).last.accuracy
 
 
-def test_ctrl_c_ends_cleanly(tmp_path):
-    process = start("--rounds", 500, "--workers", 1, "--out", tmp_path)
+@pytest.mark.parametrize(("engine", "workers"), [("ray", ["--workers", 1]), ("flower", [])])
+def test_ctrl_c_ends_cleanly(tmp_path, engine, workers):
+    process = start("--rounds", 500, *workers, "--out", tmp_path, engine=engine)
     deadline = time.monotonic() + 120
     while not any(path.stat().st_size > 5000 for path in tmp_path.glob("*/rounds.jsonl")):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)
+    started = psutil.Process(process.pid).children(recursive=True)  # Flower's leave the session
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: everything in the foreground gets it
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "what was done is kept" in err
     assert "Traceback" not in err
     assert left_by(process) == []
+    assert psutil.wait_procs(started, timeout=10)[1] == []
