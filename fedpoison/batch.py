@@ -12,16 +12,18 @@ import itertools
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fedpoison.datasets import Dataset, load_dataset
-from fedpoison.errors import FedPoisonError, RunError, ScenarioError
+from fedpoison.errors import RunError, ScenarioError
+from fedpoison.failure import Failure
 from fedpoison.fleet import Fleet
 from fedpoison.history import History
+from fedpoison.outcomes import Batch, Outcome
 from fedpoison.ray_session import ray_session
 from fedpoison.rounds import Round
 from fedpoison.run_task import Ended, steps
@@ -37,16 +39,6 @@ RETRIES = 2
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
-    """What came of many runs, by the scenarios that were asked for."""
-
-    histories: dict[Scenario, History] = field(default_factory=dict)
-    """The runs that came to their end."""
-    failures: dict[Scenario, str] = field(default_factory=dict)
-    """Why the others did not."""
-
-
-@dataclass(frozen=True, eq=False)
 class Plan:
     """A run that is asked for."""
 
@@ -55,7 +47,7 @@ class Plan:
     dataset: Dataset
     idle: Sequence[str] = ()
     """Why its attacks do nothing, where they do not."""
-    failure: str = ""
+    failure: Failure | None = None
     """Why it cannot be run, where it cannot."""
 
 
@@ -96,7 +88,7 @@ def run_all(
     """
     watch = watch or Watch()
     asked = dict(_plans(scenarios, data_dir, keep_going=keep_going))
-    outcomes: dict[Scenario, History | str] = {}
+    outcomes: dict[Scenario, Outcome] = {}
     missing: list[Plan] = []
     for plan in {plan.scenario: plan for plan in asked.values()}.values():
         folder = RunFolder(out / plan.scenario.run_id)
@@ -113,7 +105,7 @@ def run_all(
     for scenario, outcome in _made(missing, out, watch, jobs=jobs, ray_address=ray_address, keep=keep):
         outcomes[scenario] = outcome
         watch.on_end(scenario, outcome)
-    return _batch({scenario: outcomes[plan.scenario] for scenario, plan in asked.items()})
+    return Batch.of({scenario: outcomes[plan.scenario] for scenario, plan in asked.items()})
 
 
 @contextmanager
@@ -143,17 +135,7 @@ def batches(
         )
 
 
-def _batch(outcomes: Mapping[Scenario, History | str]) -> Batch:
-    batch = Batch()
-    for scenario, outcome in outcomes.items():
-        if isinstance(outcome, str):
-            batch.failures[scenario] = outcome
-        else:
-            batch.histories[scenario] = outcome
-    return batch
-
-
-Outcomes = Iterator[tuple[Scenario, History | str]]
+Outcomes = Iterator[tuple[Scenario, Outcome]]
 
 
 def _plans(
@@ -171,7 +153,7 @@ def _plans(
         except ScenarioError as error:
             if not keep_going:
                 raise
-            yield scenario, Plan(known, datasets[name], failure=str(error))
+            yield scenario, Plan(known, datasets[name], failure=Failure.of(error))
 
 
 def _made(
@@ -204,7 +186,7 @@ def _one_by_one(plans: Sequence[Plan], out: Path, watch: Watch) -> Outcomes:
             fleet = Fleet(plan.scenario, plan.dataset)
             history = run(fleet, out=out, on_round=report, notify=_told)
         except Exception as error:  # noqa: BLE001  # whatever ends one run, the others go on
-            yield plan.scenario, _reason(error)
+            yield plan.scenario, Failure.of(error)
         else:
             yield plan.scenario, history
 
@@ -228,7 +210,7 @@ def _in_tasks(plans: Sequence[Plan], out: Path, watch: Watch, jobs: int) -> Outc
             news: Round | Ended = ray.get(next(told))
         except ray.exceptions.RayError as error:
             del under_way[told]
-            yield scenario, _reason(error)
+            yield scenario, Failure.of(error)
             continue
         if isinstance(news, Ended):
             del under_way[told]
@@ -238,7 +220,7 @@ def _in_tasks(plans: Sequence[Plan], out: Path, watch: Watch, jobs: int) -> Outc
             watch.on_round(scenario, news)
 
 
-def _keep(out: Path, scenario: Scenario, records: list[Round], ended: Ended) -> History | str:
+def _keep(out: Path, scenario: Scenario, records: list[Round], ended: Ended) -> Outcome:
     made_with = {**ended.environment, "command": sys.argv}  # a task's own command is Ray's
     try:
         folder = RunFolder.begin(out / scenario.run_id, scenario, made_with)
@@ -246,17 +228,9 @@ def _keep(out: Path, scenario: Scenario, records: list[Round], ended: Ended) -> 
             folder.append(record)
         folder.finish(ended.weights, ended.layout)
     except RunError as error:
-        return str(error)
+        return Failure.of(error)
     return History(scenario, records, folder.path)
 
 
 def _told(_reason: str) -> None:
     """Say nothing: `run_all` has told it before the first run."""
-
-
-def _reason(error: Exception) -> str:
-    """Return in one line why a run failed."""
-    cause = getattr(error, "cause", None) or error
-    if isinstance(cause, FedPoisonError):
-        return str(cause)
-    return f"{type(cause).__name__}: {str(cause).strip().splitlines()[0] if str(cause).strip() else ''}"

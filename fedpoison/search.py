@@ -140,7 +140,10 @@ def search(
                 failed = optuna.trial.TrialState.FAIL if strength is None else None
                 study.tell(trial, strength, state=failed)
     if all(trial.strength is None for trial in found.values()):
-        raise RunError("every run had to stop: " + " ".join(dict.fromkeys(batch.failures.values())))
+        raise RunError(
+            "every run had to stop: "
+            + " ".join(dict.fromkeys(failure.reason for failure in batch.failures.values()))
+        )
     return sorted(found.values(), key=lambda trial: (trial.strength is None, -(trial.strength or 0.0)))
 
 

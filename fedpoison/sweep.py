@@ -11,7 +11,9 @@ from pathlib import Path
 
 from fedpoison.batch import run_all
 from fedpoison.datasets import AUTO, Dataset, load_dataset
+from fedpoison.failure import Failure
 from fedpoison.history import History
+from fedpoison.outcomes import Outcome
 from fedpoison.run_times import estimate
 from fedpoison.scenario import Scenario
 from fedpoison.simulation import Notify, on
@@ -31,7 +33,7 @@ class SweepPlan:
     out: Path
     cells: Sequence[Cell]
     """Every combination, with the data set that is really used."""
-    failures: Mapping[Cell, str]
+    failures: Mapping[Cell, Failure]
     """Those that failed before and those that cannot be run, with the reason."""
     missing: Sequence[Scenario]
     """The runs to make; equal ones once."""
@@ -62,11 +64,11 @@ def plan(study: Study, *, out: Path, retry_failed: bool = False, data_dir: Path 
         DataError: the study leaves the data set to us, and none can be had.
     """
     cells = _resolved(study.cells(), data_dir)
-    failures: dict[Cell, str] = {}
+    failures: dict[Cell, Failure] = {}
     missing: dict[Scenario, None] = {}
     for cell in cells:
         if cell.scenario is None:
-            failures[cell] = cell.reason
+            failures[cell] = Failure(cell.reason)
             continue
         folder = RunFolder(out / cell.scenario.run_id)
         failure = None if retry_failed else folder.failure
@@ -140,8 +142,8 @@ def _resolved(cells: Sequence[Cell], data_dir: Path | None) -> list[Cell]:
 def _keeping_failures(watch: Watch, out: Path) -> Watch:
     """Return a watch that also writes failures down as they come, so that not even a crash loses them."""
 
-    def on_end(scenario: Scenario, outcome: History | str) -> None:
-        if isinstance(outcome, str):
+    def on_end(scenario: Scenario, outcome: Outcome) -> None:
+        if isinstance(outcome, Failure):
             RunFolder(out / scenario.run_id).fail(scenario, outcome)
         watch.on_end(scenario, outcome)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -96,20 +96,36 @@ def _print(results: Results, folder: Path) -> None:
         spreads = results.summary("std") if several else None
         means = results.summary().rename(columns=HEADINGS)
         console.print(matrix(f"{results.study.title}, %", means, spreads))
-    for cell, reason in results.failures.items():
-        where = ", ".join(f"{axis}={value}" for axis, value in cell.place.items())
-        console.print(f"[red]failed[/] {escape(where)}: {escape(reason)}", highlight=False, soft_wrap=True)
+    for note in _gaps(results):
+        console.print(f"* {note}", markup=False, highlight=False, soft_wrap=True)
+    for cell, failure in results.failures.items():
+        told = f"{'stopped' if failure.refused else 'failed'}[/] {escape(_place(cell.place))}"
+        console.print(f"[red]{told}: {escape(failure.reason)}", highlight=False, soft_wrap=True)
     if results.failures:
         console.print(f"{len(results.failures)} of {len(results.histories) + len(results.failures)} failed")
     console.print(f"results: {folder}", markup=False, soft_wrap=True)
 
 
+def _gaps(results: Results) -> Iterator[str]:
+    """Yield where there is no mean although there are runs."""
+    counts = results.seeds
+    for row in counts[(counts["ended"] > 0) & (counts["ended"] < counts["asked"])].to_dict("records"):
+        asked, ended = row.pop("asked"), row.pop("ended")
+        place = {str(axis): label for axis, label in row.items()}
+        yield f"{_place(place)}: only {ended} of {asked} seeds came to the end, so that there is no mean"
+
+
+def _place(place: Mapping[str, object]) -> str:
+    return ", ".join(f"{axis}={value}" for axis, value in place.items())
+
+
 def _draw(results: Results, folder: Path) -> None:
-    if results.study.figure is None or not results.histories:
+    figure = results.study.figure
+    if figure is None or not results.histories:
         return
     from fedpoison.study_plot import write_figure  # noqa: PLC0415  # matplotlib takes a second to import
 
-    write_figure(results.study, results.runs, folder)
+    write_figure(results.study, results.runs if "seed" in figure.axes else results.averaged, folder)
 
 
 def _changes(given: Sequence[str]) -> dict[str, object]:

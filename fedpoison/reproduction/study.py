@@ -11,8 +11,9 @@ from typing import Any
 
 import pandas as pd
 
-from fedpoison.batch import Batch, run_all
+from fedpoison.batch import run_all
 from fedpoison.errors import ScenarioError
+from fedpoison.outcomes import Batch
 from fedpoison.scenario import Scenario
 from fedpoison.simulation import Notify
 from fedpoison.watch import Watch
@@ -181,7 +182,7 @@ def reproduce(
 def _outcome(cell: Cell, rows: Sequence[Sequence[Scenario]], batch: Batch) -> Outcome:
     failures = [batch.failures[scenario] for row in rows for scenario in row if scenario in batch.failures]
     if failures:
-        return Outcome(cell, None, None, failures[0])
+        return Outcome(cell, None, None, failures[0].reason)
     read = [
         cell.reading(
             pd.DataFrame({scenario.seed: batch.histories[scenario].rounds()["accuracy"] for scenario in row})
