@@ -25,6 +25,7 @@ from fedpoison.fleet import Fleet
 from fedpoison.history import History
 from fedpoison.outcomes import Batch, Outcome
 from fedpoison.ray_session import ray_session
+from fedpoison.reuse import tell_versions
 from fedpoison.rounds import Round
 from fedpoison.run_task import Ended, steps
 from fedpoison.scenario import Scenario
@@ -63,6 +64,7 @@ def run_all(
     watch: Watch | None = None,
     notify: Notify = _log.warning,
     keep: ExitStack | None = None,
+    spared: set[Scenario] | None = None,
 ) -> Batch:
     """Make every run that the store does not hold complete, and return all of them.
 
@@ -78,8 +80,10 @@ def run_all(
         keep_going: have a scenario that cannot be run be a failure, too, in place of an error.
         data_dir: as for `simulate`.
         watch: is told how the runs go.
-        notify: told before the first run, once for each attack that its settings make do nothing.
+        notify: told before the first run, once for each attack that its settings make do nothing, and for
+            each other version of fedpoison that made runs which are read.
         keep: where more runs follow, closes the Ray that these start; None closes it after them.
+        spared: where more runs follow, holds those that `fresh` made anew before, and gets these.
 
     Raises:
         ScenarioError: a scenario cannot be run, unless `keep_going`; found before any training.
@@ -90,21 +94,26 @@ def run_all(
     asked = dict(_plans(scenarios, data_dir, keep_going=keep_going))
     outcomes: dict[Scenario, Outcome] = {}
     missing: list[Plan] = []
+    reused: list[RunFolder] = []
     for plan in {plan.scenario: plan for plan in asked.values()}.values():
         folder = RunFolder(out / plan.scenario.run_id)
         if plan.failure:
             outcomes[plan.scenario] = plan.failure
-        elif folder.complete and not fresh:
+        elif folder.complete and (not fresh or plan.scenario in (spared or ())):
             outcomes[plan.scenario] = folder.history()
+            reused.append(folder)
         else:
             missing.append(plan)
     for reason in dict.fromkeys(reason for plan in asked.values() for reason in plan.idle):
         notify(reason)
+    tell_versions(reused, notify)
     for scenario, outcome in outcomes.items():
         watch.on_end(scenario, outcome)
     for scenario, outcome in _made(missing, out, watch, jobs=jobs, ray_address=ray_address, keep=keep):
         outcomes[scenario] = outcome
         watch.on_end(scenario, outcome)
+        if spared is not None and isinstance(outcome, History):
+            spared.add(scenario)
     return Batch.of({scenario: outcomes[plan.scenario] for scenario, plan in asked.items()})
 
 
@@ -114,13 +123,14 @@ def batches(
     out: Path,
     jobs: int | None = None,
     ray_address: str | None = None,
+    fresh: bool = False,
     data_dir: Path | None = None,
     watch: Watch | None = None,
     notify: Notify = _log.warning,
 ) -> Iterator[Callable[[Iterable[Scenario]], Batch]]:
     """Yield `run_all` with these settings, for batches of which one follows from what came of another.
 
-    They share one Ray, started for the first that needs it, and tell each reason once.
+    They share one Ray, started when one needs it, tell each reason once, and make nothing anew twice.
     """
     with ExitStack() as keep:
         yield functools.partial(
@@ -128,10 +138,12 @@ def batches(
             out=out,
             jobs=jobs,
             ray_address=ray_address,
+            fresh=fresh,
             data_dir=data_dir,
             watch=watch,
             notify=functools.lru_cache(maxsize=None)(notify),
             keep=keep,
+            spared=set(),
         )
 
 

@@ -40,6 +40,7 @@ def breakdown(
     out: Path,
     jobs: int | None = None,
     ray_address: str | None = None,
+    fresh: bool = False,
     data_dir: Path | None = None,
     watch: Watch | None = None,
     expect: Callable[[int], None] = lambda _: None,
@@ -62,6 +63,7 @@ def breakdown(
         out: the run store; runs that it holds complete are read, not made again.
         jobs: how many runs at once, as for `run_all`.
         ray_address: a Ray cluster to use.
+        fresh: make every run anew.
         data_dir: as for `simulate`.
         watch: is told how the runs go.
         expect: told, before each step, how many runs it takes.
@@ -80,7 +82,13 @@ def breakdown(
     counts = sorted({0} | {round(share * base.clients) for share in shares})
     limits = {pair: _undefined(_attacked(base, pair, 0), counts[-1]) for pair in pairs}
     with batches(
-        out=out, jobs=jobs, ray_address=ray_address, data_dir=data_dir, watch=watch, notify=notify
+        out=out,
+        jobs=jobs,
+        ray_address=ray_address,
+        fresh=fresh,
+        data_dir=data_dir,
+        watch=watch,
+        notify=notify,
     ) as run:
         trials = _Trials(base, judge, seeds, goals, run, expect)
         explore({pair: _defined(counts, limits[pair]) for pair in pairs}, trials.play)

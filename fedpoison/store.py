@@ -94,6 +94,7 @@ class RunFolder:
         with self._writing():
             self.path.mkdir(parents=True, exist_ok=True)
             (self.path / "scenario.toml").write_text(scenario.to_toml(), encoding="utf-8")
+            self.model.unlink(missing_ok=True)  # an earlier run's, which would pass for this one's
             _write_whole(self.path / "failure.json", json.dumps(asdict(failure)).encode())
 
     def discard(self) -> None:
@@ -142,6 +143,12 @@ class RunFolder:
         except (OSError, ValueError):
             return {}
         return found if isinstance(found, dict) else {}
+
+    @property
+    def version(self) -> str | None:
+        """The version of fedpoison that made the run; None where that is not known."""
+        packages = self.environment().get("packages")
+        return packages.get("fedpoison") if isinstance(packages, dict) else None
 
     def history(self) -> History:
         """Return what the folder holds, the rounds of an unfinished run included.

@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 
 from fedpoison import figures
-from fedpoison.batch import Batch
 from fedpoison.breakdown import breakdown
 from fedpoison.cli.breakdown_sheets import as_json, remarks, sheet
 from fedpoison.criterion import criterion
 from fedpoison.errors import RunError, ScenarioError
 from fedpoison.failure import Failure
 from fedpoison.history import History
+from fedpoison.outcomes import Batch
 from fedpoison.rounds import Round
 from fedpoison.simulation import simulate
 

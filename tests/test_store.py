@@ -78,6 +78,12 @@ def test_a_failure_is_read_as_it_was_written(small, tmp_path, failure):
     assert folder.failure == failure
 
 
+def test_a_run_that_fails_is_not_complete_by_what_an_earlier_one_left(small, tmp_path):
+    folder = RunFolder(simulate(small.but(rounds=1), out=tmp_path).path)
+    folder.fail(small, Failure("lost"))
+    assert not folder.complete
+
+
 def test_a_folder_without_a_run_is_refused(tmp_path):
     with pytest.raises(RunError, match="holds no run"):
         RunFolder(tmp_path).history()

@@ -61,14 +61,14 @@ def made(planned):
 
 def test_only_what_is_missing_is_made(study, tmp_path):
     first = plan(study, out=tmp_path)
-    assert (len(first.cells), first.complete, len(first.failures), len(first.missing)) == (8, 0, 2, 6)
+    assert (len(first.cells), len(first.held), len(first.failures), len(first.missing)) == (8, 0, 2, 6)
     results, started = made(first)
     assert started == [scenario.run_id for scenario in first.missing]
     assert list(results.failures.values()) == list(first.failures.values())
     assert all("needs n > 2f + 2" in failure.reason for failure in results.failures.values())
     edited = with_axes(study, seed=[0, 1, 2], malicious=[0.2])
     second = plan(edited, out=tmp_path)
-    assert (second.complete, len(second.failures), len(second.missing)) == (4, 0, 2)
+    assert (len(second.held), len(second.failures), len(second.missing)) == (4, 0, 2)
     _, started = made(second)
     assert started == [cell.scenario.run_id for cell in second.cells if cell.place["seed"] == 2]
     assert not plan(edited, out=tmp_path).missing

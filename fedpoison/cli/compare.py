@@ -12,7 +12,7 @@ from rich.console import Console
 from fedpoison import comparison as comparisons
 from fedpoison.cli.compare_sheets import as_json, remarks, sheets
 from fedpoison.cli.lists import names_in, seeds_in
-from fedpoison.cli.options import Data, Jobs, Json, Out, RayAddress, with_scenario
+from fedpoison.cli.options import Data, Fresh, Jobs, Json, Out, RayAddress, with_scenario
 from fedpoison.cli.progress import BatchProgress
 from fedpoison.cli.sheets import Form, show
 from fedpoison.comparison import MEASURES, At, Comparison
@@ -48,9 +48,7 @@ def compare(
     form: Form = "terminal",
     as_object: Json = False,
     out: Out = Path("runs"),
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Make runs anew that the store already holds.")
-    ] = False,
+    fresh: Fresh = False,
     jobs: Jobs = None,
     ray_address: RayAddress = None,
     data_dir: Data = None,

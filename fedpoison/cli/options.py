@@ -38,6 +38,7 @@ Jobs = Annotated[
         show_default=False,
     ),
 ]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Make runs anew that the store already holds.")]
 RayAddress = Annotated[
     str | None,
     typer.Option(help="A Ray cluster to run on: auto, or host:port.", show_default=False),

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fedpoison.cli.options import Data, Jobs, Out, RayAddress, with_scenario
+from fedpoison.cli.options import Data, Fresh, Jobs, Out, RayAddress, with_scenario
 from fedpoison.cli.progress import BatchProgress
 from fedpoison.cli.tables import percent
 from fedpoison.scenario import Scenario
@@ -32,6 +32,7 @@ def search(
     ] = "",
     trials: Annotated[int, typer.Option(min=1, help="How many attacks to try.")] = 60,
     out: Out = Path("runs"),
+    fresh: Fresh = False,
     jobs: Jobs = None,
     ray_address: RayAddress = None,
     data_dir: Data = None,
@@ -49,6 +50,7 @@ def search(
             out=out,
             jobs=jobs,
             ray_address=ray_address,
+            fresh=fresh,
             data_dir=data_dir,
             watch=progress.watch(),
             expect=progress.expect,

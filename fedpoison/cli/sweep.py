@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.padding import Padding
 
 from fedpoison import sweep as sweeps
-from fedpoison.cli.options import Data, Jobs, Out, RayAddress
+from fedpoison.cli.options import Data, Fresh, Jobs, Out, RayAddress
 from fedpoison.cli.progress import BatchProgress
 from fedpoison.cli.tables import matrix
 from fedpoison.errors import ScenarioError
@@ -45,6 +45,7 @@ def sweep(
         bool, typer.Option("--retry-failed", help="Make the runs again that failed before.")
     ] = False,
     out: Out = Path("runs"),
+    fresh: Fresh = False,
     jobs: Jobs = None,
     ray_address: RayAddress = None,
     data_dir: Data = None,
@@ -54,7 +55,7 @@ def sweep(
     Runs that failed are listed, make the exit code 1, and are not made again without --retry-failed.
     """
     chosen = find_study(study).but(**_changes(changes or []))
-    planned = sweeps.plan(chosen, out=out, retry_failed=retry_failed, data_dir=data_dir)
+    planned = sweeps.plan(chosen, out=out, retry_failed=retry_failed, fresh=fresh, data_dir=data_dir)
     _show(planned, jobs)
     if dry_run:
         return
@@ -84,7 +85,7 @@ def _show(planned: SweepPlan, jobs: int | None) -> None:
     seconds = planned.seconds(jobs)
     time = f", about {_duration(seconds)}" if seconds else ""
     console.print(
-        f"plan: {len(planned.cells)} runs, {planned.complete} complete, {len(planned.failures)} failed, "
+        f"plan: {len(planned.cells)} runs, {len(planned.held)} complete, {len(planned.failures)} failed, "
         f"{len(planned.missing)} to make{time}"
     )
 

@@ -142,6 +142,7 @@ def reproduce(
     changes: Mapping[str, Any] | None = None,
     jobs: int | None = None,
     ray_address: str | None = None,
+    fresh: bool = False,
     data_dir: Path | None = None,
     watch: Watch | None = None,
     notify: Notify = _log.warning,
@@ -155,6 +156,7 @@ def reproduce(
         changes: fields of the scenarios to change, to try a study at a smaller cost.
         jobs: how many runs at once, as for `run_all`.
         ray_address: a Ray cluster to use.
+        fresh: make every run anew.
         data_dir: as for `simulate`.
         watch: is told how the runs go.
         notify: told before the first run where an attack does nothing.
@@ -174,7 +176,14 @@ def reproduce(
     }
     wanted = dict.fromkeys(scenario for rows in planned.values() for row in rows for scenario in row)
     batch = run_all(
-        wanted, out=out, jobs=jobs, ray_address=ray_address, data_dir=data_dir, watch=watch, notify=notify
+        wanted,
+        out=out,
+        jobs=jobs,
+        ray_address=ray_address,
+        fresh=fresh,
+        data_dir=data_dir,
+        watch=watch,
+        notify=notify,
     )
     return [_outcome(cell, rows, batch) for cell, rows in planned.items()]
 
