@@ -131,7 +131,7 @@ def _rows(cell: Cell, history: History) -> Iterator[dict[str, object]]:
 def _numeric(frame: pd.DataFrame, axes: Collection[str]) -> pd.DataFrame:
     """Return the frame with the axes first, and measures that no run has as missing numbers."""
     if frame.empty:
-        return pd.DataFrame(columns=[*axes, "run_id", "seed", "round", *SUMMARY])
+        return pd.DataFrame(columns=list(dict.fromkeys([*axes, "run_id", "seed", "round", *SUMMARY])))
     order = [*axes, *(name for name in frame.columns if name not in axes)]
     missing = [name for name in order if name not in axes and frame[name].isna().all()]
     return frame[order].astype(dict.fromkeys(missing, "float64"))

@@ -101,6 +101,16 @@ def test_a_mean_that_a_stopped_seed_would_flatter_is_not_shown(fedpoison, file, 
     assert pd.read_csv(folder / "failures.csv")["refused"].tolist() == [True]
 
 
+def test_a_sweep_of_which_every_run_failed_is_written_too(fedpoison, file, tmp_path):
+    changes = ["--set", "strategy=krum", "--set", "malicious=0.4"]
+    code, out, _ = fedpoison("sweep", file, "--out", tmp_path / "runs", *changes)
+    assert code == 1
+    assert "4 of 4 failed" in out
+    (folder,) = (tmp_path / "runs" / "studies").iterdir()
+    assert pd.read_parquet(folder / "runs.parquet").empty
+    assert len(pd.read_parquet(folder / "failures.parquet")) == 4
+
+
 def test_none_is_an_attack_and_unsets_what_can_be_unset(fedpoison, file, tmp_path):
     changes = ["--set", "attack=none", "--set", "tolerated=none", "--set", "rounds=1", "--set", "seed=0"]
     code, out, _ = fedpoison("sweep", file, "--out", tmp_path / "runs", "--jobs", 1, *changes)
