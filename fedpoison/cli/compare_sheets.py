@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from fedpoison.cli.sheets import Sheet, interval
+from fedpoison.cli.sheets import Sheet, interval, records
 from fedpoison.cli.tables import percent
 from fedpoison.comparison import MEASURES, Comparison
 from fedpoison.contrasts import differences, estimates, steadiest, stopped, weakest
@@ -48,9 +48,9 @@ def as_json(found: Comparison, reference: str | None, folder: Path) -> dict[str,
         "seeds": list(found.seeds),
         "at": found.at,
         "reference": reference,
-        "estimates": _records(estimates(found)),
-        "differences": _records(differences(found, reference)),
-        "weakest": _records(weakest(found).reset_index()),
+        "estimates": records(estimates(found)),
+        "differences": records(differences(found, reference)),
+        "weakest": records(weakest(found).reset_index()),
         "per_class_accuracy": {
             attack: {
                 strategy: [None if pd.isna(value) else value for value in row.tolist()]
@@ -58,14 +58,9 @@ def as_json(found: Comparison, reference: str | None, folder: Path) -> dict[str,
             }
             for attack in found.attacks
         },
-        "stopped": _records(stopped(found)),
+        "stopped": records(stopped(found)),
         "path": str(folder),
     }
-
-
-def _records(frame: pd.DataFrame) -> list[dict[str, object]]:
-    plain = frame.astype(object).where(frame.notna(), None)
-    return [{str(name): value for name, value in row.items()} for row in plain.to_dict("records")]
 
 
 def _by_measure(
