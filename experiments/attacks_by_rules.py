@@ -109,8 +109,9 @@ def main() -> None:
     ):
         for partition in PARTITIONS:
             print(markdown(table, batch.histories, partition))
-    for failed, reason in batch.failures.items():
-        print(f"- {failed.strategy} under {failed.attack}, seed {failed.seed}, could not be run: {reason}")
+    for failed, failure in batch.failures.items():
+        run = f"{failed.strategy} under {failed.attack}, seed {failed.seed}"
+        print(f"- {run}, could not be run: {failure.reason}")
 
 
 if __name__ == "__main__":

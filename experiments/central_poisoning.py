@@ -57,7 +57,7 @@ def carry_out(study: Study, out: Path, data_dir: Path | None = None) -> Results:
     results = Results(study, histories, {})
     folder = out / "studies" / study.name
     results.write(folder)
-    write_figure(study, results.runs, folder)
+    write_figure(study, results.averaged, folder)
     return results
 
 

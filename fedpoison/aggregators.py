@@ -13,7 +13,7 @@ from flwr.serverapp import Grid
 from torch import Tensor
 
 from clients.training import Trainer
-from fedpoison.errors import RunError
+from fedpoison.errors import RefusalError
 from fedpoison.fleet import Fleet
 from fedpoison.pipelines import FlowerClass
 from fedpoison.streams import stream
@@ -94,11 +94,11 @@ class RuleAggregator:
         try:
             aggregate = self.rule(matrix, weights, self.context(server_round, model, nodes))
         except PreconditionError as error:
-            raise RunError(f"round {server_round}: {error}") from None
+            raise RefusalError(f"round {server_round}: {error}") from None
         self._state = dict(aggregate.state)
         weights = model + aggregate.update
         if not bool(torch.isfinite(weights).all()):
-            raise RunError(
+            raise RefusalError(
                 f"round {server_round}: what {self.rule!r} makes of the updates is too large for a number; "
                 "a strategy that bounds them, or a smaller learning rate, may keep the model finite."
             )

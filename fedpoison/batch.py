@@ -12,17 +12,20 @@ import itertools
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fedpoison.datasets import Dataset, load_dataset
-from fedpoison.errors import FedPoisonError, RunError, ScenarioError
+from fedpoison.errors import RunError, ScenarioError
+from fedpoison.failure import Failure
 from fedpoison.fleet import Fleet
 from fedpoison.history import History
+from fedpoison.outcomes import Batch, Outcome
 from fedpoison.ray_session import ray_session
+from fedpoison.reuse import tell_versions
 from fedpoison.rounds import Round
 from fedpoison.run_task import Ended, steps
 from fedpoison.scenario import Scenario
@@ -37,16 +40,6 @@ RETRIES = 2
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
-    """What came of many runs, by the scenarios that were asked for."""
-
-    histories: dict[Scenario, History] = field(default_factory=dict)
-    """The runs that came to their end."""
-    failures: dict[Scenario, str] = field(default_factory=dict)
-    """Why the others did not."""
-
-
-@dataclass(frozen=True, eq=False)
 class Plan:
     """A run that is asked for."""
 
@@ -55,7 +48,7 @@ class Plan:
     dataset: Dataset
     idle: Sequence[str] = ()
     """Why its attacks do nothing, where they do not."""
-    failure: str = ""
+    failure: Failure | None = None
     """Why it cannot be run, where it cannot."""
 
 
@@ -71,6 +64,7 @@ def run_all(
     watch: Watch | None = None,
     notify: Notify = _log.warning,
     keep: ExitStack | None = None,
+    spared: set[Scenario] | None = None,
 ) -> Batch:
     """Make every run that the store does not hold complete, and return all of them.
 
@@ -86,8 +80,10 @@ def run_all(
         keep_going: have a scenario that cannot be run be a failure, too, in place of an error.
         data_dir: as for `simulate`.
         watch: is told how the runs go.
-        notify: told before the first run, once for each attack that its settings make do nothing.
+        notify: told before the first run, once for each attack that its settings make do nothing, and for
+            each other version of fedpoison that made runs which are read.
         keep: where more runs follow, closes the Ray that these start; None closes it after them.
+        spared: where more runs follow, holds those that `fresh` made anew before, and gets these.
 
     Raises:
         ScenarioError: a scenario cannot be run, unless `keep_going`; found before any training.
@@ -96,24 +92,29 @@ def run_all(
     """
     watch = watch or Watch()
     asked = dict(_plans(scenarios, data_dir, keep_going=keep_going))
-    outcomes: dict[Scenario, History | str] = {}
+    outcomes: dict[Scenario, Outcome] = {}
     missing: list[Plan] = []
+    reused: list[RunFolder] = []
     for plan in {plan.scenario: plan for plan in asked.values()}.values():
         folder = RunFolder(out / plan.scenario.run_id)
         if plan.failure:
             outcomes[plan.scenario] = plan.failure
-        elif folder.complete and not fresh:
+        elif folder.complete and (not fresh or plan.scenario in (spared or ())):
             outcomes[plan.scenario] = folder.history()
+            reused.append(folder)
         else:
             missing.append(plan)
     for reason in dict.fromkeys(reason for plan in asked.values() for reason in plan.idle):
         notify(reason)
+    tell_versions(reused, notify)
     for scenario, outcome in outcomes.items():
         watch.on_end(scenario, outcome)
     for scenario, outcome in _made(missing, out, watch, jobs=jobs, ray_address=ray_address, keep=keep):
         outcomes[scenario] = outcome
         watch.on_end(scenario, outcome)
-    return _batch({scenario: outcomes[plan.scenario] for scenario, plan in asked.items()})
+        if spared is not None and isinstance(outcome, History):
+            spared.add(scenario)
+    return Batch.of({scenario: outcomes[plan.scenario] for scenario, plan in asked.items()})
 
 
 @contextmanager
@@ -122,13 +123,14 @@ def batches(
     out: Path,
     jobs: int | None = None,
     ray_address: str | None = None,
+    fresh: bool = False,
     data_dir: Path | None = None,
     watch: Watch | None = None,
     notify: Notify = _log.warning,
 ) -> Iterator[Callable[[Iterable[Scenario]], Batch]]:
     """Yield `run_all` with these settings, for batches of which one follows from what came of another.
 
-    They share one Ray, started for the first that needs it, and tell each reason once.
+    They share one Ray, started when one needs it, tell each reason once, and make nothing anew twice.
     """
     with ExitStack() as keep:
         yield functools.partial(
@@ -136,24 +138,16 @@ def batches(
             out=out,
             jobs=jobs,
             ray_address=ray_address,
+            fresh=fresh,
             data_dir=data_dir,
             watch=watch,
             notify=functools.lru_cache(maxsize=None)(notify),
             keep=keep,
+            spared=set(),
         )
 
 
-def _batch(outcomes: Mapping[Scenario, History | str]) -> Batch:
-    batch = Batch()
-    for scenario, outcome in outcomes.items():
-        if isinstance(outcome, str):
-            batch.failures[scenario] = outcome
-        else:
-            batch.histories[scenario] = outcome
-    return batch
-
-
-Outcomes = Iterator[tuple[Scenario, History | str]]
+Outcomes = Iterator[tuple[Scenario, Outcome]]
 
 
 def _plans(
@@ -171,7 +165,7 @@ def _plans(
         except ScenarioError as error:
             if not keep_going:
                 raise
-            yield scenario, Plan(known, datasets[name], failure=str(error))
+            yield scenario, Plan(known, datasets[name], failure=Failure.of(error))
 
 
 def _made(
@@ -204,7 +198,7 @@ def _one_by_one(plans: Sequence[Plan], out: Path, watch: Watch) -> Outcomes:
             fleet = Fleet(plan.scenario, plan.dataset)
             history = run(fleet, out=out, on_round=report, notify=_told)
         except Exception as error:  # noqa: BLE001  # whatever ends one run, the others go on
-            yield plan.scenario, _reason(error)
+            yield plan.scenario, Failure.of(error)
         else:
             yield plan.scenario, history
 
@@ -228,7 +222,7 @@ def _in_tasks(plans: Sequence[Plan], out: Path, watch: Watch, jobs: int) -> Outc
             news: Round | Ended = ray.get(next(told))
         except ray.exceptions.RayError as error:
             del under_way[told]
-            yield scenario, _reason(error)
+            yield scenario, Failure.of(error)
             continue
         if isinstance(news, Ended):
             del under_way[told]
@@ -238,7 +232,7 @@ def _in_tasks(plans: Sequence[Plan], out: Path, watch: Watch, jobs: int) -> Outc
             watch.on_round(scenario, news)
 
 
-def _keep(out: Path, scenario: Scenario, records: list[Round], ended: Ended) -> History | str:
+def _keep(out: Path, scenario: Scenario, records: list[Round], ended: Ended) -> Outcome:
     made_with = {**ended.environment, "command": sys.argv}  # a task's own command is Ray's
     try:
         folder = RunFolder.begin(out / scenario.run_id, scenario, made_with)
@@ -246,17 +240,9 @@ def _keep(out: Path, scenario: Scenario, records: list[Round], ended: Ended) -> 
             folder.append(record)
         folder.finish(ended.weights, ended.layout)
     except RunError as error:
-        return str(error)
+        return Failure.of(error)
     return History(scenario, records, folder.path)
 
 
 def _told(_reason: str) -> None:
     """Say nothing: `run_all` has told it before the first run."""
-
-
-def _reason(error: Exception) -> str:
-    """Return in one line why a run failed."""
-    cause = getattr(error, "cause", None) or error
-    if isinstance(cause, FedPoisonError):
-        return str(cause)
-    return f"{type(cause).__name__}: {str(cause).strip().splitlines()[0] if str(cause).strip() else ''}"

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import logging
-import re
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fedpoison.batch import Batch, batches
+from fedpoison.batch import batches
 from fedpoison.bisection import explore
 from fedpoison.breakdown_curves import Breakdown, Curve, Pair, Point
-from fedpoison.comparison import check_complete
 from fedpoison.criterion import Criterion
 from fedpoison.errors import ScenarioError
+from fedpoison.failure import Failure
+from fedpoison.outcomes import Batch
 from fedpoison.rounds import Round
 from fedpoison.scenario import Scenario
 from fedpoison.simulation import Notify, prepare
@@ -27,8 +27,6 @@ SHARES = (0.1, 0.2, 0.3, 0.4, 0.5)
 """The coarse grid."""
 _OTHERS = ("groups", "malicious_count", "malicious_nodes", "malicious_per_round")
 """Fields that say in another way than by a share who is malicious."""
-_REFUSAL = re.compile(r"round \d+: ")
-"""How the reason begins where a rule refused the updates that were left to it: the attack's doing."""
 
 
 def breakdown(
@@ -42,6 +40,7 @@ def breakdown(
     out: Path,
     jobs: int | None = None,
     ray_address: str | None = None,
+    fresh: bool = False,
     data_dir: Path | None = None,
     watch: Watch | None = None,
     expect: Callable[[int], None] = lambda _: None,
@@ -64,6 +63,7 @@ def breakdown(
         out: the run store; runs that it holds complete are read, not made again.
         jobs: how many runs at once, as for `run_all`.
         ray_address: a Ray cluster to use.
+        fresh: make every run anew.
         data_dir: as for `simulate`.
         watch: is told how the runs go.
         expect: told, before each step, how many runs it takes.
@@ -82,7 +82,13 @@ def breakdown(
     counts = sorted({0} | {round(share * base.clients) for share in shares})
     limits = {pair: _undefined(_attacked(base, pair, 0), counts[-1]) for pair in pairs}
     with batches(
-        out=out, jobs=jobs, ray_address=ray_address, data_dir=data_dir, watch=watch, notify=notify
+        out=out,
+        jobs=jobs,
+        ray_address=ray_address,
+        fresh=fresh,
+        data_dir=data_dir,
+        watch=watch,
+        notify=notify,
     ) as run:
         trials = _Trials(base, judge, seeds, goals, run, expect)
         explore({pair: _defined(counts, limits[pair]) for pair in pairs}, trials.play)
@@ -99,7 +105,7 @@ class _Trials:
     goals: Mapping[str, str | None]
     run: Callable[[Sequence[Scenario]], Batch]
     expect: Callable[[int], None]
-    ends: dict[Scenario, Round | str] = field(default_factory=dict)
+    ends: dict[Scenario, Round | Failure] = field(default_factory=dict)
     """The last round of each run, or why it had to stop."""
     points: dict[Pair, dict[int, Point]] = field(default_factory=dict)
 
@@ -108,10 +114,7 @@ class _Trials:
         scenarios = list(dict.fromkeys(run for pair, count in asked for run in self._runs(pair, count)))
         self.expect(len(scenarios))
         batch = self.run(scenarios)
-        faults = {
-            run: why for run, why in batch.failures.items() if not run.malicious or not _REFUSAL.match(why)
-        }
-        check_complete(Batch(batch.histories, faults))
+        batch.check(but=[run for run in batch.refused if run.malicious])
         self.ends.update({run: history.last for run, history in batch.histories.items()})
         self.ends.update(batch.failures)
         for pair, count in asked:
@@ -128,12 +131,12 @@ class _Trials:
         measured = tuple(self._value(end) for end in ends)
         twins = [self._value(self.ends[run]) for run in self._runs(pair, 0)]
         costs = tuple(self.judge.cost(value, twin) for value, twin in zip(measured, twins, strict=True))
-        stopped = next((end for end in ends if isinstance(end, str)), None)
+        stopped = next((end.reason for end in ends if isinstance(end, Failure)), None)
         broke = stopped is not None or self.judge.breaks(costs)
         return Point(count, measured, costs, broke, stopped)
 
-    def _value(self, end: Round | str) -> float:
-        return float("nan") if isinstance(end, str) else self.judge.value(end)
+    def _value(self, end: Round | Failure) -> float:
+        return float("nan") if isinstance(end, Failure) else self.judge.value(end)
 
 
 def _check(base: Scenario, shares: Sequence[float]) -> None:

@@ -27,6 +27,28 @@ from fedpoison.store import CENTRAL, RunFolder
 from fedpoison.streams import stream
 from fedpoison.workers import Workers
 
+FLEET_ONLY = (
+    "clients",
+    "participation",
+    "partition",
+    "malicious_partition",
+    "evaluate_every",
+    "epochs",
+    "steps",
+    "persistent_momentum",
+    "proximal",
+    "malicious_count",
+    "malicious_nodes",
+    "malicious_per_round",
+    "schedule",
+    "knowledge",
+    "groups",
+    "strategy",
+    "tolerated",
+    "root_samples",
+)
+"""Fields that mean nothing without a fleet."""
+
 
 def train_centrally(
     scenario: Scenario,
@@ -53,20 +75,8 @@ def train_centrally(
     """
     if scenario.groups:
         raise ScenarioError("groups: central training knows one attack; name it as attack, and its share.")
-    alone = scenario.but(
-        clients=1,
-        participation=1.0,
-        malicious_count=None,
-        malicious_nodes=(),
-        malicious_per_round=None,
-        schedule="always",
-        knowledge=None,
-        strategy="fedavg",
-        malicious_partition=None,
-        epochs=1,
-        steps=0,
-        evaluate_every=1,
-    )
+    unset = {name: Scenario.model_fields[name].default for name in FLEET_ONLY}
+    alone = scenario.but(**unset | {"clients": 1})
     fleet = prepare(alone, data_dir=data_dir)
     if not poisons_only(fleet.attack):
         raise ScenarioError(

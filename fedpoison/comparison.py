@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from fedpoison.batch import Batch, run_all
-from fedpoison.errors import RunError, ScenarioError
+from fedpoison.batch import run_all
+from fedpoison.errors import ScenarioError
 from fedpoison.history import History
 from fedpoison.rounds import Round
 from fedpoison.scenario import Scenario
@@ -49,28 +49,41 @@ class Cell:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """The runs of a matrix of attacks and strategies."""
+    """The runs of a matrix of attacks and strategies.
+
+    A mean is only given where no run had to stop: one over the seeds that are left would hide the worst.
+    """
 
     attacks: Sequence[str]
     strategies: Sequence[str]
     seeds: Sequence[int]
     histories: dict[Cell, History]
     at: At = "last"
+    stopped: Mapping[Cell, str] = field(default_factory=dict)
+    """Why a run has no history: its strategy had no answer to the updates of a round."""
 
     def runs(self, attack: str, strategy: str) -> list[History]:
-        """Return the histories of one attack against one strategy, a seed each."""
-        return [self.histories[Cell(attack, strategy, seed)] for seed in self.seeds]
+        """Return the histories of one attack against one strategy, a seed each, without the stopped ones."""
+        cells = [Cell(attack, strategy, seed) for seed in self.seeds]
+        return [self.histories[cell] for cell in cells if cell not in self.stopped]
 
-    def records(self, attack: str, strategy: str) -> list[Round]:
-        """Return the round that is read of each of these runs; the initial model is never the best one."""
-        runs = self.runs(attack, strategy)
+    def stops(self, attack: str, strategy: str) -> list[int]:
+        """Return the seeds with which the strategy had to stop under the attack."""
+        return [seed for seed in self.seeds if Cell(attack, strategy, seed) in self.stopped]
+
+    def record(self, cell: Cell) -> Round | None:
+        """Return the round that is read of a run, None if it had to stop; the initial model is never best."""
+        if cell in self.stopped:
+            return None
+        history = self.histories[cell]
         if self.at == "last":
-            return [history.last for history in runs]
-        return [max(history.records[1:], key=lambda record: record.accuracy) for history in runs]
+            return history.last
+        return max(history.records[1:], key=lambda record: record.accuracy)
 
     def values(self, measure: Measure, attack: str, strategy: str) -> list[float]:
-        """Return the measure with each seed, NaN where a run has none."""
-        found = [measure(record) for record in self.records(attack, strategy)]
+        """Return the measure with each seed, NaN where a run has none or had to stop."""
+        records = [self.record(Cell(attack, strategy, seed)) for seed in self.seeds]
+        found = [None if record is None else measure(record) for record in records]
         return [float("nan") if value is None else value for value in found]
 
     def table(self, measure: Measure, *, spread: bool = False) -> pd.DataFrame:
@@ -94,6 +107,11 @@ class Comparison:
             index=pd.Index(self.attacks, name="attack"),
         )
 
+    @property
+    def labels(self) -> int:
+        """How many classes there are."""
+        return len(next(iter(self.histories.values())).last.per_class_accuracy)
+
     def per_class(self) -> pd.DataFrame:
         """Return one row an attack and strategy with the accuracy of each class, mean over seeds."""
         return pd.concat({attack: self.classes(attack) for attack in self.attacks}, names=["attack"])
@@ -101,13 +119,18 @@ class Comparison:
     def classes(self, attack: str) -> pd.DataFrame:
         """Return one row a strategy with the accuracy of each class under `attack`, mean over seeds."""
         rows = {
-            strategy: np.mean(
-                [record.per_class_accuracy for record in self.records(attack, strategy)], axis=0
-            )
+            strategy: [
+                float(np.mean(self.values(_class_accuracy(label), attack, strategy)))
+                for label in range(self.labels)
+            ]
             for strategy in self.strategies
         }
         frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis(columns="class")
         return frame.rename_axis(index="strategy")
+
+
+def _class_accuracy(label: int) -> Measure:
+    return lambda record: record.per_class_accuracy[label]
 
 
 def compare(
@@ -144,7 +167,8 @@ def compare(
     Raises:
         ScenarioError: a cell cannot be run; found before any training.
         DataError: the data set cannot be had.
-        RunError: a run had to stop; the others were made all the same, and are kept.
+        RunError: a run had to stop for a reason that is not its strategy's, or every run had to; the others
+            were made all the same, and are kept.
         EngineError: Ray cannot be had.
     """
     if base.groups:
@@ -167,24 +191,13 @@ def compare(
         watch=watch,
         notify=notify,
     )
-    check_complete(batch)
-    histories = {cell: batch.histories[scenario] for cell, scenario in cells.items()}
-    return Comparison(attacks, strategies, seeds, histories, at)
-
-
-def check_complete(batch: Batch) -> None:
-    """Raise RunError, with each reason once, unless every run came to its end."""
-    if not batch.failures:
-        return
-    by_reason: dict[str, list[Scenario]] = {}
-    for scenario, reason in batch.failures.items():
-        by_reason.setdefault(reason, []).append(scenario)
-    parts = [f"{_named(scenarios)}: {reason}" for reason, scenarios in by_reason.items()]
-    runs = len(batch.failures) + len(batch.histories)
-    raise RunError(f"{len(batch.failures)} of {runs} runs had to stop. " + " ".join(parts))
-
-
-def _named(scenarios: Sequence[Scenario]) -> str:
-    first, others = scenarios[0], len(scenarios) - 1
-    name = f"{first.strategy} under {first.attack}, seed {first.seed}"
-    return f"{name}, and {others} more" if others else name
+    batch.check(but=batch.refused if batch.histories else ())
+    histories = {
+        cell: batch.histories[scenario] for cell, scenario in cells.items() if scenario in batch.histories
+    }
+    stopped = {
+        cell: batch.failures[scenario].reason
+        for cell, scenario in cells.items()
+        if scenario in batch.failures
+    }
+    return Comparison(attacks, strategies, seeds, histories, at, stopped)

@@ -67,8 +67,15 @@ def _differences(found: Comparison, reference: str) -> Iterator[_Row]:
 
 
 def steadiest(found: Comparison) -> str:
-    """Return the strategy whose lowest accuracy over the attacks is the highest."""
-    return str(found.table(ACCURACY).min().idxmax())
+    """Return the strategy whose lowest accuracy over the attacks is the highest; one that stops is last."""
+    lowest = found.table(ACCURACY).min(skipna=False)
+    return str(lowest.fillna(-1).idxmax())
+
+
+def stopped(found: Comparison) -> pd.DataFrame:
+    """Return one row a run whose strategy had to stop: `attack`, `strategy`, `seed` and the `reason`."""
+    rows = [(cell.attack, cell.strategy, cell.seed, reason) for cell, reason in found.stopped.items()]
+    return pd.DataFrame(rows, columns=["attack", "strategy", "seed", "reason"])
 
 
 def weakest(found: Comparison) -> pd.DataFrame:
@@ -76,26 +83,40 @@ def weakest(found: Comparison) -> pd.DataFrame:
 
     `accuracy` is the lowest over the attacks, `under` that attack; `class`, `class_accuracy`, `class_under`
     say the same of the class that fares worst under any attack; `success` is the highest success of an attack
-    with a target and `success_of` that attack, NaN and None without one.
+    with a target and `success_of` that attack, NaN and None without one. An attack under which a strategy had
+    to stop with any seed is its worst: `under` and `class_under` name it, and the accuracies are NaN.
     """
-    accuracies, successes = found.table(ACCURACY), found.table(SUCCESS)
+    successes = found.table(SUCCESS)
     rows = []
     for strategy in found.strategies:
-        classes = pd.concat({attack: found.classes(attack).loc[strategy] for attack in found.attacks})
-        attack, label = classes.idxmin()
+        stopping = next((attack for attack in found.attacks if found.stops(attack, strategy)), None)
         success = successes[strategy].dropna()
         rows.append(
-            {
-                "accuracy": accuracies[strategy].min(),
-                "under": accuracies[strategy].idxmin(),
-                "class": label,
-                "class_accuracy": classes.min(),
-                "class_under": attack,
-                "success": success.max(),
-                "success_of": success.idxmax() if len(success) else None,
-            }
+            (_lowest(found, strategy) if stopping is None else _stopped(stopping))
+            | {"success": success.max(), "success_of": success.idxmax() if len(success) else None}
         )
-    return pd.DataFrame(rows, index=pd.Index(found.strategies, name="strategy"))
+    frame = pd.DataFrame(rows, index=pd.Index(found.strategies, name="strategy"))
+    return frame.astype({"class": "Int64"})
+
+
+def _lowest(found: Comparison, strategy: str) -> dict[str, object]:
+    accuracies = found.table(ACCURACY)[strategy]
+    classes = pd.concat({attack: found.classes(attack).loc[strategy] for attack in found.attacks})
+    attack, label = classes.idxmin()
+    return {
+        "accuracy": accuracies.min(),
+        "under": accuracies.idxmin(),
+        "class": label,
+        "class_accuracy": classes.min(),
+        "class_under": attack,
+    }
+
+
+def _stopped(attack: str) -> dict[str, object]:
+    nan = float("nan")
+    return {
+        "accuracy": nan, "under": attack, "class": None, "class_accuracy": nan, "class_under": attack,
+    }  # fmt: skip
 
 
 _ENDS = {"mean": float, "low": float, "high": float}

@@ -4,6 +4,7 @@ FedPoisonError
 ├── ScenarioError   a scenario that cannot be run as written
 ├── DataError       a data set that cannot be had, or is damaged
 ├── RunError        a run that had to stop
+│   └── RefusalError   the strategy had no answer to the updates of a round
 └── EngineError     an engine that could not do its work
 """
 
@@ -22,6 +23,10 @@ class DataError(FedPoisonError):
 
 class RunError(FedPoisonError):
     """A run had to stop: too few usable updates were left, or its store cannot be read."""
+
+
+class RefusalError(RunError):
+    """A strategy had no answer to the updates of a round: too few were left, or they made no finite model."""
 
 
 class EngineError(FedPoisonError):

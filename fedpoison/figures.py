@@ -31,13 +31,20 @@ DARK_CELL = 0.5
 
 
 def accuracy_by_round(comparison: Comparison) -> Figure:
-    """Return one panel an attack: accuracy after each round, one line a strategy, mean over the seeds."""
+    """Return one panel an attack: accuracy after each round, one line a strategy, mean over the seeds.
+
+    A strategy that had to stop with any seed has no line there, and is named in the panel.
+    """
     figure, grid = panels(len(comparison.attacks))
     for axes, attack in zip(grid, comparison.attacks, strict=True):
         for position, strategy in enumerate(comparison.strategies):
-            runs = comparison.runs(attack, strategy)
-            curves = [100 * history.rounds()["accuracy"] for history in runs]
-            line(axes, curves[0].index, np.transpose(curves), position, strategy)
+            whole = not comparison.stops(attack, strategy)
+            runs = comparison.runs(attack, strategy) if whole else []
+            curves = pd.DataFrame([100 * history.rounds()["accuracy"] for history in runs])
+            line(axes, curves.columns, curves.to_numpy().T, position, strategy)
+        halted = [strategy for strategy in comparison.strategies if comparison.stops(attack, strategy)]
+        if halted:
+            axes.text(0.02, 0.02, f"stopped: {', '.join(halted)}", transform=axes.transAxes, fontsize=7)
         axes.set(title=attack, xlabel="round", ylim=(0, 101))
         axes.grid(alpha=0.3)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -81,7 +88,7 @@ def attack_by_strategy(comparison: Comparison) -> Figure:
 def matrices(shares: Mapping[str, pd.DataFrame]) -> Figure:
     """Return one heat map for each table of shares that has any, in per cent, side by side."""
     tables = {name: 100 * table for name, table in shares.items()}
-    tables = {name: table for name, table in tables.items() if table.notna().any(axis=None)}
+    tables = {name: table for name, table in tables.items() if table.notna().any(axis=None)} or tables
     rows, columns = next(iter(tables.values())).shape
     width, height = 1.4 + 1.0 * columns, 1.6 + 0.55 * rows
     figure = Figure(figsize=(width * len(tables), height), layout="constrained")

@@ -84,6 +84,7 @@ def search(
     out: Path,
     jobs: int | None = None,
     ray_address: str | None = None,
+    fresh: bool = False,
     data_dir: Path | None = None,
     watch: Watch | None = None,
     expect: Callable[[int], None] = lambda _: None,
@@ -101,6 +102,7 @@ def search(
         out: the run store; runs that it holds complete are read, not made again.
         jobs: how many runs at once, as for `run_all`; changes no result.
         ray_address: a Ray cluster to use.
+        fresh: make every run anew.
         data_dir: as for `simulate`.
         watch: is told how the runs go.
         expect: told, before some runs, how many they are: attacks that were tried already are not run again.
@@ -125,7 +127,13 @@ def search(
         study.enqueue_trial({"attack": name})
     found: dict[str, Trial] = {}
     with batches(
-        out=out, jobs=jobs, ray_address=ray_address, data_dir=data_dir, watch=watch, notify=notify
+        out=out,
+        jobs=jobs,
+        ray_address=ray_address,
+        fresh=fresh,
+        data_dir=data_dir,
+        watch=watch,
+        notify=notify,
     ) as run:
         for begun in range(0, trials, TOGETHER):
             asked = [study.ask() for _ in range(begun, min(begun + TOGETHER, trials))]
@@ -140,7 +148,10 @@ def search(
                 failed = optuna.trial.TrialState.FAIL if strength is None else None
                 study.tell(trial, strength, state=failed)
     if all(trial.strength is None for trial in found.values()):
-        raise RunError("every run had to stop: " + " ".join(dict.fromkeys(batch.failures.values())))
+        raise RunError(
+            "every run had to stop: "
+            + " ".join(dict.fromkeys(failure.reason for failure in batch.failures.values()))
+        )
     return sorted(found.values(), key=lambda trial: (trial.strength is None, -(trial.strength or 0.0)))
 
 

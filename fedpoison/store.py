@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Self
 
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from clients.parameters import Layout, split
 from fedpoison.errors import RunError
+from fedpoison.failure import Failure
 from fedpoison.history import History
 from fedpoison.rounds import Round
 from fedpoison.scenario import Scenario
@@ -68,7 +70,7 @@ class RunFolder:
         return self.model.is_file()
 
     @property
-    def failure(self) -> str | None:
+    def failure(self) -> Failure | None:
         """Why the run failed, if that was written down and it was not begun anew since.
 
         Raises:
@@ -78,11 +80,12 @@ class RunFolder:
         if not written.is_file():
             return None
         try:
-            return str(json.loads(written.read_text(encoding="utf-8"))["reason"])
+            found = json.loads(written.read_text(encoding="utf-8"))
+            return Failure(str(found["reason"]), bool(found.get("refused")))
         except (ValueError, KeyError, TypeError) as error:
             raise RunError(f"{written}: is damaged ({error}); delete it.") from None
 
-    def fail(self, scenario: Scenario, reason: str) -> None:
+    def fail(self, scenario: Scenario, failure: Failure) -> None:
         """Write down why the run of a scenario failed.
 
         Raises:
@@ -91,7 +94,8 @@ class RunFolder:
         with self._writing():
             self.path.mkdir(parents=True, exist_ok=True)
             (self.path / "scenario.toml").write_text(scenario.to_toml(), encoding="utf-8")
-            _write_whole(self.path / "failure.json", json.dumps({"reason": reason}).encode())
+            self.model.unlink(missing_ok=True)  # an earlier run's, which would pass for this one's
+            _write_whole(self.path / "failure.json", json.dumps(asdict(failure)).encode())
 
     def discard(self) -> None:
         """Remove what an earlier run of the same scenario left."""
@@ -139,6 +143,12 @@ class RunFolder:
         except (OSError, ValueError):
             return {}
         return found if isinstance(found, dict) else {}
+
+    @property
+    def version(self) -> str | None:
+        """The version of fedpoison that made the run; None where that is not known."""
+        packages = self.environment().get("packages")
+        return packages.get("fedpoison") if isinstance(packages, dict) else None
 
     def history(self) -> History:
         """Return what the folder holds, the rounds of an unfinished run included.

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
+from fedpoison.axes import Label
 from fedpoison.errors import RunError
+from fedpoison.failure import Failure
 from fedpoison.history import History
 from fedpoison.study import Cell, Study
+from fedpoison.study_figure import MEASURES
 
 SUMMARY = ("accuracy", "worst_class_accuracy", "success")
 
@@ -22,7 +27,7 @@ class Results:
 
     study: Study
     histories: Mapping[Cell, History]
-    failures: Mapping[Cell, str]
+    failures: Mapping[Cell, Failure]
 
     @cached_property
     def rounds(self) -> pd.DataFrame:
@@ -44,22 +49,40 @@ class Results:
 
     @property
     def failed(self) -> pd.DataFrame:
-        """One row a run that failed: the axes, `run_id` where there is a scenario, and the `reason`."""
+        """One row a run that failed: the axes, `run_id` where there is a scenario, `reason` and `refused`."""
         rows = [
-            {**cell.place, "run_id": cell.scenario.run_id if cell.scenario else "", "reason": reason}
-            for cell, reason in self.failures.items()
+            {**cell.place, "run_id": cell.scenario.run_id if cell.scenario else "", **asdict(failure)}
+            for cell, failure in self.failures.items()
         ]
-        return pd.DataFrame(rows, columns=[*self.study.axes, "run_id", "reason"])
+        return pd.DataFrame(rows, columns=[*self.study.axes, "run_id", "reason", "refused"])
+
+    @property
+    def seeds(self) -> pd.DataFrame:
+        """One row a combination of the axes but the seed: the runs `asked` for, and how many `ended`."""
+        rows = [(*labels, *counts) for labels, counts in self._counts.items()]
+        return pd.DataFrame(rows, columns=[*self._beside_seed, "asked", "ended"])
+
+    @property
+    def averaged(self) -> pd.DataFrame:
+        """The rows of `runs`, with measures only where every seed of a combination came to its end.
+
+        What means are made of: one over the seeds that are left would hide those that an attack stopped.
+        """
+        counts = [self._counts[self._combination(cell)] for cell in self.histories]
+        runs = self.runs.copy()
+        runs.loc[[ended < asked for asked, ended in counts], runs.columns.intersection([*MEASURES])] = np.nan
+        return runs
 
     def summary(self, reduce: str = "mean") -> pd.DataFrame:
         """Return a table over the axes but the seed: accuracy, worst class and success after the last round.
 
+        NaN where a seed did not come to its end.
+
         Args:
             reduce: `mean` over the seeds, or their standard deviation (of a sample), `std`.
         """
-        axes = [axis for axis in self.study.axes if axis != "seed"] or ["seed"]
         shown = [name for name in SUMMARY if self.runs[name].notna().any()]
-        groups = self.runs.groupby(axes, sort=False)[shown]
+        groups = self.averaged.groupby(self._beside_seed, sort=False)[shown]
         return groups.mean() if reduce == "mean" else groups.std()
 
     def write(self, folder: Path) -> None:
@@ -71,11 +94,25 @@ class Results:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "study.toml").write_text(self.study.to_toml(), encoding="utf-8")
-            for name, frame in {"runs": self.runs, "rounds": self.rounds, "failures": self.failed}.items():
+            frames = {"runs": self.runs, "rounds": self.rounds, "seeds": self.seeds, "failures": self.failed}
+            for name, frame in frames.items():
                 frame.to_parquet(folder / f"{name}.parquet", index=False)
                 frame.to_csv(folder / f"{name}.csv", index=False)
         except OSError as error:
             raise RunError(f"{folder}: cannot be written ({error.strerror}).") from None
+
+    @property
+    def _beside_seed(self) -> list[str]:
+        return [axis for axis in self.study.axes if axis != "seed"] or ["seed"]
+
+    @cached_property
+    def _counts(self) -> Mapping[tuple[Label, ...], tuple[int, int]]:
+        asked = Counter(self._combination(cell) for cell in self.study.cells())
+        ended = Counter(self._combination(cell) for cell in self.histories)
+        return {labels: (count, ended[labels]) for labels, count in asked.items()}
+
+    def _combination(self, cell: Cell) -> tuple[Label, ...]:
+        return tuple(cell.place[axis] for axis in self._beside_seed)
 
 
 def _rows(cell: Cell, history: History) -> Iterator[dict[str, object]]:
@@ -94,7 +131,7 @@ def _rows(cell: Cell, history: History) -> Iterator[dict[str, object]]:
 def _numeric(frame: pd.DataFrame, axes: Collection[str]) -> pd.DataFrame:
     """Return the frame with the axes first, and measures that no run has as missing numbers."""
     if frame.empty:
-        return pd.DataFrame(columns=[*axes, "run_id", "seed", "round", *SUMMARY])
+        return pd.DataFrame(columns=list(dict.fromkeys([*axes, "run_id", "seed", "round", *SUMMARY])))
     order = [*axes, *(name for name in frame.columns if name not in axes)]
     missing = [name for name in order if name not in axes and frame[name].isna().all()]
     return frame[order].astype(dict.fromkeys(missing, "float64"))

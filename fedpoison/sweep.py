@@ -11,7 +11,10 @@ from pathlib import Path
 
 from fedpoison.batch import run_all
 from fedpoison.datasets import AUTO, Dataset, load_dataset
+from fedpoison.failure import Failure
 from fedpoison.history import History
+from fedpoison.outcomes import Outcome
+from fedpoison.reuse import tell_versions
 from fedpoison.run_times import estimate
 from fedpoison.scenario import Scenario
 from fedpoison.simulation import Notify, on
@@ -31,16 +34,19 @@ class SweepPlan:
     out: Path
     cells: Sequence[Cell]
     """Every combination, with the data set that is really used."""
-    failures: Mapping[Cell, str]
+    failures: Mapping[Cell, Failure]
     """Those that failed before and those that cannot be run, with the reason."""
     missing: Sequence[Scenario]
     """The runs to make; equal ones once."""
+    fresh: bool = False
+    """Whether they are made anew where the store holds them complete."""
 
     @property
-    def complete(self) -> int:
-        """How many combinations the store holds complete."""
-        made = set(self.missing)
-        return sum(cell not in self.failures and cell.scenario not in made for cell in self.cells)
+    def held(self) -> list[Scenario]:
+        """The run of each combination that the store holds complete."""
+        missing = set(self.missing)
+        held = [cell.scenario for cell in self.cells if cell not in self.failures]
+        return [scenario for scenario in held if scenario is not None and scenario not in missing]
 
     def seconds(self, jobs: int | None = None) -> float | None:
         """Return about how long it will take with so many runs at once, here; None if nothing can be told."""
@@ -49,32 +55,40 @@ class SweepPlan:
         return estimate(self.missing, self.out, processors if parallel == 1 else parallel)
 
 
-def plan(study: Study, *, out: Path, retry_failed: bool = False, data_dir: Path | None = None) -> SweepPlan:
+def plan(
+    study: Study,
+    *,
+    out: Path,
+    retry_failed: bool = False,
+    fresh: bool = False,
+    data_dir: Path | None = None,
+) -> SweepPlan:
     """Return what there is to do for a study.
 
     Args:
         study: the scenarios.
         out: the run store.
         retry_failed: whether to make the runs again that failed before.
+        fresh: whether to make all runs anew, those that failed before included.
         data_dir: as for `simulate`.
 
     Raises:
         DataError: the study leaves the data set to us, and none can be had.
     """
     cells = _resolved(study.cells(), data_dir)
-    failures: dict[Cell, str] = {}
+    failures: dict[Cell, Failure] = {}
     missing: dict[Scenario, None] = {}
     for cell in cells:
         if cell.scenario is None:
-            failures[cell] = cell.reason
+            failures[cell] = Failure(cell.reason)
             continue
         folder = RunFolder(out / cell.scenario.run_id)
-        failure = None if retry_failed else folder.failure
+        failure = None if retry_failed or fresh else folder.failure
         if failure is not None:
             failures[cell] = failure
-        elif not folder.complete:
+        elif fresh or not folder.complete:
             missing[cell.scenario] = None
-    return SweepPlan(study, out, cells, failures, list(missing))
+    return SweepPlan(study, out, cells, failures, list(missing), fresh)
 
 
 def sweep(
@@ -94,18 +108,20 @@ def sweep(
         ray_address: a Ray cluster to use.
         data_dir: as for `simulate`.
         watch: is told how the runs go.
-        notify: told before the first run, once for each attack that its settings make do nothing.
+        notify: told before the first run, as by `run_all`.
 
     Raises:
         DataError: a data set cannot be had.
         EngineError: Ray cannot be had.
         RunError: the store cannot be written, or a complete run in it is damaged.
     """
+    tell_versions([RunFolder(planned.out / run.run_id) for run in dict.fromkeys(planned.held)], notify)
     batch = run_all(
         planned.missing,
         out=planned.out,
         jobs=jobs,
         ray_address=ray_address,
+        fresh=planned.fresh,
         keep_going=True,
         data_dir=data_dir,
         watch=_keeping_failures(watch or Watch(), planned.out),
@@ -140,8 +156,8 @@ def _resolved(cells: Sequence[Cell], data_dir: Path | None) -> list[Cell]:
 def _keeping_failures(watch: Watch, out: Path) -> Watch:
     """Return a watch that also writes failures down as they come, so that not even a crash loses them."""
 
-    def on_end(scenario: Scenario, outcome: History | str) -> None:
-        if isinstance(outcome, str):
+    def on_end(scenario: Scenario, outcome: Outcome) -> None:
+        if isinstance(outcome, Failure):
             RunFolder(out / scenario.run_id).fail(scenario, outcome)
         watch.on_end(scenario, outcome)
 

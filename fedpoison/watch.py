@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fedpoison.history import History
+from fedpoison.outcomes import Outcome
 from fedpoison.rounds import Round
 from fedpoison.scenario import Scenario
 
@@ -16,5 +16,5 @@ class Watch:
 
     on_start: Callable[[Scenario], None] = lambda _: None
     on_round: Callable[[Scenario, Round], None] = lambda *_: None
-    on_end: Callable[[Scenario, History | str], None] = lambda *_: None
+    on_end: Callable[[Scenario, Outcome], None] = lambda *_: None
     """Given the history, or why there is none."""

@@ -22,6 +22,7 @@ from clients.training import LocalTraining, Trainer
 from fedpoison import cli
 from fedpoison.comparison import compare
 from fedpoison.datasets import Dataset, load_dataset
+from fedpoison.failure import Failure
 from fedpoison.scenario import Scenario
 from fedpoison.store import RunFolder
 
@@ -60,7 +61,7 @@ def unfinished_store(report_store, tmp_path_factory) -> Path:
         lines = folder.rounds.read_text(encoding="utf-8").splitlines(keepends=True)
         folder.discard()
         if scenario.strategy == "krum":
-            folder.fail(scenario, "krum: got <b>4</b> updates.")
+            folder.fail(scenario, Failure("krum: got <b>4</b> updates."))
         if scenario.seed == 1 and scenario.strategy == "krum":
             continue
         folder.rounds.write_text("".join(lines[:3]), encoding="utf-8")

@@ -102,7 +102,8 @@ def test_a_run_that_has_to_stop_takes_no_other_with_it(small, tmp_path, monkeypa
     bad = small.but(attack="none-left", strategy="krum", malicious=0.3, tolerated=3, rounds=2)
     batch = run_all([bad, small], out=tmp_path, jobs=1)
     assert list(batch.histories) == [small]
-    assert "needs n > 2f + 2" in batch.failures[bad]
+    assert batch.refused == [bad]
+    assert "needs n > 2f + 2" in batch.failures[bad].reason
 
 
 def test_a_task_that_has_to_stop_says_why(small, tmp_path):
@@ -111,4 +112,5 @@ def test_a_task_that_has_to_stop_says_why(small, tmp_path):
     )
     batch = run_all([bad, small.but(rounds=1)], out=tmp_path, jobs=2)
     assert len(batch.histories) == 1
-    assert "needs n > 2f + 2" in batch.failures[bad]
+    assert batch.refused == [bad]
+    assert "needs n > 2f + 2" in batch.failures[bad].reason

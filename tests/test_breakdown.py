@@ -7,14 +7,17 @@ import pandas as pd
 import pytest
 
 from fedpoison import figures
-from fedpoison.batch import Batch
 from fedpoison.breakdown import breakdown
 from fedpoison.cli.breakdown_sheets import as_json, remarks, sheet
 from fedpoison.criterion import criterion
 from fedpoison.errors import RunError, ScenarioError
+from fedpoison.failure import Failure
 from fedpoison.history import History
+from fedpoison.outcomes import Batch
 from fedpoison.rounds import Round
 from fedpoison.simulation import simulate
+
+REFUSED = Failure("round 1: Krum needs n > 2f + 2", refused=True)
 
 
 class Fleet:
@@ -113,11 +116,10 @@ def test_a_tolerance_that_is_given_stays(search):
 
 
 def test_a_server_that_has_to_stop_is_broken(search):
-    reason = "round 1: Krum needs n > 2f + 2"
-    found = search(Fleet(lambda *_: 0.9, dict.fromkeys(range(7, 21), reason)))
+    found = search(Fleet(lambda *_: 0.9, dict.fromkeys(range(7, 21), REFUSED)))
     (curve,) = found.curves
-    assert (curve.breaks.count, curve.breaks.stopped) == (7, reason)
-    assert reason in remarks(found)[0]
+    assert (curve.breaks.count, curve.breaks.stopped) == (7, REFUSED.reason)
+    assert REFUSED.reason in remarks(found)[0]
     assert sheet(found).cells["costs"].tolist() == ["stops"]
     stopped = found.points().query("malicious == 7").iloc[0]
     assert stopped["broke"]
@@ -125,7 +127,7 @@ def test_a_server_that_has_to_stop_is_broken(search):
     json.dumps(as_json(found), allow_nan=False)
 
 
-@pytest.mark.parametrize("stopped", [{8: "WorkerCrashedError: lost"}, {0: "round 1: Krum needs n > 2f + 2"}])
+@pytest.mark.parametrize("stopped", [{8: Failure("round 1: lost")}, {0: REFUSED}])
 def test_a_run_that_is_lost_is_no_result(search, stopped):
     with pytest.raises(RunError, match="had to stop"):
         search(Fleet(lambda *_: 0.9, stopped))
@@ -209,7 +211,6 @@ def test_real_runs_are_what_they_are_alone_and_are_read_again(small, tmp_path):
 
 
 def test_the_figure_draws_every_cost_and_mark(search):
-    reason = "round 1: Krum needs n > 2f + 2"
     found = search(Fleet(lambda count, _: 0.9 - 0.02 * count), strategies=("fedavg", "krum"), seeds=(0, 1))
     axes = figures.breakdown_curves(found).axes[0]
     drawn = {line.get_label(): line for line in axes.lines}
@@ -221,6 +222,6 @@ def test_the_figure_draws_every_cost_and_mark(search):
     assert [float(line.get_xdata()[0]) for line in rings] == [12.5, 12.5]
     (cross,) = [line for line in axes.lines if line.get_marker() == "x"]
     assert float(cross.get_xdata()[0]) == 47.5
-    stopped = search(Fleet(lambda *_: 0.9, dict.fromkeys(range(1, 21), reason)))
+    stopped = search(Fleet(lambda *_: 0.9, dict.fromkeys(range(1, 21), REFUSED)))
     edge = [line for line in figures.breakdown_curves(stopped).axes[0].lines if line.get_marker() == "o"][-1]
     assert (float(edge.get_xdata()[0]), float(edge.get_ydata()[0])) == (2.5, 1.0)

@@ -36,3 +36,10 @@ def test_the_share_of_poisoned_samples_is_the_malicious_share(central):
 def test_attacks_on_updates_have_no_place_in_it(central, attack):
     with pytest.raises(ScenarioError, match="choose one on the data"):
         train_centrally(central.but(attack=attack))
+
+
+def test_what_only_a_fleet_has_changes_nothing(central):
+    fleet = {"clients": 3, "proximal": 5.0, "epochs": 2, "tolerated": 1, "partition": "shards"}
+    one, other = train_centrally(central), train_centrally(central.but(**fleet))
+    assert [record.confusion for record in one.records] == [record.confusion for record in other.records]
+    assert one.scenario.run_id == other.scenario.run_id

@@ -133,16 +133,6 @@ def test_an_unknown_key_in_a_file_is_named_with_the_choices(fedpoison, tmp_path)
     assert "unknown field 'clintes': did you mean 'clients'? Choose from attack, batch_size" in err
 
 
-def test_what_a_command_takes_from_no_file_is_said(fedpoison, tmp_path):
-    file = tmp_path / "scenario.toml"
-    file.write_text('dataset = "digits"\nattack = "alie"\nseed = 7\nmodel = "mlp-small"\nrounds = 1\n')
-    options = ("--attacks", "none", "--strategies", "fedavg", "--jobs", 1, "--out", tmp_path / "runs")
-    code, _, err = fedpoison("compare", file, *options)
-    assert code == 0
-    assert "its attack, seed not used, as this command sets that itself" in err
-    assert "not used" not in fedpoison("run", file, "--out", tmp_path / "runs")[2]
-
-
 def test_compare_prints_tables_and_writes_figures(fedpoison, tmp_path):
     arguments = ["compare", *SMALL, "--attacks", "none,backdoor", "--strategies", "fedavg,krum(power=1)"]
     code, out, _ = fedpoison(*arguments, "--seeds", "0,1", "--out", tmp_path)

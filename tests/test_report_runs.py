@@ -6,6 +6,7 @@ from typer.testing import CliRunner
 from fedpoison.central import train_centrally
 from fedpoison.cli.app import app
 from fedpoison.errors import RunError
+from fedpoison.failure import Failure
 from fedpoison.report import gather, write_report
 from fedpoison.report.contents import Contents
 from fedpoison.report.prints import draw
@@ -82,7 +83,7 @@ def test_a_page_can_be_about_a_run_that_is_under_way(unfinished_store, tmp_path)
 
 def test_a_run_that_failed_before_its_first_round_makes_no_page(small, tmp_path):
     folder = RunFolder(tmp_path / small.run_id)
-    folder.fail(small, "krum: got 4 updates.")
+    folder.fail(small, Failure("krum: got 4 updates."))
     with pytest.raises(RunError, match="no run can be read.*krum: got 4 updates"):
         write_report([tmp_path])
     (folder.path / "failure.json").write_text("{", encoding="utf-8")

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from fedpoison.errors import RunError
+from fedpoison.failure import Failure
 from fedpoison.history import History
 from fedpoison.rounds import Round
 from fedpoison.simulation import simulate
@@ -67,6 +68,20 @@ def test_an_unfinished_run_is_not_complete(small, tmp_path):
     folder = RunFolder(tmp_path / small.run_id)
     assert not folder.complete
     assert [record.round for record in folder.history().records] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("failure", [Failure("round 1: too few", refused=True), Failure("lost")])
+def test_a_failure_is_read_as_it_was_written(small, tmp_path, failure):
+    folder = RunFolder(tmp_path / small.run_id)
+    assert folder.failure is None
+    folder.fail(small, failure)
+    assert folder.failure == failure
+
+
+def test_a_run_that_fails_is_not_complete_by_what_an_earlier_one_left(small, tmp_path):
+    folder = RunFolder(simulate(small.but(rounds=1), out=tmp_path).path)
+    folder.fail(small, Failure("lost"))
+    assert not folder.complete
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path):

@@ -12,9 +12,11 @@ from clients import ATTACKS
 from clients.attack import Attack, Card
 from fedpoison.batch import run_all
 from fedpoison.errors import RunError, ScenarioError
+from fedpoison.failure import Failure
 from fedpoison.run_times import estimate
 from fedpoison.store import RunFolder
 from fedpoison.study import Study
+from fedpoison.study_results import Results
 from fedpoison.sweep import plan, sweep
 from fedpoison.watch import Watch
 
@@ -59,14 +61,14 @@ def made(planned):
 
 def test_only_what_is_missing_is_made(study, tmp_path):
     first = plan(study, out=tmp_path)
-    assert (len(first.cells), first.complete, len(first.failures), len(first.missing)) == (8, 0, 2, 6)
+    assert (len(first.cells), len(first.held), len(first.failures), len(first.missing)) == (8, 0, 2, 6)
     results, started = made(first)
     assert started == [scenario.run_id for scenario in first.missing]
     assert list(results.failures.values()) == list(first.failures.values())
-    assert all("needs n > 2f + 2" in reason for reason in results.failures.values())
+    assert all("needs n > 2f + 2" in failure.reason for failure in results.failures.values())
     edited = with_axes(study, seed=[0, 1, 2], malicious=[0.2])
     second = plan(edited, out=tmp_path)
-    assert (second.complete, len(second.failures), len(second.missing)) == (4, 0, 2)
+    assert (len(second.held), len(second.failures), len(second.missing)) == (4, 0, 2)
     _, started = made(second)
     assert started == [cell.scenario.run_id for cell in second.cells if cell.place["seed"] == 2]
     assert not plan(edited, out=tmp_path).missing
@@ -111,9 +113,9 @@ def test_a_failure_is_kept_and_only_tried_again_when_asked(study, stumbling, tmp
     crossed = Study.parse({"name": "crossed", "title": "Crossed", "base": base, "axes": axes})
     results, _ = made(plan(crossed, out=tmp_path))
     assert [cell.place["attack"] for cell in results.histories] == ["none", "none"]
-    assert list(results.failures.values()) == ["ZeroDivisionError: of all things"] * 2
+    assert list(results.failures.values()) == [Failure("ZeroDivisionError: of all things")] * 2
     failed = next(iter(results.failures)).scenario
-    assert RunFolder(tmp_path / failed.run_id).failure == "ZeroDivisionError: of all things"
+    assert RunFolder(tmp_path / failed.run_id).failure == Failure("ZeroDivisionError: of all things")
     again = plan(crossed, out=tmp_path)
     assert list(again.failures.values()) == list(results.failures.values())
     assert not again.missing
@@ -122,6 +124,17 @@ def test_a_failure_is_kept_and_only_tried_again_when_asked(study, stumbling, tmp
     assert len(started) == 2
     assert not results.failures
     assert RunFolder(tmp_path / failed.run_id).failure is None
+
+
+def test_means_are_made_of_whole_combinations_only(study, tmp_path):
+    results, _ = made(plan(with_axes(study, malicious=[0.2]), out=tmp_path))
+    *whole, (lost, _) = results.histories.items()
+    partial = Results(results.study, dict(whole), {lost: Failure("gone")})
+    assert partial.seeds[["asked", "ended"]].to_numpy().tolist() == [[2, 2], [2, 1]]
+    assert partial.summary()["accuracy"].isna().tolist() == [False, True]
+    assert partial.averaged["accuracy"].isna().tolist() == [False, False, True]
+    assert partial.runs["accuracy"].notna().all()
+    assert results.summary().notna().all(axis=None)
 
 
 def test_what_only_the_data_refuse_is_a_failure_but_not_in_a_comparison(small, tmp_path):

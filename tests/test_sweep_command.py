@@ -6,6 +6,7 @@ from rich.console import Console
 
 from fedpoison.cli.progress import BatchProgress, run_title
 from fedpoison.cli.tables import matrix
+from fedpoison.failure import Failure
 from fedpoison.history import History
 from fedpoison.study import Study
 
@@ -61,7 +62,7 @@ def test_a_sweep_is_planned_made_and_read(fedpoison, file, tmp_path):
     assert names == {
         "study.toml",
         *(f"figure.{ending}" for ending in ("png", "svg", "pdf")),
-        *(f"{frame}.{ending}" for frame in ("runs", "rounds", "failures") for ending in endings),
+        *(f"{frame}.{ending}" for frame in ("runs", "rounds", "seeds", "failures") for ending in endings),
     }
     assert (folder / "figure.png").stat().st_size > 1000
     models = {path: path.stat().st_mtime_ns for path in store.glob("*/model.safetensors")}
@@ -82,6 +83,32 @@ def test_failures_are_listed_and_make_the_exit_code_1(fedpoison, file, tmp_path)
     assert "needs n > 2f + 2" in out
     assert "4 of 8 failed" in out
     assert [path.name[:5] for path in (tmp_path / "runs" / "studies").iterdir()] == ["tiny-"]
+
+
+def test_a_mean_that_a_stopped_seed_would_flatter_is_not_shown(fedpoison, file, tmp_path):
+    file.write_text(STUDY.replace('"none", "backdoor"', '"none", "non-finite-update"'))
+    fields = {"rounds": 1, "malicious": 0.3, "participation": 0.8, "tolerated": 2}
+    changes = [part for field, value in fields.items() for part in ("--set", f"{field}={value}")]
+    code, out, _ = fedpoison("sweep", file, "--out", tmp_path / "runs", "--jobs", 1, *changes)
+    assert code == 1
+    place = "attack=non-finite-update, strategy=krum, malicious=0.3"
+    assert f"* {place}: only 1 of 2 seeds came to the end, so that there is no mean" in out
+    assert f"stopped {place}, seed=0: round 1: Krum(" in out
+    (folder,) = (tmp_path / "runs" / "studies").iterdir()
+    seeds = pd.read_csv(folder / "seeds.csv").set_index(["attack", "strategy"])
+    assert seeds.loc[("non-finite-update", "krum"), ["asked", "ended"]].tolist() == [2, 1]
+    assert (seeds["ended"] < 2).sum() == 1
+    assert pd.read_csv(folder / "failures.csv")["refused"].tolist() == [True]
+
+
+def test_a_sweep_of_which_every_run_failed_is_written_too(fedpoison, file, tmp_path):
+    changes = ["--set", "strategy=krum", "--set", "malicious=0.4"]
+    code, out, _ = fedpoison("sweep", file, "--out", tmp_path / "runs", *changes)
+    assert code == 1
+    assert "4 of 4 failed" in out
+    (folder,) = (tmp_path / "runs" / "studies").iterdir()
+    assert pd.read_parquet(folder / "runs.parquet").empty
+    assert len(pd.read_parquet(folder / "failures.parquet")) == 4
 
 
 def test_none_is_an_attack_and_unsets_what_can_be_unset(fedpoison, file, tmp_path):
@@ -150,8 +177,8 @@ def test_the_display_counts_what_is_done_running_and_failed(small):
     watch.on_start(one)
     watch.on_start(two)
     assert progress.tally() == "0 of 3 done, 2 running"
-    watch.on_end(one, "gone")
-    watch.on_end(three, "cannot be run")
+    watch.on_end(one, Failure("gone"))
+    watch.on_end(three, Failure("cannot be run"))
     assert progress.tally() == "2 of 3 done, 1 running, 2 failed"
     watch.on_end(two, History(two, []))
     assert progress.tally() == "3 of 3 done, 2 failed"

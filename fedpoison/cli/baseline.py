@@ -6,34 +6,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from fedpoison.central import train_centrally
+from fedpoison.central import FLEET_ONLY, train_centrally
 from fedpoison.cli.options import Data, Out, WorkerCount, with_scenario
 from fedpoison.cli.progress import RoundProgress
 from fedpoison.cli.tables import class_table, percent
 from fedpoison.history import History
 from fedpoison.scenario import Scenario
-
-FLEET_ONLY = (
-    "clients",
-    "participation",
-    "partition",
-    "malicious_partition",
-    "evaluate_every",
-    "epochs",
-    "steps",
-    "persistent_momentum",
-    "proximal",
-    "malicious_count",
-    "malicious_nodes",
-    "malicious_per_round",
-    "schedule",
-    "knowledge",
-    "groups",
-    "strategy",
-    "tolerated",
-    "root_samples",
-)
-"""Fields that mean nothing without a fleet."""
 
 
 @with_scenario(without=FLEET_ONLY, rounds=5)

@@ -13,7 +13,7 @@ from fedpoison import breakdown as breakdowns
 from fedpoison.breakdown_curves import Breakdown
 from fedpoison.cli.breakdown_sheets import as_json, remarks, sheet
 from fedpoison.cli.lists import names_in, seeds_in
-from fedpoison.cli.options import Data, Jobs, Json, Out, RayAddress, with_scenario
+from fedpoison.cli.options import Data, Fresh, Jobs, Json, Out, RayAddress, with_scenario
 from fedpoison.cli.progress import BatchProgress
 from fedpoison.cli.sheets import Form, show
 from fedpoison.criterion import criterion
@@ -62,6 +62,7 @@ def breakdown(
     form: Form = "terminal",
     as_object: Json = False,
     out: Out = Path("runs"),
+    fresh: Fresh = False,
     jobs: Jobs = None,
     ray_address: RayAddress = None,
     data_dir: Data = None,
@@ -83,6 +84,7 @@ def breakdown(
             out=out,
             jobs=jobs,
             ray_address=ray_address,
+            fresh=fresh,
             data_dir=data_dir,
             watch=progress.watch(),
             expect=progress.expect,

@@ -10,13 +10,13 @@ import typer
 from rich.console import Console
 
 from fedpoison import comparison as comparisons
-from fedpoison.cli.compare_sheets import as_json, sheets
+from fedpoison.cli.compare_sheets import as_json, remarks, sheets
 from fedpoison.cli.lists import names_in, seeds_in
-from fedpoison.cli.options import Data, Jobs, Json, Out, RayAddress, with_scenario
+from fedpoison.cli.options import Data, Fresh, Jobs, Json, Out, RayAddress, with_scenario
 from fedpoison.cli.progress import BatchProgress
 from fedpoison.cli.sheets import Form, show
 from fedpoison.comparison import MEASURES, At, Comparison
-from fedpoison.contrasts import check_reference, differences, estimates
+from fedpoison.contrasts import check_reference, differences, estimates, stopped
 from fedpoison.file_names import content_name, file_name
 from fedpoison.intervals import shortfall
 from fedpoison.scenario import Scenario
@@ -48,9 +48,7 @@ def compare(
     form: Form = "terminal",
     as_object: Json = False,
     out: Out = Path("runs"),
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Make runs anew that the store already holds.")
-    ] = False,
+    fresh: Fresh = False,
     jobs: Jobs = None,
     ray_address: RayAddress = None,
     data_dir: Data = None,
@@ -82,6 +80,8 @@ def compare(
         return
     show(sheets(found, reference), form)
     console = Console(stderr=form != "terminal")
+    for remark in remarks(found):
+        console.print(f"* {remark}", markup=False, highlight=False, soft_wrap=True)
     console.print(_setting(found))
     console.print(f"figures and tables: {folder}", markup=False, soft_wrap=True)
 
@@ -114,10 +114,10 @@ def _draw(found: Comparison, folder: Path) -> None:
     for attack in found.attacks:
         drawn[file_name(f"classes-{attack}", drawn)] = figures.class_by_strategy(found, attack)
         for strategy in found.strategies:
-            history = found.runs(attack, strategy)[0]
             name = f"{attack}-{strategy}"
-            drawn[file_name(f"rounds-{name}", drawn)] = figures.class_heat_map(history)
-            drawn[file_name(f"confusion-{name}", drawn)] = figures.confusion_matrix(history)
+            for history in found.runs(attack, strategy)[:1]:
+                drawn[file_name(f"rounds-{name}", drawn)] = figures.class_heat_map(history)
+                drawn[file_name(f"confusion-{name}", drawn)] = figures.confusion_matrix(history)
     for name, figure in drawn.items():
         save(figure, folder / f"{name}.png")
 
@@ -128,3 +128,4 @@ def _write(found: Comparison, reference: str | None, folder: Path) -> None:
     found.per_class().to_csv(folder / "per-class.csv")
     estimates(found).to_csv(folder / "estimates.csv", index=False)
     differences(found, reference).to_csv(folder / "differences.csv", index=False)
+    stopped(found).to_csv(folder / "stopped.csv", index=False)

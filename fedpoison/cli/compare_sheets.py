@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from fedpoison.cli.sheets import Sheet, interval
+from fedpoison.cli.sheets import Sheet, interval, records
 from fedpoison.cli.tables import percent
 from fedpoison.comparison import MEASURES, Comparison
-from fedpoison.contrasts import differences, estimates, steadiest, weakest
+from fedpoison.contrasts import differences, estimates, steadiest, stopped, weakest
 
 
 def sheets(found: Comparison, reference: str | None) -> list[Sheet]:
@@ -17,14 +18,25 @@ def sheets(found: Comparison, reference: str | None) -> list[Sheet]:
 
     The differences are left out with a single seed, unless a reference is asked for.
     """
-    tables = _by_measure(found, estimates(found), "{}, %", signed=False)
+    tables = _by_measure(found, estimates(found), found.strategies, "{}, %", signed=False)
     if len(found.strategies) > 1 and (reference is not None or len(found.seeds) > 1):
         chosen = steadiest(found) if reference is None else reference
         title = f"{{}}: points more than {chosen}, paired over the seeds"
-        tables += _by_measure(found, differences(found, chosen), title, signed=True)
+        others = [strategy for strategy in found.strategies if strategy != chosen]
+        tables += _by_measure(found, differences(found, chosen), others, title, signed=True)
     tables.append(_weak_points(found))
     tables += [_classes(found, attack) for attack in found.attacks]
     return tables
+
+
+def remarks(found: Comparison) -> list[str]:
+    """Return why cells of the tables hold no number."""
+    made = []
+    for (attack, strategy), runs in stopped(found).groupby(["attack", "strategy"], sort=False):
+        seeds = ", ".join(map(str, runs["seed"]))
+        told = f"with seed{'s' if len(runs) > 1 else ''} {seeds}: {runs['reason'].iloc[0]}"
+        made.append(f"{strategy} under {attack}: the server had to stop {told}")
+    return made
 
 
 def as_json(found: Comparison, reference: str | None, folder: Path) -> dict[str, object]:
@@ -36,9 +48,9 @@ def as_json(found: Comparison, reference: str | None, folder: Path) -> dict[str,
         "seeds": list(found.seeds),
         "at": found.at,
         "reference": reference,
-        "estimates": _records(estimates(found)),
-        "differences": _records(differences(found, reference)),
-        "weakest": _records(weakest(found).reset_index()),
+        "estimates": records(estimates(found)),
+        "differences": records(differences(found, reference)),
+        "weakest": records(weakest(found).reset_index()),
         "per_class_accuracy": {
             attack: {
                 strategy: [None if pd.isna(value) else value for value in row.tolist()]
@@ -46,29 +58,30 @@ def as_json(found: Comparison, reference: str | None, folder: Path) -> dict[str,
             }
             for attack in found.attacks
         },
+        "stopped": records(stopped(found)),
         "path": str(folder),
     }
 
 
-def _records(frame: pd.DataFrame) -> list[dict[str, object]]:
-    plain = frame.astype(object).where(frame.notna(), None)
-    return [{str(name): value for name, value in row.items()} for row in plain.to_dict("records")]
-
-
-def _by_measure(found: Comparison, rows: pd.DataFrame, title: str, *, signed: bool) -> list[Sheet]:
+def _by_measure(
+    found: Comparison, rows: pd.DataFrame, strategies: Sequence[str], title: str, *, signed: bool
+) -> list[Sheet]:
     """Return one table a measure that has values, attacks by strategies."""
     made = []
-    for name in MEASURES:
-        some = rows[(rows["measure"] == name) & rows["mean"].notna()]
-        if some.empty:
+    for name, measure in MEASURES.items():
+        values = [found.values(measure, attack, rule) for attack in found.attacks for rule in strategies]
+        if pd.isna(values).all():
             continue
+        some = rows[(rows["measure"] == name) & rows["mean"].notna()]
         texts = {
             (row["attack"], row["strategy"]): interval(row["mean"], row["low"], row["high"], signed=signed)
             for _, row in some.iterrows()
         }
-        strategies = [strategy for strategy in found.strategies if strategy in set(some["strategy"])]
         cells = [
-            [attack, *(texts.get((attack, strategy), "-") for strategy in strategies)]
+            [
+                attack,
+                *(texts.get((attack, strategy)) or _gap(found, attack, strategy) for strategy in strategies),
+            ]
             for attack in found.attacks
         ]
         frame = pd.DataFrame(cells, columns=["attack", *strategies])
@@ -76,12 +89,22 @@ def _by_measure(found: Comparison, rows: pd.DataFrame, title: str, *, signed: bo
     return made
 
 
+def _gap(found: Comparison, attack: str, strategy: str) -> str:
+    """Return what stands where there is no mean."""
+    stopped = len(found.stops(attack, strategy))
+    if stopped in (0, len(found.seeds)):
+        return "stopped" if stopped else "-"
+    return f"{stopped} of {len(found.seeds)} stopped"
+
+
 def _weak_points(found: Comparison) -> Sheet:
     rows = [
         {
             "strategy": str(strategy),
-            "lowest accuracy": f"{percent(row['accuracy'])} under {row['under']}",
-            "worst class": f"{row['class']}: {percent(row['class_accuracy'])} under {row['class_under']}",
+            "lowest accuracy": f"{_lowest(row['accuracy'])} under {row['under']}",
+            "worst class": "-"
+            if pd.isna(row["class"])
+            else f"{row['class']}: {percent(row['class_accuracy'])} under {row['class_under']}",
             "highest success": "-"
             if pd.isna(row["success"])
             else f"{percent(row['success'])} of {row['success_of']}",
@@ -89,6 +112,10 @@ def _weak_points(found: Comparison) -> Sheet:
         for strategy, row in weakest(found).iterrows()
     ]
     return Sheet("Where each strategy is weakest, %", pd.DataFrame(rows))
+
+
+def _lowest(accuracy: float) -> str:
+    return "stopped" if pd.isna(accuracy) else percent(accuracy)
 
 
 def _classes(found: Comparison, attack: str) -> Sheet:

@@ -38,6 +38,7 @@ Jobs = Annotated[
         show_default=False,
     ),
 ]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Make runs anew that the store already holds.")]
 RayAddress = Annotated[
     str | None,
     typer.Option(help="A Ray cluster to run on: auto, or host:port.", show_default=False),
@@ -57,7 +58,7 @@ def with_scenario(
     """Give a command an option for every field of the scenario; it receives them as `scenario`.
 
     Args:
-        without: fields that the command does not offer.
+        without: fields that the command does not offer, and leaves out of a file that has them.
         defaults: values that differ from the scenario's own defaults in this command.
     """
     offered = {name: field for name, field in Scenario.model_fields.items() if name not in without}
@@ -67,7 +68,7 @@ def with_scenario(
         def wrapped(scenario_file: Path | None = None, **options: Any) -> None:
             given = {name: options.pop(name) for name in offered}
             read = read_toml(scenario_file) if scenario_file is not None else {}
-            unused = sorted(set(read) & set(without))
+            unused = {name: read.pop(name) for name in sorted(without) if name in read}
             if unused:
                 Console(stderr=True, soft_wrap=True).print(
                     f"{scenario_file}: its {', '.join(unused)} not used, as this command sets that itself",

@@ -16,7 +16,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from fedpoison.history import History
+from fedpoison.failure import Failure
+from fedpoison.outcomes import Outcome
 from fedpoison.rounds import Round
 from fedpoison.scenario import Scenario
 from fedpoison.watch import Watch
@@ -109,10 +110,10 @@ class BatchProgress(LiveLine):
             refresh=True,
         )
 
-    def _end(self, scenario: Scenario, outcome: History | str) -> None:
+    def _end(self, scenario: Scenario, outcome: Outcome) -> None:
         self._ended += 1
         self._running.discard(scenario.run_id)
-        self._failed += isinstance(outcome, str)
+        self._failed += isinstance(outcome, Failure)
         rest = self._rounds - self._started.get(scenario.run_id, 0)
         self._progress.update(self._task, advance=rest, ended=self.tally())
 

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from fedpoison.cli.lists import seeds_in
-from fedpoison.cli.options import Data, Jobs, Out, RayAddress
+from fedpoison.cli.options import Data, Fresh, Jobs, Out, RayAddress
 from fedpoison.cli.progress import BatchProgress
 from fedpoison.cli.sheets import Form, Sheet, show
 from fedpoison.cli.tables import percent
@@ -40,6 +40,7 @@ def reproduce(
     listing: Annotated[bool, typer.Option("--list", help="Show the cells and what was published.")] = False,
     form: Form = "terminal",
     out: Out = Path("runs"),
+    fresh: Fresh = False,
     jobs: Jobs = None,
     ray_address: RayAddress = None,
     data_dir: Data = None,
@@ -70,6 +71,7 @@ def reproduce(
             changes=changes,
             jobs=jobs,
             ray_address=ray_address,
+            fresh=fresh,
             data_dir=data_dir,
             watch=progress.watch(),
             notify=progress.warn,

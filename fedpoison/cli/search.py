@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
+import pandas as pd
 import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from fedpoison.cli.options import Data, Jobs, Out, RayAddress, with_scenario
+from fedpoison.cli.options import Data, Fresh, Jobs, Json, Out, RayAddress, with_scenario
 from fedpoison.cli.progress import BatchProgress
+from fedpoison.cli.sheets import Form, Sheet, show
 from fedpoison.cli.tables import percent
 from fedpoison.scenario import Scenario
 from fedpoison.specs import split_outside
+
+if TYPE_CHECKING:
+    from fedpoison.search import Trial
 
 SHOWN = 10
 
@@ -31,7 +36,10 @@ def search(
         str, typer.Option(help="Attacks to search among, separated by commas; all that have the objective.")
     ] = "",
     trials: Annotated[int, typer.Option(min=1, help="How many attacks to try.")] = 60,
+    form: Form = "terminal",
+    as_object: Json = False,
     out: Out = Path("runs"),
+    fresh: Fresh = False,
     jobs: Jobs = None,
     ray_address: RayAddress = None,
     data_dir: Data = None,
@@ -49,18 +57,31 @@ def search(
             out=out,
             jobs=jobs,
             ray_address=ray_address,
+            fresh=fresh,
             data_dir=data_dir,
             watch=progress.watch(),
             expect=progress.expect,
             notify=progress.warn,
         )
-    title = f"Strongest against {scenario.strategy}, by {objective}"
-    table = Table(title=escape(title), title_justify="left")
-    table.add_column("attack", overflow="fold")
-    table.add_column("success, %" if objective == "backdoor" else "missing, %", justify="right")
-    for trial in found[:SHOWN]:
-        table.add_row(escape(trial.attack), percent(trial.strength, 2))
-    console = Console()
-    console.print(table)
+    if as_object:
+        typer.echo(json.dumps(_as_json(found, scenario, objective, trials)))
+        return
+    show([_sheet(found[:SHOWN], scenario, objective)], form)
+    console = Console(stderr=form != "terminal", highlight=False, soft_wrap=True)
     console.print(f"{trials} trials of {len(found)} different attacks")
-    console.print(f'strongest: --attack "{found[0].attack}"', markup=False, highlight=False, soft_wrap=True)
+    console.print(f'strongest: --attack "{found[0].attack}"', markup=False)
+
+
+def _sheet(found: Sequence[Trial], scenario: Scenario, objective: str) -> Sheet:
+    heading = "success, %" if objective == "backdoor" else "missing, %"
+    rows = [{"attack": trial.attack, heading: percent(trial.strength, 2)} for trial in found]
+    return Sheet(f"Strongest against {scenario.strategy}, by {objective}", pd.DataFrame(rows))
+
+
+def _as_json(found: Sequence[Trial], scenario: Scenario, objective: str, trials: int) -> dict[str, object]:
+    return {
+        "strategy": scenario.strategy,
+        "objective": objective,
+        "trials": trials,
+        "attacks": [{"attack": trial.attack, "strength": trial.strength} for trial in found],
+    }

@@ -13,8 +13,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+Format = Literal["terminal", "markdown", "latex"]
 Form = Annotated[
-    Literal["terminal", "markdown", "latex"],
+    Format,
     typer.Option("--format", help="How tables are printed; latex wants booktabs and longtable."),
 ]
 PAGE = 40
@@ -31,7 +32,7 @@ class Sheet:
     """How many of the first columns name their row; the others are set to the right."""
 
 
-def show(sheets: Sequence[Sheet], form: Literal["terminal", "markdown", "latex"]) -> None:
+def show(sheets: Sequence[Sheet], form: Format) -> None:
     """Print the tables, and nothing else."""
     if form == "terminal":
         for sheet in sheets:
@@ -110,6 +111,12 @@ _LATEX = str.maketrans(
         "]": "{]}",
     }
 )
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, object]]:
+    """Return the rows of a frame as plain values; what is not a number is None."""
+    plain = frame.astype(object).where(frame.notna(), None)
+    return [{str(name): value for name, value in row.items()} for row in plain.to_dict("records")]
 
 
 def interval(mean: float, low: float | None, high: float | None, *, signed: bool = False) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -12,9 +13,10 @@ from rich.markup import escape
 from rich.padding import Padding
 
 from fedpoison import sweep as sweeps
-from fedpoison.cli.options import Data, Jobs, Out, RayAddress
+from fedpoison.cli.options import Data, Fresh, Jobs, Json, Out, RayAddress
 from fedpoison.cli.progress import BatchProgress
-from fedpoison.cli.tables import matrix
+from fedpoison.cli.sheets import Form, Format, show
+from fedpoison.cli.sweep_sheets import as_json, remarks, sheet, spell
 from fedpoison.errors import ScenarioError
 from fedpoison.scenario import Scenario
 from fedpoison.shipped import find_study
@@ -25,8 +27,6 @@ from fedpoison.sweep import SweepPlan
 
 FAILED = 1
 """The exit code where runs failed; the others are there all the same."""
-HEADINGS = {"worst_class_accuracy": "worst class", "success": "attack success"}
-"""What a table calls the measures that its width has no room for."""
 
 
 def sweep(
@@ -44,7 +44,10 @@ def sweep(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Make the runs again that failed before.")
     ] = False,
+    form: Form = "terminal",
+    as_object: Json = False,
     out: Out = Path("runs"),
+    fresh: Fresh = False,
     jobs: Jobs = None,
     ray_address: RayAddress = None,
     data_dir: Data = None,
@@ -54,8 +57,11 @@ def sweep(
     Runs that failed are listed, make the exit code 1, and are not made again without --retry-failed.
     """
     chosen = find_study(study).but(**_changes(changes or []))
-    planned = sweeps.plan(chosen, out=out, retry_failed=retry_failed, data_dir=data_dir)
-    _show(planned, jobs)
+    planned = sweeps.plan(chosen, out=out, retry_failed=retry_failed, fresh=fresh, data_dir=data_dir)
+    if dry_run and as_object:
+        typer.echo(json.dumps(_planned(planned, jobs)))
+    else:
+        _show(planned, jobs, Console(stderr=as_object or form != "terminal", highlight=False))
     if dry_run:
         return
     longest = max((scenario.rounds for scenario in planned.missing), default=0)
@@ -71,45 +77,59 @@ def sweep(
     folder = out / "studies" / chosen.name
     results.write(folder)
     _draw(results, folder)
-    _print(results, folder)
+    if as_object:
+        typer.echo(json.dumps(as_json(results, folder)))
+    else:
+        _print(results, folder, form)
     if results.failures:
         raise typer.Exit(FAILED)
 
 
-def _show(planned: SweepPlan, jobs: int | None) -> None:
-    console = Console(highlight=False)
+def _planned(planned: SweepPlan, jobs: int | None) -> dict[str, object]:
+    return {
+        "study": planned.study.name,
+        "title": planned.study.title,
+        "runs": len(planned.cells),
+        "complete": len(planned.held),
+        "failed": len(planned.failures),
+        "missing": len(planned.missing),
+        "seconds": planned.seconds(jobs),
+    }
+
+
+def _show(planned: SweepPlan, jobs: int | None, console: Console) -> None:
     console.print(f"[bold]{planned.study.name}[/]: {escape(planned.study.title)}")
     if planned.study.description:
         console.print(Padding(escape(" ".join(planned.study.description.split())), (0, 2)))
     seconds = planned.seconds(jobs)
     time = f", about {_duration(seconds)}" if seconds else ""
     console.print(
-        f"plan: {len(planned.cells)} runs, {planned.complete} complete, {len(planned.failures)} failed, "
+        f"plan: {len(planned.cells)} runs, {len(planned.held)} complete, {len(planned.failures)} failed, "
         f"{len(planned.missing)} to make{time}"
     )
 
 
-def _print(results: Results, folder: Path) -> None:
-    console = Console()
+def _print(results: Results, folder: Path, form: Format) -> None:
     if results.histories:
-        several = "seed" in results.study.axes and results.runs["seed"].nunique() > 1
-        spreads = results.summary("std") if several else None
-        means = results.summary().rename(columns=HEADINGS)
-        console.print(matrix(f"{results.study.title}, %", means, spreads))
-    for cell, reason in results.failures.items():
-        where = ", ".join(f"{axis}={value}" for axis, value in cell.place.items())
-        console.print(f"[red]failed[/] {escape(where)}: {escape(reason)}", highlight=False, soft_wrap=True)
+        show([sheet(results)], form)
+    console = Console(stderr=form != "terminal", highlight=False, soft_wrap=True)
+    for remark in remarks(results):
+        console.print(f"* {remark}", markup=False)
+    for cell, failure in results.failures.items():
+        told = f"{'stopped' if failure.refused else 'failed'}[/] {escape(spell(cell.place))}"
+        console.print(f"[red]{told}: {escape(failure.reason)}")
     if results.failures:
         console.print(f"{len(results.failures)} of {len(results.histories) + len(results.failures)} failed")
-    console.print(f"results: {folder}", markup=False, soft_wrap=True)
+    console.print(f"results: {folder}", markup=False)
 
 
 def _draw(results: Results, folder: Path) -> None:
-    if results.study.figure is None or not results.histories:
+    figure = results.study.figure
+    if figure is None or not results.histories:
         return
     from fedpoison.study_plot import write_figure  # noqa: PLC0415  # matplotlib takes a second to import
 
-    write_figure(results.study, results.runs, folder)
+    write_figure(results.study, results.runs if "seed" in figure.axes else results.averaged, folder)
 
 
 def _changes(given: Sequence[str]) -> dict[str, object]:

@@ -78,10 +78,11 @@ def _folders(path: Path) -> list[Path]:
 def _read(folder: RunFolder) -> StoredRun:
     if folder.path.name.startswith(CENTRAL):
         raise RunError(f"{folder.path}: was trained centrally, without a fleet.")
-    failed_at_once = folder.failure is not None and not folder.rounds.exists()
+    failure = folder.failure
+    failed_at_once = failure is not None and not folder.rounds.exists()
     history = (
         History(Scenario.load(folder.path / "scenario.toml"), [], folder.path)
         if failed_at_once
         else folder.history()
     )
-    return StoredRun(history, folder.environment(), folder.complete, folder.failure)
+    return StoredRun(history, folder.environment(), folder.complete, failure.reason if failure else None)

@@ -11,8 +11,9 @@ from typing import Any
 
 import pandas as pd
 
-from fedpoison.batch import Batch, run_all
+from fedpoison.batch import run_all
 from fedpoison.errors import ScenarioError
+from fedpoison.outcomes import Batch
 from fedpoison.scenario import Scenario
 from fedpoison.simulation import Notify
 from fedpoison.watch import Watch
@@ -141,6 +142,7 @@ def reproduce(
     changes: Mapping[str, Any] | None = None,
     jobs: int | None = None,
     ray_address: str | None = None,
+    fresh: bool = False,
     data_dir: Path | None = None,
     watch: Watch | None = None,
     notify: Notify = _log.warning,
@@ -154,6 +156,7 @@ def reproduce(
         changes: fields of the scenarios to change, to try a study at a smaller cost.
         jobs: how many runs at once, as for `run_all`.
         ray_address: a Ray cluster to use.
+        fresh: make every run anew.
         data_dir: as for `simulate`.
         watch: is told how the runs go.
         notify: told before the first run where an attack does nothing.
@@ -173,7 +176,14 @@ def reproduce(
     }
     wanted = dict.fromkeys(scenario for rows in planned.values() for row in rows for scenario in row)
     batch = run_all(
-        wanted, out=out, jobs=jobs, ray_address=ray_address, data_dir=data_dir, watch=watch, notify=notify
+        wanted,
+        out=out,
+        jobs=jobs,
+        ray_address=ray_address,
+        fresh=fresh,
+        data_dir=data_dir,
+        watch=watch,
+        notify=notify,
     )
     return [_outcome(cell, rows, batch) for cell, rows in planned.items()]
 
@@ -181,7 +191,7 @@ def reproduce(
 def _outcome(cell: Cell, rows: Sequence[Sequence[Scenario]], batch: Batch) -> Outcome:
     failures = [batch.failures[scenario] for row in rows for scenario in row if scenario in batch.failures]
     if failures:
-        return Outcome(cell, None, None, failures[0])
+        return Outcome(cell, None, None, failures[0].reason)
     read = [
         cell.reading(
             pd.DataFrame({scenario.seed: batch.histories[scenario].rounds()["accuracy"] for scenario in row})

@@ -1,0 +1,128 @@
+"""What a comparison says of runs that an attack stopped."""
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fedpoison import figures
+from fedpoison.cli.compare_sheets import as_json, remarks, sheets
+from fedpoison.comparison import MEASURES, Cell, compare
+from fedpoison.contrasts import differences, estimates, steadiest, weakest
+from fedpoison.errors import RunError
+from fedpoison.failure import Failure
+from fedpoison.history import History
+from fedpoison.outcomes import Batch
+from fedpoison.rounds import Round
+
+ATTACKS, STRATEGIES, SEEDS = ["none", "ipm"], ["krum", "median"], (0, 1, 2)
+REFUSED = Failure("round 2: Krum needs n > 2f + 2", refused=True)
+STOPPED = {Cell("ipm", "krum", 1): REFUSED}
+
+
+def outcomes(scenario, stopped):
+    """Return a made-up outcome for each scenario: krum is the better one, where it comes to its end."""
+
+    def run_all(scenarios, **_):
+        made = {}
+        for run in scenarios:
+            right = 9 if run.strategy == "krum" else 6
+            counts = [[right, 10 - right], [0, 10]]
+            records = [Round(round=number, confusion=counts, loss=1.0) for number in (0, 1)]
+            failure = stopped.get(Cell(run.attack, run.strategy, run.seed))
+            made[run] = failure or History(scenario, records)
+        return Batch.of(made)
+
+    return run_all
+
+
+@pytest.fixture
+def found(small, tmp_path, monkeypatch):
+    """Return a function that compares what is made up, with some runs stopped."""
+
+    def compared(stopped):
+        monkeypatch.setattr("fedpoison.comparison.run_all", outcomes(small, stopped))
+        return compare(small, ATTACKS, STRATEGIES, seeds=SEEDS, out=tmp_path)
+
+    return compared
+
+
+def test_no_mean_hides_a_seed_that_stopped(found):
+    made = found(STOPPED)
+    values = made.values(MEASURES["accuracy"], "ipm", "krum")
+    assert np.isnan(values).tolist() == [False, True, False]
+    means = estimates(made).query("measure == 'accuracy'").set_index(["attack", "strategy"])["mean"]
+    assert means.isna().to_dict() == {
+        ("none", "krum"): False,
+        ("none", "median"): False,
+        ("ipm", "krum"): True,
+        ("ipm", "median"): False,
+    }
+    gaps = differences(made, "median").query("measure == 'accuracy'").set_index("attack")["mean"].isna()
+    assert gaps.to_dict() == {"none": False, "ipm": True}
+    assert made.classes("ipm").loc["krum"].isna().all()
+    assert made.classes("ipm").loc["median"].tolist() == pytest.approx([0.6, 1.0])
+
+
+def test_an_attack_that_stops_a_strategy_is_its_worst(found):
+    made = found(STOPPED)
+    assert steadiest(made) == "median"
+    worst = weakest(made)
+    assert (worst.loc["krum", "under"], worst.loc["krum", "class_under"]) == ("ipm", "ipm")
+    assert math.isnan(worst.loc["krum", "accuracy"])
+    assert worst.loc["median", "accuracy"] == pytest.approx(0.8)
+    assert (worst.loc["median", "class"], worst.loc["median", "class_accuracy"]) == (0, pytest.approx(0.6))
+
+
+@pytest.mark.parametrize(("seeds", "mark"), [((1,), "1 of 3 stopped"), ((0, 1, 2), "stopped")])
+def test_the_tables_mark_it_and_a_note_says_why(found, tmp_path, seeds, mark):
+    made = found({Cell("ipm", "krum", seed): REFUSED for seed in seeds})
+    accuracy, *_ = made_sheets = sheets(made, None)
+    assert accuracy.cells.set_index("attack").loc["ipm", "krum"] == mark
+    weak = next(sheet for sheet in made_sheets if "weakest" in sheet.title).cells.set_index("strategy")
+    assert weak.loc["krum", ["lowest accuracy", "worst class"]].tolist() == ["stopped under ipm", "-"]
+    (note,) = remarks(made)
+    assert note.startswith("krum under ipm: the server had to stop with seed")
+    assert REFUSED.reason in note
+    told = json.loads(json.dumps(as_json(made, None, tmp_path), allow_nan=False))
+    assert [run["seed"] for run in told["stopped"]] == list(seeds)
+    assert told["weakest"][0]["accuracy"] is None
+    assert told["weakest"][1]["class"] == 0
+
+
+def test_the_figures_leave_a_gap_and_name_it(found):
+    panel = figures.accuracy_by_round(found(STOPPED)).axes[1]
+    assert [len(line.get_xdata()) for line in panel.lines] == [0, 2]
+    assert [text.get_text() for text in panel.texts] == ["stopped: krum"]
+    everywhere = {Cell(attack, strategy, 2): REFUSED for attack in ATTACKS for strategy in STRATEGIES}
+    made = found(everywhere)
+    assert figures.attack_by_strategy(made).axes
+    assert isinstance(sheets(made, None), list)
+
+
+@pytest.mark.parametrize(
+    "stopped",
+    [
+        {Cell("ipm", "krum", 1): Failure("WorkerCrashedError: round 1: lost")},
+        {Cell(attack, rule, seed): REFUSED for attack in ATTACKS for rule in STRATEGIES for seed in SEEDS},
+    ],
+    ids=["for another reason", "every run"],
+)
+def test_what_is_no_result_is_an_error(found, stopped):
+    with pytest.raises(RunError, match="runs had to stop"):
+        found(stopped)
+
+
+def test_the_command_prints_its_tables_all_the_same(small, tmp_path, fedpoison):
+    file = tmp_path / "scenario.toml"
+    file.write_text(small.but(rounds=1, participation=0.9, malicious=0.3, tolerated=3).to_toml())
+    options = ["--attacks", "none,non-finite-update", "--strategies", "krum,median", "--jobs", "1"]
+    code, out, err = fedpoison("compare", file, *options, "--out", tmp_path, "--format", "markdown")
+    assert code == 0
+    assert "stopped under non-finite-update" in out
+    assert "* krum under non-finite-update: the server had to stop with seed 0: round 1: Krum(" in err
+    (table,) = tmp_path.glob("compare-*/stopped.csv")
+    (row,) = pd.read_csv(table).to_dict("records")
+    assert (row["attack"], row["strategy"], row["seed"]) == ("non-finite-update", "krum", 0)
