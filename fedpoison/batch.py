@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,9 @@ class Plan:
     """Why it cannot be run, where it cannot."""
 
 
+Outcomes = Iterator[tuple[Scenario, Outcome]]
+
+
 def run_all(
     scenarios: Iterable[Scenario],
     *,
@@ -63,8 +66,6 @@ def run_all(
     data_dir: Path | None = None,
     watch: Watch | None = None,
     notify: Notify = _log.warning,
-    keep: ExitStack | None = None,
-    spared: set[Scenario] | None = None,
 ) -> Batch:
     """Make every run that the store does not hold complete, and return all of them.
 
@@ -82,39 +83,23 @@ def run_all(
         watch: is told how the runs go.
         notify: told before the first run, once for each attack that its settings make do nothing, and for
             each other version of fedpoison that made runs which are read.
-        keep: where more runs follow, closes the Ray that these start; None closes it after them.
-        spared: where more runs follow, holds those that `fresh` made anew before, and gets these.
 
     Raises:
         ScenarioError: a scenario cannot be run, unless `keep_going`; found before any training.
         DataError: a data set cannot be had.
         EngineError: Ray cannot be had.
     """
-    watch = watch or Watch()
-    asked = dict(_plans(scenarios, data_dir, keep_going=keep_going))
-    outcomes: dict[Scenario, Outcome] = {}
-    missing: list[Plan] = []
-    reused: list[RunFolder] = []
-    for plan in {plan.scenario: plan for plan in asked.values()}.values():
-        folder = RunFolder(out / plan.scenario.run_id)
-        if plan.failure:
-            outcomes[plan.scenario] = plan.failure
-        elif folder.complete and (not fresh or plan.scenario in (spared or ())):
-            outcomes[plan.scenario] = folder.history()
-            reused.append(folder)
-        else:
-            missing.append(plan)
-    for reason in dict.fromkeys(reason for plan in asked.values() for reason in plan.idle):
-        notify(reason)
-    tell_versions(reused, notify)
-    for scenario, outcome in outcomes.items():
-        watch.on_end(scenario, outcome)
-    for scenario, outcome in _made(missing, out, watch, jobs=jobs, ray_address=ray_address, keep=keep):
-        outcomes[scenario] = outcome
-        watch.on_end(scenario, outcome)
-        if spared is not None and isinstance(outcome, History):
-            spared.add(scenario)
-    return Batch.of({scenario: outcomes[plan.scenario] for scenario, plan in asked.items()})
+    with batches(
+        out=out,
+        jobs=jobs,
+        ray_address=ray_address,
+        fresh=fresh,
+        keep_going=keep_going,
+        data_dir=data_dir,
+        watch=watch,
+        notify=notify,
+    ) as run_these:
+        return run_these(scenarios)
 
 
 @contextmanager
@@ -124,6 +109,7 @@ def batches(
     jobs: int | None = None,
     ray_address: str | None = None,
     fresh: bool = False,
+    keep_going: bool = False,
     data_dir: Path | None = None,
     watch: Watch | None = None,
     notify: Notify = _log.warning,
@@ -132,22 +118,63 @@ def batches(
 
     They share one Ray, started when one needs it, tell each reason once, and make nothing anew twice.
     """
-    with ExitStack() as keep:
-        yield functools.partial(
-            run_all,
-            out=out,
-            jobs=jobs,
-            ray_address=ray_address,
-            fresh=fresh,
-            data_dir=data_dir,
-            watch=watch,
-            notify=functools.lru_cache(maxsize=None)(notify),
-            keep=keep,
-            spared=set(),
-        )
+    with ExitStack() as ray:
+        once = functools.lru_cache(maxsize=None)(notify)
+        yield _Series(out, jobs, ray_address, fresh, keep_going, data_dir, watch or Watch(), once, ray).run
 
 
-Outcomes = Iterator[tuple[Scenario, Outcome]]
+@dataclass(frozen=True, eq=False)
+class _Series:
+    """Batches of runs that follow on one another; `ray` closes the Ray that one of them starts."""
+
+    out: Path
+    jobs: int | None
+    ray_address: str | None
+    fresh: bool
+    keep_going: bool
+    data_dir: Path | None
+    watch: Watch
+    notify: Notify
+    ray: ExitStack
+    made: set[Scenario] = field(default_factory=set)
+
+    def run(self, scenarios: Iterable[Scenario]) -> Batch:
+        asked = dict(_plans(scenarios, self.data_dir, keep_going=self.keep_going))
+        outcomes: dict[Scenario, Outcome] = {}
+        missing: list[Plan] = []
+        reused: list[RunFolder] = []
+        for plan in {plan.scenario: plan for plan in asked.values()}.values():
+            folder = RunFolder(self.out / plan.scenario.run_id)
+            if plan.failure:
+                outcomes[plan.scenario] = plan.failure
+            elif folder.complete and (not self.fresh or plan.scenario in self.made):
+                outcomes[plan.scenario] = folder.history()
+                reused.append(folder)
+            else:
+                missing.append(plan)
+        for reason in dict.fromkeys(reason for plan in asked.values() for reason in plan.idle):
+            self.notify(reason)
+        tell_versions(reused, self.notify)
+        for scenario, outcome in outcomes.items():
+            self.watch.on_end(scenario, outcome)
+        for scenario, outcome in self._made(missing):
+            outcomes[scenario] = outcome
+            self.made.add(scenario)
+            folder = RunFolder(self.out / scenario.run_id)
+            if isinstance(outcome, Failure) and folder.complete:  # an earlier run would pass for this one
+                folder.discard()
+            self.watch.on_end(scenario, outcome)
+        return Batch.of({scenario: outcomes[plan.scenario] for scenario, plan in asked.items()})
+
+    def _made(self, plans: Sequence[Plan]) -> Outcomes:
+        """Yield what comes of each run; here where only one is to run at a time, else in tasks."""
+        here = self.ray_address is None
+        jobs = self.jobs or (os.cpu_count() if here else None)
+        if not plans or (here and 1 in (jobs, len(plans))):
+            yield from _one_by_one(plans, self.out, self.watch)
+        else:
+            cpus = self.ray.enter_context(ray_session(self.ray_address, cpus=jobs))
+            yield from _in_tasks(plans, self.out, self.watch, jobs or cpus)
 
 
 def _plans(
@@ -168,35 +195,13 @@ def _plans(
             yield scenario, Plan(known, datasets[name], failure=Failure.of(error))
 
 
-def _made(
-    plans: Sequence[Plan],
-    out: Path,
-    watch: Watch,
-    *,
-    jobs: int | None,
-    ray_address: str | None,
-    keep: ExitStack | None,
-) -> Outcomes:
-    """Yield what comes of each run; here where only one is to run at a time, else in tasks."""
-    here = ray_address is None
-    if here:
-        jobs = jobs or os.cpu_count() or 1
-    if not plans or (here and min(jobs or 1, len(plans)) == 1):
-        yield from _one_by_one(plans, out, watch)
-        return
-    with ExitStack() as while_these_run:
-        needed = min(jobs, len(plans)) if jobs and keep is None else jobs
-        cpus = (keep or while_these_run).enter_context(ray_session(ray_address, cpus=needed))
-        yield from _in_tasks(plans, out, watch, jobs or cpus)
-
-
 def _one_by_one(plans: Sequence[Plan], out: Path, watch: Watch) -> Outcomes:
     for plan in plans:
         watch.on_start(plan.scenario)
         try:
             report = functools.partial(watch.on_round, plan.scenario)
             fleet = Fleet(plan.scenario, plan.dataset)
-            history = run(fleet, out=out, on_round=report, notify=_told)
+            history = run(fleet, out=out, on_round=report, notify=lambda _: None)  # it is told already
         except Exception as error:  # noqa: BLE001  # whatever ends one run, the others go on
             yield plan.scenario, Failure.of(error)
         else:
@@ -242,7 +247,3 @@ def _keep(out: Path, scenario: Scenario, records: list[Round], ended: Ended) -> 
     except RunError as error:
         return Failure.of(error)
     return History(scenario, records, folder.path)
-
-
-def _told(_reason: str) -> None:
-    """Say nothing: `run_all` has told it before the first run."""

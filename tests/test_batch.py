@@ -13,6 +13,7 @@ from clients import ATTACKS
 from clients.attack import Attack, Card
 from fedpoison.batch import batches, run_all
 from fedpoison.simulation import simulate
+from fedpoison.store import RunFolder
 from fedpoison.watch import Watch
 
 
@@ -110,7 +111,11 @@ def test_a_task_that_has_to_stop_says_why(small, tmp_path):
     bad = small.but(
         strategy="krum", participation=0.9, tolerated=3, attack="gaussian-update(std=1e39)", rounds=2
     )
-    batch = run_all([bad, small.but(rounds=1)], out=tmp_path, jobs=2)
+    left = RunFolder.begin(tmp_path / bad.run_id, bad, {})
+    left.model.write_bytes(b"an earlier run's")
+    assert left.complete
+    batch = run_all([bad, small.but(rounds=1)], out=tmp_path, jobs=2, fresh=True)
     assert len(batch.histories) == 1
     assert batch.refused == [bad]
     assert "needs n > 2f + 2" in batch.failures[bad].reason
+    assert not left.complete

@@ -2,6 +2,7 @@
 
 import json
 import math
+from contextlib import nullcontext
 
 import pandas as pd
 import pytest
@@ -47,7 +48,7 @@ def search(small, tmp_path, monkeypatch):
     """Return a function that searches in a fleet that is made up."""
 
     def found(fleet, attacks=("sign-flip",), strategies=("fedavg",), seeds=(0,), judge=None, **changes):
-        monkeypatch.setattr("fedpoison.batch.run_all", fleet)
+        monkeypatch.setattr("fedpoison.breakdown.batches", lambda **_: nullcontext(fleet))
         base = small.but(clients=40, malicious=0.2, **changes)
         judge = judge or criterion("accuracy")
         return breakdown(base, attacks, strategies, judge=judge, seeds=seeds, out=tmp_path)
