@@ -13,6 +13,7 @@ from fedpoison.attack_space import TARGETED, UNTARGETED, Knobs, Range
 from fedpoison.batch import batches
 from fedpoison.errors import RunError, ScenarioError
 from fedpoison.fleet import Fleet
+from fedpoison.outcomes import Batch
 from fedpoison.registries import canonical_attack
 from fedpoison.rounds import Round
 from fedpoison.scenario import Scenario
@@ -35,6 +36,14 @@ class Objective:
     space: Mapping[str, Knobs]
     label: int | None = None
     """The class whose accuracy it is, where it is that of one class."""
+    stopped: float | None = None
+    """How strong an attack is that leaves the server without an answer; None where that serves nobody."""
+
+    def reached(self, batch: Batch, scenario: Scenario) -> float | None:
+        """Return how strong the attack of a run was; None where the run failed."""
+        if scenario in batch.histories:
+            return self.strength(batch.histories[scenario].last)
+        return self.stopped if scenario in batch.refused else None
 
 
 @dataclass(frozen=True)
@@ -43,7 +52,21 @@ class Trial:
 
     attack: str
     strength: float | None
-    """None where the run had to stop."""
+    """None where the run failed."""
+    stopped: bool = False
+    """Whether it left the server without an answer."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search found."""
+
+    trials: list[Trial]
+    """The strongest first."""
+    clean: float | None
+    """What the objective says without any attack; None where it has no meaning then."""
+    confirmed: list[Trial]
+    """The strongest attack again, with each of some further seeds."""
 
 
 def objective(name: str) -> Objective:
@@ -61,7 +84,10 @@ def objective(name: str) -> Objective:
     kind, _, label = name.partition(":")
     if kind == "class" and label.isdecimal():
         return Objective(
-            lambda record: 1 - record.per_class_accuracy[int(label)], UNTARGETED, label=int(label)
+            lambda record: 1 - record.per_class_accuracy[int(label)],
+            UNTARGETED,
+            label=int(label),
+            stopped=1.0,
         )
     if name not in _OBJECTIVES:
         raise unknown("objective", name, [*_OBJECTIVES, "class:3"])
@@ -69,8 +95,8 @@ def objective(name: str) -> Objective:
 
 
 _OBJECTIVES = {
-    "accuracy": Objective(lambda record: 1 - record.accuracy, UNTARGETED),
-    "class": Objective(lambda record: 1 - record.worst_class_accuracy, UNTARGETED),
+    "accuracy": Objective(lambda record: 1 - record.accuracy, UNTARGETED, stopped=1.0),
+    "class": Objective(lambda record: 1 - record.worst_class_accuracy, UNTARGETED, stopped=1.0),
     "backdoor": Objective(lambda record: record.success or 0.0, TARGETED),
 }
 
@@ -81,6 +107,7 @@ def search(
     *,
     attacks: Sequence[str] = (),
     trials: int = 60,
+    confirm: int = 3,
     out: Path,
     jobs: int | None = None,
     ray_address: str | None = None,
@@ -89,16 +116,19 @@ def search(
     watch: Watch | None = None,
     expect: Callable[[int], None] = lambda _: None,
     notify: Notify = _log.warning,
-) -> list[Trial]:
-    """Try attacks on a scenario, each guided by what came of those before; return them, the strongest first.
+) -> Found:
+    """Try attacks on a scenario, each guided by what came of those before.
 
     Every attack is tried at least once, if there are trials enough. The scenario's seed seeds the search.
+    The strongest of many is chosen on the very runs that show its strength, and looks stronger than it is:
+    hence it runs again with seeds that had no part in that.
 
     Args:
         base: the scenario whose attack is varied.
         aim: what the attacker is after.
         attacks: names among those of the objective; all of them for none.
         trials: how many attacks to try.
+        confirm: with how many further seeds, those after the scenario's, the strongest runs again.
         out: the run store; runs that it holds complete are read, not made again.
         jobs: how many runs at once, as for `run_all`; changes no result.
         ray_address: a Ray cluster to use.
@@ -112,7 +142,7 @@ def search(
         ScenarioError: an attack is none of the objective's, the scenario has groups or nobody malicious, or
             no test image is of the objective's class.
         EngineError: Ray cannot be had.
-        RunError: every run had to stop.
+        RunError: every attack's run had to stop, or the one without an attack.
     """
     if base.groups:
         raise ScenarioError("groups: a search varies a single attack; leave the groups out.")
@@ -120,12 +150,7 @@ def search(
         if name not in aim.space:
             raise unknown("attack of this objective", name, aim.space)
     _check(prepare(base, data_dir=data_dir), aim)
-    names = list(attacks or aim.space)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=base.seed))
-    for name in names[:trials]:
-        study.enqueue_trial({"attack": name})
-    found: dict[str, Trial] = {}
+    unharmed = base.but(attack="none")
     with batches(
         out=out,
         jobs=jobs,
@@ -134,25 +159,55 @@ def search(
         data_dir=data_dir,
         watch=watch,
         notify=notify,
-    ) as run:
-        for begun in range(0, trials, TOGETHER):
-            asked = [study.ask() for _ in range(begun, min(begun + TOGETHER, trials))]
-            specs = [_suggest(trial, names, aim.space) for trial in asked]
-            scenarios = [base.but(attack=spec) for spec in specs]
-            expect(len(set(specs) - set(found)))
-            batch = run(scenarios)
-            for trial, spec, scenario in zip(asked, specs, scenarios, strict=True):
-                history = batch.histories.get(scenario)
-                strength = None if history is None else aim.strength(history.last)
-                found[spec] = Trial(spec, strength)
-                failed = optuna.trial.TrialState.FAIL if strength is None else None
-                study.tell(trial, strength, state=failed)
+    ) as run_these:
+
+        def run(scenarios: Sequence[Scenario]) -> Batch:
+            expect(len(set(scenarios)))
+            return run_these(scenarios)
+
+        clean = None
+        if aim.stopped is not None:
+            batch = run([unharmed])
+            batch.check()
+            clean = aim.reached(batch, unharmed)
+        tried = _explore(base, aim, list(attacks or aim.space), trials, run)
+        strongest = tried[0].attack
+        again = [base.but(attack=strongest, seed=base.seed + step) for step in range(1, confirm + 1)]
+        batch = run(again)
+        return Found(tried, clean, [_trial(aim, batch, each) for each in again])
+
+
+def _explore(
+    base: Scenario,
+    aim: Objective,
+    names: Sequence[str],
+    trials: int,
+    run: Callable[[Sequence[Scenario]], Batch],
+) -> list[Trial]:
+    """Return the attacks that were tried, the strongest first."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=base.seed))
+    for name in names[:trials]:
+        study.enqueue_trial({"attack": name})
+    found: dict[Scenario, Trial] = {}
+    reasons: dict[str, None] = {}
+    for begun in range(0, trials, TOGETHER):
+        asked = [study.ask() for _ in range(begun, min(begun + TOGETHER, trials))]
+        scenarios = [base.but(attack=_suggest(trial, names, aim.space)) for trial in asked]
+        batch = run([scenario for scenario in scenarios if scenario not in found])
+        reasons |= dict.fromkeys(failure.reason for failure in batch.failures.values())
+        for trial, scenario in zip(asked, scenarios, strict=True):
+            if scenario not in found:
+                found[scenario] = _trial(aim, batch, scenario)
+            strength = found[scenario].strength
+            study.tell(trial, strength, state=None if strength is not None else optuna.trial.TrialState.FAIL)
     if all(trial.strength is None for trial in found.values()):
-        raise RunError(
-            "every run had to stop: "
-            + " ".join(dict.fromkeys(failure.reason for failure in batch.failures.values()))
-        )
+        raise RunError("every run had to stop: " + " ".join(reasons))
     return sorted(found.values(), key=lambda trial: (trial.strength is None, -(trial.strength or 0.0)))
+
+
+def _trial(aim: Objective, batch: Batch, scenario: Scenario) -> Trial:
+    return Trial(scenario.attack, aim.reached(batch, scenario), scenario in batch.refused)
 
 
 def _check(fleet: Fleet, aim: Objective) -> None:

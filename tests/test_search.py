@@ -1,6 +1,6 @@
 """The search for the strongest attack."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 
@@ -9,7 +9,7 @@ from fedpoison import cli
 from fedpoison.attack_space import TARGETED, UNTARGETED, Range
 from fedpoison.errors import RunError, ScenarioError
 from fedpoison.registries import build_attack
-from fedpoison.search import objective, search
+from fedpoison.search import Trial, objective, search
 from fedpoison.simulation import simulate
 from fedpoison.specs import spell_call
 
@@ -30,7 +30,7 @@ def test_every_range_is_of_a_knob_that_takes_it(space):
 
 def test_the_strongest_comes_first_and_is_as_strong_as_it_says(small, tmp_path):
     names = ["ipm", "scaled-update", "pixel-noise"]
-    found = search(small, objective("accuracy"), attacks=names, trials=6, out=tmp_path, jobs=1)
+    found = search(small, objective("accuracy"), attacks=names, trials=6, out=tmp_path, jobs=1).trials
     strengths = [trial.strength for trial in found]
     assert strengths == sorted(strengths, reverse=True)
     assert {trial.attack.partition("(")[0] for trial in found} == set(names)
@@ -71,6 +71,26 @@ def test_if_every_run_stops_so_does_the_search(small, tmp_path):
         search(stopping, aim, trials=2, out=tmp_path, jobs=1)
 
 
+def test_nothing_is_stronger_than_what_stops_the_server(small, tmp_path):
+    aim = replace(objective("accuracy"), space={"sign-flip": {}, "non-finite-update": {}})
+    base = small.but(strategy="krum", tolerated=3, malicious=0.3)
+    found = search(base, aim, trials=2, confirm=2, out=tmp_path, jobs=1)
+    assert found.trials[0] == Trial("non-finite-update", 1.0, stopped=True)
+    assert not found.trials[1].stopped
+    assert found.confirmed == [found.trials[0]] * 2
+    assert found.clean == pytest.approx(1 - simulate(base.but(attack="none")).last.accuracy)
+
+
+def test_the_strongest_runs_again_with_seeds_that_had_no_part(small, tmp_path):
+    base = small.but(seed=7)
+    options = {"attacks": ["ipm", "sign-flip"], "trials": 2, "out": tmp_path, "jobs": 1}
+    found = search(base, objective("class"), confirm=2, **options)
+    attacked = base.but(attack=found.trials[0].attack)
+    worst = [1 - simulate(attacked.but(seed=seed)).last.worst_class_accuracy for seed in (8, 9)]
+    assert [trial.strength for trial in found.confirmed] == pytest.approx(worst)
+    assert search(base, objective("class"), confirm=0, **options).confirmed == []
+
+
 def test_the_command_names_the_strongest(small, tmp_path, monkeypatch, capsys):
     file = tmp_path / "scenario.toml"
     file.write_text(small.to_toml())
@@ -83,6 +103,7 @@ def test_the_command_names_the_strongest(small, tmp_path, monkeypatch, capsys):
     assert not stop.value.code
     out = capsys.readouterr().out
     assert "Strongest against fedavg, by backdoor" in out
+    assert "it again, with seeds 1 to 3: " in out
     assert 'strongest: --attack "b' in out
 
 
@@ -111,5 +132,5 @@ def test_only_new_attacks_are_announced(small, tmp_path):
         jobs=1,
         expect=announced.append,
     )
-    assert [trial.attack for trial in found] == ["mimic"]
-    assert announced == [1, 0]
+    assert [trial.attack for trial in found.trials] == ["mimic"]
+    assert announced == [1, 1, 0, 3]  # without an attack, once each attack, and the strongest again

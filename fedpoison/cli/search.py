@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,13 +14,14 @@ from rich.console import Console
 
 from fedpoison.cli.options import Data, Fresh, Jobs, Json, Out, RayAddress, with_scenario
 from fedpoison.cli.progress import BatchProgress
-from fedpoison.cli.sheets import Form, Sheet, show
+from fedpoison.cli.sheets import Form, Sheet, interval, show
 from fedpoison.cli.tables import percent
+from fedpoison.intervals import estimate
 from fedpoison.scenario import Scenario
 from fedpoison.specs import split_outside
 
 if TYPE_CHECKING:
-    from fedpoison.search import Trial
+    from fedpoison.search import Found, Trial
 
 SHOWN = 10
 
@@ -36,6 +38,9 @@ def search(
         str, typer.Option(help="Attacks to search among, separated by commas; all that have the objective.")
     ] = "",
     trials: Annotated[int, typer.Option(min=1, help="How many attacks to try.")] = 60,
+    confirm: Annotated[
+        int, typer.Option(min=0, help="With how many further seeds the strongest attack runs again.")
+    ] = 3,
     form: Form = "terminal",
     as_object: Json = False,
     out: Out = Path("runs"),
@@ -54,6 +59,7 @@ def search(
             aim,
             attacks=split_outside(attacks, ","),
             trials=trials,
+            confirm=confirm,
             out=out,
             jobs=jobs,
             ray_address=ray_address,
@@ -66,22 +72,43 @@ def search(
     if as_object:
         typer.echo(json.dumps(_as_json(found, scenario, objective, trials)))
         return
-    show([_sheet(found[:SHOWN], scenario, objective)], form)
+    show([_sheet(found.trials[:SHOWN], scenario, objective)], form)
     console = Console(stderr=form != "terminal", highlight=False, soft_wrap=True)
-    console.print(f"{trials} trials of {len(found)} different attacks")
-    console.print(f'strongest: --attack "{found[0].attack}"', markup=False)
+    unharmed = "" if found.clean is None else f"; without any, {percent(found.clean, 2)} % are missing"
+    console.print(f"{trials} trials of {len(found.trials)} different attacks{unharmed}")
+    console.print(f'strongest: --attack "{found.trials[0].attack}"', markup=False)
+    if found.confirmed:
+        console.print(f"it again, with {_seeds(scenario, confirm)}: {_again(found.confirmed)}")
 
 
-def _sheet(found: Sequence[Trial], scenario: Scenario, objective: str) -> Sheet:
+def _seeds(scenario: Scenario, count: int) -> str:
+    first = scenario.seed + 1
+    return f"seed {first}" if count == 1 else f"seeds {first} to {scenario.seed + count}"
+
+
+def _again(confirmed: Sequence[Trial]) -> str:
+    values = [trial.strength for trial in confirmed if trial.strength is not None]
+    if len(values) < len(confirmed):
+        return f"{len(confirmed) - len(values)} of {len(confirmed)} runs failed"
+    found = estimate(values)
+    return interval(found.mean, found.low, found.high) + " %"
+
+
+def _sheet(trials: Sequence[Trial], scenario: Scenario, objective: str) -> Sheet:
     heading = "success, %" if objective == "backdoor" else "missing, %"
-    rows = [{"attack": trial.attack, heading: percent(trial.strength, 2)} for trial in found]
+    rows = [
+        {"attack": trial.attack, heading: "stopped" if trial.stopped else percent(trial.strength, 2)}
+        for trial in trials
+    ]
     return Sheet(f"Strongest against {scenario.strategy}, by {objective}", pd.DataFrame(rows))
 
 
-def _as_json(found: Sequence[Trial], scenario: Scenario, objective: str, trials: int) -> dict[str, object]:
+def _as_json(found: Found, scenario: Scenario, objective: str, trials: int) -> dict[str, object]:
     return {
         "strategy": scenario.strategy,
         "objective": objective,
         "trials": trials,
-        "attacks": [{"attack": trial.attack, "strength": trial.strength} for trial in found],
+        "clean": found.clean,
+        "attacks": [asdict(trial) for trial in found.trials],
+        "confirmed": [trial.strength for trial in found.confirmed],
     }
