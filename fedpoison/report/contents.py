@@ -70,7 +70,7 @@ class Contents:
         return [place for place, run in enumerate(self.runs) if not run.complete]
 
     def data(self) -> dict[str, object]:
-        """Return the contents as JSON's values: shares in tenths of a per cent, None for what is missing."""
+        """Return the contents as JSON's values: shares in parts of 100,000, None for what is missing."""
         limits = Limits.of([len(run.history.last.confusion) for run in self.shown])
         lines, environments = Table(), Table()
         ledgers = self._ledgers()
@@ -142,10 +142,10 @@ def _run(run: StoredRun, limits: Limits) -> dict[str, object]:
         "planned": history.scenario.rounds,
         "folder": str(history.path or ""),
         "rounds": [record.round for record in curve],
-        "accuracy": _tenths(record.accuracy for record in curve),
-        "worst": _tenths(record.worst_class_accuracy for record in curve),
-        "success": _tenths(record.success for record in curve),
-        "classes": [_tenths(shares) for shares in classes],
+        "accuracy": _shares(record.accuracy for record in curve),
+        "worst": _shares(record.worst_class_accuracy for record in curve),
+        "success": _shares(record.success for record in curve),
+        "classes": [_shares(shares) for shares in classes],
         "matrixRounds": [record.round for record in matrices],
         "matrices": [[number for row in record.confusion for number in row] for record in matrices],
         "trust": _trust(history),
@@ -189,5 +189,5 @@ def _provenance(run: StoredRun, lines: Table, environments: Table) -> dict[str, 
     }
 
 
-def _tenths(shares: Iterable[float | None]) -> list[int | None]:
-    return [None if share is None or not math.isfinite(share) else round(1000 * share) for share in shares]
+def _shares(shares: Iterable[float | None]) -> list[int | None]:
+    return [None if share is None or not math.isfinite(share) else round(100_000 * share) for share in shares]

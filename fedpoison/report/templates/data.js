@@ -1,5 +1,5 @@
 "use strict";
-// The runs, what is chosen of them, and means over them. Shares are tenths of a per cent; null is missing.
+// The runs, what is chosen of them, and means over them. Shares are parts of 100,000; null is missing.
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
 /** Whether nobody attacks under this label, whatever success is measured on. */
@@ -50,7 +50,7 @@ function mean(values) {
   return there.length ? there.reduce((sum, value) => sum + value, 0) / there.length : null;
 }
 
-const percent = (tenths) => (tenths === null || tenths === undefined ? null : tenths / 10);
+const percent = (parts) => (parts === null || parts === undefined ? null : parts / 1000);
 /** A number with so many decimals, never "-0"; a dash where it is missing. */
 function spell(value, decimals = 1) {
   if (value === null || value === undefined) return "-";
