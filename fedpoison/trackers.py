@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -87,8 +87,11 @@ def measures(scenario: Scenario, record: Round) -> dict[str, float]:
 
 
 @contextmanager
-def tracked(scenario: Scenario, trackers: Sequence[Tracker], on_round: OnRound) -> Iterator[OnRound]:
-    """Give what tells the trackers and `on_round` of a round, and close the trackers as the run ended."""
+def tracked(
+    scenario: Scenario, opening: Sequence[Callable[[], Tracker]], on_round: OnRound
+) -> Iterator[OnRound]:
+    """Open trackers, give what tells them and `on_round` of a round, and close them as the run ended."""
+    trackers: list[Tracker] = []
 
     def tell(record: Round) -> None:
         for tracker in trackers:
@@ -97,6 +100,7 @@ def tracked(scenario: Scenario, trackers: Sequence[Tracker], on_round: OnRound) 
 
     ending: Ending = "failed"
     try:
+        trackers.extend(opened() for opened in opening)
         yield tell
         ending = "finished"
     except KeyboardInterrupt:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -130,11 +131,16 @@ def _rounds(text: str | None, last: int) -> Sequence[int]:
 
 def _trackers(
     scenario: Scenario, tensorboard: Path | None, wandb: str | None, mlflow: str | None
-) -> list[Tracker]:
-    trackers: list[Tracker] = [] if tensorboard is None else [TensorBoard(scenario, tensorboard)]
-    trackers += [] if wandb is None else [WeightsAndBiases(scenario, wandb)]
-    trackers += [] if mlflow is None else [MLflow(scenario, mlflow)]
-    return trackers
+) -> list[Callable[[], Tracker]]:
+    """Return what opens each tracker that is asked for."""
+    opening: list[Callable[[], Tracker]] = []
+    if tensorboard is not None:
+        opening.append(partial(TensorBoard, scenario, tensorboard))
+    if wandb is not None:
+        opening.append(partial(WeightsAndBiases, scenario, wandb))
+    if mlflow is not None:
+        opening.append(partial(MLflow, scenario, mlflow))
+    return opening
 
 
 def summary(history: History, twin: History | None = None) -> dict[str, object]:
