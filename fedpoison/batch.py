@@ -14,9 +14,9 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Required, TypedDict, Unpack
 
 from fedpoison.datasets import Dataset, load_dataset
 from fedpoison.errors import RunError, ScenarioError
@@ -55,17 +55,29 @@ class Plan:
 Outcomes = Iterator[tuple[Scenario, Outcome]]
 
 
+class BatchOptions(TypedDict, total=False):
+    """How runs are made and who is told of them: the keywords that whatever makes many runs takes."""
+
+    out: Required[Path]
+    """The run store; runs that it holds complete are read, not made again."""
+    jobs: int | None
+    """How many runs at once; None is one for each processor. With 1 everything stays in this process, where
+    the one run has all processors."""
+    ray_address: str | None
+    """A Ray cluster to use, as for `ray_session`."""
+    fresh: bool
+    """Whether to make anew what the store already holds."""
+    data_dir: Path | None
+    """As for `simulate`."""
+    watch: Watch
+    """Is told how the runs go."""
+    notify: Notify
+    """Told before the first run, once for each attack that its settings make do nothing, and for each other
+    version of fedpoison that made runs which are read; unset, they are logged."""
+
+
 def run_all(
-    scenarios: Iterable[Scenario],
-    *,
-    out: Path,
-    jobs: int | None = None,
-    ray_address: str | None = None,
-    fresh: bool = False,
-    keep_going: bool = False,
-    data_dir: Path | None = None,
-    watch: Watch | None = None,
-    notify: Notify = _log.warning,
+    scenarios: Iterable[Scenario], *, keep_going: bool = False, **options: Unpack[BatchOptions]
 ) -> Batch:
     """Make every run that the store does not hold complete, and return all of them.
 
@@ -73,70 +85,44 @@ def run_all(
 
     Args:
         scenarios: what to run; equal ones are run once.
-        out: the run store.
-        jobs: how many runs at once; None is one for each processor. With 1 everything stays in this
-            process, where the one run has all processors.
-        ray_address: a Ray cluster to use, as for `ray_session`.
-        fresh: make runs anew that the store already holds.
         keep_going: have a scenario that cannot be run be a failure, too, in place of an error.
-        data_dir: as for `simulate`.
-        watch: is told how the runs go.
-        notify: told before the first run, once for each attack that its settings make do nothing, and for
-            each other version of fedpoison that made runs which are read.
+        options: see `BatchOptions`.
 
     Raises:
         ScenarioError: a scenario cannot be run, unless `keep_going`; found before any training.
         DataError: a data set cannot be had.
         EngineError: Ray cannot be had.
     """
-    with batches(
-        out=out,
-        jobs=jobs,
-        ray_address=ray_address,
-        fresh=fresh,
-        keep_going=keep_going,
-        data_dir=data_dir,
-        watch=watch,
-        notify=notify,
-    ) as run_these:
-        return run_these(scenarios)
+    with ExitStack() as ray:
+        return _Series(ray, keep_going=keep_going, **options).run(scenarios)
 
 
 @contextmanager
-def batches(
-    *,
-    out: Path,
-    jobs: int | None = None,
-    ray_address: str | None = None,
-    fresh: bool = False,
-    keep_going: bool = False,
-    data_dir: Path | None = None,
-    watch: Watch | None = None,
-    notify: Notify = _log.warning,
-) -> Iterator[Callable[[Iterable[Scenario]], Batch]]:
-    """Yield `run_all` with these settings, for batches of which one follows from what came of another.
+def batches(**options: Unpack[BatchOptions]) -> Iterator[Callable[[Iterable[Scenario]], Batch]]:
+    """Yield `run_all` with these options, for batches of which one follows from what came of another.
 
     They share one Ray, started when one needs it, tell each reason once, and make nothing anew twice.
     """
     with ExitStack() as ray:
-        once = functools.lru_cache(maxsize=None)(notify)
-        yield _Series(out, jobs, ray_address, fresh, keep_going, data_dir, watch or Watch(), once, ray).run
+        yield _Series(ray, **options).run
 
 
 @dataclass(frozen=True, eq=False)
 class _Series:
     """Batches of runs that follow on one another; `ray` closes the Ray that one of them starts."""
 
-    out: Path
-    jobs: int | None
-    ray_address: str | None
-    fresh: bool
-    keep_going: bool
-    data_dir: Path | None
-    watch: Watch
-    notify: Notify
     ray: ExitStack
+    _: KW_ONLY
+    out: Path
+    jobs: int | None = None
+    ray_address: str | None = None
+    fresh: bool = False
+    keep_going: bool = False
+    data_dir: Path | None = None
+    watch: Watch = field(default_factory=Watch)
+    notify: Notify = _log.warning
     made: set[Scenario] = field(default_factory=set)
+    told: set[str] = field(default_factory=set)
 
     def run(self, scenarios: Iterable[Scenario]) -> Batch:
         asked = dict(_plans(scenarios, self.data_dir, keep_going=self.keep_going))
@@ -152,9 +138,9 @@ class _Series:
                 reused.append(folder)
             else:
                 missing.append(plan)
-        for reason in dict.fromkeys(reason for plan in asked.values() for reason in plan.idle):
-            self.notify(reason)
-        tell_versions(reused, self.notify)
+        for reason in [reason for plan in asked.values() for reason in plan.idle]:
+            self._tell(reason)
+        tell_versions(reused, self._tell)
         for scenario, outcome in outcomes.items():
             self.watch.on_end(scenario, outcome)
         for scenario, outcome in self._made(missing):
@@ -165,6 +151,11 @@ class _Series:
                 folder.discard()
             self.watch.on_end(scenario, outcome)
         return Batch.of({scenario: outcomes[plan.scenario] for scenario, plan in asked.items()})
+
+    def _tell(self, reason: str) -> None:
+        if reason not in self.told:
+            self.told.add(reason)
+            self.notify(reason)
 
     def _made(self, plans: Sequence[Plan]) -> Outcomes:
         """Yield what comes of each run; here where only one is to run at a time, else in tasks."""

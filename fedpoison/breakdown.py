@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Unpack
 
-from fedpoison.batch import batches
+from fedpoison.batch import BatchOptions, batches
 from fedpoison.bisection import explore
 from fedpoison.breakdown_curves import Breakdown, Curve, Pair, Point
 from fedpoison.criterion import Criterion
@@ -17,11 +17,8 @@ from fedpoison.failure import Failure
 from fedpoison.outcomes import Batch
 from fedpoison.rounds import Round
 from fedpoison.scenario import Scenario
-from fedpoison.simulation import Notify, prepare
+from fedpoison.simulation import prepare
 from fedpoison.twin import clean
-from fedpoison.watch import Watch
-
-_log = logging.getLogger(__name__)
 
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5)
 """The coarse grid."""
@@ -37,14 +34,8 @@ def breakdown(
     judge: Criterion,
     shares: Sequence[float] = SHARES,
     seeds: Sequence[int],
-    out: Path,
-    jobs: int | None = None,
-    ray_address: str | None = None,
-    fresh: bool = False,
-    data_dir: Path | None = None,
-    watch: Watch | None = None,
     expect: Callable[[int], None] = lambda _: None,
-    notify: Notify = _log.warning,
+    **options: Unpack[BatchOptions],
 ) -> Breakdown:
     """Find for every attack and strategy the smallest malicious share that breaks the strategy.
 
@@ -60,14 +51,8 @@ def breakdown(
         judge: when a share counts as breaking a strategy.
         shares: the coarse grid; the search ends at its largest.
         seeds: seeds, the same for every cell.
-        out: the run store; runs that it holds complete are read, not made again.
-        jobs: how many runs at once, as for `run_all`.
-        ray_address: a Ray cluster to use.
-        fresh: make every run anew.
-        data_dir: as for `simulate`.
-        watch: is told how the runs go.
         expect: told, before each step, how many runs it takes.
-        notify: told where the settings make an attack do nothing, once for each reason.
+        options: see `BatchOptions`.
 
     Raises:
         ScenarioError: a cell cannot be run even without malicious clients, an attack has no success to be
@@ -77,19 +62,11 @@ def breakdown(
         EngineError: Ray cannot be had.
     """
     _check(base, shares)
-    goals = {attack: _goal(base.but(attack=attack), judge, data_dir) for attack in attacks}
+    goals = {attack: _goal(base.but(attack=attack), judge, options.get("data_dir")) for attack in attacks}
     pairs = [Pair(attack, strategy) for attack in attacks for strategy in strategies]
     counts = sorted({0} | {round(share * base.clients) for share in shares})
     limits = {pair: _undefined(_attacked(base, pair, 0), counts[-1]) for pair in pairs}
-    with batches(
-        out=out,
-        jobs=jobs,
-        ray_address=ray_address,
-        fresh=fresh,
-        data_dir=data_dir,
-        watch=watch,
-        notify=notify,
-    ) as run:
+    with batches(**options) as run:
         trials = _Trials(base, judge, seeds, goals, run, expect)
         explore({pair: _defined(counts, limits[pair]) for pair in pairs}, trials.play)
     return Breakdown(judge, base.clients, seeds, [_curve(pair, limits[pair], trials) for pair in pairs])

@@ -5,19 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal
+from typing import Literal, Unpack
 
 import numpy as np
 import pandas as pd
 
-from fedpoison.batch import run_all
+from fedpoison.batch import BatchOptions, run_all
 from fedpoison.errors import ScenarioError
 from fedpoison.history import History
 from fedpoison.rounds import Round
 from fedpoison.scenario import Scenario
-from fedpoison.simulation import Notify
-from fedpoison.watch import Watch
 
 _log = logging.getLogger(__name__)
 
@@ -140,13 +137,7 @@ def compare(
     *,
     seeds: Sequence[int],
     at: At = "last",
-    out: Path,
-    jobs: int | None = None,
-    ray_address: str | None = None,
-    fresh: bool = False,
-    data_dir: Path | None = None,
-    watch: Watch | None = None,
-    notify: Notify = _log.warning,
+    **options: Unpack[BatchOptions],
 ) -> Comparison:
     """Run every attack against every strategy with every seed, and return what came out.
 
@@ -156,13 +147,7 @@ def compare(
         strategies: specs of strategies.
         seeds: seeds, the same for every cell.
         at: which round of each run is read; `notify` is told what is wrong with `best`.
-        out: the run store; runs that it holds complete are read, not made again.
-        jobs: how many runs at once, as for `run_all`.
-        ray_address: a Ray cluster to use.
-        fresh: make every run anew.
-        data_dir: as for `simulate`.
-        watch: is told how the runs go.
-        notify: told before the first run, once for each attack that its settings make do nothing.
+        options: see `BatchOptions`.
 
     Raises:
         ScenarioError: a cell cannot be run; found before any training.
@@ -180,17 +165,8 @@ def compare(
         for seed in seeds
     }
     if at == "best":
-        notify(OPTIMISTIC)
-    batch = run_all(
-        cells.values(),
-        out=out,
-        jobs=jobs,
-        ray_address=ray_address,
-        fresh=fresh,
-        data_dir=data_dir,
-        watch=watch,
-        notify=notify,
-    )
+        options.get("notify", _log.warning)(OPTIMISTIC)
+    batch = run_all(cells.values(), **options)
     batch.check(but=batch.refused if batch.histories else ())
     histories = {
         cell: batch.histories[scenario] for cell, scenario in cells.items() if scenario in batch.histories

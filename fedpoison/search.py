@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Unpack
 
 import optuna
 
 from fedpoison.attack_space import TARGETED, UNTARGETED, Knobs, Range
-from fedpoison.batch import batches
+from fedpoison.batch import BatchOptions, batches
 from fedpoison.errors import RunError, ScenarioError
 from fedpoison.fleet import Fleet
 from fedpoison.outcomes import Batch
 from fedpoison.registries import canonical_attack
 from fedpoison.rounds import Round
 from fedpoison.scenario import Scenario
-from fedpoison.simulation import Notify, prepare
+from fedpoison.simulation import prepare
 from fedpoison.specs import spell_call, unknown
-from fedpoison.watch import Watch
-
-_log = logging.getLogger(__name__)
 
 TOGETHER = 4
 """Trials that are planned at once, whatever number of processors there is, so that it changes no result."""
@@ -108,14 +104,8 @@ def search(
     attacks: Sequence[str] = (),
     trials: int = 60,
     confirm: int = 3,
-    out: Path,
-    jobs: int | None = None,
-    ray_address: str | None = None,
-    fresh: bool = False,
-    data_dir: Path | None = None,
-    watch: Watch | None = None,
     expect: Callable[[int], None] = lambda _: None,
-    notify: Notify = _log.warning,
+    **options: Unpack[BatchOptions],
 ) -> Found:
     """Try attacks on a scenario, each guided by what came of those before.
 
@@ -129,14 +119,8 @@ def search(
         attacks: names among those of the objective; all of them for none.
         trials: how many attacks to try.
         confirm: with how many further seeds, those after the scenario's, the strongest runs again.
-        out: the run store; runs that it holds complete are read, not made again.
-        jobs: how many runs at once, as for `run_all`; changes no result.
-        ray_address: a Ray cluster to use.
-        fresh: make every run anew.
-        data_dir: as for `simulate`.
-        watch: is told how the runs go.
         expect: told, before some runs, how many they are: attacks that were tried already are not run again.
-        notify: told where the settings make an attack do nothing, once for each reason.
+        options: see `BatchOptions`; none changes a result.
 
     Raises:
         ScenarioError: an attack is none of the objective's, the scenario has groups or nobody malicious, or
@@ -149,17 +133,9 @@ def search(
     for name in attacks:
         if name not in aim.space:
             raise unknown("attack of this objective", name, aim.space)
-    _check(prepare(base, data_dir=data_dir), aim)
+    _check(prepare(base, data_dir=options.get("data_dir")), aim)
     unharmed = base.but(attack="none")
-    with batches(
-        out=out,
-        jobs=jobs,
-        ray_address=ray_address,
-        fresh=fresh,
-        data_dir=data_dir,
-        watch=watch,
-        notify=notify,
-    ) as run_these:
+    with batches(**options) as run_these:
 
         def run(scenarios: Sequence[Scenario]) -> Batch:
             expect(len(set(scenarios)))

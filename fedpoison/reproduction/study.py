@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import fnmatch
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import pandas as pd
 
-from fedpoison.batch import run_all
+from fedpoison.batch import BatchOptions, run_all
 from fedpoison.errors import ScenarioError
 from fedpoison.outcomes import Batch
 from fedpoison.scenario import Scenario
-from fedpoison.simulation import Notify
-from fedpoison.watch import Watch
-
-_log = logging.getLogger(__name__)
 
 SLACK = 0.01
 """How far ours may be from theirs beyond two published deviations: one point."""
@@ -138,28 +132,16 @@ def reproduce(
     cells: Sequence[Cell],
     seeds: Sequence[int],
     *,
-    out: Path,
     changes: Mapping[str, Any] | None = None,
-    jobs: int | None = None,
-    ray_address: str | None = None,
-    fresh: bool = False,
-    data_dir: Path | None = None,
-    watch: Watch | None = None,
-    notify: Notify = _log.warning,
+    **options: Unpack[BatchOptions],
 ) -> list[Outcome]:
     """Make the runs behind the cells that the store does not hold, and return what came out.
 
     Args:
         cells: the numbers to reproduce, such as `study.pick([])`.
         seeds: every scenario runs with each.
-        out: the run store.
         changes: fields of the scenarios to change, to try a study at a smaller cost.
-        jobs: how many runs at once, as for `run_all`.
-        ray_address: a Ray cluster to use.
-        fresh: make every run anew.
-        data_dir: as for `simulate`.
-        watch: is told how the runs go.
-        notify: told before the first run where an attack does nothing.
+        options: see `BatchOptions`.
 
     Raises:
         ScenarioError: a scenario cannot be run; found before any training.
@@ -175,16 +157,7 @@ def reproduce(
         for cell in cells
     }
     wanted = dict.fromkeys(scenario for rows in planned.values() for row in rows for scenario in row)
-    batch = run_all(
-        wanted,
-        out=out,
-        jobs=jobs,
-        ray_address=ray_address,
-        fresh=fresh,
-        data_dir=data_dir,
-        watch=watch,
-        notify=notify,
-    )
+    batch = run_all(wanted, **options)
     return [_outcome(cell, rows, batch) for cell, rows in planned.items()]
 
 
