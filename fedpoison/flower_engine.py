@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -161,15 +162,18 @@ def _await_health(process: subprocess.Popen[bytes], port: str, log: Path) -> Non
 
 
 def _end(superlink: subprocess.Popen[bytes]) -> None:
-    """End the SuperLink and everything that it started; the simulation has left its process group."""
+    """End the SuperLink and what it started: its process group, and the simulation, which has left that."""
+    left = []
     with suppress(psutil.NoSuchProcess):
         process = psutil.Process(superlink.pid)
         left = [process, *process.children(recursive=True)]
-        for end in (psutil.Process.terminate, psutil.Process.kill):
-            for each in left:
-                with suppress(psutil.NoSuchProcess):
-                    end(each)
-            _, left = psutil.wait_procs(left, timeout=10)
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(superlink.pid, how)
+        for each in left:
+            with suppress(psutil.NoSuchProcess):
+                each.send_signal(how)
+        _, left = psutil.wait_procs(left, timeout=10)
     superlink.wait()
 
 
