@@ -98,13 +98,15 @@ def run_all(
 
 
 @contextmanager
-def batches(**options: Unpack[BatchOptions]) -> Iterator[Callable[[Iterable[Scenario]], Batch]]:
+def batches(
+    *, keep_going: bool = False, **options: Unpack[BatchOptions]
+) -> Iterator[Callable[[Iterable[Scenario]], Batch]]:
     """Yield `run_all` with these options, for batches of which one follows from what came of another.
 
-    They share one Ray, started when one needs it, tell each reason once, and make nothing anew twice.
+    They share one Ray, started when one needs it, tell each reason once, and make no complete run anew twice.
     """
     with ExitStack() as ray:
-        yield _Series(ray, **options).run
+        yield _Series(ray, keep_going=keep_going, **options).run
 
 
 @dataclass(frozen=True, eq=False)

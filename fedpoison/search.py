@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Unpack
@@ -19,6 +20,8 @@ from fedpoison.scenario import Scenario
 from fedpoison.simulation import prepare
 from fedpoison.specs import spell_call, unknown
 
+_log = logging.getLogger(__name__)
+
 TOGETHER = 4
 """Trials that are planned at once, whatever number of processors there is, so that it changes no result."""
 
@@ -35,12 +38,6 @@ class Objective:
     stopped: float | None = None
     """How strong an attack is that leaves the server without an answer; None where that serves nobody."""
 
-    def reached(self, batch: Batch, scenario: Scenario) -> float | None:
-        """Return how strong the attack of a run was; None where the run failed."""
-        if scenario in batch.histories:
-            return self.strength(batch.histories[scenario].last)
-        return self.stopped if scenario in batch.refused else None
-
 
 @dataclass(frozen=True)
 class Trial:
@@ -54,6 +51,19 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class Repeat:
+    """The strongest attack with a seed that had no part in its choice."""
+
+    seed: int
+    strength: float | None
+    """None where the run failed."""
+    stopped: bool
+    """Whether it left the server without an answer."""
+    clean: float | None
+    """What the objective says with that seed and without any attack; None where it has no meaning then."""
+
+
+@dataclass(frozen=True)
 class Found:
     """What a search found."""
 
@@ -61,8 +71,7 @@ class Found:
     """The strongest first."""
     clean: float | None
     """What the objective says without any attack; None where it has no meaning then."""
-    confirmed: list[Trial]
-    """The strongest attack again, with each of some further seeds."""
+    repeats: list[Repeat]
 
 
 def objective(name: str) -> Objective:
@@ -120,7 +129,7 @@ def search(
         trials: how many attacks to try.
         confirm: with how many further seeds, those after the scenario's, the strongest runs again.
         expect: told, before some runs, how many they are: attacks that were tried already are not run again.
-        options: see `BatchOptions`; none changes a result.
+        options: see `BatchOptions`; none changes a result. `notify` is told of attacks whose run failed, too.
 
     Raises:
         ScenarioError: an attack is none of the objective's, the scenario has groups or nobody malicious, or
@@ -134,32 +143,37 @@ def search(
         if name not in aim.space:
             raise unknown("attack of this objective", name, aim.space)
     _check(prepare(base, data_dir=options.get("data_dir")), aim)
-    unharmed = base.but(attack="none")
-    with batches(**options) as run_these:
+    told = options.get("notify", _log.warning)
+    with batches(keep_going=True, **options) as made:
 
         def run(scenarios: Sequence[Scenario]) -> Batch:
             expect(len(set(scenarios)))
-            return run_these(scenarios)
+            batch = made(scenarios)
+            for scenario, failure in batch.failures.items():
+                if not failure.refused:
+                    told(f"{scenario.attack}, seed {scenario.seed}: {failure.reason}")
+            return batch
 
-        clean = None
-        if aim.stopped is not None:
-            batch = run([unharmed])
-            batch.check()
-            clean = aim.reached(batch, unharmed)
-        tried = _explore(base, aim, list(attacks or aim.space), trials, run)
-        strongest = tried[0].attack
-        again = [base.but(attack=strongest, seed=base.seed + step) for step in range(1, confirm + 1)]
-        batch = run(again)
-        return Found(tried, clean, [_trial(aim, batch, each) for each in again])
+        clean = _clean(base, aim, [base.seed], run)
+        tried = _explore(base, aim, list(dict.fromkeys(attacks or aim.space)), trials, run)
+        repeats = _repeats(base.but(attack=tried[0].attack), aim, confirm, run)
+        return Found(tried, clean.get(base.seed), repeats)
 
 
-def _explore(
-    base: Scenario,
-    aim: Objective,
-    names: Sequence[str],
-    trials: int,
-    run: Callable[[Sequence[Scenario]], Batch],
-) -> list[Trial]:
+Run = Callable[[Sequence[Scenario]], Batch]
+
+
+def _clean(base: Scenario, aim: Objective, seeds: Sequence[int], run: Run) -> dict[int, float | None]:
+    """Return by seed what the objective says without any attack; nothing where it has no meaning then."""
+    if aim.stopped is None:
+        return {}
+    runs = {seed: base.but(attack="none", seed=seed) for seed in seeds}
+    batch = run(list(runs.values()))
+    batch.check()
+    return {seed: _trial(aim, batch, unharmed).strength for seed, unharmed in runs.items()}
+
+
+def _explore(base: Scenario, aim: Objective, names: Sequence[str], trials: int, run: Run) -> list[Trial]:
     """Return the attacks that were tried, the strongest first."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=base.seed))
@@ -182,8 +196,19 @@ def _explore(
     return sorted(found.values(), key=lambda trial: (trial.strength is None, -(trial.strength or 0.0)))
 
 
+def _repeats(attacked: Scenario, aim: Objective, count: int, run: Run) -> list[Repeat]:
+    runs = {seed: attacked.but(seed=seed) for seed in range(attacked.seed + 1, attacked.seed + count + 1)}
+    batch = run(list(runs.values()))
+    again = {seed: _trial(aim, batch, repeated) for seed, repeated in runs.items()}
+    clean = _clean(attacked, aim, list(runs), run)
+    return [Repeat(seed, trial.strength, trial.stopped, clean.get(seed)) for seed, trial in again.items()]
+
+
 def _trial(aim: Objective, batch: Batch, scenario: Scenario) -> Trial:
-    return Trial(scenario.attack, aim.reached(batch, scenario), scenario in batch.refused)
+    if scenario in batch.histories:
+        return Trial(scenario.attack, aim.strength(batch.histories[scenario].last))
+    stopped = batch.failures[scenario].refused
+    return Trial(scenario.attack, aim.stopped if stopped else None, stopped)
 
 
 def _check(fleet: Fleet, aim: Objective) -> None:

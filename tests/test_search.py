@@ -1,5 +1,6 @@
 """The search for the strongest attack."""
 
+import re
 from dataclasses import fields, replace
 
 import pytest
@@ -7,9 +8,10 @@ import pytest
 from clients import ATTACKS
 from fedpoison import cli
 from fedpoison.attack_space import TARGETED, UNTARGETED, Range
+from fedpoison.cli.search import _again
 from fedpoison.errors import RunError, ScenarioError
 from fedpoison.registries import build_attack
-from fedpoison.search import Trial, objective, search
+from fedpoison.search import Repeat, Trial, objective, search
 from fedpoison.simulation import simulate
 from fedpoison.specs import spell_call
 
@@ -77,7 +79,10 @@ def test_nothing_is_stronger_than_what_stops_the_server(small, tmp_path):
     found = search(base, aim, trials=2, confirm=2, out=tmp_path, jobs=1)
     assert found.trials[0] == Trial("non-finite-update", 1.0, stopped=True)
     assert not found.trials[1].stopped
-    assert found.confirmed == [found.trials[0]] * 2
+    for seed, repeat in enumerate(found.repeats, start=1):
+        clean = 1 - simulate(base.but(attack="none", seed=seed)).last.accuracy
+        assert repeat == Repeat(seed, 1.0, stopped=True, clean=pytest.approx(clean))
+    assert len(found.repeats) == 2
     assert found.clean == pytest.approx(1 - simulate(base.but(attack="none")).last.accuracy)
 
 
@@ -87,8 +92,9 @@ def test_the_strongest_runs_again_with_seeds_that_had_no_part(small, tmp_path):
     found = search(base, objective("class"), confirm=2, **options)
     attacked = base.but(attack=found.trials[0].attack)
     worst = [1 - simulate(attacked.but(seed=seed)).last.worst_class_accuracy for seed in (8, 9)]
-    assert [trial.strength for trial in found.confirmed] == pytest.approx(worst)
-    assert search(base, objective("class"), confirm=0, **options).confirmed == []
+    assert [repeat.strength for repeat in found.repeats] == pytest.approx(worst)
+    assert [repeat.seed for repeat in found.repeats] == [8, 9]
+    assert search(base, objective("class"), confirm=0, **options).repeats == []
 
 
 def test_the_command_names_the_strongest(small, tmp_path, monkeypatch, capsys):
@@ -103,8 +109,40 @@ def test_the_command_names_the_strongest(small, tmp_path, monkeypatch, capsys):
     assert not stop.value.code
     out = capsys.readouterr().out
     assert "Strongest against fedavg, by backdoor" in out
-    assert "it again, with seeds 1 to 3: " in out
+    assert re.search(r"it again, with seeds 1, 2, 3: \d.* % \(95 % bootstrap intervals; with 3 seeds", out)
     assert 'strongest: --attack "b' in out
+
+
+@pytest.mark.parametrize(
+    ("repeats", "words"),
+    [
+        (
+            [(0.3, 0.2), (0.4, 0.3)],
+            "seeds 1, 2: 35.0 [30.0, 40.0] %, +10.0 [+10.0, +10.0] points to what is missing",
+        ),
+        ([(0.3, None)], "with seed 1: 30.0 %"),
+        (
+            [(1.0, 0.2), (0.4, 0.3), (None, 0.2)],
+            "the server had to stop with seed 1; the run failed with seed 3",
+        ),
+    ],
+)
+def test_the_repeats_are_told_beside_what_is_missing_anyhow(repeats, words):
+    made = [
+        Repeat(seed, strength, stopped=strength == 1.0, clean=clean)
+        for seed, (strength, clean) in enumerate(repeats, start=1)
+    ]
+    assert words in _again(made)
+
+
+def test_an_attack_that_cannot_run_is_told_and_stops_no_other(small, tmp_path):
+    told = []
+    base = small.but(strategy="flwr:FedMedian", malicious=0.3)
+    options = {"attacks": ["tailored", "sign-flip"], "trials": 2, "confirm": 1, "out": tmp_path, "jobs": 1}
+    found = search(base, objective("accuracy"), notify=told.append, **options)
+    assert [trial.attack for trial in found.trials] == ["sign-flip", "tailored"]
+    assert found.trials[1].strength is None
+    assert [line for line in told if line.startswith("tailored, seed 0: attack tailored knows the server's")]
 
 
 @pytest.mark.parametrize(
@@ -133,4 +171,10 @@ def test_only_new_attacks_are_announced(small, tmp_path):
         expect=announced.append,
     )
     assert [trial.attack for trial in found.trials] == ["mimic"]
-    assert announced == [1, 1, 0, 3]  # without an attack, once each attack, and the strongest again
+    assert announced == [
+        1,
+        1,
+        0,
+        3,
+        3,
+    ]  # without an attack, each attack once, the strongest again, and without it

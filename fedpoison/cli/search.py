@@ -16,12 +16,12 @@ from fedpoison.cli.options import Data, Fresh, Jobs, Json, Out, RayAddress, with
 from fedpoison.cli.progress import BatchProgress
 from fedpoison.cli.sheets import Form, Sheet, interval, show
 from fedpoison.cli.tables import percent
-from fedpoison.intervals import estimate
+from fedpoison.intervals import estimate, shortfall
 from fedpoison.scenario import Scenario
 from fedpoison.specs import split_outside
 
 if TYPE_CHECKING:
-    from fedpoison.search import Found, Trial
+    from fedpoison.search import Found, Repeat, Trial
 
 SHOWN = 10
 
@@ -77,21 +77,33 @@ def search(
     unharmed = "" if found.clean is None else f"; without any, {percent(found.clean, 2)} % are missing"
     console.print(f"{trials} trials of {len(found.trials)} different attacks{unharmed}")
     console.print(f'strongest: --attack "{found.trials[0].attack}"', markup=False)
-    if found.confirmed:
-        console.print(f"it again, with {_seeds(scenario, confirm)}: {_again(found.confirmed)}")
+    if found.repeats:
+        console.print(_again(found.repeats), markup=False)
 
 
-def _seeds(scenario: Scenario, count: int) -> str:
-    first = scenario.seed + 1
-    return f"seed {first}" if count == 1 else f"seeds {first} to {scenario.seed + count}"
+def _again(repeats: Sequence[Repeat]) -> str:
+    seeds = [repeat.seed for repeat in repeats]
+    stopped = [repeat.seed for repeat in repeats if repeat.stopped]
+    failed = [repeat.seed for repeat in repeats if repeat.strength is None and not repeat.stopped]
+    if stopped or failed:
+        ends = [("the server had to stop", stopped), ("the run failed", failed)]
+        told = "; ".join(f"{end} with {_named(some)}" for end, some in ends if some)
+        return f"it again, with {_named(seeds)}: {told}"
+    mean = estimate([repeat.strength or 0.0 for repeat in repeats])
+    text = f"it again, with {_named(seeds)}: {interval(mean.mean, mean.low, mean.high)} %"
+    pairs = [(repeat.strength, repeat.clean) for repeat in repeats]
+    more = [strength - clean for strength, clean in pairs if strength is not None and clean is not None]
+    if more:
+        gain = estimate(more)
+        text += (
+            f", {interval(gain.mean, gain.low, gain.high, signed=True)} points to what is missing without it"
+        )
+    few = shortfall(len(seeds))
+    return f"{text} (95 % bootstrap intervals; {few})" if few else text
 
 
-def _again(confirmed: Sequence[Trial]) -> str:
-    values = [trial.strength for trial in confirmed if trial.strength is not None]
-    if len(values) < len(confirmed):
-        return f"{len(confirmed) - len(values)} of {len(confirmed)} runs failed"
-    found = estimate(values)
-    return interval(found.mean, found.low, found.high) + " %"
+def _named(seeds: Sequence[int]) -> str:
+    return f"seed{'' if len(seeds) == 1 else 's'} {', '.join(map(str, seeds))}"
 
 
 def _sheet(trials: Sequence[Trial], scenario: Scenario, objective: str) -> Sheet:
@@ -110,5 +122,5 @@ def _as_json(found: Found, scenario: Scenario, objective: str, trials: int) -> d
         "trials": trials,
         "clean": found.clean,
         "attacks": [asdict(trial) for trial in found.trials],
-        "confirmed": [trial.strength for trial in found.confirmed],
+        "repeats": [asdict(repeat) for repeat in found.repeats],
     }
