@@ -39,6 +39,11 @@ class Dropout(nn.Module):
         return values * (kept / (1 - self.p))
 
 
+def has_dropout(model: nn.Module) -> bool:
+    """Return whether any of the model's layers drops values."""
+    return any(isinstance(layer, Dropout) for layer in model.modules())
+
+
 @contextmanager
 def drawing(layers: Iterable[Dropout], generator: torch.Generator, seed: int | None = None) -> Iterator[None]:
     """Have these layers draw from `generator`, or from where a seed starts, while the context lasts."""

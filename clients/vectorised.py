@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from clients.attack import Attack
 from clients.cohort import Job, Trained
 from clients.composite import poisons, trains
-from clients.dropout import Dropout
+from clients.dropout import has_dropout
 from clients.none import NoAttack
 from clients.parameters import Layout, layout_of
 from clients.samples import Samples
@@ -23,7 +23,7 @@ from clients.training import LocalTraining, Trainer, arithmetic, batches, sgd_st
 
 def vectorises(model: nn.Module, attack: Attack) -> bool:
     """Return whether a node with this attack can train in a stack: it trains like others, without dropout."""
-    return not trains(attack) and not any(isinstance(layer, Dropout) for layer in model.modules())
+    return not trains(attack) and not has_dropout(model)
 
 
 def poisoned(trainer: Trainer, job: Job) -> Job:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from clients.attack import Attack, ClientContext, Goal
 from clients.cohort import Job
+from clients.dropout import has_dropout
 from clients.parameters import Layout, flatten, layout_of
 from clients.samples import Samples
 from fedpoison import models as model_builders
@@ -52,6 +53,10 @@ class Fleet:
                         f"attack {group.attack} knows the server's rule, but a strategy of Flower's own does "
                         "not show one; choose another attack, or one of our strategies."
                     )
+        if self.scenario.dropout_seed is not None and not has_dropout(self.model()):
+            raise ScenarioError(
+                f"dropout_seed: model {self.scenario.model} has no dropout; unset it, or change the model."
+            )
 
     @property
     def classes(self) -> int:

@@ -59,6 +59,7 @@ def test_ranks_number_the_malicious_nodes(small, digits):
         ({"train_samples": 5000}, "train_samples: got 5000, wanted at most 1442"),
         ({"clients": 401}, "got 400 samples, wanted at least 401"),
         ({"attack": "tailored", "strategy": "flwr:FedMedian"}, "a strategy of Flower's own does not show"),
+        ({"dropout_seed": 1, "model": "mlp"}, "dropout_seed: model mlp has no dropout"),
     ],
 )
 def test_what_does_not_fit_is_refused(small, digits, changes, words):

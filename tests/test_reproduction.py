@@ -22,7 +22,7 @@ from fedpoison.streams import stream
 from fedpoison.workers import Workers
 
 SMALL = {
-    "dataset": "digits", "train_samples": 700, "test_samples": 100, "model": "mlp", "rounds": 2,
+    "dataset": "digits", "train_samples": 700, "test_samples": 100, "rounds": 2,
     "evaluate_every": 1,
 }  # fmt: skip
 
