@@ -67,7 +67,11 @@ class MLflow:
         self._mlflow = _imported("mlflow", "fedpoison[mlflow]")
         self._mlflow.set_experiment(experiment)
         self._mlflow.start_run(run_name=scenario.run_id)
-        self._mlflow.log_params(scenario.content())
+        try:
+            self._mlflow.log_params(scenario.content())
+        except BaseException:
+            self.close("failed")
+            raise
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         self._mlflow.log_metrics(dict(values), step=step)
@@ -100,7 +104,8 @@ def tracked(
 
     ending: Ending = "failed"
     try:
-        trackers.extend(opened() for opened in opening)
+        for opened in opening:
+            trackers.append(opened())  # noqa: PERF401  # those before one that fails are closed
         yield tell
         ending = "finished"
     except KeyboardInterrupt:

@@ -134,6 +134,20 @@ def test_mlflow_is_handed_the_scenario_and_the_measures(small, monkeypatch, endi
     assert calls == ["fleets", small.run_id, small.content(), ({"accuracy": 0.5}, 3), status]
 
 
+def test_a_run_of_mlflow_that_takes_no_parameters_is_left_as_failed(small, monkeypatch):
+    calls = []
+    fake = SimpleNamespace(
+        set_experiment=calls.append,
+        start_run=lambda *, run_name: calls.append(run_name),
+        log_params=lambda _: 1 / 0,
+        end_run=calls.append,
+    )
+    monkeypatch.setitem(sys.modules, "mlflow", fake)
+    with pytest.raises(ZeroDivisionError):
+        MLflow(small, "fleets")
+    assert calls == ["fleets", small.run_id, "FAILED"]
+
+
 @pytest.mark.parametrize(
     ("tracker", "module", "package"),
     [
