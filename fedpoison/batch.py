@@ -1,8 +1,8 @@
 """Many runs at once: whole runs as Ray tasks, over this machine's processors or a cluster.
 
 A run in a task has one worker thread, so that runs share the processors and never fight for them. The
-driver alone writes the run store: a cluster needs no shared disk, and a run is in the store whole or not at
-all.
+driver alone writes the run store: a cluster needs no shared disk, and a run is in the store whole, or as far
+as it came with the reason why.
 """
 
 from __future__ import annotations
@@ -81,17 +81,19 @@ def run_all(
 ) -> Batch:
     """Make every run that the store does not hold complete, and return all of them.
 
-    A run that has to stop is a failure among the others, and the rest goes on.
+    A run that has to stop is a failure among the others, in the store with its reason, and the rest goes on.
 
     Args:
         scenarios: what to run; equal ones are run once.
-        keep_going: have a scenario that cannot be run be a failure, too, in place of an error.
+        keep_going: have a scenario that cannot be run be a failure, too, in place of an error, and all of
+            them `settled` for the sweeps to come.
         options: see `BatchOptions`.
 
     Raises:
         ScenarioError: a scenario cannot be run, unless `keep_going`; found before any training.
         DataError: a data set cannot be had.
         EngineError: Ray cannot be had.
+        RunError: why a run failed cannot be written into the store, or a complete run in it is damaged.
     """
     with ExitStack() as ray:
         return _Series(ray, keep_going=keep_going, **options).run(scenarios)
@@ -144,15 +146,17 @@ class _Series:
             self._tell(reason)
         tell_versions(reused, self._tell)
         for scenario, outcome in outcomes.items():
-            self.watch.on_end(scenario, outcome)
+            self._end(scenario, outcome)
         for scenario, outcome in self._made(missing):
             outcomes[scenario] = outcome
             self.made.add(scenario)
-            folder = RunFolder(self.out / scenario.run_id)
-            if isinstance(outcome, Failure) and folder.complete:  # an earlier run would pass for this one
-                folder.discard()
-            self.watch.on_end(scenario, outcome)
+            self._end(scenario, outcome)
         return Batch.of({scenario: outcomes[plan.scenario] for scenario, plan in asked.items()})
+
+    def _end(self, scenario: Scenario, outcome: Outcome) -> None:
+        if isinstance(outcome, Failure):
+            RunFolder(self.out / scenario.run_id).fail(scenario, outcome, settled=self.keep_going)
+        self.watch.on_end(scenario, outcome)
 
     def _tell(self, reason: str) -> None:
         if reason not in self.told:
@@ -220,7 +224,7 @@ def _in_tasks(plans: Sequence[Plan], out: Path, watch: Watch, jobs: int) -> Outc
             news: Round | Ended = ray.get(next(told))
         except ray.exceptions.RayError as error:
             del under_way[told]
-            yield scenario, Failure.of(error)
+            yield scenario, _keep(out, scenario, records, Failure.of(error))
             continue
         if isinstance(news, Ended):
             del under_way[told]
@@ -230,12 +234,15 @@ def _in_tasks(plans: Sequence[Plan], out: Path, watch: Watch, jobs: int) -> Outc
             watch.on_round(scenario, news)
 
 
-def _keep(out: Path, scenario: Scenario, records: list[Round], ended: Ended) -> Outcome:
-    made_with = {**ended.environment, "command": sys.argv}  # a task's own command is Ray's
+def _keep(out: Path, scenario: Scenario, records: list[Round], ended: Ended | Failure) -> Outcome:
+    known = {} if isinstance(ended, Failure) else ended.environment
+    made_with = {**known, "command": sys.argv}  # a task's own command is Ray's
     try:
         folder = RunFolder.begin(out / scenario.run_id, scenario, made_with)
         for record in records:
             folder.append(record)
+        if isinstance(ended, Failure):
+            return ended
         folder.finish(ended.weights, ended.layout)
     except RunError as error:
         return Failure.of(error)

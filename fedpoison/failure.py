@@ -22,6 +22,6 @@ class Failure:
         """Return the failure that an error is, which may come out of a Ray task."""
         cause = getattr(error, "cause", None) or error
         if isinstance(cause, FedPoisonError):
-            return cls(str(cause), isinstance(cause, RefusalError))
+            return cls(" ".join(str(cause).split()), isinstance(cause, RefusalError))
         words = str(cause).strip()
         return cls(f"{type(cause).__name__}: {words.splitlines()[0] if words else ''}")

@@ -27,6 +27,6 @@ def main(grid: Grid, context: Context) -> None:
     print(f"fedpoison: the run is kept in {path}")  # noqa: T201  # what `flwr run --stream` shows
     for reason in fleet.idle:
         print(f"fedpoison: warning: {reason}")  # noqa: T201
-    with Workers(fleet.model, fleet.scenario.training) as workers:
+    with Workers(fleet.model, fleet.scenario.training) as workers, folder.noting(fleet.scenario):
         weights = serve(fleet, grid, workers, folder.append)
     folder.finish(weights, fleet.layout)

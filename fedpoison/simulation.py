@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from torch import Tensor
@@ -172,7 +172,8 @@ def run(
             made_with = environment(options.engine, grid.workers, fleet.idle) | grid.facts
             folder = RunFolder.begin(out / fleet.scenario.run_id, fleet.scenario, made_with)
         keeper = Keeper(folder.path, fleet, keep_updates) if folder and keep_updates else None
-        weights = serve(fleet, grid, pool, keep, keeper)
+        with folder.noting(fleet.scenario) if folder else nullcontext():
+            weights = serve(fleet, grid, pool, keep, keeper)
     if folder is not None:
         folder.finish(weights, fleet.layout)
     return History(fleet.scenario, records, folder.path if folder else None)

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Self
@@ -30,7 +30,7 @@ class RunFolder:
 
     `scenario.toml`, `environment.json`, `rounds.jsonl` (one record a round, on disk before the next round
     begins) and, once the run is complete, `model.safetensors`; `updates/` where updates are kept;
-    `failure.json` if a sweep saw it fail.
+    `failure.json` if it failed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -76,26 +76,53 @@ class RunFolder:
         Raises:
             RunError: what was written down is damaged.
         """
+        return self._noted()[0]
+
+    @property
+    def settled(self) -> Failure | None:
+        """The same, where a sweep makes the run again only if it is asked to."""
+        failure, settled = self._noted()
+        return failure if settled else None
+
+    def _noted(self) -> tuple[Failure | None, bool]:
         written = self.path / "failure.json"
         if not written.is_file():
-            return None
+            return None, False
         try:
             found = json.loads(written.read_text(encoding="utf-8"))
-            return Failure(str(found["reason"]), bool(found.get("refused")))
-        except (ValueError, KeyError, TypeError) as error:
+            return Failure(str(found["reason"]), bool(found.get("refused"))), bool(found.get("settled"))
+        except (AttributeError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"{written}: is damaged ({error}); delete it.") from None
 
-    def fail(self, scenario: Scenario, failure: Failure) -> None:
-        """Write down why the run of a scenario failed.
+    def fail(self, scenario: Scenario, failure: Failure, *, settled: bool = False) -> None:
+        """Write down why the run of a scenario failed; the rounds that it came to are kept.
+
+        Args:
+            scenario: of the run.
+            failure: why there is no more of it.
+            settled: whether a sweep makes the run again only if it is asked to. Where the strategy refused
+                that is always so: it would again. Any other run may only have been lost.
 
         Raises:
             RunError: the folder cannot be written.
         """
+        noted = {**asdict(failure), "settled": settled or failure.refused}
         with self._writing():
             self.path.mkdir(parents=True, exist_ok=True)
+            if self.complete:  # an earlier run, which would pass for this one
+                self.discard()
             (self.path / "scenario.toml").write_text(scenario.to_toml(), encoding="utf-8")
-            self.model.unlink(missing_ok=True)  # an earlier run's, which would pass for this one's
-            _write_whole(self.path / "failure.json", json.dumps(asdict(failure)).encode())
+            _write_whole(self.path / "failure.json", json.dumps(noted).encode())
+
+    @contextmanager
+    def noting(self, scenario: Scenario) -> Iterator[None]:
+        """Have an error that ends the run of a scenario written down on its way."""
+        try:
+            yield
+        except Exception as error:
+            with suppress(RunError):  # that it cannot be written says less than the error itself
+                self.fail(scenario, Failure.of(error))
+            raise
 
     def discard(self) -> None:
         """Remove what an earlier run of the same scenario left."""

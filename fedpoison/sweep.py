@@ -13,7 +13,6 @@ from fedpoison.batch import run_all
 from fedpoison.datasets import AUTO, Dataset, load_dataset
 from fedpoison.failure import Failure
 from fedpoison.history import History
-from fedpoison.outcomes import Outcome
 from fedpoison.reuse import tell_versions
 from fedpoison.run_times import estimate
 from fedpoison.scenario import Scenario
@@ -83,7 +82,7 @@ def plan(
             failures[cell] = Failure(cell.reason)
             continue
         folder = RunFolder(out / cell.scenario.run_id)
-        failure = None if retry_failed or fresh else folder.failure
+        failure = None if retry_failed or fresh else folder.settled
         if failure is not None:
             failures[cell] = failure
         elif fresh or not folder.complete:
@@ -100,7 +99,7 @@ def sweep(
     watch: Watch | None = None,
     notify: Notify = _log.warning,
 ) -> Results:
-    """Make the runs that are missing, write down why others fail, and return all that there is.
+    """Make the runs that are missing, and return all that there is.
 
     Args:
         planned: from `plan`.
@@ -124,7 +123,7 @@ def sweep(
         fresh=planned.fresh,
         keep_going=True,
         data_dir=data_dir,
-        watch=_keeping_failures(watch or Watch(), planned.out),
+        watch=watch or Watch(),
         notify=notify,
     )
     histories: dict[Cell, History] = {}
@@ -151,14 +150,3 @@ def _resolved(cells: Sequence[Cell], data_dir: Path | None) -> list[Cell]:
             scenario = on(scenario, found)
         resolved.append(dataclasses.replace(cell, scenario=scenario))
     return resolved
-
-
-def _keeping_failures(watch: Watch, out: Path) -> Watch:
-    """Return a watch that also writes failures down as they come, so that not even a crash loses them."""
-
-    def on_end(scenario: Scenario, outcome: Outcome) -> None:
-        if isinstance(outcome, Failure):
-            RunFolder(out / scenario.run_id).fail(scenario, outcome)
-        watch.on_end(scenario, outcome)
-
-    return dataclasses.replace(watch, on_end=on_end)

@@ -68,6 +68,24 @@ def unfinished_store(report_store, tmp_path_factory) -> Path:
     return out
 
 
+@pytest.fixture(scope="session")
+def stopping() -> Scenario:
+    """A scenario in which updates that are not finite leave Krum too few with seed 3, but not with seed 2."""
+    return Scenario(
+        dataset="digits", train_samples=300, test_samples=150, clients=10, rounds=2, model="mlp", lr=0.05,
+        malicious=0.3, tolerated=1, participation=0.7,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def stopped_store(stopping, tmp_path_factory) -> Path:
+    """A run store in which an attack stopped one of two runs of Krum, as a comparison leaves it."""
+    out = tmp_path_factory.mktemp("stopped")
+    attacks, strategies = ["none", "non-finite-update"], ["krum", "median"]
+    compare(stopping, attacks, strategies, seeds=[2, 3], out=out, jobs=1)
+    return out
+
+
 @pytest.fixture
 def small() -> Scenario:
     """A run of well under a second: ten clients with 40 samples each, an MLP, three rounds."""

@@ -152,6 +152,27 @@ def test_paper_gets_every_figure_in_light_colours(page):
     assert page.pdf()[:5] == b"%PDF-"
 
 
+def test_a_cell_of_which_an_attack_stopped_a_run_has_no_mean(browser, stopped_store, tmp_path):
+    page, troubles = watched(browser)
+    page.goto(write_report([stopped_store], tmp_path / "page.html").page.as_uri())
+    page.evaluate("paint(figures.keys())")
+    assert page.locator("[data-said=cell]").inner_text() == "median under non-finite-update"
+    assert drawn(page, "overview-figure")[1][0] is None
+    texts = page.evaluate("document.getElementById('overview-figure').data[1].text")
+    assert texts[2] == "1 of 2<br>stopped"
+    assert "krum" not in names(page, "classes-figure")
+    note = "Had to stop, and have no mean: krum."
+    assert page.locator("#classes-note").inner_text() == page.locator("#damage-note").inner_text() == note
+    page.locator("#overview-table summary").press("Enter")
+    page.get_by_role("button", name="krum under non-finite-update: 1 of 2 stopped").press("Enter")
+    assert page.locator("#seed").inner_text().split("\n") == ["2", "3, not finished"]
+    assert "Seed 2" in page.locator("#run-facts").inner_text()
+    page.locator("#seed").select_option("3")
+    assert "Not finished: round 1 of 2" in page.locator("#run-facts").inner_text()
+    assert "needs n > 2f + 2" in page.locator("#provenance-run").inner_text()
+    assert [told for told in troubles[1:] if not told.startswith(("data:", "blob:"))] == []
+
+
 def test_unfinished_runs_are_compared_with_nothing_and_can_be_looked_at(browser, unfinished_store, tmp_path):
     page, troubles = watched(browser)
     page.goto(write_report([unfinished_store], tmp_path / "page.html").page.as_uri())

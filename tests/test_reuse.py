@@ -76,7 +76,7 @@ def test_a_fresh_sweep_tries_again_what_failed(tiny, tmp_path):
     study = Sweep.parse({"name": "s", "title": "S", "base": base, "axes": axes})
     complete, failed = plan(study, out=tmp_path).missing
     run_all([complete], out=tmp_path, jobs=1)
-    RunFolder(tmp_path / failed.run_id).fail(failed, Failure("lost"))
+    RunFolder(tmp_path / failed.run_id).fail(failed, Failure("lost"), settled=True)
     planned = plan(study, out=tmp_path)
     assert (planned.held, len(planned.failures), planned.missing) == ([complete], 1, [])
     planned = plan(study, out=tmp_path, fresh=True)

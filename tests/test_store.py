@@ -67,6 +67,7 @@ def test_an_unfinished_run_is_not_complete(small, tmp_path):
         simulate(small, out=tmp_path, on_round=stop)
     folder = RunFolder(tmp_path / small.run_id)
     assert not folder.complete
+    assert folder.failure is None
     assert [record.round for record in folder.history().records] == [0, 1, 2]
 
 
@@ -76,12 +77,33 @@ def test_a_failure_is_read_as_it_was_written(small, tmp_path, failure):
     assert folder.failure is None
     folder.fail(small, failure)
     assert folder.failure == failure
+    assert folder.settled == (failure if failure.refused else None)
+    folder.fail(small, failure, settled=True)
+    assert folder.settled == failure
 
 
 def test_a_run_that_fails_is_not_complete_by_what_an_earlier_one_left(small, tmp_path):
     folder = RunFolder(simulate(small.but(rounds=1), out=tmp_path).path)
     folder.fail(small, Failure("lost"))
     assert not folder.complete
+    assert not folder.rounds.exists()
+
+
+def test_a_run_leaves_why_it_failed_and_how_far_it_came(small, tmp_path):
+    """A single run too; and once it comes to its end, nothing tells of its failure any more."""
+
+    def trip(record):
+        if record.round == 2:
+            raise ZeroDivisionError("of all things")
+
+    with pytest.raises(ZeroDivisionError):
+        simulate(small, out=tmp_path, on_round=trip)
+    folder = RunFolder(tmp_path / small.run_id)
+    assert folder.failure == Failure("ZeroDivisionError: of all things")
+    assert [record.round for record in folder.history().records] == [0, 1, 2]
+    simulate(small, out=tmp_path)
+    assert folder.complete
+    assert folder.failure is None
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path):

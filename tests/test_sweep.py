@@ -126,6 +126,22 @@ def test_a_failure_is_kept_and_only_tried_again_when_asked(study, stumbling, tmp
     assert RunFolder(tmp_path / failed.run_id).failure is None
 
 
+def test_what_another_command_lost_is_made_and_what_was_refused_is_told(study, stumbling, small, tmp_path):
+    """A comparison leaves both in the store; a sweep that meets them takes only a refusal for a result."""
+    lost = small.but(attack=stumbling)
+    refused = small.but(
+        strategy="krum", participation=0.9, tolerated=3, attack="non-finite-update", malicious=0.3
+    )
+    batch = run_all([lost, refused], out=tmp_path, jobs=1)
+    assert RunFolder(tmp_path / lost.run_id).failure == batch.failures[lost]
+    for scenario, told in ((lost, []), (refused, [batch.failures[refused]])):
+        base = {field: value for field, value in scenario.content().items() if field != "seed"}
+        alone = Study.parse({"name": "one", "title": "One", "base": base, "axes": {"seed": [scenario.seed]}})
+        planned = plan(alone, out=tmp_path)
+        assert list(planned.failures.values()) == told
+        assert planned.missing == ([] if told else [scenario])
+
+
 def test_means_are_made_of_whole_combinations_only(study, tmp_path):
     results, _ = made(plan(with_axes(study, malicious=[0.2]), out=tmp_path))
     *whole, (lost, _) = results.histories.items()

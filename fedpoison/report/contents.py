@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import count
@@ -14,6 +15,8 @@ from fedpoison.report.axes import CLEAN, attack_label, ordered, spell, split_set
 from fedpoison.report.gather import StoredRun
 from fedpoison.report.ledger import Ledger, ledger
 from fedpoison.report.thinning import LEDGER_NUMBERS, Limits, evenly
+
+AXES = ("setting", "attack", "strategy")
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +72,19 @@ class Contents:
         """The places of the runs that did not come to their end."""
         return [place for place, run in enumerate(self.runs) if not run.complete]
 
+    @property
+    def marks(self) -> dict[tuple[int, int, int], str]:
+        """What stands in place of a mean in each cell with a run that its strategy had to stop.
+
+        A mean over the seeds that are left would hide the worst.
+        """
+        stopped = Counter(cell for cell, run in zip(self.places, self.runs, strict=True) if run.stopped)
+        finished = Counter(cell for cell, run in zip(self.places, self.runs, strict=True) if run.complete)
+        return {
+            cell: f"{count} of {count + finished[cell]} stopped" if finished[cell] else "stopped"
+            for cell, count in stopped.items()
+        }
+
     def data(self) -> dict[str, object]:
         """Return the contents as JSON's values: shares in parts of 100,000, None for what is missing."""
         limits = Limits.of([len(run.history.last.confusion) for run in self.shown])
@@ -78,9 +94,12 @@ class Contents:
             "settings": list(self.settings),
             "attacks": list(self.attacks),
             "strategies": list(self.strategies),
+            "marks": [
+                dict(zip(AXES, cell, strict=True)) | {"text": text} for cell, text in self.marks.items()
+            ],
             "runs": [
                 _run(run, limits)
-                | dict(zip(("setting", "attack", "strategy"), self.places[place], strict=True))
+                | dict(zip(AXES, self.places[place], strict=True))
                 | {"twin": self.twins[place], "ledger": ledgers.get(place)}
                 | _provenance(run, lines, environments)
                 for place, run in enumerate(self.shown)
@@ -138,7 +157,7 @@ def _run(run: StoredRun, limits: Limits) -> dict[str, object]:
         "id": history.scenario.run_id,
         "seed": history.scenario.seed,
         "complete": run.complete,
-        "failure": run.failure,
+        "failure": run.failure.reason if run.failure else None,
         "planned": history.scenario.rounds,
         "folder": str(history.path or ""),
         "rounds": [record.round for record in curve],

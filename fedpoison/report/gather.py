@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedpoison.errors import FedPoisonError, RunError
+from fedpoison.failure import Failure
 from fedpoison.history import History
 from fedpoison.scenario import Scenario
 from fedpoison.store import CENTRAL, RunFolder
@@ -21,8 +22,13 @@ class StoredRun:
     """What the run was made with; empty where the folder does not say."""
     complete: bool
     """Whether the run came to its end."""
-    failure: str | None = None
+    failure: Failure | None = None
     """Why it did not, where that is known."""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether its strategy had no answer to the updates of a round: a result, and the worst one."""
+        return self.failure is not None and self.failure.refused
 
     @property
     def progress(self) -> tuple[bool, int]:
@@ -60,7 +66,11 @@ def gather(paths: Iterable[Path]) -> Found:
         if run_id not in runs or run.progress > runs[run_id].progress:
             runs[run_id] = run
     if not any(run.history.records for run in runs.values()):
-        empty = [f"{run.history.path}: {run.failure or 'no round was finished.'}" for run in runs.values()]
+        reasons = {
+            run.history.path: run.failure.reason if run.failure else "no round was finished."
+            for run in runs.values()
+        }
+        empty = [f"{path}: {reason}" for path, reason in reasons.items()]
         raise RunError("no run can be read. " + " ".join([*left_out.values(), *empty]))
     return Found(list(runs.values()), left_out)
 
@@ -85,4 +95,4 @@ def _read(folder: RunFolder) -> StoredRun:
         if failed_at_once
         else folder.history()
     )
-    return StoredRun(history, folder.environment(), folder.complete, failure.reason if failure else None)
+    return StoredRun(history, folder.environment(), folder.complete, failure)

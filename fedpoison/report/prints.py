@@ -46,9 +46,11 @@ def draw(contents: Contents, folder: Path, on_figure: Callable[[int], None] = la
 def _setting(contents: Contents, table: Sequence[Row]) -> Iterator[tuple[str, Figure]]:
     yield "attack-by-strategy", _overview(table)
     for attack in dict.fromkeys(row.attack for row in table):
-        cells = [row for row in table if row.attack == attack]
-        yield f"classes-{attack}", class_curves(contents, cells)
-        yield f"timings-{attack}", timings(contents, cells)
+        cells = [row for row in table if row.attack == attack and row.places]
+        whole = [row for row in cells if not row.mark]
+        if whole:
+            yield f"classes-{attack}", class_curves(contents, whole)
+            yield f"timings-{attack}", timings(contents, whole)
         damaged = [row for row in cells if row.damages is not None]
         if damaged:
             yield f"damage-{attack}", damage(damaged)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
 import numpy as np
@@ -33,23 +33,30 @@ class Value:
 
 @dataclass(frozen=True)
 class Row:
-    """An attack against a strategy in a setting, after the last round."""
+    """An attack against a strategy in a setting, after the last round; no numbers where `mark` says why."""
 
     setting: str
     attack: str
     strategy: str
     places: Sequence[int]
     """Its runs that came to their end: nothing is told of the others."""
-    accuracy: Value
-    worst: Value
-    worst_class: int
+    accuracy: Value = Value(None)
+    worst: Value = Value(None)
+    worst_class: int | None = None
     """The class that fares worst, mean over the runs."""
-    success: Value
-    damage: Value
+    success: Value = Value(None)
+    damage: Value = Value(None)
     """What the attack took from the class that it took most from; against the clean twins."""
-    hit_class: int | None
-    damages: Sequence[float] | None
+    hit_class: int | None = None
+    damages: Sequence[float] | None = None
     """The same for every class, mean over the runs; None where no run has a clean twin."""
+    mark: str = ""
+    """How many of its runs the strategy had to stop, if it did: see `Contents.marks`."""
+
+    @property
+    def rank(self) -> float:
+        """The mean accuracy; where the strategy had to stop, less than any."""
+        return -1.0 if self.mark else self.accuracy.mean or 0.0
 
 
 @dataclass(frozen=True)
@@ -62,26 +69,30 @@ class Headline:
 
 
 def rows(contents: Contents) -> list[Row]:
-    """Return one row for each setting, attack and strategy with a finished run, in the order of the axes."""
-    cells: dict[tuple[int, int, int], list[int]] = {}
+    """Return one row for each setting, attack and strategy, in the order of the axes.
+
+    Those have none of which no run came to its end, unless the strategy had to stop.
+    """
+    marks = contents.marks
+    cells: dict[tuple[int, int, int], list[int]] = {cell: [] for cell in marks}
     for place, cell in enumerate(contents.places):
         if contents.runs[place].complete:
             cells.setdefault(cell, []).append(place)
-    return [_row(contents, cell, cells[cell]) for cell in sorted(cells)]
+    return [_row(contents, cell, cells[cell], marks.get(cell, "")) for cell in sorted(cells)]
 
 
-def _row(contents: Contents, cell: tuple[int, int, int], places: Sequence[int]) -> Row:
+def _row(contents: Contents, cell: tuple[int, int, int], places: Sequence[int], mark: str) -> Row:
     setting, attack, strategy = cell
+    row = Row(contents.settings[setting], contents.attacks[attack], contents.strategies[strategy], places)
+    if mark:
+        return replace(row, mark=mark)
     last = [contents.runs[place].history.last for place in places]
     classes = np.mean([record.per_class_accuracy for record in last], axis=0)
     damages = [lost for place in places if (lost := _damage(contents, place)) is not None]
     damage = np.mean(damages, axis=0) if damages else None
     hit = None if damage is None else int(np.nanargmax(damage))
-    return Row(
-        setting=contents.settings[setting],
-        attack=contents.attacks[attack],
-        strategy=contents.strategies[strategy],
-        places=places,
+    return replace(
+        row,
         accuracy=Value.of([record.accuracy for record in last]),
         worst=Value.of([record.worst_class_accuracy for record in last]),
         worst_class=int(np.nanargmin(classes)),
@@ -111,6 +122,7 @@ def headlines(contents: Contents, table: Sequence[Row]) -> list[Headline]:
 
 def _extent(contents: Contents, table: Sequence[Row]) -> Iterator[Headline]:
     finished = [run for run in contents.runs if run.complete]
+    table = [row for row in table if row.places]
     settings = {row.setting for row in table}
     parts = [
         _counted(len({row.attack for row in table if not nobody_attacks(row.attack)}), "attack"),
@@ -121,12 +133,14 @@ def _extent(contents: Contents, table: Sequence[Row]) -> Iterator[Headline]:
         parts.append(_counted(len(settings), "setting"))
     unfinished = len(contents.runs) - len(finished)
     yield Headline("Finished runs" if unfinished else "Runs", str(len(finished)), ", ".join(parts))
+    stopped = sum(run.stopped for run in contents.runs)
     if unfinished:
-        yield Headline("Not finished", str(unfinished), "in none of the other numbers; listed below")
+        told = f"{stopped} of them stopped by the strategy" if stopped else "in none of the other numbers"
+        yield Headline("Not finished", str(unfinished), f"{told}; listed below")
 
 
 def _clean(table: Sequence[Row]) -> Iterator[Headline]:
-    found = [row for row in table if nobody_attacks(row.attack)]
+    found = [row for row in table if nobody_attacks(row.attack) and not row.mark]
     if found:
         best = max(found, key=lambda row: row.accuracy.mean or 0)
         yield Headline("Best without attack", percent(best.accuracy.mean), f"accuracy of {best.strategy}")
@@ -136,11 +150,12 @@ def _under_attack(table: Sequence[Row]) -> Iterator[Headline]:
     attacked = [row for row in table if not nobody_attacks(row.attack)]
     if not attacked:
         return
-    low = min(attacked, key=lambda row: row.accuracy.mean or 0)
-    yield Headline("Lowest accuracy", percent(low.accuracy.mean), f"{low.strategy} under {low.attack}")
+    low = min(attacked, key=lambda row: row.rank)
+    lowest = low.mark or percent(low.accuracy.mean)
+    yield Headline("Lowest accuracy", lowest, f"{low.strategy} under {low.attack}")
     least = _least(attacked)
-    if len(least) > 1:
-        strategy = max(sorted(least), key=lambda name: least[name])
+    strategy = max(sorted(least), key=lambda name: least[name], default="")
+    if len(least) > 1 and least[strategy] >= 0:
         note = f"{strategy}: its lowest accuracy under what all were attacked with, the highest of them"
         yield Headline("Stands attacks best", percent(least[strategy]), note)
     aimed = [row for row in attacked if row.success.mean is not None]
@@ -150,14 +165,20 @@ def _under_attack(table: Sequence[Row]) -> Iterator[Headline]:
 
 
 def _least(attacked: Sequence[Row]) -> dict[str, float]:
-    """Return the lowest accuracy of each strategy where all were attacked alike; empty if they never were."""
+    """Return the lowest accuracy of each strategy where all were attacked alike; empty if they never were.
+
+    An attack that made a strategy stop is its worst, whether or not the others met it.
+    """
     met: dict[str, dict[tuple[str, str], float]] = {}
     for row in attacked:
-        met.setdefault(row.strategy, {})[row.setting, row.attack] = row.accuracy.mean or 0
+        met.setdefault(row.strategy, {})[row.setting, row.attack] = row.rank
     shared = set.intersection(*(set(cases) for cases in met.values()))
     if not shared:
         return {}
-    return {strategy: min(cases[case] for case in shared) for strategy, cases in met.items()}
+    return {
+        strategy: min(rank for case, rank in cases.items() if case in shared or rank < 0)
+        for strategy, cases in met.items()
+    }
 
 
 def _counted(number: int, one: str, many: str = "") -> str:

@@ -89,22 +89,23 @@ function clear(holder) {
   holder.removeAttribute("aria-label");
 }
 
-/** Traces of a heat map, with the numbers in its cells where there is room for them. */
+/** Traces of a heat map, with the numbers in its cells where there is room for them; `marks` stand where none are. */
 function heat(values, more) {
   const cells = values.length * (values[0] ?? []).length;
-  const { decimals = 0, numbers = cells <= 260, ...rest } = more;
+  const { decimals = 0, marks = [], numbers = cells <= 260, ...rest } = more;
   const map = {
     type: "heatmap", z: values, xgap: 2, ygap: 2, colorscale: CIVIDIS, zmin: 0, zmax: 100, hoverongaps: false, ...rest,
   };
-  return numbers ? [map, written(map, decimals)] : [map];
+  return numbers ? [map, written(map, decimals, marks)] : [map];
 }
 
 /** The numbers of a heat map, each in the ink that its cell asks for. */
-function written({ z, zmin, zmax, colorscale }, decimals) {
+function written({ z, zmin, zmax, colorscale }, decimals, marks) {
   const cells = z.flatMap((row, y) => row.map((value, x) => ({ x, y, value })));
   return {
     type: "scatter", mode: "text", hoverinfo: "skip", cliponaxis: false,
-    x: cells.map(({ x }) => x), y: cells.map(({ y }) => y), text: cells.map(({ value }) => spell(value, decimals)),
+    x: cells.map(({ x }) => x), y: cells.map(({ y }) => y),
+    text: cells.map(({ x, y, value }) => marks[y]?.[x]?.replace(" stopped", "<br>stopped") ?? spell(value, decimals)),
     textfont: {
       size: 12,
       color: cells.map(({ value }) => (value === null ? tone("quiet") : inkOn(colorscale, (value - zmin) / (zmax - zmin)))),

@@ -79,8 +79,9 @@ function drawCurves(holder) {
 
 function tabulateCurves() {
   const { shown, all } = panels();
-  byId("classes-note").textContent =
+  const chosen =
     all.length >= MOST_PANELS && shown.length ? `The ${shown.length - 1} classes that fare worst of ${all.length}; the table has all.` : "";
+  byId("classes-note").textContent = [chosen, stoppedNote()].filter(Boolean).join(" ");
   tabulate("classes-table", {
     caption: `Accuracy of each class under ${DATA.attacks[state.attack]} after the last round, per cent, mean over seeds`,
     head: ["Strategy", "all", ...all.map((_, number) => String(number))],

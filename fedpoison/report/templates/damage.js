@@ -26,9 +26,9 @@ function damageTable() {
 function describeDamage() {
   const { rows, labels } = damageTable();
   const note = byId("damage-note");
-  note.hidden = rows.length > 0;
+  note.hidden = rows.length > 0 && !stoppedNote();
   if (isClean(DATA.attacks[state.attack])) note.textContent = "Nobody attacks here. Choose an attack above.";
-  else if (!wasFinished(state.attack)) note.textContent = "No run under this attack was finished.";
+  else if (rows.length || !wasFinished(state.attack)) note.textContent = stoppedNote() || "No run under this attack was finished.";
   else note.textContent =
     "No clean twin of these runs is at hand. fedpoison run --twin makes it beside a run, and fedpoison compare has it if its attacks include none.";
   byId("damage-table").hidden = !rows.length;

@@ -18,13 +18,20 @@ function begunRuns({ setting = state.setting, attack, strategy }) {
   );
 }
 
-/** The runs of a cell that came to their end: what is compared is a mean over these. */
-const runsOf = (cell) => begunRuns(cell).filter((run) => run.complete);
+/** How many runs of a cell its strategy had to stop, as a text that stands in place of a mean; undefined if none. */
+function markOf({ setting = state.setting, attack, strategy }) {
+  return DATA.marks.find(
+    (mark) => mark.setting === setting && mark.attack === attack && mark.strategy === strategy,
+  )?.text;
+}
+
+/** The runs of a cell that came to their end: what is compared is a mean over these. None where one had to stop. */
+const runsOf = (cell) => (markOf(cell) ? [] : begunRuns(cell).filter((run) => run.complete));
 
 /** The runs of the chosen cell, those included that did not come to their end. */
 const cellRuns = () => begunRuns(state);
 
-/** The run of the chosen cell with the chosen seed; all that came to their end where none is chosen. */
+/** The run of the chosen cell with the chosen seed; all that are compared where none is chosen. */
 function chosenRuns() {
   return state.seed === "" ? runsOf(state) : cellRuns().filter((run) => String(run.seed) === state.seed);
 }
@@ -42,7 +49,13 @@ function shownStrategies() {
   );
 }
 
-/** Whether a run under the attack came to its end in the chosen setting. */
+/** A sentence about the strategies that had to stop under the chosen attack; empty if none had. */
+function stoppedNote() {
+  const stopped = present("strategy").filter((strategy) => markOf({ attack: state.attack, strategy }));
+  return stopped.length ? `Had to stop, and have no mean: ${stopped.map((strategy) => DATA.strategies[strategy]).join(", ")}.` : "";
+}
+
+/** Whether there is anything to compare under the attack in the chosen setting. */
 const wasFinished = (attack) => present("strategy").some((strategy) => runsOf({ attack, strategy }).length);
 
 function mean(values) {

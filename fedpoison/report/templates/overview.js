@@ -8,11 +8,12 @@ function overviewTable() {
     strategies.map((strategy) =>
       percent(mean(runsOf({ attack, strategy }).map((run) => last(run[state.measure]))))),
   );
-  return { attacks, strategies, values };
+  const marks = attacks.map((attack) => strategies.map((strategy) => markOf({ attack, strategy })));
+  return { attacks, strategies, values, marks };
 }
 
 function drawOverview(holder) {
-  const { attacks, strategies, values } = overviewTable();
+  const { attacks, strategies, values, marks } = overviewTable();
   const room = labelRoom(holder);
   const x = strategies.map((strategy) => plain(DATA.strategies[strategy], room));
   const y = attacks.map((attack) => plain(DATA.attacks[attack], room));
@@ -24,7 +25,7 @@ function drawOverview(holder) {
     holder,
     `Heat map: ${MEASURES[state.measure]} of ${strategies.length} strategies under ${attacks.length} attacks; the table below has its numbers`,
     heat(values, {
-      decimals: 1, numbers: strategies.length <= (narrow(holder) ? 5 : 16), customdata: full, showscale: !narrow(holder), colorbar: bar("%"),
+      decimals: 1, marks, numbers: strategies.length <= (narrow(holder) ? 5 : 16), customdata: full, showscale: !narrow(holder), colorbar: bar("%"),
       hovertemplate: `%{customdata}<br>${MEASURES[state.measure]} %{z:.1f} %<extra></extra>`,
     }),
     {
@@ -52,7 +53,7 @@ function open(attack, strategy) {
 }
 
 function tabulateOverview() {
-  const { attacks, strategies, values } = overviewTable();
+  const { attacks, strategies, values, marks } = overviewTable();
   tabulate("overview-table", {
     caption: `${MEASURES[state.measure]}, per cent, mean over the seeds that were finished`,
     head: ["Attack", ...strategies.map((strategy) => DATA.strategies[strategy])],
@@ -60,7 +61,8 @@ function tabulateOverview() {
       DATA.attacks[attack],
       ...strategies.map((strategy, column) => {
         if (!begunRuns({ attack, strategy }).length) return "no run";
-        const text = runsOf({ attack, strategy }).length ? spell(values[row][column]) : "not finished";
+        const mean = runsOf({ attack, strategy }).length ? spell(values[row][column]) : "not finished";
+        const text = marks[row][column] ?? mean;
         const pressed = attack === state.attack && strategy === state.strategy;
         return element("button", {
           type: "button", class: "plain", "aria-pressed": String(pressed),

@@ -62,7 +62,7 @@ function fillChoices() {
 function fillSeeds() {
   const ended = new Map(cellRuns().map((run) => [run.seed, run.complete]));
   const seeds = [...ended.keys()].sort((one, other) => one - other);
-  const finished = seeds.filter((seed) => ended.get(seed)).length;
+  const finished = runsOf(state).length;
   const all = finished < seeds.length ? `all ${finished} finished` : `all ${finished}`;
   const every = seeds.length > 1 && finished ? [["", all]] : [];
   const each = seeds.map((seed) => [seed, ended.get(seed) ? seed : `${seed}, not finished`]);
