@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
-from typing import Any, Required, TypedDict, Unpack
+from typing import Any, Unpack
 
+from fedpoison.batch_options import BatchOptions
 from fedpoison.datasets import Dataset, load_dataset
 from fedpoison.errors import RunError, ScenarioError
 from fedpoison.failure import Failure
@@ -55,29 +56,12 @@ class Plan:
 Outcomes = Iterator[tuple[Scenario, Outcome]]
 
 
-class BatchOptions(TypedDict, total=False):
-    """How runs are made and who is told of them: the keywords that whatever makes many runs takes."""
-
-    out: Required[Path]
-    """The run store; runs that it holds complete are read, not made again."""
-    jobs: int | None
-    """How many runs at once; None is one for each processor. With 1 everything stays in this process, where
-    the one run has all processors."""
-    ray_address: str | None
-    """A Ray cluster to use, as for `ray_session`."""
-    fresh: bool
-    """Whether to make anew what the store already holds."""
-    data_dir: Path | None
-    """As for `simulate`."""
-    watch: Watch
-    """Is told how the runs go."""
-    notify: Notify
-    """Told before the first run, once for each attack that its settings make do nothing, and for each other
-    version of fedpoison that made runs which are read; unset, they are logged."""
-
-
 def run_all(
-    scenarios: Iterable[Scenario], *, keep_going: bool = False, **options: Unpack[BatchOptions]
+    scenarios: Iterable[Scenario],
+    *,
+    keep_going: bool = False,
+    settle: bool = False,
+    **options: Unpack[BatchOptions],
 ) -> Batch:
     """Make every run that the store does not hold complete, and return all of them.
 
@@ -85,8 +69,8 @@ def run_all(
 
     Args:
         scenarios: what to run; equal ones are run once.
-        keep_going: have a scenario that cannot be run be a failure, too, in place of an error, and all of
-            them `settled` for the sweeps to come.
+        keep_going: have a scenario that cannot be run be a failure, too, in place of an error.
+        settle: have the sweeps to come make none of the failed runs again unless they are asked to.
         options: see `BatchOptions`.
 
     Raises:
@@ -96,7 +80,7 @@ def run_all(
         RunError: why a run failed cannot be written into the store, or a complete run in it is damaged.
     """
     with ExitStack() as ray:
-        return _Series(ray, keep_going=keep_going, **options).run(scenarios)
+        return _Series(ray, keep_going=keep_going, settle=settle, **options).run(scenarios)
 
 
 @contextmanager
@@ -122,6 +106,7 @@ class _Series:
     ray_address: str | None = None
     fresh: bool = False
     keep_going: bool = False
+    settle: bool = False
     data_dir: Path | None = None
     watch: Watch = field(default_factory=Watch)
     notify: Notify = _log.warning
@@ -155,7 +140,7 @@ class _Series:
 
     def _end(self, scenario: Scenario, outcome: Outcome) -> None:
         if isinstance(outcome, Failure):
-            RunFolder(self.out / scenario.run_id).fail(scenario, outcome, settled=self.keep_going)
+            RunFolder(self.out / scenario.run_id).fail(scenario, outcome, settled=self.settle)
         self.watch.on_end(scenario, outcome)
 
     def _tell(self, reason: str) -> None:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Unpack
 
-from fedpoison.batch import BatchOptions, batches
+from fedpoison.batch import batches
+from fedpoison.batch_options import BatchOptions
 from fedpoison.bisection import explore
 from fedpoison.breakdown_curves import Breakdown, Curve, Pair, Point
 from fedpoison.criterion import Criterion

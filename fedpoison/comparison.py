@@ -10,7 +10,8 @@ from typing import Literal, Unpack
 import numpy as np
 import pandas as pd
 
-from fedpoison.batch import BatchOptions, run_all
+from fedpoison.batch import run_all
+from fedpoison.batch_options import BatchOptions
 from fedpoison.errors import ScenarioError
 from fedpoison.history import History
 from fedpoison.rounds import Round

@@ -10,7 +10,8 @@ from typing import Unpack
 import optuna
 
 from fedpoison.attack_space import TARGETED, UNTARGETED, Knobs, Range
-from fedpoison.batch import BatchOptions, batches
+from fedpoison.batch import batches
+from fedpoison.batch_options import BatchOptions
 from fedpoison.errors import RunError, ScenarioError
 from fedpoison.fleet import Fleet
 from fedpoison.outcomes import Batch

@@ -122,6 +122,7 @@ def sweep(
         ray_address=ray_address,
         fresh=planned.fresh,
         keep_going=True,
+        settle=True,
         data_dir=data_dir,
         watch=watch or Watch(),
         notify=notify,

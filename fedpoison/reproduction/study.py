@@ -9,7 +9,8 @@ from typing import Any, Unpack
 
 import pandas as pd
 
-from fedpoison.batch import BatchOptions, run_all
+from fedpoison.batch import run_all
+from fedpoison.batch_options import BatchOptions
 from fedpoison.errors import ScenarioError
 from fedpoison.outcomes import Batch
 from fedpoison.scenario import Scenario
