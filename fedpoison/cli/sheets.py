@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from fedpoison.cli.tables import percent
+
 Format = Literal["terminal", "markdown", "latex"]
 Form = Annotated[
     Format,
@@ -117,6 +119,16 @@ def records(frame: pd.DataFrame) -> list[dict[str, object]]:
     """Return the rows of a frame as plain values; what is not a number is None."""
     plain = frame.astype(object).where(frame.notna(), None)
     return [{str(name): value for name, value in row.items()} for row in plain.to_dict("records")]
+
+
+def spread(mean: float | None, deviation: float | None, decimals: int = 1) -> str:
+    """Return a mean in per cent with its deviation, where there is one, or a dash for none.
+
+    >>> spread(0.5, 0.25), spread(0.5, None), spread(None, None)
+    ('50.0 ± 25.0', '50.0', '-')
+    """
+    told = percent(mean, decimals)
+    return told if told == "-" or pd.isna(deviation) else f"{told} ± {percent(deviation, decimals)}"
 
 
 def interval(mean: float, low: float | None, high: float | None, *, signed: bool = False) -> str:
