@@ -111,7 +111,8 @@ def _weak_points(found: Comparison) -> Sheet:
         }
         for strategy, row in weakest(found).iterrows()
     ]
-    return Sheet("Where each strategy is weakest, %", pd.DataFrame(rows))
+    frame = pd.DataFrame(rows)
+    return Sheet("Where each strategy is weakest, %", frame, words=list(frame.columns[1:]))
 
 
 def _lowest(accuracy: float) -> str:

@@ -114,4 +114,4 @@ def _compared(study: Study, outcomes: Sequence[Outcome], seeds: Sequence[int], *
                 "reproduced": "cut short" if cut else verdict,
             }
         )
-    return Sheet(study.title, pd.DataFrame(rows))
+    return Sheet(study.title, pd.DataFrame(rows), words=["reproduced"])
