@@ -92,6 +92,15 @@ def test_the_tables_mark_it_and_a_note_says_why(found, tmp_path, seeds, mark):
     assert told["weakest"][1]["class"] == 0
 
 
+def test_a_note_names_the_seeds_of_each_reason(found):
+    other = Failure("round 7: Krum needs n > 2f + 2", refused=True)
+    made = found({Cell("ipm", "krum", seed): other if seed == 1 else REFUSED for seed in SEEDS})
+    assert remarks(made) == [
+        f"krum under ipm: the server had to stop with seeds 0, 2: {REFUSED.reason}",
+        f"krum under ipm: the server had to stop with seed 1: {other.reason}",
+    ]
+
+
 def test_the_figures_leave_a_gap_and_name_it(found):
     panel = figures.accuracy_by_round(found(STOPPED)).axes[1]
     assert [len(line.get_xdata()) for line in panel.lines] == [0, 2]

@@ -32,9 +32,10 @@ def sheets(found: Comparison, reference: str | None) -> list[Sheet]:
 def remarks(found: Comparison) -> list[str]:
     """Return why cells of the tables hold no number."""
     made = []
-    for (attack, strategy), runs in stopped(found).groupby(["attack", "strategy"], sort=False):
+    alike = stopped(found).groupby(["attack", "strategy", "reason"], sort=False)
+    for (attack, strategy, reason), runs in alike:
         seeds = ", ".join(map(str, runs["seed"]))
-        told = f"with seed{'s' if len(runs) > 1 else ''} {seeds}: {runs['reason'].iloc[0]}"
+        told = f"with seed{'s' if len(runs) > 1 else ''} {seeds}: {reason}"
         made.append(f"{strategy} under {attack}: the server had to stop {told}")
     return made
 
