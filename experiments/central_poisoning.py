@@ -14,7 +14,8 @@ from pathlib import Path
 from rich.console import Console
 
 from fedpoison.central import train_centrally
-from fedpoison.cli.tables import matrix
+from fedpoison.cli.sheets import show
+from fedpoison.cli.sweep_sheets import sheet
 from fedpoison.study import Study
 from fedpoison.study_plot import write_figure
 from fedpoison.study_results import Results
@@ -68,9 +69,8 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, help="where the data sets lie")
     arguments = parser.parse_args()
     results = carry_out(STUDY, arguments.out, arguments.data_dir)
-    console = Console()
-    console.print(matrix(f"{STUDY.title}, %", results.summary(), results.summary("std")))
-    console.print(f"results: {arguments.out / 'studies' / STUDY.name}", soft_wrap=True)
+    show([sheet(results)], "terminal")
+    Console().print(f"results: {arguments.out / 'studies' / STUDY.name}", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -126,7 +126,7 @@ def search(
     Args:
         base: the scenario whose attack is varied.
         aim: what the attacker is after.
-        attacks: names among those of the objective; all of them for none.
+        attacks: names among those of the objective, each of which counts once; all of them for none.
         trials: how many attacks to try.
         confirm: with how many further seeds, those after the scenario's, the strongest runs again.
         expect: told, before some runs, how many they are: attacks that were tried already are not run again.

@@ -9,7 +9,7 @@ import pytest
 
 from fedpoison import figures
 from fedpoison.cli.compare_sheets import as_json, remarks, sheets
-from fedpoison.comparison import MEASURES, Cell, compare
+from fedpoison.comparison import MEASURES, Cell, Comparison, compare
 from fedpoison.contrasts import differences, estimates, steadiest, weakest
 from fedpoison.errors import RunError
 from fedpoison.failure import Failure
@@ -90,6 +90,48 @@ def test_the_tables_mark_it_and_a_note_says_why(found, tmp_path, seeds, mark):
     assert [run["seed"] for run in told["stopped"]] == list(seeds)
     assert told["weakest"][0]["accuracy"] is None
     assert told["weakest"][1]["class"] == 0
+
+
+@pytest.mark.parametrize("seeds", [(1,), (0, 1, 2)])
+def test_the_differences_say_where_the_reference_stopped(found, seeds):
+    made = found({Cell("ipm", "krum", seed): REFUSED for seed in seeds})
+    paired = next(sheet for sheet in sheets(made, "krum") if "the reference krum" in sheet.title)
+    cells = paired.cells.set_index("attack")["median"]
+    assert cells["none"].startswith("-15.0 [")
+    assert cells["ipm"] == "reference stopped"
+    made = found({Cell("ipm", rule, seed): REFUSED for seed in seeds for rule in STRATEGIES})
+    paired = next(sheet for sheet in sheets(made, "krum") if "the reference krum" in sheet.title)
+    own = "stopped" if len(seeds) == len(SEEDS) else "1 of 3 stopped"
+    assert paired.cells.set_index("attack").loc["ipm", "median"] == own
+
+
+def test_only_an_attack_with_a_target_is_said_to_have_stopped_short_of_it(small):
+    ended = {"backdoor": {"krum": 0.1, "median": 0.2}, "ipm": {"median": None}, "blended": {}}
+    histories, stopped = {}, {}
+    for attack, successes in ended.items():
+        for rule in STRATEGIES:
+            if rule in successes:
+                measured = {"confusion": [[9, 1], [0, 10]], "attack_success_rate": successes[rule]}
+                histories[Cell(attack, rule, 0)] = History(small, [Round(round=1, loss=1.0, **measured)])
+            else:
+                stopped[Cell(attack, rule, 0)] = REFUSED.reason
+    made = Comparison(list(ended), STRATEGIES, [0], histories, stopped=stopped)
+    accuracy, *_, success = sheets(made, None)[:3]
+    assert accuracy.cells["krum"].tolist() == ["95.0", "stopped", "stopped"]
+    assert success.cells.to_numpy().tolist() == [
+        ["backdoor", "10.0", "20.0"],
+        ["ipm", "-", "-"],
+        ["blended", "stopped", "stopped"],
+    ]
+
+
+def test_a_note_names_the_seeds_of_each_reason(found):
+    other = Failure("round 7: Krum needs n > 2f + 2", refused=True)
+    made = found({Cell("ipm", "krum", seed): other if seed == 1 else REFUSED for seed in SEEDS})
+    assert remarks(made) == [
+        f"krum under ipm: the server had to stop with seeds 0, 2: {REFUSED.reason}",
+        f"krum under ipm: the server had to stop with seed 1: {other.reason}",
+    ]
 
 
 def test_the_figures_leave_a_gap_and_name_it(found):

@@ -49,6 +49,13 @@ def test_a_search_is_repeated_exactly_and_reads_the_store(small, tmp_path):
     assert sorted(path.stat().st_mtime_ns for path in tmp_path.glob("*/model.safetensors")) == made
 
 
+def test_an_attack_that_is_named_twice_counts_once(small, tmp_path):
+    options = {"trials": 3, "confirm": 0, "out": tmp_path, "jobs": 1}
+    named = [["ipm", "mimic"], ["ipm", "ipm", "mimic", "ipm"]]
+    once, twice = (search(small, objective("class"), attacks=names, **options) for names in named)
+    assert twice.trials == once.trials
+
+
 def test_objectives_read_what_they_say(small):
     last = simulate(small.but(attack="backdoor")).last
     assert objective("accuracy").strength(last) == pytest.approx(1 - last.accuracy)

@@ -5,7 +5,7 @@ import pytest
 from rich.console import Console
 
 from fedpoison.cli.progress import BatchProgress, run_title
-from fedpoison.cli.tables import matrix
+from fedpoison.cli.sheets import Sheet, for_terminal
 from fedpoison.failure import Failure
 from fedpoison.history import History
 from fedpoison.study import Study
@@ -158,9 +158,9 @@ def test_what_users_name_is_text_and_no_markup(fedpoison, file, tmp_path):
     assert code == 0
     assert f"results: {store}" in out
     assert "[bold]A[/bold] study, %" in out
-    frame = pd.DataFrame({"[red]mean": [0.5]}, index=pd.Index(["[i]krum"], name="[b]rule"))
+    frame = pd.DataFrame({"[b]rule": ["[i]krum"], "[red]mean": ["50.0"]})
     console = Console(record=True)
-    console.print(matrix("[u]title", frame))
+    console.print(for_terminal(Sheet("[u]title", frame)))
     shown = console.export_text()
     assert all(text in shown for text in ("[u]title", "[b]rule", "[i]krum", "[red]mean"))
 

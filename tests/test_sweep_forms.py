@@ -1,6 +1,7 @@
 """What `fedpoison sweep` and `search` print for documents and for programs."""
 
 import json
+import re
 
 import pytest
 
@@ -86,3 +87,15 @@ def test_a_search_prints_what_it_found_in_every_form(small, tmp_path, fedpoison)
     assert out.startswith("**Strongest against fedavg, by accuracy**\n")
     assert "strongest:" not in out
     assert f'strongest: --attack "{found["attacks"][0]["attack"]}"' in err
+
+
+def test_a_mean_of_one_seed_has_no_deviation_though_others_have(tmp_path, fedpoison):
+    file = tmp_path / "tiny.toml"
+    exclude = '[[exclude]]\nstrategy = "krum"\nseed = 1\n'
+    file.write_text(f"{STUDY}\n{exclude}")
+    options = ["--set", "attack=none", "--out", tmp_path, "--jobs", 1, "--format", "markdown"]
+    code, out, _ = fedpoison("sweep", file, *options)
+    fedavg, krum = out.splitlines()[-2:]
+    assert code == 0
+    assert fedavg.count("±") == 2
+    assert re.fullmatch(r"\| none +\| krum +\| +\d+\.\d \| +\d+\.\d \|", krum)

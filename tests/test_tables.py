@@ -7,14 +7,14 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from fedpoison.cli.tables import matrix
+from fedpoison.cli.sheets import Sheet, for_terminal
 
 STRATEGIES = ["fedavg (the run)", "krum(byzantine=3)", "nnm | trimmed-mean", "multi-krum", "geometric-median"]
 
 
-def lines(table, width):
+def lines(sheet, width):
     console = Console(width=width, file=StringIO(), record=True)
-    console.print(table)
+    console.print(for_terminal(sheet))
     return console.export_text().rstrip("\n").split("\n")
 
 
@@ -22,13 +22,14 @@ def cells(line):
     return [cell.strip() for cell in re.split("[│┃]", line)[1:-1]]
 
 
+def unfolded(pieces):
+    return "".join(pieces).replace(" ", "")
+
+
 @pytest.mark.parametrize("width", [40, 60, 80, 200])
 def test_every_part_of_a_wide_table_has_its_labels_and_whole_numbers(width):
-    classes = pd.DataFrame(
-        {strategy: [1.0, place / 8] for place, strategy in enumerate(STRATEGIES)},
-        index=pd.Index([0, 1], name="class"),
-    )
-    shown = lines(matrix("Accuracy by class, %", classes), width)
+    classes = {strategy: ["100.0", str(12.5 * place)] for place, strategy in enumerate(STRATEGIES)}
+    shown = lines(Sheet("Accuracy by class, %", pd.DataFrame({"class": ["0", "1"]} | classes)), width)
     assert all(len(line) <= width for line in shown)
     rows = [cells(line) for line in shown if line.startswith("│")]
     assert {row[0] for row in rows} == {"0", "1"}
@@ -40,21 +41,60 @@ def test_every_part_of_a_wide_table_has_its_labels_and_whole_numbers(width):
     assert shown[0].rstrip() == "Accuracy by class, %"
 
 
+def test_intervals_are_as_whole_as_numbers():
+    strategies = {strategy: ["83.1 [81.1, 85.1]", "2 of 3 stopped"] for strategy in STRATEGIES}
+    sheet = Sheet("Accuracy, %", pd.DataFrame({"attack": ["none", "scaled-update"]} | strategies))
+    rows = [cells(line) for line in lines(sheet, 80) if line.startswith("│")]
+    assert [row[0] for row in rows] == ["none", "scaled-update"] * 2
+    assert {cell for row in rows for cell in row[1:]} == {"83.1 [81.1, 85.1]", "2 of 3 stopped"}
+
+
 def test_characters_of_double_width_have_the_room_that_they_take():
-    shares = pd.DataFrame({"accuracy": [0.5]}, index=pd.Index(["世界 few"], name="setting"))
-    assert any("世界 few" in line for line in lines(matrix("Study, %", shares), 80))
+    sheet = Sheet("Study, %", pd.DataFrame({"setting": ["世界 few"], "accuracy": ["50.0"]}))
+    assert any("世界 few" in line for line in lines(sheet, 80))
 
 
-def test_long_labels_are_folded_where_deviations_need_the_room():
-    names = [("label-flip(source=1, target=7)", "nnm | trimmed-mean(beta=0.1)"), ("none", "fedavg")]
-    shares = pd.DataFrame(
-        {name: [0.25, 0.5] for name in ("accuracy", "worst class", "attack success")},
-        index=pd.MultiIndex.from_tuples(names, names=["attack", "strategy"]),
+LABELS = {
+    "attack": ["label-flip(source=1, target=7)", "none"],
+    "strategy": ["nnm | trimmed-mean(byzantine=3)", "fedavg"],
+    "partition": ["dirichlet(alpha=0.1)", "iid"],
+    "malicious": ["0.125", "0.25"],
+    "schedule": ["always", "once(round=3)"],
+}
+
+
+@pytest.mark.parametrize("width", [60, 80, 140])
+@pytest.mark.parametrize("labels", [2, 3, 5])
+def test_labels_are_folded_and_never_lost_where_numbers_need_the_room(labels, width):
+    names = list(LABELS)[:labels]
+    numbers = {name: ["25.0 ± 2.5", "50.0 ± 10.0"] for name in ("accuracy", "worst class", "attack success")}
+    frame = pd.DataFrame({name: LABELS[name] for name in names} | numbers)
+    shown = lines(Sheet("Study, %", frame, labels=labels), width)
+    assert all(len(line) <= width for line in shown)
+    found = []
+    for part in "\n".join(shown).split("┡")[1:]:
+        rows = [cells(line) for line in part.split("\n") if line.startswith("│")]
+        for place, name in enumerate(names):
+            assert unfolded(row[place] for row in rows) == unfolded(LABELS[name])
+        found += [cell for row in rows for cell in row[labels:] if cell]
+    assert sorted(found) == ["25.0 ± 2.5"] * 3 + ["50.0 ± 10.0"] * 3
+
+
+def test_words_may_be_folded_and_no_column_takes_all_the_room():
+    frame = pd.DataFrame(
+        {
+            "strategy": ["nnm | trimmed-mean(byzantine=1)"],
+            "lowest accuracy": ["71.5 under label-flip(source=1, target=7)"],
+            "worst class": ["1: 0.0 under label-flip(source=1, target=7)"],
+            "difference": ["-1.5 [-2.0, -1.0]"],
+        }
     )
-    shown = lines(matrix("Study, %", shares, shares / 10), 80)
+    shown = lines(Sheet("Weakest, %", frame, words=["lowest accuracy", "worst class"]), 80)
+    assert all(len(line) <= 80 for line in shown)
+    assert sum(line.startswith("┏") for line in shown) == 1
     rows = [cells(line) for line in shown if line.startswith("│")]
-    assert rows[-1] == ["none", "fedavg", *["50.0 ± 5.0"] * 3]
-    folded = rows[:-1]
-    assert folded[0][2:] == ["25.0 ± 2.5"] * 3
-    for place, name in enumerate(names[0]):
-        assert "".join(row[place] for row in folded).replace(" ", "") == name.replace(" ", "")
+    for place, name in enumerate(frame):
+        assert unfolded(row[place] for row in rows) == unfolded(frame[name])
+    assert rows[0][-1] == "-1.5 [-2.0, -1.0]"
+    widths = [len(rule) for rule in shown[-1].strip("└┘").split("┴")]
+    assert max(widths) - min(widths) <= 3

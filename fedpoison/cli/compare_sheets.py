@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from fedpoison.attackers import aim
 from fedpoison.cli.sheets import Sheet, interval, records
 from fedpoison.cli.tables import percent
 from fedpoison.comparison import MEASURES, Comparison
-from fedpoison.contrasts import differences, estimates, steadiest, stopped, weakest
+from fedpoison.contrasts import SUCCESS, differences, estimates, steadiest, stopped, weakest
 
 
 def sheets(found: Comparison, reference: str | None) -> list[Sheet]:
@@ -18,12 +19,12 @@ def sheets(found: Comparison, reference: str | None) -> list[Sheet]:
 
     The differences are left out with a single seed, unless a reference is asked for.
     """
-    tables = _by_measure(found, estimates(found), found.strategies, "{}, %", signed=False)
+    tables = _by_measure(found, estimates(found), found.strategies, "{}, %")
     if len(found.strategies) > 1 and (reference is not None or len(found.seeds) > 1):
         chosen = steadiest(found) if reference is None else reference
-        title = f"{{}}: points more than {chosen}, paired over the seeds"
+        title = f"{{}}: points more than the reference {chosen}, paired over the seeds"
         others = [strategy for strategy in found.strategies if strategy != chosen]
-        tables += _by_measure(found, differences(found, chosen), others, title, signed=True)
+        tables += _by_measure(found, differences(found, chosen), others, title, reference=chosen)
     tables.append(_weak_points(found))
     tables += [_classes(found, attack) for attack in found.attacks]
     return tables
@@ -32,9 +33,10 @@ def sheets(found: Comparison, reference: str | None) -> list[Sheet]:
 def remarks(found: Comparison) -> list[str]:
     """Return why cells of the tables hold no number."""
     made = []
-    for (attack, strategy), runs in stopped(found).groupby(["attack", "strategy"], sort=False):
+    alike = stopped(found).groupby(["attack", "strategy", "reason"], sort=False)
+    for (attack, strategy, reason), runs in alike:
         seeds = ", ".join(map(str, runs["seed"]))
-        told = f"with seed{'s' if len(runs) > 1 else ''} {seeds}: {runs['reason'].iloc[0]}"
+        told = f"with seed{'s' if len(runs) > 1 else ''} {seeds}: {reason}"
         made.append(f"{strategy} under {attack}: the server had to stop {told}")
     return made
 
@@ -64,37 +66,50 @@ def as_json(found: Comparison, reference: str | None, folder: Path) -> dict[str,
 
 
 def _by_measure(
-    found: Comparison, rows: pd.DataFrame, strategies: Sequence[str], title: str, *, signed: bool
+    found: Comparison,
+    rows: pd.DataFrame,
+    strategies: Sequence[str],
+    title: str,
+    *,
+    reference: str | None = None,
 ) -> list[Sheet]:
-    """Return one table a measure that has values, attacks by strategies."""
+    """Return one table a measure that has values, attacks by strategies; differences from a reference."""
     made = []
     for name, measure in MEASURES.items():
         values = [found.values(measure, attack, rule) for attack in found.attacks for rule in strategies]
         if pd.isna(values).all():
             continue
         some = rows[(rows["measure"] == name) & rows["mean"].notna()]
+        signed = reference is not None
         texts = {
             (row["attack"], row["strategy"]): interval(row["mean"], row["low"], row["high"], signed=signed)
             for _, row in some.iterrows()
         }
-        cells = [
-            [
-                attack,
-                *(texts.get((attack, strategy)) or _gap(found, attack, strategy) for strategy in strategies),
-            ]
-            for attack in found.attacks
-        ]
+        cells = []
+        for attack in found.attacks:
+            measured = measure is not SUCCESS or _targeted(found, attack)
+            gaps = [_gap(found, attack, rule, reference) if measured else "-" for rule in strategies]
+            told = [texts.get((attack, rule), gap) for rule, gap in zip(strategies, gaps, strict=True)]
+            cells.append([attack, *told])
         frame = pd.DataFrame(cells, columns=["attack", *strategies])
         made.append(Sheet(title.format(name.capitalize()), frame))
     return made
 
 
-def _gap(found: Comparison, attack: str, strategy: str) -> str:
-    """Return what stands where there is no mean."""
-    stopped = len(found.stops(attack, strategy))
-    if stopped in (0, len(found.seeds)):
-        return "stopped" if stopped else "-"
-    return f"{stopped} of {len(found.seeds)} stopped"
+def _targeted(found: Comparison, attack: str) -> bool:
+    """Return whether the success of an attack is measured; what stopped has no record that would tell."""
+    scenario = next(iter(found.histories.values())).scenario
+    return scenario.goal is not None or aim([attack], found.labels) is not None
+
+
+def _gap(found: Comparison, attack: str, strategy: str, reference: str | None) -> str:
+    """Return what stands where there is no mean, or no difference from a reference."""
+    stops = len(found.stops(attack, strategy))
+    if stops:
+        return "stopped" if stops == len(found.seeds) else f"{stops} of {len(found.seeds)} stopped"
+    if reference is not None and found.stops(attack, reference):
+        return "reference stopped"
+    return "-"
 
 
 def _weak_points(found: Comparison) -> Sheet:
@@ -111,7 +126,8 @@ def _weak_points(found: Comparison) -> Sheet:
         }
         for strategy, row in weakest(found).iterrows()
     ]
-    return Sheet("Where each strategy is weakest, %", pd.DataFrame(rows))
+    frame = pd.DataFrame(rows)
+    return Sheet("Where each strategy is weakest, %", frame, words=list(frame.columns[1:]))
 
 
 def _lowest(accuracy: float) -> str:

@@ -12,7 +12,8 @@ from rich.console import Console
 
 from fedpoison.cli.lists import names_in
 from fedpoison.cli.options import Data, Json
-from fedpoison.cli.tables import matrix, percent
+from fedpoison.cli.sheets import Sheet, for_terminal
+from fedpoison.cli.tables import Matrix, percent
 from fedpoison.measures import plain
 from fedpoison.replay import Replay, Replayed
 from fedpoison.replay import replay as replayed
@@ -110,9 +111,9 @@ def _print(found: Replay, top: int) -> None:
     for result in found.results:
         measured[result.strategy] |= dict(zip(("caught", "blamed"), result.rates, strict=True))
     frame = pd.DataFrame.from_dict(measured, orient="index").astype(float).rename_axis("strategy")
-    console.print(matrix("After the round, %", frame))
+    console.print(_table("After the round, %", frame))
     classes = {name: record.per_class_accuracy for name, record in rows.items()}
-    console.print(matrix("Accuracy by class, %", pd.DataFrame(classes).rename_axis("class")))
+    console.print(_table("Accuracy by class, %", pd.DataFrame(classes).rename_axis("class")))
     malicious = set(kept.attackers)
     for result in found.results:
         _print_trust(console, result, malicious)
@@ -148,8 +149,13 @@ def _print_influence(
     shown = known if len(known) <= 2 * top else pd.concat([known.head(top), known.tail(top)])
     shown = shown.set_axis([_marked(int(node), malicious) for node in shown.index]).T.rename_axis("class")
     console.print(
-        matrix(f"{strategy}: points of accuracy by class with the client less those without", shown)
+        _table(f"{strategy}: points of accuracy by class with the client less those without", shown)
     )
+
+
+def _table(title: str, shares: pd.DataFrame) -> Matrix:
+    """Return shares in per cent, their rows named by the index."""
+    return for_terminal(Sheet(title, shares.map(percent).rename(columns=str).reset_index().map(str)))
 
 
 def _marked(node: int, malicious: set[int]) -> str:

@@ -13,7 +13,7 @@ from rich.console import Console
 from fedpoison.cli.lists import seeds_in
 from fedpoison.cli.options import Data, Fresh, Jobs, Out, RayAddress
 from fedpoison.cli.progress import BatchProgress
-from fedpoison.cli.sheets import Form, Sheet, show
+from fedpoison.cli.sheets import Form, Sheet, show, spread
 from fedpoison.cli.tables import percent
 from fedpoison.specs import unknown
 
@@ -93,7 +93,7 @@ def _published(study: Study, cells: Sequence[Cell]) -> Sheet:
             "cell": cell.name,
             "attack": ", ".join(made.attack for made in cell.scenarios),
             "strategy": cell.scenarios[0].strategy,
-            "published, %": _spell(cell.published, cell.deviation),
+            "published, %": spread(cell.published, cell.deviation, 2),
         }
         for cell in cells
     ]
@@ -107,15 +107,11 @@ def _compared(study: Study, outcomes: Sequence[Outcome], seeds: Sequence[int], *
         rows.append(
             {
                 "cell": outcome.cell.name,
-                "ours, %": _spell(outcome.mean, outcome.deviation if len(seeds) > 1 else None),
-                "theirs, %": _spell(outcome.cell.published, outcome.cell.deviation),
+                "ours, %": spread(outcome.mean, outcome.deviation if len(seeds) > 1 else None, 2),
+                "theirs, %": spread(outcome.cell.published, outcome.cell.deviation, 2),
                 "difference": "-" if outcome.difference is None else f"{100 * outcome.difference:+.1f}",
                 "allowed": percent(outcome.cell.margin),
                 "reproduced": "cut short" if cut else verdict,
             }
         )
-    return Sheet(study.title, pd.DataFrame(rows))
-
-
-def _spell(mean: float | None, deviation: float | None) -> str:
-    return percent(mean, 2) if deviation is None else f"{percent(mean, 2)} ± {percent(deviation, 2)}"
+    return Sheet(study.title, pd.DataFrame(rows), words=["reproduced"])

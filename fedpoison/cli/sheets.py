@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import pandas as pd
 import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+
+from fedpoison.cli.tables import Column, Matrix, percent
 
 Format = Literal["terminal", "markdown", "latex"]
 Form = Annotated[
@@ -29,7 +29,17 @@ class Sheet:
     title: str
     cells: pd.DataFrame
     labels: int = 1
-    """How many of the first columns name their row; the others are set to the right."""
+    """How many of the first columns name their row."""
+    words: Collection[str] = ()
+    """Which of the other columns hold words, which may be folded as labels are; the rest hold numbers."""
+
+    @property
+    def aligned(self) -> list[Literal["left", "right"]]:
+        """Where each column is set: numbers to the right."""
+        return [
+            "left" if position < self.labels or name in self.words else "right"
+            for position, name in enumerate(self.cells.columns)
+        ]
 
 
 def show(sheets: Sequence[Sheet], form: Format) -> None:
@@ -44,22 +54,19 @@ def show(sheets: Sequence[Sheet], form: Format) -> None:
     typer.echo("\n".join(texts[form](sheet) for sheet in sheets), nl=False)
 
 
-def for_terminal(sheet: Sheet) -> Table:
-    """Return the table for rich."""
-    table = Table(title=escape(sheet.title), title_justify="left")
-    for position, column in enumerate(sheet.cells.columns):
-        label = position < sheet.labels
-        table.add_column(escape(column), overflow="fold", justify="left" if label else "right")
-    for row in sheet.cells.itertuples(index=False):
-        table.add_row(*(escape(cell) for cell in row))
-    return table
+def for_terminal(sheet: Sheet) -> Matrix:
+    """Return the table for rich, in parts where it is too wide."""
+    columns = [
+        Column(str(name), list(sheet.cells.iloc[:, position]), numbers=aligned == "right")
+        for position, (name, aligned) in enumerate(zip(sheet.cells.columns, sheet.aligned, strict=True))
+    ]
+    return Matrix(sheet.title, columns[: sheet.labels], columns[sheet.labels :])
 
 
 def in_markdown(sheet: Sheet) -> str:
     """Return the table as Markdown, with its title in bold above."""
     cells = sheet.cells.map(markdown_text).rename(columns=markdown_text)
-    aligned = ["right" if position >= sheet.labels else "left" for position in range(cells.shape[1])]
-    table = cells.to_markdown(index=False, disable_numparse=True, colalign=aligned)
+    table = cells.to_markdown(index=False, disable_numparse=True, colalign=sheet.aligned)
     return f"**{markdown_text(sheet.title)}**\n\n{table}\n"
 
 
@@ -75,7 +82,7 @@ def in_latex(sheet: Sheet) -> str:
         position="htbp" if floats else None,
         position_float="centering" if floats else None,
         environment=None if floats else "longtable",
-        column_format="l" * sheet.labels + "r" * (cells.shape[1] - sheet.labels),
+        column_format="".join(side[0] for side in sheet.aligned),
         caption=latex_text(sheet.title),
     )
 
@@ -117,6 +124,16 @@ def records(frame: pd.DataFrame) -> list[dict[str, object]]:
     """Return the rows of a frame as plain values; what is not a number is None."""
     plain = frame.astype(object).where(frame.notna(), None)
     return [{str(name): value for name, value in row.items()} for row in plain.to_dict("records")]
+
+
+def spread(mean: float | None, deviation: float | None, decimals: int = 1) -> str:
+    """Return a mean in per cent with its deviation, where there is one, or a dash for none.
+
+    >>> spread(0.5, 0.25), spread(0.5, None), spread(None, None)
+    ('50.0 ± 25.0', '50.0', '-')
+    """
+    told = percent(mean, decimals)
+    return told if told == "-" or pd.isna(deviation) else f"{told} ± {percent(deviation, decimals)}"
 
 
 def interval(mean: float, low: float | None, high: float | None, *, signed: bool = False) -> str:

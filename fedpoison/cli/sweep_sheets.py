@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from fedpoison.cli.sheets import Sheet, records
-from fedpoison.cli.tables import percent
+from fedpoison.cli.sheets import Sheet, records, spread
 from fedpoison.study_results import Results
 
 HEADINGS = {"worst_class_accuracy": "worst class", "success": "attack success"}
@@ -16,16 +15,9 @@ HEADINGS = {"worst_class_accuracy": "worst class", "success": "attack success"}
 def sheet(results: Results) -> Sheet:
     """Return the table: one row a combination of the axes but the seed, of which some run came to its end."""
     means, deviations = results.summary(), results.summary("std")
-    several = results.seeds["asked"].max() > 1
     cells = means.index.to_frame(index=False).map(str).rename(columns=str)
     for name in means.columns:
-        texts = [percent(value) for value in means[name]]
-        if several:
-            spreads = [percent(value) for value in deviations[name]]
-            texts = [
-                text if text == "-" else f"{text} ± {spread}"
-                for text, spread in zip(texts, spreads, strict=True)
-            ]
+        texts = [spread(*pair) for pair in zip(means[name], deviations[name], strict=True)]
         cells.insert(cells.shape[1], HEADINGS.get(str(name), str(name)), texts, allow_duplicates=True)
     return Sheet(f"{results.study.title}, %", cells, labels=means.index.nlevels)
 

@@ -17,28 +17,10 @@ from fedpoison.history import History
 
 LONGEST_PIECE = 12
 """A word that is longer may be folded where columns have to be narrow."""
+NARROWEST = 4
+"""Columns that may be folded are never narrower, so that something of them can be read."""
 EDGES = len("│  ")
 """What a column takes beside its text; the table ends with one edge more."""
-
-
-def matrix(
-    title: str, means: pd.DataFrame, spreads: pd.DataFrame | None = None, *, decimals: int = 1
-) -> Matrix:
-    """Return shares as a table in per cent, with their deviations where there are any."""
-    labels = [Column(str(name), []) for name in means.index.names]
-    for label in means.index:
-        for column, part in zip(labels, label if isinstance(label, tuple) else (label,), strict=True):
-            column.cells.append(str(part))
-    numbers = []
-    for position, name in enumerate(means.columns):
-        cells = [percent(value, decimals) for value in means.iloc[:, position]]
-        if spreads is not None:
-            cells = [
-                cell if cell == "-" else f"{cell} ± {percent(deviation, decimals)}"
-                for cell, deviation in zip(cells, spreads.iloc[:, position], strict=True)
-            ]
-        numbers.append(Column(str(name), cells, numbers=True))
-    return Matrix(title, labels, numbers)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,18 +51,18 @@ class Matrix:
 
     title: str
     labels: Sequence[Column]
-    numbers: Sequence[Column]
+    others: Sequence[Column]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         room = options.max_width - 1
-        for part, numbers in enumerate(self._parts(room)):
-            yield _part("" if part else self.title, [*self.labels, *numbers], room)
+        for part, others in enumerate(self._parts(room)):
+            yield _part("" if part else self.title, [*self.labels, *others], room)
 
     def _parts(self, room: int) -> Iterator[Sequence[Column]]:
         """Yield as many columns at a time as there is room for, and one at least."""
         free = room - sum(column.least + EDGES for column in self.labels)
         part: list[Column] = []
-        for column in self.numbers:
+        for column in self.others:
             if part and sum(one.least + EDGES for one in [*part, column]) > free:
                 yield part
                 part = []
@@ -89,19 +71,41 @@ class Matrix:
 
 
 def _part(title: str, columns: Sequence[Column], room: int) -> Table:
-    """Return a table with these columns, the first of which get the room that is left."""
+    """Return a table with these columns."""
     table = Table(title=escape(title) or None, title_justify="left")
-    spare = room - sum(column.least + EDGES for column in columns)
     folded = []
-    for column in columns:
-        width = column.least + min(max(0, spare), column.most - column.least)
-        spare -= width - column.least
+    for column, width in zip(columns, _widths(columns, room), strict=True):
         justify: Literal["right", "left"] = "right" if column.numbers else "left"
         table.add_column(escape(fill(column.name, width)), justify=justify, overflow="fold", width=width)
         folded.append([escape(fill(cell, width)) for cell in column.cells])
     for row in zip(*folded, strict=True):
         table.add_row(*row)
     return table
+
+
+def _widths(columns: Sequence[Column], room: int) -> list[int]:
+    """Return how wide each column is.
+
+    The room that is left goes to the narrowest that still folds, numbers last; where there is too little, the
+    widest that may be folded gives way.
+    """
+    widths = [column.least for column in columns]
+    spare = room - sum(width + EDGES for width in widths)
+    while spare > 0:
+        folding = [place for place, column in enumerate(columns) if widths[place] < column.most]
+        if not folding:
+            break
+        widths[min(folding, key=lambda place: (columns[place].numbers, widths[place]))] += 1
+        spare -= 1
+    while spare < 0:
+        giving = [
+            place for place, column in enumerate(columns) if not column.numbers and widths[place] > NARROWEST
+        ]
+        if not giving:
+            break
+        widths[max(giving, key=widths.__getitem__)] -= 1
+        spare += 1
+    return widths
 
 
 def class_table(columns: dict[str, History]) -> Table:
