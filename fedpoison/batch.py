@@ -127,8 +127,9 @@ class _Series:
                 reused.append(folder)
             else:
                 missing.append(plan)
-        for reason in [reason for plan in asked.values() for reason in plan.idle]:
-            self._tell(reason)
+        for plan in asked.values():
+            for reason in plan.idle:
+                self._tell(reason)
         tell_versions(reused, self._tell)
         for scenario, outcome in outcomes.items():
             self._end(scenario, outcome)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from fedpoison.attackers import aim
+from fedpoison.cli.lists import spell_seeds
 from fedpoison.cli.sheets import Sheet, interval, records
 from fedpoison.cli.tables import percent
 from fedpoison.comparison import MEASURES, Comparison
@@ -35,9 +36,8 @@ def remarks(found: Comparison) -> list[str]:
     made = []
     alike = stopped(found).groupby(["attack", "strategy", "reason"], sort=False)
     for (attack, strategy, reason), runs in alike:
-        seeds = ", ".join(map(str, runs["seed"]))
-        told = f"with seed{'s' if len(runs) > 1 else ''} {seeds}: {reason}"
-        made.append(f"{strategy} under {attack}: the server had to stop {told}")
+        seeds = spell_seeds(runs["seed"])
+        made.append(f"{strategy} under {attack}: the server had to stop with {seeds}: {reason}")
     return made
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Literal
 
 from fedpoison.errors import ScenarioError
@@ -41,3 +42,12 @@ def seeds_in(text: str) -> list[int]:
         return list(dict.fromkeys(int(part) for part in text.split(",")))
     except ValueError:
         raise ScenarioError(f"--seeds: got {text!r}, wanted whole numbers separated by commas.") from None
+
+
+def spell_seeds(seeds: Collection[int]) -> str:
+    """Return seeds as a sentence names them.
+
+    >>> spell_seeds([0, 1]), spell_seeds([7])
+    ('seeds 0, 1', 'seed 7')
+    """
+    return f"seed{'' if len(seeds) == 1 else 's'} {', '.join(map(str, seeds))}"

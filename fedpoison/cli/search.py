@@ -12,6 +12,7 @@ import pandas as pd
 import typer
 from rich.console import Console
 
+from fedpoison.cli.lists import spell_seeds
 from fedpoison.cli.options import Data, Fresh, Jobs, Json, Out, RayAddress, with_scenario
 from fedpoison.cli.progress import BatchProgress
 from fedpoison.cli.sheets import Form, Sheet, interval, show
@@ -87,10 +88,10 @@ def _again(repeats: Sequence[Repeat]) -> str:
     failed = [repeat.seed for repeat in repeats if repeat.strength is None and not repeat.stopped]
     if stopped or failed:
         ends = [("the server had to stop", stopped), ("the run failed", failed)]
-        told = "; ".join(f"{end} with {_named(some)}" for end, some in ends if some)
-        return f"it again, with {_named(seeds)}: {told}"
+        told = "; ".join(f"{end} with {spell_seeds(some)}" for end, some in ends if some)
+        return f"it again, with {spell_seeds(seeds)}: {told}"
     mean = estimate([repeat.strength or 0.0 for repeat in repeats])
-    text = f"it again, with {_named(seeds)}: {interval(mean.mean, mean.low, mean.high)} %"
+    text = f"it again, with {spell_seeds(seeds)}: {interval(mean.mean, mean.low, mean.high)} %"
     pairs = [(repeat.strength, repeat.clean) for repeat in repeats]
     more = [strength - clean for strength, clean in pairs if strength is not None and clean is not None]
     if more:
@@ -100,10 +101,6 @@ def _again(repeats: Sequence[Repeat]) -> str:
         )
     few = shortfall(len(seeds))
     return f"{text} (95 % bootstrap intervals; {few})" if few else text
-
-
-def _named(seeds: Sequence[int]) -> str:
-    return f"seed{'' if len(seeds) == 1 else 's'} {', '.join(map(str, seeds))}"
 
 
 def _sheet(trials: Sequence[Trial], scenario: Scenario, objective: str) -> Sheet:
