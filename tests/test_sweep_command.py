@@ -1,5 +1,8 @@
 """`fedpoison sweep` and `fedpoison list studies`, as their user meets them."""
 
+import io
+import re
+
 import pandas as pd
 import pytest
 from rich.console import Console
@@ -170,7 +173,7 @@ def test_the_display_names_groups_of_attackers(small):
     assert run_title(scenario) == "fedavg under alie and sign-flip"
 
 
-def test_the_display_counts_what_is_done_running_and_failed(small):
+def test_the_display_counts_what_is_done_running_stopped_and_failed(small):
     one, two, three = (small.but(seed=seed) for seed in range(3))
     progress = BatchProgress(3, small.rounds)
     watch = progress.watch()
@@ -178,7 +181,16 @@ def test_the_display_counts_what_is_done_running_and_failed(small):
     watch.on_start(two)
     assert progress.tally() == "0 of 3 done, 2 running"
     watch.on_end(one, Failure("gone"))
-    watch.on_end(three, Failure("cannot be run"))
-    assert progress.tally() == "2 of 3 done, 1 running, 2 failed"
+    watch.on_end(three, Failure("no answer to these updates", refused=True))
+    assert progress.tally() == "2 of 3 done, 1 running, 1 stopped, 1 failed"
     watch.on_end(two, History(two, []))
-    assert progress.tally() == "3 of 3 done, 2 failed"
+    assert progress.tally() == "3 of 3 done, 1 stopped, 1 failed"
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_narrow_displays_cut_the_news_and_nothing_else(small, width, monkeypatch):
+    shown = Console(file=io.StringIO(), width=width, force_terminal=True)
+    monkeypatch.setattr("fedpoison.cli.progress.Console", lambda **_: shown)
+    with BatchProgress(22, small.rounds) as progress:
+        progress.watch().on_start(small.but(attack="scaled-update(factor=-10)", strategy="nnm | median"))
+    assert re.search("runs: 0 of 22 done, 1 running .*ETA .*-:--:--.*…", shown.file.getvalue())

@@ -26,7 +26,7 @@ def baseline(
     if scenario.attack != "none":
         variants[scenario.attack] = scenario
     histories: dict[str, History] = {}
-    with RoundProgress(len(variants) * scenario.rounds, title="epoch") as progress:
+    with RoundProgress(len(variants) * scenario.rounds, title="clean", unit="epoch") as progress:
         for name, variant in variants.items():
             progress.describe(name)
             histories[name] = train_centrally(

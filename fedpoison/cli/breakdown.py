@@ -99,7 +99,8 @@ def breakdown(
     console = Console(stderr=form != "terminal", highlight=False)
     for remark in remarks(found):
         console.print(f"* {remark}", markup=False)
-    console.print(f"{scenario.clients} clients, after {scenario.rounds} rounds, {len(numbers)} seed(s)")
+    spelled = f"{len(numbers)} seeds" if len(numbers) > 1 else "1 seed"
+    console.print(f"{scenario.clients} clients, after {scenario.rounds} rounds, {spelled}")
     console.print(f"figure and points: {folder}", markup=False, soft_wrap=True)
 
 

@@ -15,6 +15,7 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 
 from fedpoison.failure import Failure
 from fedpoison.outcomes import Outcome
@@ -26,13 +27,14 @@ from fedpoison.watch import Watch
 class LiveLine:
     """A line on stderr that is kept up to date. Use it as a context manager."""
 
-    def __init__(self, *columns: ProgressColumn) -> None:
+    def __init__(self, *columns: ProgressColumn, text: str = "{task.fields[news]}") -> None:
         self._progress = Progress(
             *columns,
-            TextColumn("{task.fields[news]}", markup=False),
             TextColumn("ETA"),
             TimeRemainingColumn(),
+            TextColumn(text, markup=False, table_column=Column(ratio=1, no_wrap=True)),
             console=Console(stderr=True),
+            expand=True,  # the text has what the others leave, and is alone to be cut
         )
 
     def warn(self, warning: str) -> None:
@@ -52,8 +54,9 @@ class LiveLine:
 class RoundProgress(LiveLine):
     """Shows on stderr how far the rounds are."""
 
-    def __init__(self, rounds: int, *, title: str = "round") -> None:
-        super().__init__(TextColumn("{task.description}:", markup=False), MofNCompleteColumn())
+    def __init__(self, rounds: int, *, title: str, unit: str = "round") -> None:
+        told = "{task.fields[news]} - {task.description}"
+        super().__init__(TextColumn(unit), MofNCompleteColumn(), text=told)
         self._shown = 0
         self._task = self._progress.add_task(title, total=rounds, news="preparing")
 
@@ -76,10 +79,10 @@ class BatchProgress(LiveLine):
     """Shows on stderr how far many runs are."""
 
     def __init__(self, runs: int, rounds: int) -> None:
-        super().__init__(TextColumn("runs:"), TextColumn("{task.fields[ended]}"), BarColumn())
+        super().__init__(TextColumn("runs:"), TextColumn("{task.fields[ended]}"), BarColumn(bar_width=20))
         self._runs = runs
         self._rounds = rounds
-        self._ended = self._failed = 0
+        self._ended = self._failed = self._stopped = 0
         self._started: dict[str, int] = {}
         self._running: set[str] = set()
         self._task = self._progress.add_task(
@@ -113,15 +116,17 @@ class BatchProgress(LiveLine):
     def _end(self, scenario: Scenario, outcome: Outcome) -> None:
         self._ended += 1
         self._running.discard(scenario.run_id)
-        self._failed += isinstance(outcome, Failure)
+        if isinstance(outcome, Failure):
+            self._stopped += outcome.refused
+            self._failed += not outcome.refused
         rest = self._rounds - self._started.get(scenario.run_id, 0)
         self._progress.update(self._task, advance=rest, ended=self.tally())
 
     def tally(self) -> str:
-        """Return how many runs are done, running and failed."""
-        running = f", {len(self._running)} running" if self._running else ""
-        failed = f", {self._failed} failed" if self._failed else ""
-        return f"{self._ended} of {self._runs} done{running}{failed}"
+        """Return how many runs are done and running, and how many of those done were stopped or failed."""
+        counts = {"running": len(self._running), "stopped": self._stopped, "failed": self._failed}
+        told = "".join(f", {count} {word}" for word, count in counts.items() if count)
+        return f"{self._ended} of {self._runs} done{told}"
 
 
 def run_title(scenario: Scenario) -> str:
