@@ -110,7 +110,8 @@ class Study(BaseModel):
     def but(self, **changes: Any) -> Self:
         """Return the study with fields set for all its scenarios; the name tells that it is another one.
 
-        An axis that is named like such a field keeps only this value. None unsets a field of the base.
+        An axis that is named like such a field keeps only this value, or those of a list. None unsets a field
+        of the base.
         """
         if not changes:
             return self
@@ -118,17 +119,15 @@ class Study(BaseModel):
             for field in {field for step in steps for field in step.fields if axis not in changes}:
                 if field in changes:
                     raise ScenarioError(f"{field}: is set on the axis {axis} of {self.name}; edit it there.")
-        axes = {name: [changes[name]] if name in changes else values for name, values in self.axes.items()}
+        narrowed = {axis: changes[axis] for axis in self.axes if axis in changes}
+        kept = {axis: steps if isinstance(steps, list) else [steps] for axis, steps in narrowed.items()}
+        excluded = (_among(kept, table) for table in self.exclude)
         mark = blake2b(json.dumps(changes, sort_keys=True).encode(), digest_size=4).hexdigest()
         content = self.content() | {
             "name": f"{self.name}-{mark}",
-            "base": self.base | {name: value for name, value in changes.items() if name not in axes},
-            "axes": axes,
-            "exclude": [
-                {axis: changes.get(axis, wanted) for axis, wanted in table.items()}
-                for table in self.exclude
-                if _can_match(table, changes)
-            ],
+            "base": self.base | {name: value for name, value in changes.items() if name not in kept},
+            "axes": self.axes | kept,
+            "exclude": [table for table in excluded if all(table.values())],
         }
         return self.parse(content)
 
@@ -214,8 +213,12 @@ def _check_drawn(figure: StudyFigure, levels: Mapping[str, Sequence[Level]]) -> 
             raise ScenarioError(f"figure: does not show the axis {axis}; make it the x, series or facet.")
 
 
-def _can_match(table: Mapping[str, Any], changes: Mapping[str, Any]) -> bool:
-    return all(changes[axis] in _any_of(value) for axis, value in table.items() if axis in changes)
+def _among(kept: Mapping[str, Sequence[object]], table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a table excludes of the steps that are kept."""
+    return {
+        axis: [value for value in _any_of(wanted) if axis not in kept or value in kept[axis]]
+        for axis, wanted in table.items()
+    }
 
 
 def _matches(table: Mapping[str, Any], steps: Mapping[str, Level]) -> bool:

@@ -101,6 +101,17 @@ def test_a_field_that_is_set_takes_the_place_of_its_axis(content):
         study.but(partition="shards")
 
 
+def test_an_axis_can_keep_several_steps(content):
+    study = Study.parse(content)
+    everywhere = {(cell.place["strategy"], cell.place["malicious"]) for cell in study.cells()}
+    changed = study.but(malicious=[0.1, 0.2], seed=[5, 6])
+    assert {(cell.place["strategy"], cell.place["malicious"]) for cell in changed.cells()} == {
+        place for place in everywhere if place[1] in (0.1, 0.2)
+    }
+    assert {cell.place["seed"] for cell in changed.cells()} == {5, 6}
+    assert Study.parse(tomllib.loads(changed.to_toml())) == changed
+
+
 def test_a_field_of_the_base_can_be_unset_but_no_axis(content, tmp_path):
     content["base"]["tolerated"] = 2
     study = Study.parse(content)

@@ -114,6 +114,17 @@ def test_a_sweep_of_which_every_run_failed_is_written_too(fedpoison, file, tmp_p
     assert len(pd.read_parquet(folder / "failures.parquet")) == 4
 
 
+def test_the_steps_of_an_axis_can_be_set(fedpoison, file, tmp_path):
+    changes = ["--set", "strategy=median, krum(byzantine=1)", "--set", "seed=3,4,5", "--set", "rounds=1"]
+    code, out, _ = fedpoison("sweep", file, "--out", tmp_path / "runs", "--jobs", 1, *changes)
+    assert code == 0
+    assert "plan: 12 runs" in out
+    (folder,) = (tmp_path / "runs" / "studies").iterdir()
+    runs = pd.read_csv(folder / "runs.csv")
+    assert set(runs["seed"]) == {3, 4, 5}
+    assert set(runs["strategy"]) == {"median", "krum(byzantine=1)"}
+
+
 def test_none_is_an_attack_and_unsets_what_can_be_unset(fedpoison, file, tmp_path):
     changes = ["--set", "attack=none", "--set", "tolerated=none", "--set", "rounds=1", "--set", "seed=0"]
     code, out, _ = fedpoison("sweep", file, "--out", tmp_path / "runs", "--jobs", 1, *changes)
@@ -132,6 +143,7 @@ def test_none_is_an_attack_and_unsets_what_can_be_unset(fedpoison, file, tmp_pat
         (["malicious_share", "--set", "rounds"], "--set: got 'rounds', wanted FIELD=VALUE"),
         (["malicious_share", "--set", "rounds=3", "--set", "rounds=4"], "--set rounds: got it twice"),
         (["malicious_share", "--set", "ronds=1"], "unknown field 'ronds': did you mean 'rounds'"),
+        (["malicious_share", "--set", "seed=0,1,1"], "axes.seed: got 1 twice"),
         (["malicious_share", "--set", "rounds=0"], "rounds: Input should be greater than"),
         (["f_misspecified", "--set", "tolerated=none"], "axes.tolerated: got none, wanted a value"),
         (["heterogeneity", "--set", "partition=iid"], "partition: is set on the axis data"),

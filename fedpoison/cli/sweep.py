@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +20,7 @@ from fedpoison.cli.sweep_sheets import as_json, remarks, sheet, spell
 from fedpoison.errors import ScenarioError
 from fedpoison.scenario import Scenario
 from fedpoison.shipped import find_study
-from fedpoison.specs import scalar, unknown
+from fedpoison.specs import scalar, split_outside, unknown
 from fedpoison.study import can_be_unset
 from fedpoison.study_results import Results
 from fedpoison.sweep import SweepPlan
@@ -37,7 +37,7 @@ def sweep(
         typer.Option(
             "--set",
             metavar="FIELD=VALUE",
-            help="Set a field for all runs, in place of its axis if it has one; give it several times.",
+            help="Set a field for all runs, or its axis to steps separated by commas; give it several times.",
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan, and make no run.")] = False,
@@ -56,7 +56,8 @@ def sweep(
 
     Runs that failed are listed, make the exit code 1, and are not made again without --retry-failed.
     """
-    chosen = find_study(study).but(**_changes(changes or []))
+    found = find_study(study)
+    chosen = found.but(**_changes(changes or [], found.axes))
     planned = sweeps.plan(chosen, out=out, retry_failed=retry_failed, fresh=fresh, data_dir=data_dir)
     if dry_run and as_object:
         typer.echo(json.dumps(_planned(planned, jobs)))
@@ -132,7 +133,8 @@ def _draw(results: Results, folder: Path) -> None:
     write_figure(results.study, results.runs if "seed" in figure.axes else results.averaged, folder)
 
 
-def _changes(given: Sequence[str]) -> dict[str, object]:
+def _changes(given: Sequence[str], axes: Container[str]) -> dict[str, object]:
+    """Return by field what it is set to: a list of several steps where the field is an axis."""
     changes: dict[str, object] = {}
     for item in given:
         field, equals, value = item.partition("=")
@@ -142,7 +144,9 @@ def _changes(given: Sequence[str]) -> dict[str, object]:
             raise unknown("field", field, Scenario.model_fields)
         if field in changes:
             raise ScenarioError(f"--set {field}: got it twice, wanted one value.")
-        changes[field] = _value(field, value)
+        several = field in axes and not isinstance(Scenario.model_fields[field].default, tuple)
+        steps = split_outside(value, ",") if several else []
+        changes[field] = [_value(field, step) for step in steps] if len(steps) > 1 else _value(field, value)
     return changes
 
 
