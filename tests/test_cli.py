@@ -1,16 +1,20 @@
 """The command line, as its user meets it."""
 
+import inspect
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import typing
 from pathlib import Path
 
 import pytest
 from conftest import heed_ctrl_c
+from typer.models import ArgumentInfo
 
+from fedpoison.cli.app import app
 from fedpoison.scenario import Scenario
 
 SMALL = [
@@ -91,6 +95,16 @@ def test_options_override_the_file(fedpoison, tmp_path):
     result = json.loads(out)
     stored = Scenario.load(Path(result["path"]) / "scenario.toml")
     assert (stored.rounds, stored.clients, stored.seed) == (1, 5, 4)
+
+
+@pytest.mark.parametrize("command", app.registered_commands, ids=lambda command: command.name)
+def test_the_help_says_what_each_argument_is(fedpoison, command):
+    _, out, _ = fedpoison(command.name, "--help")
+    for parameter in inspect.signature(command.callback, eval_str=True).parameters.values():
+        (option,) = typing.get_args(parameter.annotation)[1:]
+        if isinstance(option, ArgumentInfo):
+            assert option.help
+            assert option.help[:40] in out
 
 
 @pytest.mark.parametrize("field", Scenario.model_fields)

@@ -44,8 +44,7 @@ def replay(
 ) -> None:
     """Aggregate one round's updates under other strategies, without any training.
 
-    Tells for each strategy the accuracy class by class, whom it trusted, and what each client did to each
-    class.
+    Tells for each strategy the accuracy class by class, whom it trusted, and what each client did.
     A strategy that remembers earlier rounds starts with an empty memory.
     """
     names = names_in("strategies", strategies)

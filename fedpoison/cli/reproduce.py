@@ -26,7 +26,7 @@ NAMES = ("bucketing", "byzfl-heatmap", "byzfl-quickstart")
 
 def reproduce(
     *,
-    name: Annotated[str, typer.Argument(metavar="|".join(NAMES))],
+    name: Annotated[str, typer.Argument(metavar="STUDY", help=f"One of {', '.join(NAMES)}.")],
     cell: Annotated[
         list[str] | None,
         typer.Option(help="A cell, or a pattern such as '*/krum/*'; give it several times. All if unset."),
