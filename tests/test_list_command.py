@@ -1,5 +1,7 @@
 """`fedpoison list` names everything that can be chosen."""
 
+import json
+
 import pytest
 
 
@@ -25,3 +27,15 @@ def test_lists_name_everything(fedpoison, kind, words):
 def test_an_entry_can_be_shown_whole(fedpoison):
     _, out, _ = fedpoison("list", "strategies", "krum")
     assert all(word in out for word in ("byzantine", "whole number", "precondition: n > 2f + 2", "O(n^2 d)"))
+
+
+def test_lists_and_entries_are_objects_on_demand(fedpoison):
+    _, out, _ = fedpoison("list", "attacks", "--json")
+    listed = json.loads(out)
+    assert listed["alie"]["paper"] == "Baruch et al., NeurIPS 2019"
+    _, out, _ = fedpoison("list", "strategies", "krum", "--json")
+    entry = json.loads(out)
+    assert entry["name"] == "krum"
+    assert [knob["name"] for knob in entry["knobs"]] == ["byzantine", "excluded", "power"]
+    _, out, _ = fedpoison("list", "studies", "malicious_share", "--json")
+    assert set(json.loads(out)["axes"]) == {"attack", "strategy", "malicious", "seed"}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
+import json
 from collections.abc import Callable, Mapping
 from typing import Annotated
 
@@ -11,8 +13,10 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from fedpoison import catalogue, registries
+from fedpoison.cli.options import Json
 from fedpoison.datasets import DATASETS
 from fedpoison.schedules import schedules
 from fedpoison.shipped import find_study, shipped
@@ -26,24 +30,38 @@ def listing(
     kind: Annotated[
         str,
         typer.Argument(
-            metavar="attacks|strategies|preaggregators|optimizers|schedules|datasets|models|partitions|studies"
+            metavar="KIND",
+            help="One of attacks, strategies, preaggregators, optimizers, schedules, datasets, models, "
+            "partitions, studies.",
         ),
     ],
     name: Annotated[str | None, typer.Argument(help="Show this entry whole, with its knobs.")] = None,
+    *,
+    as_object: Json = False,
 ) -> None:
     """List what a scenario can name, each with its first line, paper and needs; or the shipped studies."""
     if kind not in _TABLES:
         raise unknown("kind", kind, _TABLES)
     rows = _TABLES[kind]()
-    if name is None:
-        Console().print(_table(kind, rows))
-        return
-    if name not in rows:
+    if name is not None and name not in rows:
         raise unknown(kind, name, rows)
-    if kind == "studies":
-        _show_study(find_study(name))
-        return
-    _show(next(entry for entry in catalogue.entries(kind) if entry.name == name))
+    if name is None:
+        if as_object:
+            typer.echo(json.dumps(rows))
+        else:
+            Console().print(_table(kind, rows))
+    elif kind == "studies":
+        study = find_study(name)
+        if as_object:
+            typer.echo(json.dumps(study.content()))
+        else:
+            _show_study(study)
+    else:
+        entry = next(entry for entry in catalogue.entries(kind) if entry.name == name)
+        if as_object:
+            typer.echo(json.dumps(dataclasses.asdict(entry)))
+        else:
+            _show(entry)
 
 
 def _attacks() -> dict[str, dict[str, str]]:
@@ -95,12 +113,14 @@ _TABLES: dict[str, Callable[[], dict[str, dict[str, str]]]] = {
 
 
 def _table(title: str, rows: dict[str, dict[str, str]]) -> Table:
-    table = Table(title=title, title_justify="left")
-    table.add_column("name", no_wrap=True)
-    for column in next(iter(rows.values())):
-        table.add_column(column)
+    """Return a line a name, the facts below what it is: as columns they would leave a terminal no room."""
+    table = Table(title=title, title_justify="left", show_header=False)
+    table.add_column(no_wrap=True, style="bold")
+    table.add_column()
     for name, row in rows.items():
-        table.add_row(f"[bold]{name}[/]", *row.values())
+        (_, first), *facts = row.items()
+        told = "; ".join(f"{fact}: {value}" for fact, value in facts if value)
+        table.add_row(name, Text.assemble(first, (f"\n{told}" if told else "", "dim")))
     return table
 
 
