@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from hashlib import blake2b
+from importlib.metadata import PackageNotFoundError, entry_points, version
+from importlib.util import find_spec
+from pathlib import Path
 
 import torch
 
@@ -25,6 +30,35 @@ def versions() -> dict[str, str]:
     return found
 
 
+@functools.cache
+def sources() -> str:
+    """Return a digest of the code that decides results: ours, and the modules by which others add to it."""
+    digest = blake2b(digest_size=6)
+    for path in _sources():
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _sources() -> Iterator[Path]:
+    ours = Path(__file__).parent
+    for package in (ours, ours.parent / "strategies", ours.parent / "clients"):
+        for path in sorted(package.rglob("*.py")):
+            if not {ours / "cli", ours / "report"} & set(path.parents):
+                yield path
+    points = entry_points()
+    added = {
+        point.module
+        for group in points.groups
+        if group.startswith("fedpoison.")
+        for point in points.select(group=group)
+    }
+    for module in sorted(added):
+        with suppress(ImportError):  # of a package that is broken nothing is used
+            found = find_spec(module)
+            if found is not None and found.origin is not None:
+                yield Path(found.origin)
+
+
 def environment(engine: str, workers: int | None, warnings: Sequence[str] = ()) -> dict[str, object]:
     """Return what belongs into a run's `environment.json`, with what its user was warned of."""
     return {
@@ -38,5 +72,6 @@ def environment(engine: str, workers: int | None, warnings: Sequence[str] = ()) 
         "processors": os.cpu_count(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "packages": versions(),
+        "sources": sources(),
         "warnings": list(warnings),
     }

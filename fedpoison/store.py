@@ -171,12 +171,6 @@ class RunFolder:
             return {}
         return found if isinstance(found, dict) else {}
 
-    @property
-    def version(self) -> str | None:
-        """The version of fedpoison that made the run; None where that is not known."""
-        packages = self.environment().get("packages")
-        return packages.get("fedpoison") if isinstance(packages, dict) else None
-
     def history(self) -> History:
         """Return what the folder holds, the rounds of an unfinished run included.
 

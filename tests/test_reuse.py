@@ -5,7 +5,7 @@ import json
 import pytest
 
 from fedpoison.batch import batches, run_all
-from fedpoison.environment import versions
+from fedpoison.environment import sources, versions
 from fedpoison.failure import Failure
 from fedpoison.reproduction import STUDIES, Cell, Study
 from fedpoison.reproduction.study import after
@@ -115,3 +115,22 @@ def test_runs_of_another_version_are_told_once(tiny, tmp_path):
     assert told == expected * 3
     run_all(planned.missing, out=tmp_path, jobs=1, fresh=True, notify=told.append)
     assert told == expected * 3
+
+
+def test_runs_of_edited_code_are_told_once(tiny, tmp_path):
+    scenarios = [tiny.but(seed=seed) for seed in range(3)]
+    run_all(scenarios, out=tmp_path, jobs=1)
+    for code, scenario in zip(("0a", "0b", None), scenarios, strict=True):
+        written = tmp_path / scenario.run_id / "environment.json"
+        known = json.loads(written.read_text())
+        assert known["sources"] == sources()
+        written.write_text(json.dumps(known | {"sources": code}))
+    told = []
+    run_all(scenarios[2:], out=tmp_path, jobs=1, notify=told.append)
+    assert told == []  # a run that does not say what made it
+    run_all(scenarios, out=tmp_path, jobs=1, notify=told.append)
+    assert len(told) == 1
+    assert "was edited. See --fresh." in told[0]
+    run_all(scenarios, out=tmp_path, jobs=1, fresh=True)
+    run_all(scenarios, out=tmp_path, jobs=1, notify=told.append)
+    assert len(told) == 1
