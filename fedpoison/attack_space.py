@@ -34,11 +34,13 @@ UNTARGETED: dict[str, Knobs] = {
     "min-max": {"direction": _AWAY},
     "min-sum": {"direction": _AWAY, "bound": ("max", "min")},
     "mpaf": {"factor": Range(low=1.0, high=1e6, log=True), "base": ("random", "initial")},
+    "non-finite-update": {"value": ("nan", "inf")},
     "optimal-alie": {"direction": (-1, 1)},
     "optimal-ipm": {},
     "pixel-noise": {"std": Range(low=0.1, high=3.0, log=True), "share": SHARE},
     "pixel-perturbation": {"epsilon": Range(low=0.05, high=0.5), "share": SHARE},
     "poisoned-fl": {"factor": Range(low=1.0, high=20.0, log=True)},
+    "random-update": {"low": Range(low=-3.0, high=-0.01), "high": Range(low=0.01, high=3.0)},
     "rop": {"angle": Range(low=90.0, high=270.0), "relocation": Range(low=0.0, high=1.0)},
     "scaled-update": {"factor": Range(low=-30.0, high=-0.3)},
     "sign-flip": {},
@@ -49,17 +51,25 @@ UNTARGETED: dict[str, Knobs] = {
     },
     "tailored": {"direction": _AWAY},
 }
-"""For attacks that are to lower the accuracy, of all classes or of one."""
+"""For attacks that are to lower the accuracy, of all classes or of one; those that only save work are not."""
 
 _TRIGGERED: Knobs = {"share": SHARE, "size": (2, 3, 4, 6)}
 TARGETED: dict[str, Knobs] = {
+    "adaptive-trigger": {"share": SHARE, "size": (3, 5, 7)},
+    "alternating-minimization": _TRIGGERED | {"boost": Range(low=1.0, high=30.0, log=True)},
+    "anticipate": _TRIGGERED | {"every": (1, 2, 6)},
     "backdoor": _TRIGGERED,
     "blended": {"share": SHARE, "alpha": Range(low=0.05, high=0.5)},
+    "chameleon": _TRIGGERED | {"pace": Range(low=0.03, high=3.0, log=True)},
     "constrain-and-scale": _TRIGGERED
     | {"alpha": Range(low=0.1, high=1.0), "anomaly": ("distance", "cosine")},
+    "critical-layers": _TRIGGERED | {"strength": Range(low=0.5, high=5.0, log=True)},
     "distributed-backdoor": {"share": SHARE, "length": (2, 4, 6)},
     "model-replacement": _TRIGGERED | {"factor": Range(low=0.5, high=30.0, log=True)},
     "neurotoxin": _TRIGGERED | {"top": Range(low=0.01, high=0.5, log=True)},
     "pgd": _TRIGGERED | {"radius": Range(low=0.05, high=5.0, log=True)},
 }
-"""For attacks that are to have triggered images taken for their target."""
+"""For attacks that are to have triggered images taken for their target.
+
+Those that need no trigger are measured on other images, where a clean model errs more often or less.
+"""

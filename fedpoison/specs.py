@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import math
 import re
 import sys
 from collections.abc import Collection, Iterable, Mapping
@@ -63,19 +64,22 @@ def parse_call(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def scalar(text: str) -> int | float | bool | str | None:
-    """Return the value that `text` spells: a number, a truth value, `none`, or the text itself.
+    """Return the value that `text` spells: a finite number, a truth value, `none`, or the text itself.
 
-    >>> [scalar(text) for text in ("3", "-0.5", "true", "none", "mirror")]
-    [3, -0.5, True, None, 'mirror']
+    What takes a number takes `inf` as a text, too, and a knob may mean that text.
+
+    >>> [scalar(text) for text in ("3", "-0.5", "true", "none", "mirror", "inf")]
+    [3, -0.5, True, None, 'mirror', 'inf']
     """
     constants = {"true": True, "false": False, "none": None}
     if text.lower() in constants:
         return constants[text.lower()]
     for number in (int, float):
         try:
-            return number(text)
+            value = number(text)
         except ValueError:
             continue
+        return value if math.isfinite(value) else text
     return text
 
 

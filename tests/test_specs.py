@@ -1,9 +1,22 @@
+import math
+import typing
+from typing import Literal
+
 import pytest
 
 from fedpoison.errors import ScenarioError
 from fedpoison.pipelines import build_pipeline, canonical_pipeline
-from fedpoison.registries import attacks, build_attack, canonical_attack, strategies
-from fedpoison.specs import build, parse_call
+from fedpoison.registries import (
+    attacks,
+    build_attack,
+    canonical_attack,
+    optimizers,
+    partitions,
+    preaggregators,
+    strategies,
+)
+from fedpoison.schedules import schedules
+from fedpoison.specs import build, parse_call, spell_call
 
 
 def test_knobs_are_typed_and_defaults_fill_in():
@@ -70,6 +83,19 @@ def test_flower_classes_are_checked_too(spec, words):
 def test_values_are_read_as_what_they_spell():
     _, knobs = parse_call("x(a=1, b=-0.5, c=true, d=none, e=word)")
     assert knobs == {"a": 1, "b": -0.5, "c": True, "d": None, "e": "word"}
+
+
+@pytest.mark.parametrize("kind", [attacks, strategies, preaggregators, optimizers, partitions, schedules])
+def test_every_choice_of_a_knob_can_be_written(kind):
+    for name, entry in kind.entries().items():
+        for knob, annotation in typing.get_type_hints(entry).items():
+            for choice in typing.get_args(annotation) if typing.get_origin(annotation) is Literal else ():
+                built = build(kind, spell_call(name, {knob: choice}))
+                assert getattr(built, knob) == choice, f"{name}({knob}={choice})"
+
+
+def test_a_number_can_be_infinite():
+    assert build(strategies, "centered-clipping(tau=inf)").tau == math.inf
 
 
 class Added:
