@@ -148,13 +148,14 @@ def _without_example(doc: str) -> tuple[list[str], str]:
 
 
 def markdown(text: str) -> str:
-    """Return a docstring's text as Markdown: angle brackets outside code are no tags.
+    r"""Return a docstring's text as Markdown: outside code angle brackets are no tags and stars no emphasis.
 
-    >>> markdown("the largest <z, update>, `a<b>`")
-    'the largest &lt;z, update>, `a<b>`'
+    >>> print(markdown("the largest <z, update>, `a<b>`, 2 * a*b"))
+    the largest &lt;z, update>, `a<b>`, 2 \* a\*b
     """
     return "".join(
-        part if part.startswith("`") else part.replace("<", "&lt;") for part in re.split(r"(`[^`]*`)", text)
+        part if part.startswith("`") else part.replace("<", "&lt;").replace("*", r"\*")
+        for part in re.split(r"(`[^`]*`)", text)
     )
 
 

@@ -121,7 +121,8 @@ class Scenario(BaseModel):
     ] = None
 
     strategy: Annotated[
-        str, Field(description="How the server aggregates: [pre-aggregator | ...] rule [| server optimizer].")
+        str,
+        Field(description="How the server aggregates: a rule, or pre-aggregators | rule | server optimizer."),
     ] = "fedavg"
     tolerated: Annotated[
         Count | None,

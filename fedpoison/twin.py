@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from fedpoison.engine_options import DEFAULTS, EngineOptions
 from fedpoison.fleet import Fleet
 from fedpoison.groups import Group
 from fedpoison.history import History
+from fedpoison.reuse import tell_versions
 from fedpoison.scenario import Scenario
 from fedpoison.server import OnRound
-from fedpoison.simulation import launch, prepare
+from fedpoison.simulation import Notify, launch, prepare
 from fedpoison.store import RunFolder
+
+_log = logging.getLogger(__name__)
 
 
 def clean(scenario: Scenario, goal: str | None) -> Scenario:
@@ -41,17 +45,19 @@ def simulate_twin(
     out: Path | None = None,
     data_dir: Path | None = None,
     on_round: OnRound | None = None,
+    notify: Notify = _log.warning,
 ) -> History:
     """Return the history of a scenario's clean twin: read where the store holds it complete, else run.
 
-    Other arguments than the options, and errors, as for `simulate`.
+    Other arguments than the options, and errors, as for `simulate`; `notify` is told of another version, too.
     """
     fleet = twin_of(prepare(scenario, data_dir=data_dir))
     if out is not None:
         folder = RunFolder(out / fleet.scenario.run_id)
         if folder.complete:
+            tell_versions([folder], notify)
             return folder.history()
-    return launch(fleet, options, out=out, data_dir=data_dir, on_round=on_round)
+    return launch(fleet, options, out=out, data_dir=data_dir, on_round=on_round, notify=notify)
 
 
 def _honest(group: Group, *, keep_schedule: bool) -> Group:

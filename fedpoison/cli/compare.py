@@ -16,7 +16,7 @@ from fedpoison.cli.options import Data, Fresh, Jobs, Json, Out, RayAddress, with
 from fedpoison.cli.progress import BatchProgress
 from fedpoison.cli.sheets import Form, show
 from fedpoison.comparison import MEASURES, At, Comparison
-from fedpoison.contrasts import check_reference, differences, estimates, stopped
+from fedpoison.contrasts import check_reference, differences, estimates, stopped, weakest
 from fedpoison.file_names import content_name, file_name
 from fedpoison.intervals import shortfall
 from fedpoison.scenario import Scenario
@@ -128,4 +128,5 @@ def _write(found: Comparison, reference: str | None, folder: Path) -> None:
     found.per_class().to_csv(folder / "per-class.csv")
     estimates(found).to_csv(folder / "estimates.csv", index=False)
     differences(found, reference).to_csv(folder / "differences.csv", index=False)
+    weakest(found).to_csv(folder / "weakest.csv")
     stopped(found).to_csv(folder / "stopped.csv", index=False)

@@ -100,11 +100,13 @@ def judge_pair(torch_version: str, needs: list[str]) -> Finding:
 def _hardware() -> Finding:
     import torch  # noqa: PLC0415  # doctor must start even where torch does not
 
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    used = "no GPU; training uses the processors"
+    if torch.cuda.is_available():
+        used = (
+            f"{torch.cuda.get_device_name()}, on which run trains; what makes many runs uses the processors"
+        )
     capability = torch.backends.cpu.get_cpu_capability()
-    return Finding(
-        "hardware", f"{os.cpu_count()} processors ({capability}), {gpu}; training uses the processors"
-    )
+    return Finding("hardware", f"{os.cpu_count()} processors ({capability}), {used}")
 
 
 def _data(data_dir: Path | None) -> list[Finding]:

@@ -25,6 +25,9 @@ def _section(name: str, command: click.Command) -> Iterator[str]:
     pieces = command.collect_usage_pieces(click.Context(command))
     yield f"```\n{' '.join(['fedpoison', name, *pieces])}\n```"
     yield markdown("\n".join(line.strip() for line in (command.help or "").splitlines()))
+    arguments = [part for part in command.params if isinstance(part, click.Argument)]
+    if arguments:
+        yield table(("argument", "meaning"), [_argument(argument) for argument in arguments])
     options = [part for part in command.params if isinstance(part, click.Option)]
     own = [part for part in options if getattr(part, "rich_help_panel", None) != SCENARIO_PANEL]
     if own:
@@ -33,7 +36,15 @@ def _section(name: str, command: click.Command) -> Iterator[str]:
         yield "Every [field of the scenario](scenario.md) that matters to this command is an option, too."
 
 
+def _argument(argument: click.Argument) -> tuple[str, str]:
+    name = argument.make_metavar(click.Context(click.Command(None)))
+    return f"`{name}`", markdown(getattr(argument, "help", None) or "")
+
+
 def _row(option: click.Option) -> tuple[str, str, str]:
-    shown = option.default is not None and not callable(option.default) and not option.is_flag
+    shown = option.default not in (None, "") and not callable(option.default) and not option.is_flag
     names = ", ".join(f"`{name}`" for name in [*option.opts, *option.secondary_opts])
-    return names, markdown(option.help or ""), f"`{option.default}`" if shown else ""
+    meaning = markdown(option.help or "")
+    if isinstance(option.type, click.Choice):
+        meaning += f" One of {', '.join(f'`{choice}`' for choice in option.type.choices)}."
+    return names, meaning, f"`{option.default}`" if shown else ""

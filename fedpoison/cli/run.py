@@ -109,7 +109,12 @@ def run(
         if twin:
             progress.describe("clean twin")
             clean = simulate_twin(
-                history.scenario, options, out=out, data_dir=data_dir, on_round=progress.show
+                history.scenario,
+                options,
+                out=out,
+                data_dir=data_dir,
+                on_round=progress.show,
+                notify=progress.warn,
             )
             progress.reach(2 * scenario.rounds)
     if as_object:
