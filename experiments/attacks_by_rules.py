@@ -1,7 +1,7 @@
 """Every attack against six rules: `python -m experiments.attacks_by_rules` writes the tables as Markdown.
 
 MNIST, 100 clients of 60 images, 20 % of them malicious, IID and Dirichlet(0.5), a small perceptron, 12 rounds
-of one local epoch, three seeds: some 1,700 runs, an hour on two cores. Runs that the store already holds are
+of one local epoch, three seeds: 1,548 runs, an hour on two cores. Runs that the store already holds are
 read, not made again, so it can be stopped and started.
 """
 

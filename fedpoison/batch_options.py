@@ -27,4 +27,4 @@ class BatchOptions(TypedDict, total=False):
     """Is told how the runs go."""
     notify: Notify
     """Told before the first run, once for each attack that its settings make do nothing, and for each other
-    version of fedpoison that made runs which are read; unset, they are logged."""
+    version, or edited code, of fedpoison that made runs which are read; unset, they are logged."""
