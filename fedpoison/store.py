@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Self
 
+from filelock import BaseFileLock, FileLock, Timeout
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -20,7 +21,10 @@ from fedpoison.failure import Failure
 from fedpoison.history import History
 from fedpoison.rounds import Round
 from fedpoison.scenario import Scenario
+from fedpoison.writing import writing
 
+PATIENCE = 5.0
+"""Seconds to wait for another process with the same run: one that was made elsewhere is soon written."""
 CENTRAL = "central-"
 """What the names of the folders of central training begin with; all others are a federated run's."""
 
@@ -30,22 +34,30 @@ class RunFolder:
 
     `scenario.toml`, `environment.json`, `rounds.jsonl` (one record a round, on disk before the next round
     begins) and, once the run is complete, `model.safetensors`; `updates/` where updates are kept;
-    `failure.json` if it failed.
+    `failure.json` if it failed. A process that makes the run holds `.lock`, which stays there empty.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._lock: BaseFileLock | None = None
+        """Held from the beginning of a run that this process makes to its end."""
 
     @classmethod
     def begin(cls, path: Path, scenario: Scenario, environment: Mapping[str, object]) -> Self:
         """Make the folder for a run that starts now, in place of what an earlier one left there.
 
+        It is this process's until the run finishes or fails, or the process ends in whatever way.
+
         Raises:
-            RunError: the folder cannot be written.
+            RunError: the folder cannot be written, or another process is making the same run.
         """
         folder = cls(path)
-        with folder._writing("; give another --out"):
+        with writing(path, "; give another --out"):
             path.mkdir(parents=True, exist_ok=True)
+            if not folder._take():
+                raise RunError(
+                    f"{path}: another process is making this very run; wait for it, or give another --out."
+                )
             folder.discard()
             (path / "scenario.toml").write_text(scenario.to_toml(), encoding="utf-8")
             (path / "environment.json").write_text(json.dumps(environment, indent=2) + "\n", encoding="utf-8")
@@ -97,6 +109,8 @@ class RunFolder:
     def fail(self, scenario: Scenario, failure: Failure, *, settled: bool = False) -> None:
         """Write down why the run of a scenario failed; the rounds that it came to are kept.
 
+        Where another process is making the run, that is left to it.
+
         Args:
             scenario: of the run.
             failure: why there is no more of it.
@@ -107,12 +121,15 @@ class RunFolder:
             RunError: the folder cannot be written.
         """
         noted = {**asdict(failure), "settled": settled or failure.refused}
-        with self._writing():
+        with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
+            if not self._take():
+                return
             if self.complete:  # an earlier run, which would pass for this one
                 self.discard()
             (self.path / "scenario.toml").write_text(scenario.to_toml(), encoding="utf-8")
             _write_whole(self.path / "failure.json", json.dumps(noted).encode())
+        self._leave()
 
     @contextmanager
     def noting(self, scenario: Scenario) -> Iterator[None]:
@@ -122,6 +139,9 @@ class RunFolder:
         except Exception as error:
             with suppress(RunError):  # that it cannot be written says less than the error itself
                 self.fail(scenario, Failure.of(error))
+            raise
+        except BaseException:
+            self._leave()
             raise
 
     def discard(self) -> None:
@@ -137,7 +157,7 @@ class RunFolder:
         Raises:
             RunError: the folder cannot be written.
         """
-        with self._writing(), self.rounds.open("a", encoding="utf-8") as file:
+        with writing(self.path), self.rounds.open("a", encoding="utf-8") as file:
             file.write(record.to_json() + "\n")
             file.flush()
             os.fsync(file.fileno())
@@ -149,15 +169,23 @@ class RunFolder:
             RunError: the folder cannot be written.
         """
         named = {name: part.clone() for (name, _), part in zip(layout, split(weights, layout), strict=True)}
-        with self._writing():
+        with writing(self.path):
             _write_whole(self.model, save(named))
+        self._leave()
 
-    @contextmanager
-    def _writing(self, remedy: str = "") -> Iterator[None]:
+    def _take(self) -> bool:
+        """Return whether the folder is this process's to write now."""
+        path = self.path.resolve() / ".lock"
+        self._lock = FileLock(path, timeout=PATIENCE, thread_local=False, is_singleton=True)
         try:
-            yield
-        except OSError as error:
-            raise RunError(f"{self.path}: cannot be written ({error.strerror}){remedy}.") from None
+            self._lock.acquire()
+        except Timeout:
+            return False
+        return True
+
+    def _leave(self) -> None:
+        if self._lock is not None:
+            self._lock.release(force=True)
 
     def weights(self) -> dict[str, Tensor]:
         """Return the final global weights by parameter name."""
@@ -183,7 +211,13 @@ class RunFolder:
             raise RunError(f"{self.rounds}: is damaged ({error}).") from None
         except OSError:
             raise RunError(f"{self.path}: holds no run; give a folder with a rounds.jsonl.") from None
-        return History(Scenario.load(self.path / "scenario.toml"), _records(lines, self.rounds), self.path)
+        scenario, records = Scenario.load(self.path / "scenario.toml"), _records(lines, self.rounds)
+        if self.complete and [record.round for record in records[-1:]] != [scenario.rounds]:
+            raise RunError(
+                f"{self.rounds}: is damaged (the run is complete, but its last record is not of round "
+                f"{scenario.rounds}); delete the folder, or make the run anew."
+            )
+        return History(scenario, records, self.path)
 
 
 def _write_whole(path: Path, content: bytes) -> None:
@@ -201,7 +235,7 @@ def _records(lines: Sequence[str], path: Path) -> list[Round]:
     for number, line in enumerate(lines, start=1):
         try:
             records.append(Round.from_json(line))
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+        except (ValueError, AttributeError, KeyError, TypeError) as error:
             if number == len(lines):  # the run was cut off while it wrote this one
                 break
             raise RunError(f"{path}: line {number} is not a round's record ({error}).") from None

@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 
 from fedpoison.axes import Label
-from fedpoison.errors import RunError
 from fedpoison.failure import Failure
 from fedpoison.history import History
 from fedpoison.study import Cell, Study
 from fedpoison.study_figure import MEASURES
+from fedpoison.writing import writing
 
 SUMMARY = ("accuracy", "worst_class_accuracy", "success")
 
@@ -91,15 +91,13 @@ class Results:
         Raises:
             RunError: the folder cannot be written.
         """
-        try:
+        with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "study.toml").write_text(self.study.to_toml(), encoding="utf-8")
             frames = {"runs": self.runs, "rounds": self.rounds, "seeds": self.seeds, "failures": self.failed}
             for name, frame in frames.items():
                 frame.to_parquet(folder / f"{name}.parquet", index=False)
                 frame.to_csv(folder / f"{name}.csv", index=False)
-        except OSError as error:
-            raise RunError(f"{folder}: cannot be written ({error.strerror}).") from None
 
     @property
     def _beside_seed(self) -> list[str]:

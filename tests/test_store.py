@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -17,7 +19,7 @@ def history(small, tmp_path) -> History:
 
 
 def test_the_folder_holds_the_run(history):
-    names = {path.name for path in history.path.iterdir()}
+    names = {path.name for path in history.path.iterdir() if path.name != ".lock"}
     assert names == {"scenario.toml", "environment.json", "rounds.jsonl", "model.safetensors"}
     assert history.path.name == history.scenario.run_id
     environment = json.loads((history.path / "environment.json").read_text())
@@ -47,7 +49,50 @@ def test_a_record_survives_json(history):
 def test_a_line_that_was_cut_off_is_left_out(history):
     lines = history.path / "rounds.jsonl"
     lines.write_text(lines.read_text()[:-40])
+    RunFolder(history.path).model.unlink()
     assert [record.round for record in RunFolder(history.path).history().records] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("kept", [0, 1, 3])
+def test_a_complete_run_that_lacks_rounds_is_damaged(history, kept):
+    lines = history.path / "rounds.jsonl"
+    lines.write_text("".join(lines.read_text().splitlines(keepends=True)[:kept]))
+    with pytest.raises(RunError, match="its last record is not of round 3"):
+        RunFolder(history.path).history()
+
+
+@pytest.mark.parametrize("text", ["0", "[]", "null", '{"round": 1}'])
+def test_a_record_that_is_none_is_named(history, text):
+    lines = history.path / "rounds.jsonl"
+    lines.write_text(f"{text}\n" + lines.read_text())
+    with pytest.raises(RunError, match="line 1 is not a round's record"):
+        RunFolder(history.path).history()
+
+
+def test_a_run_that_another_process_makes_is_left_to_it(history, monkeypatch):
+    monkeypatch.setattr("fedpoison.store.PATIENCE", 0.0)
+    code = f"""
+from pathlib import Path
+from fedpoison.scenario import Scenario
+from fedpoison.store import RunFolder
+path = Path({str(history.path)!r})
+folder = RunFolder.begin(path, Scenario.load(path / "scenario.toml"), {{}})
+print("begun", flush=True)
+input()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "begun\n"
+        folder = RunFolder(history.path)
+        with pytest.raises(RunError, match="another process is making this very run"):
+            RunFolder.begin(history.path, history.scenario, {})
+        folder.fail(history.scenario, Failure("not ours"))
+        assert folder.failure is None
+        other.communicate("\n")
+    begun = RunFolder.begin(history.path, history.scenario, {})  # a lock ends with the process that held it
+    begun.fail(history.scenario, Failure("ours"))
+    assert folder.failure == Failure("ours")
 
 
 def test_a_damaged_line_is_named(history):
