@@ -14,10 +14,10 @@ from fedpoison.specs import canonical, split_outside, unknown
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
+SIZES = ("malicious", "malicious_count", "malicious_nodes")
+"""Fields of a scenario that say in one way or another how many of its nodes are malicious."""
 ONE_GROUP = (
-    "malicious",
-    "malicious_count",
-    "malicious_nodes",
+    *SIZES,
     "malicious_per_round",
     "attack",
     "schedule",

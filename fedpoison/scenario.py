@@ -23,7 +23,7 @@ from pydantic import (
 
 from clients.training import LocalTraining
 from fedpoison.errors import ScenarioError
-from fedpoison.groups import ONE_GROUP, Count, Group, KnowledgeName, Share, listed, read_groups
+from fedpoison.groups import ONE_GROUP, SIZES, Count, Group, KnowledgeName, Share, listed, read_groups
 from fedpoison.pipelines import build_pipeline
 from fedpoison.roster import check_groups, expected
 from fedpoison.specs import reasons, unknown
@@ -153,8 +153,9 @@ class Scenario(BaseModel):
         beside = [name for name in ONE_GROUP if getattr(self, name) != defaults[name]]
         if self.groups and beside:
             raise ValueError(f"groups: got {', '.join(beside)} beside them; say it in the groups.")
-        if self.malicious_count is not None and self.malicious_nodes:
-            raise ValueError("got malicious_count and malicious_nodes; choose one.")
+        sizes = [name for name in SIZES if getattr(self, name) != defaults[name]]
+        if len(sizes) > 1:
+            raise ValueError(f"got {' and '.join(sizes)}; choose one.")
         check_groups(self.attackers, self.clients, self.sampled)
         build_pipeline(self.strategy, byzantine=self.byzantine).check(self.sampled)
         return self

@@ -37,8 +37,14 @@ def test_the_run_id_is_a_matter_of_content():
 
 
 def test_a_list_of_malicious_nodes_counts_as_their_number():
-    scenario = Scenario(malicious_nodes=(3, 7), malicious=0.5)
+    scenario = Scenario(malicious_nodes=(3, 7))
     assert (len(scenario.malicious_nodes), scenario.byzantine) == (2, 2)
+
+
+@pytest.mark.parametrize("other", [{"malicious_count": 3}, {"malicious_nodes": (3, 7)}])
+def test_the_size_of_the_malicious_is_said_in_one_way(other):
+    with pytest.raises(ScenarioError, match=f"got malicious and {next(iter(other))}; choose one"):
+        Scenario.parse({"malicious": 0.5} | other)
 
 
 def test_the_rule_tolerates_the_true_number_unless_told_otherwise():

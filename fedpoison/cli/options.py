@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, cast
 import typer
 from rich.console import Console
 
-from fedpoison.groups import Group
+from fedpoison.groups import SIZES, Group
 from fedpoison.scenario import Scenario
 from fedpoison.toml_files import read_toml
 
@@ -76,7 +76,10 @@ def with_scenario(
                     markup=False,
                 )
             fields = defaults | read
-            fields |= {name: value for name, value in given.items() if value not in (None, [])}
+            given = {name: value for name, value in given.items() if value not in (None, [])}
+            if any(name in given for name in SIZES):  # an option takes the place of another way to say it
+                fields = {name: value for name, value in fields.items() if name not in SIZES}
+            fields |= given
             command(scenario=Scenario.parse(fields), **options)
 
         own = inspect.signature(command, eval_str=True).parameters.values()
