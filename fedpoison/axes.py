@@ -21,7 +21,7 @@ TAKEN = frozenset(
         "run_id", "round", "accuracy", "worst_class_accuracy", "loss", "attack_success_rate",
         "source_to_target_rate", "success", "true_positive_rate", "false_positive_rate", "trust_auroc",
         "malicious_mass", "acting", "malicious_norm", "malicious_distance", "malicious_cosine", "honest_norm",
-        "honest_distance", "dropped", "seconds", "reason", "seed",
+        "honest_distance", "dropped", "seconds", "reason", "refused", "asked", "ended", "seed",
     )
 )  # fmt: skip
 """Columns of the results, which no axis of bundles can have for its name; nor can it be `class_3`."""

@@ -110,8 +110,8 @@ class Study(BaseModel):
     def but(self, **changes: Any) -> Self:
         """Return the study with fields set for all its scenarios; the name tells that it is another one.
 
-        An axis that is named like such a field keeps only this value, or those of a list. None unsets a field
-        of the base.
+        The axis of that name gets this value alone, or those of a list; an axis of bundles keeps those that
+        have these names. None unsets a field of the base.
         """
         if not changes:
             return self
@@ -121,12 +121,13 @@ class Study(BaseModel):
                     raise ScenarioError(f"{field}: is set on the axis {axis} of {self.name}; edit it there.")
         narrowed = {axis: changes[axis] for axis in self.axes if axis in changes}
         kept = {axis: steps if isinstance(steps, list) else [steps] for axis, steps in narrowed.items()}
+        axes = {axis: _bundled(axis, self.axes[axis], steps) for axis, steps in kept.items()}
         excluded = (_among(kept, table) for table in self.exclude)
         mark = blake2b(json.dumps(changes, sort_keys=True).encode(), digest_size=4).hexdigest()
         content = self.content() | {
             "name": f"{self.name}-{mark}",
             "base": self.base | {name: value for name, value in changes.items() if name not in kept},
-            "axes": self.axes | kept,
+            "axes": self.axes | axes,
             "exclude": [table for table in excluded if all(table.values())],
         }
         return self.parse(content)
@@ -211,6 +212,17 @@ def _check_drawn(figure: StudyFigure, levels: Mapping[str, Sequence[Level]]) -> 
     for axis, steps in levels.items():
         if axis not in (*figure.axes, "seed") and len(steps) > 1:
             raise ScenarioError(f"figure: does not show the axis {axis}; make it the x, series or facet.")
+
+
+def _bundled(axis: str, values: Sequence[Any], kept: Sequence[object]) -> Sequence[object]:
+    """Return the bundles that have the names `kept`; these as they are where the axis has no bundles."""
+    if not isinstance(values[0], Mapping):
+        return kept
+    named = {bundle["name"]: bundle for bundle in values}
+    for name in kept:
+        if name not in named:
+            raise unknown(f"step of the axis {axis}", str(name), named)
+    return [named[name] for name in kept]
 
 
 def _among(kept: Mapping[str, Sequence[object]], table: Mapping[str, Any]) -> dict[str, Any]:

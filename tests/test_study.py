@@ -112,6 +112,19 @@ def test_an_axis_can_keep_several_steps(content):
     assert Study.parse(tomllib.loads(changed.to_toml())) == changed
 
 
+def test_an_axis_of_bundles_keeps_those_that_are_named(content):
+    content["axes"]["data"][1]["lr"] = 0.3
+    study = Study.parse(content)
+    changed = study.but(data="skewed")
+    assert {(cell.scenario.partition, cell.scenario.lr) for cell in changed.cells()} == {
+        ("dirichlet(alpha=0.1)", 0.3)
+    }
+    assert {cell.place["strategy"] for cell in changed.cells()} == {"krum(power=1)"}  # as excluded before
+    assert study.but(data=["alike", "skewed"]).axes == study.axes
+    with pytest.raises(ScenarioError, match="unknown step of the axis data 'skwed': did you mean 'skewed'"):
+        study.but(data="skwed")
+
+
 def test_a_field_of_the_base_can_be_unset_but_no_axis(content, tmp_path):
     content["base"]["tolerated"] = 2
     study = Study.parse(content)
@@ -190,7 +203,7 @@ def test_the_names_of_columns_are_taken(small):
     study = Study.parse({"name": "s", "title": "S", "axes": {"seed": [0]}})
     history = simulate(small.but(rounds=1))
     (cell,) = study.cells()
-    columns = Results(study, {cell: history}, {}).rounds.columns
-    measured = {name for name in columns if not name.startswith("class_")}
-    assert measured == TAKEN - {"reason"}
+    results = Results(study, {cell: history}, {})
+    measured = {name for name in results.rounds.columns if not name.startswith("class_")}
+    assert measured | {*results.failed.columns, *results.seeds.columns} == TAKEN
     assert set(MEASURES) <= measured

@@ -125,6 +125,17 @@ def test_the_steps_of_an_axis_can_be_set(fedpoison, file, tmp_path):
     assert set(runs["strategy"]) == {"median", "krum(byzantine=1)"}
 
 
+@pytest.mark.parametrize(
+    ("change", "runs"), [("attack=no attack,blended", 32), ("attack=backdoor, amplified", 16), ("seed=7", 56)]
+)
+def test_the_steps_of_an_axis_of_bundles_are_named(fedpoison, tmp_path, change, runs):
+    changes = ["--set", change, "--set", "dataset=digits", "--set", "train_samples=1000"]
+    changes += ["--set", "test_samples=300"]
+    code, out, _ = fedpoison("sweep", "backdoors", *changes, "--out", tmp_path, "--dry-run")
+    assert code == 0
+    assert f"plan: {runs} runs" in out
+
+
 def test_none_is_an_attack_and_unsets_what_can_be_unset(fedpoison, file, tmp_path):
     changes = ["--set", "attack=none", "--set", "tolerated=none", "--set", "rounds=1", "--set", "seed=0"]
     code, out, _ = fedpoison("sweep", file, "--out", tmp_path / "runs", "--jobs", 1, *changes)
@@ -142,10 +153,11 @@ def test_none_is_an_attack_and_unsets_what_can_be_unset(fedpoison, file, tmp_pat
         (["nowhere.toml"], "nowhere.toml: cannot be read"),
         (["malicious_share", "--set", "rounds"], "--set: got 'rounds', wanted FIELD=VALUE"),
         (["malicious_share", "--set", "rounds=3", "--set", "rounds=4"], "--set rounds: got it twice"),
-        (["malicious_share", "--set", "ronds=1"], "unknown field 'ronds': did you mean 'rounds'"),
+        (["malicious_share", "--set", "ronds=1"], "unknown field or axis 'ronds': did you mean 'rounds'"),
         (["malicious_share", "--set", "seed=0,1,1"], "axes.seed: got 1 twice"),
         (["malicious_share", "--set", "rounds=0"], "rounds: Input should be greater than"),
         (["f_misspecified", "--set", "tolerated=none"], "axes.tolerated: got none, wanted a value"),
+        (["backdoors", "--set", "attack=none"], "unknown step of the axis attack 'none'"),
         (["heterogeneity", "--set", "partition=iid"], "partition: is set on the axis data"),
     ],
 )

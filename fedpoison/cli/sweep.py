@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.padding import Padding
 
 from fedpoison import sweep as sweeps
+from fedpoison.axes import Level
 from fedpoison.cli.options import Data, Fresh, Jobs, Json, Out, RayAddress
 from fedpoison.cli.progress import BatchProgress
 from fedpoison.cli.sheets import Form, Format, show
@@ -24,6 +25,7 @@ from fedpoison.specs import scalar, split_outside, unknown
 from fedpoison.study import can_be_unset
 from fedpoison.study_results import Results
 from fedpoison.sweep import SweepPlan
+from fedpoison.writing import writing
 
 FAILED = 1
 """The exit code where runs failed; the others are there all the same."""
@@ -57,7 +59,7 @@ def sweep(
     Runs that failed are listed, make the exit code 1, and are not made again without --retry-failed.
     """
     found = find_study(study)
-    chosen = found.but(**_changes(changes or [], found.axes))
+    chosen = found.but(**_changes(changes or [], found.levels()))
     planned = sweeps.plan(chosen, out=out, retry_failed=retry_failed, fresh=fresh, data_dir=data_dir)
     if dry_run and as_object:
         typer.echo(json.dumps(_planned(planned, jobs)))
@@ -130,28 +132,35 @@ def _draw(results: Results, folder: Path) -> None:
         return
     from fedpoison.study_plot import write_figure  # noqa: PLC0415  # matplotlib takes a second to import
 
-    write_figure(results.study, results.runs if "seed" in figure.axes else results.averaged, folder)
+    with writing(folder):
+        write_figure(results.study, results.runs if "seed" in figure.axes else results.averaged, folder)
 
 
-def _changes(given: Sequence[str], axes: Container[str]) -> dict[str, object]:
-    """Return by field what it is set to: a list of several steps where the field is an axis."""
+def _changes(given: Sequence[str], axes: Mapping[str, Sequence[Level]]) -> dict[str, object]:
+    """Return by field, or axis of bundles, what it is set to: a list of several steps where it is an axis."""
     changes: dict[str, object] = {}
     for item in given:
         field, equals, value = item.partition("=")
         if not equals:
             raise ScenarioError(f"--set: got {item!r}, wanted FIELD=VALUE, as in rounds=2.")
-        if field not in Scenario.model_fields:
-            raise unknown("field", field, Scenario.model_fields)
+        if field not in axes and field not in Scenario.model_fields:
+            raise unknown("field or axis", field, {*axes, *Scenario.model_fields})
         if field in changes:
             raise ScenarioError(f"--set {field}: got it twice, wanted one value.")
-        several = field in axes and not isinstance(Scenario.model_fields[field].default, tuple)
-        steps = split_outside(value, ",") if several else []
+        whole = field not in axes or field in _LISTS or value in [level.label for level in axes[field]]
+        steps = [value] if whole else split_outside(value, ",")
         changes[field] = [_value(field, step) for step in steps] if len(steps) > 1 else _value(field, value)
     return changes
 
 
+_LISTS = [name for name, field in Scenario.model_fields.items() if isinstance(field.default, tuple)]
+"""Fields of which a single value has commas in it."""
+
+
 def _value(field: str, text: str) -> object:
     """Return what a text sets a field to: `none` unsets a field that can be unset; elsewhere it is a name."""
+    if field in _LISTS or field not in Scenario.model_fields:
+        return text
     value = scalar(text)
     return text if value is None and not can_be_unset(field) else value
 
