@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -57,7 +58,7 @@ def breakdown(
 
     Raises:
         ScenarioError: a cell cannot be run even without malicious clients, an attack has no success to be
-            measured, or a share is none.
+            measured, be it with one of the seeds, or a share is none.
         DataError: the data set cannot be had.
         RunError: a clean run had to stop, or another one for a reason that is not its strategy's.
         EngineError: Ray cannot be had.
@@ -110,6 +111,12 @@ class _Trials:
         twins = [self._value(self.ends[run]) for run in self._runs(pair, 0)]
         costs = tuple(self.judge.cost(value, twin) for value, twin in zip(measured, twins, strict=True))
         stopped = next((end.reason for end in ends if isinstance(end, Failure)), None)
+        blind = [seed for seed, cost in zip(self.seeds, costs, strict=True) if math.isnan(cost)]
+        if stopped is None and blind:
+            raise ScenarioError(
+                f"{pair.attack}: no success is measured with seed {blind[0]}, which has no test image of the "
+                "class that it is after; test on more images, or leave the seed out."
+            )
         broke = stopped is not None or self.judge.breaks(costs)
         return Point(count, measured, costs, broke, stopped)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from clients.attack import TRIGGER, Attack, crafts
 from clients.cohort import Job, Trained, train_cohort
+from clients.composite import Composite
 from clients.none import NoAttack
 from clients.samples import Samples, chosen
 from clients.training import Trainer
@@ -118,6 +119,8 @@ def train_centrally(
 
 def poisons_only(attack: Attack) -> bool:
     """Return whether `attack` acts on the data alone."""
+    if isinstance(attack, Composite):
+        return all(poisons_only(part) for part in attack.parts)
     return not crafts(attack) and type(attack).train is Attack.train
 
 
@@ -131,6 +134,8 @@ def _poisoned(fleet: Fleet, trainer: Trainer) -> tuple[Samples, list[Tensor]]:
         return fleet.train, []
     generator = stream(fleet.scenario.seed, "poisoned samples")
     mask = chosen(len(fleet.train), fleet.scenario.malicious, generator)
+    if not mask.any():
+        return fleet.train, []
     memory: dict[str, Tensor] = {}
     context = fleet.job(0, 0, fleet.initial, None, memory).context
     trainer.load(fleet.initial)

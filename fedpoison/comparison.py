@@ -9,11 +9,13 @@ from typing import Literal, Unpack
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from fedpoison.batch import run_all
 from fedpoison.batch_options import BatchOptions
 from fedpoison.errors import ScenarioError
 from fedpoison.history import History
+from fedpoison.measures import class_means
 from fedpoison.rounds import Round
 from fedpoison.scenario import Scenario
 
@@ -115,20 +117,18 @@ class Comparison:
         return pd.concat({attack: self.classes(attack) for attack in self.attacks}, names=["attack"])
 
     def classes(self, attack: str) -> pd.DataFrame:
-        """Return one row a strategy with the accuracy of each class under `attack`, mean over seeds."""
-        rows = {
-            strategy: [
-                float(np.mean(self.values(_class_accuracy(label), attack, strategy)))
-                for label in range(self.labels)
-            ]
-            for strategy in self.strategies
-        }
+        """Return one row a strategy with the accuracy of each class under `attack`, mean over seeds.
+
+        Seeds whose test set lacks a class have no part in its mean.
+        """
+        rows = {strategy: self._classes(attack, strategy).tolist() for strategy in self.strategies}
         frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis(columns="class")
         return frame.rename_axis(index="strategy")
 
-
-def _class_accuracy(label: int) -> Measure:
-    return lambda record: record.per_class_accuracy[label]
+    def _classes(self, attack: str, strategy: str) -> NDArray[np.float64]:
+        records = [self.record(Cell(attack, strategy, seed)) for seed in self.seeds]
+        ended = [record.per_class_accuracy for record in records if record is not None]
+        return class_means(ended) if len(ended) == len(records) else np.full(self.labels, np.nan)
 
 
 def compare(

@@ -143,7 +143,8 @@ def search(
     for name in attacks:
         if name not in aim.space:
             raise unknown("attack of this objective", name, aim.space)
-    _check(prepare(base, data_dir=options.get("data_dir")), aim)
+    for seed in range(base.seed, base.seed + confirm + 1):
+        _check(prepare(base.but(seed=seed), data_dir=options.get("data_dir")), aim)
     told = options.get("notify", _log.warning)
     with batches(keep_going=True, **options) as made:
 
@@ -218,7 +219,8 @@ def _check(fleet: Fleet, aim: Objective) -> None:
     if aim.label is not None and not bool((fleet.test.labels == aim.label).any()):
         raise ScenarioError(
             f"objective class:{aim.label}: no test image of {fleet.dataset.name} is of that class, of "
-            f"{fleet.classes} classes and {len(fleet.test)} images; name another, or test on more."
+            f"{fleet.classes} classes and {len(fleet.test)} images with seed {fleet.scenario.seed}; name "
+            "another, or test on more."
         )
 
 

@@ -101,9 +101,7 @@ def _columns(width: float, names: Sequence[str]) -> int:
 def _lines(axes: Axes, values: Values, xs: Sequence[Label], series: Sequence[Label]) -> None:
     places, ticks = _places(xs)
     for position, name in enumerate(series):
-        seen = [(place, values(x, name)) for place, x in zip(places, xs, strict=True)]
-        drawn = [(place, seeds) for place, seeds in seen if seeds]
-        line(axes, [place for place, _ in drawn], [seeds for _, seeds in drawn], position, str(name))
+        line(axes, places, [values(x, name) or [np.nan] for x in xs], position, str(name))
     if ticks:
         axes.set_xticks(places, ticks, rotation=30, ha="right")
     axes.grid(alpha=0.3)

@@ -4,6 +4,7 @@ import json
 import math
 from contextlib import nullcontext
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -147,6 +148,16 @@ def test_success_is_held_against_a_level(search):
         search(Backdoored(None), judge=judge)
 
 
+def test_a_seed_that_measures_no_success_is_no_verdict(search):
+    class Blind(Fleet):
+        def record(self, count, scenario):
+            success = float("nan") if scenario.seed == 2 else 0.05 * count
+            return Round(round=1, confusion=[[9, 1], [0, 10]], loss=1.0, attack_success_rate=success)
+
+    with pytest.raises(ScenarioError, match="backdoor: no success is measured with seed 2"):
+        search(Blind(None), attacks=("backdoor",), judge=criterion("success"), seeds=(0, 1, 2))
+
+
 def test_the_worst_class_breaks_before_the_mean(search):
     class Skewed(Fleet):
         def record(self, count, _):
@@ -223,6 +234,9 @@ def test_the_figure_draws_every_cost_and_mark(search):
     assert [float(line.get_xdata()[0]) for line in rings] == [12.5, 12.5]
     (cross,) = [line for line in axes.lines if line.get_marker() == "x"]
     assert float(cross.get_xdata()[0]) == 47.5
+    between = search(Fleet(lambda *_: 0.9, {8: REFUSED}))
+    line = figures.breakdown_curves(between).axes[0].lines[0]
+    assert dict(zip(line.get_xdata(), np.isnan(line.get_ydata()), strict=True))[20.0]  # it leaves a gap
     stopped = search(Fleet(lambda *_: 0.9, dict.fromkeys(range(1, 21), REFUSED)))
     edge = [line for line in figures.breakdown_curves(stopped).axes[0].lines if line.get_marker() == "o"][-1]
     assert (float(edge.get_xdata()[0]), float(edge.get_ydata()[0])) == (2.5, 1.0)

@@ -32,6 +32,18 @@ def test_the_share_of_poisoned_samples_is_the_malicious_share(central):
     assert none.last.accuracy == pytest.approx(clean.last.accuracy, abs=0.1)
 
 
+def test_attacks_on_the_data_combine(central):
+    both = train_centrally(central.but(attack="label-flip+pixel-noise", malicious=0.5))
+    alone = train_centrally(central.but(attack="label-flip", malicious=0.5))
+    assert both.last.confusion != alone.last.confusion
+
+
+@pytest.mark.parametrize("attack", ["inject", "adaptive-trigger", "backdoor"])
+def test_nothing_is_poisoned_where_no_sample_is(central, attack):
+    clean, none = (train_centrally(central.but(attack=name, malicious=0.0)) for name in ("none", attack))
+    assert [record.confusion for record in none.records] == [record.confusion for record in clean.records]
+
+
 @pytest.mark.parametrize("attack", ["scaled-update", "alie", "label-flip+sign-flip"])
 def test_attacks_on_updates_have_no_place_in_it(central, attack):
     with pytest.raises(ScenarioError, match="choose one on the data"):

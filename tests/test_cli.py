@@ -3,6 +3,7 @@
 import inspect
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -145,6 +146,40 @@ def test_an_unknown_key_in_a_file_is_named_with_the_choices(fedpoison, tmp_path)
     code, _, err = fedpoison("run", file)
     assert code == 2
     assert "unknown field 'clintes': did you mean 'clients'? Choose from attack, batch_size" in err
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "size"),
+    [("malicious", 0.4, 2), ("malicious-count", 3, 3), ("malicious-nodes", "1", 1)],
+)
+def test_an_option_takes_the_place_of_another_way_to_say_the_size(fedpoison, tmp_path, option, value, size):
+    file = tmp_path / "scenario.toml"
+    file.write_text("malicious_count = 1\nclients = 5\nrounds = 1\ndataset = 'digits'\nmodel = 'mlp'\n")
+    _, out, _ = fedpoison("run", file, f"--{option}", value, "--json", "--out", tmp_path)
+    (group,) = Scenario.load(Path(json.loads(out)["path"]) / "scenario.toml").attackers
+    assert group.size(5) == size
+
+
+def test_what_is_not_measured_is_null_and_a_dash(fedpoison, tmp_path):
+    flip = ["--attack", "label-flip(mode=targeted, source=1, target=7)", "--test-samples", 4]
+    run = ["run", *SMALL, *flip, "--out", tmp_path]
+    _, out, _ = fedpoison(*run, "--json")
+    assert "NaN" not in out
+    assert json.loads(out)["source_to_target_rate"] is None
+    _, out, _ = fedpoison(*run)
+    assert "nan" not in out
+
+
+def test_tables_are_shown_although_they_cannot_be_written(fedpoison, tmp_path):
+    compare = ["compare", *SMALL, "--attacks", "none", "--strategies", "fedavg", "--out", tmp_path]
+    fedpoison(*compare)
+    (folder,) = tmp_path.glob("compare-*")
+    shutil.rmtree(folder)
+    folder.touch()
+    code, out, err = fedpoison(*compare)
+    assert code == 2
+    assert "Accuracy, %" in out
+    assert f"error: {folder}: cannot be written (File exists)." in err
 
 
 def test_compare_prints_tables_and_writes_figures(fedpoison, tmp_path):

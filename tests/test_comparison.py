@@ -132,6 +132,15 @@ def test_weak_points_name_the_attack_and_the_class(made):
     assert (found["success"], found["success_of"]) == (pytest.approx(0.3), "backdoor")
 
 
+def test_a_class_that_some_seeds_do_not_test_is_a_mean_over_the_others(made):
+    for seed, rows in ((0, [[8, 2], [0, 0]]), (1, [[0, 0], [5, 5]])):
+        last = Round(round=2, confusion=rows, loss=1.0, attack_success_rate=0.5)
+        made.histories[Cell("backdoor", "krum", seed)].records[-1] = last
+    assert made.classes("backdoor").loc["krum"].tolist() == pytest.approx([0.7, 0.75])
+    (worst,) = weakest(made).loc[["krum"]].to_dict("records")
+    assert (worst["class"], worst["class_accuracy"]) == (0, pytest.approx(0.7))
+
+
 def test_an_untargeted_attack_has_no_success(made):
     clean = Comparison(["none"], made.strategies, SEEDS, made.histories)
     assert weakest(clean)["success"].isna().all()

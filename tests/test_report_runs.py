@@ -11,8 +11,10 @@ from fedpoison.report import gather, write_report
 from fedpoison.report.contents import Contents
 from fedpoison.report.prints import draw
 from fedpoison.report.summary import Row, Value, headlines, rows
+from fedpoison.scenario import Scenario
 from fedpoison.simulation import simulate
 from fedpoison.store import RunFolder
+from fedpoison.twin import simulate_twin
 
 
 def test_clean_runs_that_measure_different_goals_stay_apart(small, tmp_path):
@@ -30,6 +32,53 @@ def test_clean_runs_that_measure_different_goals_stay_apart(small, tmp_path):
     assert table[0].success.mean is None
     assert table[3].damage.mean is not None
     assert headlines(contents, table)[0].note.startswith("1 attack, 1 strategy")
+
+
+def test_clean_runs_that_are_the_same_count_once(small, tmp_path):
+    short = small.but(rounds=1)
+    for changes in ({}, {"schedule": "once(round=1)"}, {"knowledge": "own"}, {"seed": 1}):
+        simulate(short.but(**changes), out=tmp_path)
+    stored = gather([tmp_path])
+    (row,) = rows(Contents.of(stored.runs))
+    seeds = [run.history.scenario.seed for run in stored.runs]
+    assert (len(row.places), sorted(seeds)) == (2, [0, 1])
+    assert all("nobody attacks in it: it is the run in" in reason for reason in stored.left_out.values())
+    assert len(stored.left_out) == 2
+
+
+def test_clean_runs_of_groups_of_other_sizes_stay_apart(small, tmp_path):
+    short = small.but(rounds=1, malicious=0.2, strategy="trimmed-mean")
+    for count in (1, 3):
+        attacked = Scenario.parse(
+            {**short.content(), "malicious": 0.2} | {"groups": [f"sign-flip: count={count}"]}
+        )
+        simulate(attacked, out=tmp_path)
+        simulate_twin(attacked, out=tmp_path)
+    contents = Contents.of(gather([tmp_path]).runs)
+    assert contents.attacks[:2] == ["none, count=1", "none, count=3"]
+    table = rows(contents)
+    assert [len(row.places) for row in table] == [1, 1, 1, 1]
+    assert all(row.damage.mean is not None for row in table[2:])
+
+
+def test_an_unfinished_clean_run_hides_no_twin(small, tmp_path):
+    attacked = small.but(rounds=2, attack="scaled-update")
+    simulate(attacked, out=tmp_path)
+    simulate_twin(attacked, out=tmp_path)
+    other = simulate(attacked.but(attack="none", goal="backdoor"), out=tmp_path)
+    RunFolder(other.path).model.unlink()
+    (damaged,) = [row for row in rows(Contents.of(gather([tmp_path]).runs)) if row.attack == "scaled-update"]
+    assert damaged.damage.mean is not None
+
+
+def test_classes_that_a_test_set_lacks_are_no_obstacle(small, tmp_path):
+    for seed in range(3):
+        attacked = small.but(rounds=1, attack="scaled-update", seed=seed, test_samples=4)
+        simulate(attacked, out=tmp_path / "runs")
+        simulate_twin(attacked, out=tmp_path / "runs")
+    table = rows(Contents.of(gather([tmp_path / "runs"]).runs))
+    assert all(row.worst_class is not None for row in table)
+    write_report([tmp_path / "runs"], tmp_path / "report.html")
 
 
 def test_central_training_is_left_out(small, tmp_path):

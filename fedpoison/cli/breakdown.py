@@ -20,6 +20,7 @@ from fedpoison.criterion import criterion
 from fedpoison.errors import ScenarioError
 from fedpoison.file_names import content_name
 from fedpoison.scenario import Scenario
+from fedpoison.writing import writing
 
 _WITHOUT = (
     "attack", "groups", "strategy", "seed",
@@ -91,16 +92,17 @@ def breakdown(
             notify=progress.warn,
         )
     folder = out / content_name("breakdown", scenario.run_id, names, rules, numbers, grid, judge)
-    _write(found, folder, figure)
     if as_object:
         typer.echo(json.dumps(as_json(found) | {"path": str(folder)}))
-        return
-    show([sheet(found)], form)
-    console = Console(stderr=form != "terminal", highlight=False)
+    else:
+        show([sheet(found)], form)
+    console = Console(stderr=form != "terminal", highlight=False, quiet=as_object)
     for remark in remarks(found):
         console.print(f"* {remark}", markup=False)
     spelled = f"{len(numbers)} seeds" if len(numbers) > 1 else "1 seed"
     console.print(f"{scenario.clients} clients, after {scenario.rounds} rounds, {spelled}")
+    with writing(folder):
+        _write(found, folder, figure)
     console.print(f"figure and points: {folder}", markup=False, soft_wrap=True)
 
 

@@ -20,6 +20,7 @@ from fedpoison.contrasts import check_reference, differences, estimates, stopped
 from fedpoison.file_names import content_name, file_name
 from fedpoison.intervals import shortfall
 from fedpoison.scenario import Scenario
+from fedpoison.writing import writing
 
 
 @with_scenario(without=("attack", "groups", "strategy", "seed"))
@@ -73,16 +74,18 @@ def compare(
             notify=progress.warn,
         )
     folder = out / content_name("compare", scenario.run_id, names, rules, numbers, reference, at)
-    _draw(found, folder)
-    _write(found, reference, folder)
     if as_object:
         typer.echo(json.dumps(as_json(found, reference, folder)))
-        return
-    show(sheets(found, reference), form)
-    console = Console(stderr=form != "terminal")
+    else:
+        show(sheets(found, reference), form)
+    console = Console(stderr=form != "terminal", quiet=as_object)
     for remark in remarks(found):
         console.print(f"* {remark}", markup=False, highlight=False, soft_wrap=True)
     console.print(_setting(found))
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(found, reference, folder)
+        _draw(found, folder)
     console.print(f"figures and tables: {folder}", markup=False, soft_wrap=True)
 
 
@@ -106,7 +109,6 @@ def _draw(found: Comparison, folder: Path) -> None:
     from fedpoison import figures  # noqa: PLC0415  # matplotlib takes a second to import
     from fedpoison.figure_files import save  # noqa: PLC0415  # likewise
 
-    folder.mkdir(parents=True, exist_ok=True)
     drawn = {
         "accuracy-by-round": figures.accuracy_by_round(found),
         "attack-by-strategy": figures.attack_by_strategy(found),

@@ -80,7 +80,7 @@ def _result(result: Replayed) -> dict[str, object]:
         "accuracy": record.accuracy,
         "worst_class_accuracy": record.worst_class_accuracy,
         "per_class_accuracy": [plain(value) for value in record.per_class_accuracy],
-        "attack_success": record.success,
+        "attack_success": plain(record.success),
         "true_positive_rate": plain(caught),
         "false_positive_rate": plain(blamed),
         "trust": dict(result.trust),

@@ -158,8 +158,8 @@ def summary(history: History, twin: History | None = None) -> dict[str, object]:
         "accuracy": last.accuracy,
         "per_class_accuracy": [plain(value) for value in last.per_class_accuracy],
         "worst_class_accuracy": last.worst_class_accuracy,
-        "attack_success_rate": last.attack_success_rate,
-        "source_to_target_rate": last.source_to_target_rate,
+        "attack_success_rate": plain(last.attack_success_rate),
+        "source_to_target_rate": plain(last.source_to_target_rate),
         "loss": last.loss,
         "rounds": last.round,
         "seconds": round(history.seconds, 3),
@@ -173,8 +173,8 @@ def summary(history: History, twin: History | None = None) -> dict[str, object]:
         "recovery_half_life": plain(history.recovery_half_life(twin)),
         "twin_run_id": None if twin is None else twin.scenario.run_id,
         "twin_accuracy": None if clean is None else clean.accuracy,
-        "twin_attack_success_rate": None if clean is None else clean.attack_success_rate,
-        "twin_source_to_target_rate": None if clean is None else clean.source_to_target_rate,
+        "twin_attack_success_rate": None if clean is None else plain(clean.attack_success_rate),
+        "twin_source_to_target_rate": None if clean is None else plain(clean.source_to_target_rate),
         "damage_per_class": None if twin is None else _damage(history, twin)[:-1],
     }
 

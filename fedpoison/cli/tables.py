@@ -127,7 +127,8 @@ def class_table(columns: dict[str, History]) -> Table:
         last = label == len(rows) - 1
         cells = [percent(value) for value in values]
         if pair:
-            cells.append(f"{100 * (values[1] - values[0]):+.1f}")
+            difference = 100 * (values[1] - values[0])
+            cells.append("-" if pd.isna(difference) else f"{difference:+.1f}")
         table.add_row("all" if last else str(label), *cells, style="bold" if last else None)
     return table
 

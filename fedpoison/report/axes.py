@@ -17,6 +17,8 @@ _VARIED = ("attack", "groups", "schedule", "knowledge", "goal", "strategy", "see
 def attack_label(scenario: Scenario) -> str:
     """Return the attack of a scenario with what distinguishes it: schedule, knowledge, groups, and the goal.
 
+    Where nobody attacks, the sizes of the groups are told, as the strategy expects so many.
+
     >>> attack_label(Scenario(attack="backdoor", schedule="once(round=3)"))
     'backdoor, once(round=3)'
     >>> attack_label(Scenario(goal="backdoor"))
@@ -28,7 +30,7 @@ def attack_label(scenario: Scenario) -> str:
 
 def _attackers(scenario: Scenario) -> Sequence[str | None]:
     if is_clean(scenario):
-        return [CLEAN]
+        return [CLEAN, "; ".join(group.spell().partition(": ")[2] for group in scenario.groups)]
     if scenario.groups:
         return ["; ".join(group.spell() for group in scenario.groups)]
     (group,) = scenario.attackers
@@ -96,14 +98,13 @@ def spell(fields: Mapping[str, Any]) -> str:
 def twins(scenarios: Sequence[Scenario]) -> list[int | None]:
     """Return for each scenario the place of its clean twin among them; None where it is not there.
 
-    What success is measured on the twin does not matter here: its accuracy is the same.
+    What success is measured on the twin does not matter here, its accuracy is the same: the first one counts.
     """
     cleaned = [clean(scenario, None).run_id for scenario in scenarios]
-    places = {
-        run_id: place
-        for place, (run_id, scenario) in enumerate(zip(cleaned, scenarios, strict=True))
-        if is_clean(scenario)
-    }
+    places: dict[str, int] = {}
+    for place, (run_id, scenario) in enumerate(zip(cleaned, scenarios, strict=True)):
+        if is_clean(scenario):
+            places.setdefault(run_id, place)
     return [
         None if is_clean(scenario) else places.get(run_id)
         for run_id, scenario in zip(cleaned, scenarios, strict=True)

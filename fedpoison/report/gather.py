@@ -9,8 +9,10 @@ from pathlib import Path
 from fedpoison.errors import FedPoisonError, RunError
 from fedpoison.failure import Failure
 from fedpoison.history import History
+from fedpoison.report.axes import is_clean
 from fedpoison.scenario import Scenario
 from fedpoison.store import CENTRAL, RunFolder
+from fedpoison.twin import clean
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +50,8 @@ class Found:
 def gather(paths: Iterable[Path]) -> Found:
     """Return the runs in run folders, in run stores, and in folders that hold any of these.
 
-    A run that lies in several places is taken once, from where it came farthest. Central training is left
-    out.
+    A run that lies in several places is taken once, from where it came farthest; so are runs without an
+    attack that differ in nothing but how it would be. Central training is left out.
 
     Raises:
         RunError: a path is not there or holds no run, or there is no run with a round to show.
@@ -65,6 +67,9 @@ def gather(paths: Iterable[Path]) -> Found:
         run_id = run.history.scenario.run_id
         if run_id not in runs or run.progress > runs[run_id].progress:
             runs[run_id] = run
+    for repeated, first in _alike(runs.values()):
+        del runs[repeated.history.scenario.run_id]
+        left_out[str(repeated.history.path)] = f"nobody attacks in it: it is the run in {first.history.path}."
     if not any(run.history.records for run in runs.values()):
         reasons = {
             run.history.path: run.failure.reason if run.failure else "no round was finished."
@@ -73,6 +78,19 @@ def gather(paths: Iterable[Path]) -> Found:
         empty = [f"{path}: {reason}" for path, reason in reasons.items()]
         raise RunError("no run can be read. " + " ".join([*left_out.values(), *empty]))
     return Found(list(runs.values()), left_out)
+
+
+def _alike(runs: Iterable[StoredRun]) -> list[tuple[StoredRun, StoredRun]]:
+    """Return the clean runs that repeat another one, which came as far or farther, with it."""
+    firsts: dict[str, StoredRun] = {}
+    pairs = []
+    for run in sorted(runs, key=lambda run: run.progress, reverse=True):
+        scenario = run.history.scenario
+        if is_clean(scenario):
+            first = firsts.setdefault(clean(scenario, scenario.goal).run_id, run)
+            if first is not run:
+                pairs.append((run, first))
+    return pairs
 
 
 def _folders(path: Path) -> list[Path]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedpoison.history import History
+from fedpoison.measures import class_means
 from fedpoison.report.axes import nobody_attacks
 from fedpoison.report.contents import Contents
 
@@ -87,9 +88,9 @@ def _row(contents: Contents, cell: tuple[int, int, int], places: Sequence[int], 
     if mark:
         return replace(row, mark=mark)
     last = [contents.runs[place].history.last for place in places]
-    classes = np.mean([record.per_class_accuracy for record in last], axis=0)
+    classes = class_means([record.per_class_accuracy for record in last])
     damages = [lost for place in places if (lost := _damage(contents, place)) is not None]
-    damage = np.mean(damages, axis=0) if damages else None
+    damage = class_means(damages) if damages else None
     hit = None if damage is None else int(np.nanargmax(damage))
     return replace(
         row,
