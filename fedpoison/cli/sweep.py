@@ -78,12 +78,12 @@ def sweep(
             notify=progress.warn,
         )
     folder = out / "studies" / chosen.name
-    results.write(folder)
-    _draw(results, folder)
     if as_object:
         typer.echo(json.dumps(as_json(results, folder)))
     else:
         _print(results, folder, form)
+    results.write(folder)
+    _draw(results, folder)
     if results.failures:
         raise typer.Exit(FAILED)
 
