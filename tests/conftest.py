@@ -26,6 +26,12 @@ from fedpoison.failure import Failure
 from fedpoison.scenario import Scenario
 from fedpoison.store import RunFolder
 
+SMALL = [
+    "--dataset", "digits", "--train-samples", "400", "--test-samples", "200", "--clients", "10",
+    "--rounds", "2", "--model", "mlp", "--batch-size", "8",
+]  # fmt: skip
+"""Options of a run of well under a second."""
+
 
 def heed_ctrl_c() -> None:
     """Have a process that is about to start heed Ctrl-C, even where the tests run in a shell's background."""

@@ -3,7 +3,6 @@
 import inspect
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,16 +11,11 @@ import typing
 from pathlib import Path
 
 import pytest
-from conftest import heed_ctrl_c
+from conftest import SMALL, heed_ctrl_c
 from typer.models import ArgumentInfo
 
 from fedpoison.cli.app import app
 from fedpoison.scenario import Scenario
-
-SMALL = [
-    "--dataset", "digits", "--train-samples", "400", "--test-samples", "200", "--clients", "10",
-    "--rounds", "2", "--model", "mlp", "--batch-size", "8",
-]  # fmt: skip
 
 
 def test_json_is_one_object_and_nothing_else(fedpoison, tmp_path):
@@ -168,50 +162,6 @@ def test_what_is_not_measured_is_null_and_a_dash(fedpoison, tmp_path):
     assert json.loads(out)["source_to_target_rate"] is None
     _, out, _ = fedpoison(*run)
     assert "nan" not in out
-
-
-def test_tables_are_shown_although_they_cannot_be_written(fedpoison, tmp_path):
-    compare = ["compare", *SMALL, "--attacks", "none", "--strategies", "fedavg", "--out", tmp_path]
-    fedpoison(*compare)
-    (folder,) = tmp_path.glob("compare-*")
-    shutil.rmtree(folder)
-    folder.touch()
-    code, out, err = fedpoison(*compare)
-    assert code == 2
-    assert "Accuracy, %" in out
-    assert f"error: {folder}: cannot be written (File exists)." in err
-
-
-def test_compare_prints_tables_and_writes_figures(fedpoison, tmp_path):
-    arguments = ["compare", *SMALL, "--attacks", "none,backdoor", "--strategies", "fedavg,krum(power=1)"]
-    code, out, _ = fedpoison(*arguments, "--seeds", "0,1", "--out", tmp_path)
-    assert code == 0
-    for words in (
-        "Accuracy, %",
-        "Worst-class accuracy, %",
-        "Attack success, %",
-        "backdoor: accuracy by class, %",
-        "paired over the seeds",
-        "Where each strategy is weakest, %",
-        "2 seeds, 95 % bootstrap intervals",
-    ):
-        assert words in out
-    folder = next(tmp_path.glob("compare-*"))
-    figures = {path.name for path in folder.glob("*.png")}
-    assert {"accuracy-by-round.png", "attack-by-strategy.png", "classes-backdoor.png"} <= figures
-    assert "confusion-backdoor-krum-power-1.png" in figures
-    assert {path.name for path in folder.glob("*.csv")} >= {"accuracy.csv", "per-class.csv"}
-
-
-def test_compare_reads_what_the_store_holds(fedpoison, tmp_path):
-    arguments = ["compare", *SMALL, "--attacks", "none", "--strategies", "fedavg", "--out", tmp_path]
-    fedpoison(*arguments)
-    (model,) = tmp_path.glob("*/model.safetensors")
-    written = model.stat().st_mtime_ns
-    fedpoison(*arguments)
-    assert model.stat().st_mtime_ns == written
-    fedpoison(*arguments, "--fresh")
-    assert model.stat().st_mtime_ns > written
 
 
 def test_the_baseline_compares_clean_and_poisoned(fedpoison, tmp_path):

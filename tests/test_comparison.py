@@ -2,14 +2,13 @@
 
 import json
 import re
-import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
-from fedpoison import cli, intervals
+from fedpoison import intervals
 from fedpoison.cli.compare_sheets import as_json, sheets
 from fedpoison.cli.lists import names_in
 from fedpoison.cli.sheets import Sheet, in_latex, in_markdown
@@ -205,40 +204,6 @@ def test_markdown_escapes_what_would_end_a_cell():
     assert lines[0] == r"**50 % of a\_b & c**"
     assert r"nnm \| median" in lines[-1]
     assert lines[-1].replace(r"\|", "").count("|") == 3
-
-
-@pytest.fixture
-def fedpoison(monkeypatch, capsys):
-    """Return a function that runs the command line and gives its exit code, stdout and stderr."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["fedpoison", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        captured = capsys.readouterr()
-        return stop.value.code or 0, captured.out, captured.err
-
-    return run
-
-
-@pytest.mark.parametrize(("form", "mark"), [("latex", "\\toprule"), ("markdown", "|:--")])
-def test_the_command_prints_nothing_else_than_the_tables(small, tmp_path, fedpoison, form, mark):
-    file = tmp_path / "scenario.toml"
-    file.write_text(small.but(rounds=1).to_toml())
-    options = ["--attacks", "none", "--strategies", "fedavg,nnm | median", "--seeds", "0,1", "--jobs", "1"]
-    code, out, err = fedpoison("compare", file, *options, "--out", tmp_path, "--format", form)
-    assert code == 0
-    assert mark in out
-    assert "figures and tables" not in out
-    assert "figures and tables" in err
-    (table,) = tmp_path.glob("compare-*/differences.csv")
-    assert set(pd.read_csv(table)["strategy"]) < {"fedavg", "nnm | median"}
-
-
-def test_the_command_refuses_a_reference_that_it_does_not_run(tmp_path, fedpoison):
-    code, _, err = fedpoison("compare", "--reference", "kurm", "--out", tmp_path)
-    assert code == 2
-    assert "unknown reference 'kurm': did you mean 'krum'" in err
 
 
 def test_a_reference_may_be_spelt_otherwise():
