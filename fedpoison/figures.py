@@ -145,8 +145,8 @@ def breakdown_curves(found: Breakdown) -> Figure:
 
 def _cost(axes: Axes, curve: Curve, clients: int, position: int) -> None:
     shares = [100 * point.count / clients for point in curve.points]
-    costs = [[np.nan] if point.stopped else point.costs for point in curve.points]
-    line(axes, shares, [100 * np.array(one) for one in costs], position, curve.pair.strategy)
+    costs = np.array([point.costs for point in curve.points])  # NaN, a gap, where a run had to stop
+    line(axes, shares, 100 * costs, position, curve.pair.strategy)
     if curve.breaks is None:
         return
     colour, share = COLOURS[position % len(COLOURS)], 100 * curve.breaks.count / clients

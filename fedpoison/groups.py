@@ -99,11 +99,15 @@ class Group(BaseModel):
 
     def spell(self) -> str:
         """Return the text that `read` turns into an equal group."""
+        return f"{self.attack}: {self.spell_settings()}"
+
+    def spell_settings(self) -> str:
+        """Return the part of that text which says who attacks when, and not how."""
         settings = self.content()
-        attack = settings.pop("attack")
+        del settings["attack"]
         if self.nodes:
             settings["nodes"] = f"({', '.join(map(str, self.nodes))})"
-        return f"{attack}: " + ", ".join(f"{key}={value}" for key, value in settings.items())
+        return ", ".join(f"{key}={value}" for key, value in settings.items())
 
     def content(self) -> dict[str, Any]:
         """Return the fields that are set, as plain values."""

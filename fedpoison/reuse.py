@@ -12,6 +12,8 @@ from fedpoison.store import RunFolder
 def tell_versions(folders: Iterable[RunFolder], notify: Notify) -> None:
     """Say which other versions of fedpoison, or which other code of this one, made these runs, once each."""
     made_by = dict.fromkeys(_made_by(folder) for folder in folders)
+    if not made_by:
+        return
     ours = versions()["fedpoison"]
     for version in dict.fromkeys(version for version, _ in made_by):
         if version not in (None, ours):

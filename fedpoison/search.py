@@ -143,7 +143,8 @@ def search(
     for name in attacks:
         if name not in aim.space:
             raise unknown("attack of this objective", name, aim.space)
-    for seed in range(base.seed, base.seed + confirm + 1):
+    others = 0 if aim.label is None else confirm  # a seed's test set may lack the class
+    for seed in range(base.seed, base.seed + others + 1):
         _check(prepare(base.but(seed=seed), data_dir=options.get("data_dir")), aim)
     told = options.get("notify", _log.warning)
     with batches(keep_going=True, **options) as made:

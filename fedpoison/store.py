@@ -125,11 +125,13 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             if not self._take():
                 return
-            if self.complete:  # an earlier run, which would pass for this one
-                self.discard()
-            (self.path / "scenario.toml").write_text(scenario.to_toml(), encoding="utf-8")
-            _write_whole(self.path / "failure.json", json.dumps(noted).encode())
-        self._leave()
+            try:
+                if self.complete:  # an earlier run, which would pass for this one
+                    self.discard()
+                (self.path / "scenario.toml").write_text(scenario.to_toml(), encoding="utf-8")
+                _write_whole(self.path / "failure.json", json.dumps(noted).encode())
+            finally:
+                self._leave()
 
     @contextmanager
     def noting(self, scenario: Scenario) -> Iterator[None]:

@@ -29,6 +29,8 @@ from fedpoison.writing import writing
 
 FAILED = 1
 """The exit code where runs failed; the others are there all the same."""
+_LISTS = [name for name, field in Scenario.model_fields.items() if isinstance(field.default, tuple)]
+"""Fields of which a single value has commas in it."""
 
 
 def sweep(
@@ -151,10 +153,6 @@ def _changes(given: Sequence[str], axes: Mapping[str, Sequence[Level]]) -> dict[
         steps = [value] if whole else split_outside(value, ",")
         changes[field] = [_value(field, step) for step in steps] if len(steps) > 1 else _value(field, value)
     return changes
-
-
-_LISTS = [name for name, field in Scenario.model_fields.items() if isinstance(field.default, tuple)]
-"""Fields of which a single value has commas in it."""
 
 
 def _value(field: str, text: str) -> object:

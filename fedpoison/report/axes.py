@@ -30,7 +30,7 @@ def attack_label(scenario: Scenario) -> str:
 
 def _attackers(scenario: Scenario) -> Sequence[str | None]:
     if is_clean(scenario):
-        return [CLEAN, "; ".join(group.spell().partition(": ")[2] for group in scenario.groups)]
+        return [CLEAN, "; ".join(group.spell_settings() for group in scenario.groups)]
     if scenario.groups:
         return ["; ".join(group.spell() for group in scenario.groups)]
     (group,) = scenario.attackers
