@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 
 from clients.attack import Attack
 from fedpoison import registries
-from fedpoison.datasets import DATASETS
+from fedpoison.datasets import datasets
 from fedpoison.groups import Group
 from fedpoison.scenario import Scenario
 from fedpoison.schedules import schedules
@@ -74,7 +74,7 @@ def entries(kind: str) -> list[Entry]:
         ScenarioError: there is no such kind.
     """
     if kind == "datasets":
-        return [Entry(name, source.title) for name, source in sorted(DATASETS.items())]
+        return [Entry(name, source.title) for name, source in datasets.entries().items()]
     if kind not in NAMED:
         raise unknown("kind", kind, [*NAMED, "datasets"])
     return [_entry(name, thing) for name, thing in sorted(NAMED[kind]().items())]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from clients import ATTACKS
 from clients.attack import Attack
 from clients.composite import Composite
-from fedpoison.datasets import AUTO, DATASETS
+from fedpoison.datasets import AUTO, datasets
 from fedpoison.errors import ScenarioError
 from fedpoison.models import MODELS, ModelBuilder
 from fedpoison.partitions import PARTITIONS, Partition
@@ -45,8 +45,8 @@ def build_attack(spec: str) -> Attack:
 
 def canonical_dataset(name: str) -> str:
     """Return `name`, or raise ScenarioError unless it is a data set's or auto."""
-    if name != AUTO and name not in DATASETS:
-        raise unknown("data set", name, [AUTO, *DATASETS])
+    if name != AUTO and name not in datasets:
+        raise unknown("data set", name, [AUTO, *datasets.entries()])
     return name
 
 

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from fedpoison import catalogue, registries
 from fedpoison.cli.options import Json
-from fedpoison.datasets import DATASETS
+from fedpoison.datasets import datasets
 from fedpoison.schedules import schedules
 from fedpoison.shipped import find_study, shipped
 from fedpoison.specs import unknown
@@ -105,7 +105,7 @@ _TABLES: dict[str, Callable[[], dict[str, dict[str, str]]]] = {
     "preaggregators": lambda: _carded(registries.preaggregators.entries()),
     "optimizers": lambda: _carded(registries.optimizers.entries()),
     "schedules": lambda: _described(schedules.entries()),
-    "datasets": lambda: {name: {"what it is": spec.title} for name, spec in DATASETS.items()},
+    "datasets": lambda: {name: {"what it is": spec.title} for name, spec in datasets.entries().items()},
     "models": lambda: _described(registries.models.entries()),
     "partitions": lambda: _described(registries.partitions.entries()),
     "studies": _studies,

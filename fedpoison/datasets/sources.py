@@ -1,27 +1,24 @@
-"""The data sets: where their files lie under a data folder, and how they are normalised."""
+"""Built-in data sets: where their files are in a data folder, how to read and how to normalise them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch import Tensor
 
 from clients.samples import Samples
-from fedpoison.datasets.idx import read_idx
 from fedpoison.errors import DataError
 
-Part = tuple[NDArray[np.uint8], NDArray[np.int64]]
-"""Images (m, c, h, w) of bytes, and labels (m,)."""
+REMEDY = "delete it to download it again, or copy it again"
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A training set and a test set, resident and normalised."""
+    """A training set and a test set, normalised and in memory."""
 
     name: str
     train: Samples
@@ -29,23 +26,23 @@ class Dataset:
 
 
 class Source(Protocol):
-    """One data set."""
+    """A data set that can be loaded. Another package adds its own as an entry point `fedpoison.datasets`."""
 
     @property
     def title(self) -> str:
-        """What it is, in a few words."""
-
-    @property
-    def torchvision_class(self) -> str | None:
-        """The torchvision class that downloads it; None for a set that is at hand anyway."""
-
-    @property
-    def download_options(self) -> Mapping[str, Any]:
-        """What that class wants besides a folder."""
+        """Description in a few words."""
 
     @property
     def folder(self) -> str:
-        """The folder of its files, under a data folder in torchvision's layout."""
+        """Folder of the files, relative to a data folder. Empty: the set needs no data folder."""
+
+    def fetch(self, root: Path) -> None:
+        """Download the files into `folder` under `root`.
+
+        Raises:
+            OSError: the download failed.
+            RuntimeError: the download failed, or a checksum is wrong.
+        """
 
     def read(self, root: Path) -> tuple[Samples, Samples]:
         """Return the training and the test set from the files under `root`.
@@ -55,76 +52,88 @@ class Source(Protocol):
         """
 
 
-def normalised(part: Part, classes: int, mean: tuple[float, ...], std: tuple[float, ...]) -> Samples:
-    """Return bytes (m, c, h, w) as samples: pixels in [0, 1], minus the mean, over the deviation."""
-    images, labels = part
-    pixels = torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32)).div_(255)
+def normalised(
+    images: Tensor, labels: Tensor, classes: int, mean: tuple[float, ...], std: tuple[float, ...]
+) -> Samples:
+    """Return images (m, c, h, w) of bytes as samples: pixels in [0, 1], minus `mean`, divided by `std`."""
+    pixels = images.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
     shape = (1, -1, 1, 1)
     pixels.sub_(torch.tensor(mean).view(shape)).div_(torch.tensor(std).view(shape))
-    return Samples(pixels, torch.from_numpy(labels.astype(np.int64)), classes, mean, std)
+    return Samples(pixels, labels, classes, mean, std)
 
 
-@dataclass(frozen=True)
-class IdxSource:
-    """A set in IDX files: MNIST and its relatives."""
+@dataclass(frozen=True, kw_only=True)
+class TorchvisionSource:
+    """A set that torchvision downloads; it compares the MD5 checksums."""
 
     title: str
     torchvision_class: str
     folder: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Further arguments of the torchvision class."""
+
+    def fetch(self, root: Path) -> None:
+        import torchvision  # noqa: PLC0415  # a second to import
+
+        dataset_class = getattr(torchvision.datasets, self.torchvision_class)
+        dataset_class(root, train=True, download=True, **self.options)
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdxSource(TorchvisionSource):
+    """A set in IDX files: MNIST and its relatives."""
+
     mean: float
     std: float
     classes: int = 10
     prefix: str = ""
     transposed: bool = False
-    download_options: Mapping[str, Any] = field(default_factory=dict)
-    sha256: Mapping[str, str] = field(default_factory=dict)
 
     def read(self, root: Path) -> tuple[Samples, Samples]:
         train, test = ("train", "test") if self.prefix else ("train", "t10k")
         return self._part(root, train), self._part(root, test)
 
     def _part(self, root: Path, part: str) -> Samples:
-        images = self._file(root, f"{self.prefix}{part}-images-idx3-ubyte", dimensions=3)
-        labels = self._file(root, f"{self.prefix}{part}-labels-idx1-ubyte", dimensions=1)
+        from torchvision.datasets import mnist  # noqa: PLC0415  # a second to import
+
+        folder = root / self.folder
+        images = _read_idx(folder / f"{self.prefix}{part}-images-idx3-ubyte", mnist.read_image_file)
+        labels = _read_idx(folder / f"{self.prefix}{part}-labels-idx1-ubyte", mnist.read_label_file)
         if len(images) != len(labels):
-            raise DataError(
-                f"{root / self.folder}: got {len(images)} images but {len(labels)} labels; download it anew."
-            )
+            raise DataError(f"{folder}: got {len(images)} images but {len(labels)} labels; {REMEDY}.")
         if self.transposed:
-            images = images.transpose(0, 2, 1)
-        return normalised((images[:, None], labels.astype(np.int64)), self.classes, (self.mean,), (self.std,))
-
-    def _file(self, root: Path, name: str, *, dimensions: int) -> NDArray[np.uint8]:
-        path = root / self.folder / name
-        array = read_idx(path, sha256=self.sha256.get(name))
-        if array.ndim != dimensions:
-            raise DataError(f"{path}: got {array.ndim} dimensions, wanted {dimensions}; download it anew.")
-        return array
+            images = images.transpose(1, 2)
+        return normalised(images[:, None], labels, self.classes, (self.mean,), (self.std,))
 
 
-@dataclass(frozen=True)
-class Cifar10Source:
-    """CIFAR-10, read by torchvision, which checks its files' checksums."""
+def _read_idx(path: Path, reader: Callable[[str], Tensor]) -> Tensor:
+    """Return what torchvision's `reader` reads from an IDX file, or raise a DataError that names the file."""
+    try:
+        return reader(str(path))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); {REMEDY}.") from None
+    except (AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        reason = f" ({error})" if str(error) else ""
+        raise DataError(f"{path}: is not an IDX file of bytes, or is damaged{reason}; {REMEDY}.") from None
 
-    title: str = "60,000 colour photographs of 10 kinds of things, 32x32 (Krizhevsky, 2009)"
-    torchvision_class: str = "CIFAR10"
-    folder: str = "cifar-10-batches-py"
-    download_options: Mapping[str, Any] = field(default_factory=dict)
+
+@dataclass(frozen=True, kw_only=True)
+class Cifar10Source(TorchvisionSource):
+    """CIFAR-10. torchvision compares the MD5 checksums when it reads the files, too."""
 
     def read(self, root: Path) -> tuple[Samples, Samples]:
-        import torchvision  # noqa: PLC0415  # a second to import, for this set alone
+        return self._part(root, train=True), self._part(root, train=False)
 
-        parts = []
-        for train in (True, False):
-            try:
-                part = torchvision.datasets.CIFAR10(root, train=train, download=False)
-            except (RuntimeError, OSError) as error:
-                raise DataError(
-                    f"{root / self.folder}: is damaged ({error}); delete it, so that it is downloaded anew."
-                ) from None
-            parts.append((part.data.transpose(0, 3, 1, 2), np.array(part.targets)))
+    def _part(self, root: Path, *, train: bool) -> Samples:
+        import torchvision  # noqa: PLC0415  # a second to import
+
+        try:
+            part = torchvision.datasets.CIFAR10(root, train=train, download=False)
+        except (RuntimeError, OSError) as error:
+            raise DataError(f"{root / self.folder}: is damaged ({error}); {REMEDY}.") from None
+        images = torch.from_numpy(part.data).permute(0, 3, 1, 2)
         mean, std = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
-        return normalised(parts[0], 10, mean, std), normalised(parts[1], 10, mean, std)
+        return normalised(images, torch.tensor(part.targets), 10, mean, std)
 
 
 @dataclass(frozen=True)
@@ -132,9 +141,10 @@ class DigitsSource:
     """The handwritten digits that ship inside scikit-learn, enlarged from 8x8 to 28x28."""
 
     title: str = "1,797 handwritten digits that ship with scikit-learn, enlarged to 28x28; needs no network"
-    torchvision_class: None = None
     folder: str = ""
-    download_options: Mapping[str, Any] = field(default_factory=dict)
+
+    def fetch(self, root: Path) -> None:
+        """Download nothing: scikit-learn contains the files."""
 
     def read(self, root: Path) -> tuple[Samples, Samples]:
         from sklearn.datasets import load_digits  # noqa: PLC0415  # a second to import, for this set alone
@@ -154,7 +164,11 @@ class DigitsSource:
 
 
 DATASETS: dict[str, Source] = {
-    "cifar10": Cifar10Source(),
+    "cifar10": Cifar10Source(
+        title="60,000 colour photographs of 10 kinds of things, 32x32 (Krizhevsky, 2009)",
+        torchvision_class="CIFAR10",
+        folder="cifar-10-batches-py",
+    ),
     "digits": DigitsSource(),
     "emnist": IdxSource(
         title="131,600 handwritten letters and digits in 47 balanced classes, 28x28 (Cohen et al., 2017)",
@@ -165,7 +179,7 @@ DATASETS: dict[str, Source] = {
         mean=0.1751,
         std=0.3332,
         transposed=True,
-        download_options={"split": "balanced"},
+        options={"split": "balanced"},
     ),
     "fashion-mnist": IdxSource(
         title="70,000 pictures of 10 kinds of clothes, 28x28 (Xiao et al., 2017)",
@@ -187,11 +201,5 @@ DATASETS: dict[str, Source] = {
         folder="MNIST/raw",
         mean=0.1307,
         std=0.3081,
-        sha256={
-            "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-            "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-            "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-            "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-        },
     ),
 }
