@@ -13,7 +13,7 @@ from pathlib import Path
 from fedpoison.history import History
 from fedpoison.scenario import Scenario
 from fedpoison.simulation import simulate
-from fedpoison.store import RunFolder
+from fedpoison.store import StoredRun
 
 FLEET = Scenario(dataset="mnist", clients=100, rounds=10, malicious=0.2)
 ASCENT = "scaled-update(factor=-10)"
@@ -77,8 +77,8 @@ def main() -> None:
 
 def made(scenario: Scenario, out: Path) -> History:
     """Return the run of `scenario`, from the store where it is complete there."""
-    folder = RunFolder(out / scenario.run_id)
-    return folder.history() if folder.complete else simulate(scenario, out=out)
+    folder = StoredRun(out / scenario.run_id)
+    return folder.history if folder.complete else simulate(scenario, out=out)
 
 
 if __name__ == "__main__":

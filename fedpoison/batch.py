@@ -20,18 +20,17 @@ from typing import Any, Unpack
 
 from fedpoison.batch_options import BatchOptions
 from fedpoison.datasets import Dataset, load_dataset
+from fedpoison.environment import tell_versions
 from fedpoison.errors import RunError, ScenarioError
-from fedpoison.failure import Failure
 from fedpoison.fleet import Fleet
 from fedpoison.history import History
 from fedpoison.outcomes import Batch, Outcome
 from fedpoison.ray_session import ray_session
-from fedpoison.reuse import tell_versions
-from fedpoison.rounds import Round
+from fedpoison.rounds import Failure, Round
 from fedpoison.run_task import Ended, steps
 from fedpoison.scenario import Scenario
 from fedpoison.simulation import Notify, on, run
-from fedpoison.store import RunFolder
+from fedpoison.store import RunWriter, StoredRun
 from fedpoison.watch import Watch
 
 _log = logging.getLogger(__name__)
@@ -117,13 +116,13 @@ class _Series:
         asked = dict(_plans(scenarios, self.data_dir, keep_going=self.keep_going))
         outcomes: dict[Scenario, Outcome] = {}
         missing: list[Plan] = []
-        reused: list[RunFolder] = []
+        reused: list[StoredRun] = []
         for plan in {plan.scenario: plan for plan in asked.values()}.values():
-            folder = RunFolder(self.out / plan.scenario.run_id)
+            folder = StoredRun(self.out / plan.scenario.run_id)
             if plan.failure:
                 outcomes[plan.scenario] = plan.failure
             elif folder.complete and (not self.fresh or plan.scenario in self.made):
-                outcomes[plan.scenario] = folder.history()
+                outcomes[plan.scenario] = folder.history
                 reused.append(folder)
             else:
                 missing.append(plan)
@@ -141,7 +140,7 @@ class _Series:
 
     def _end(self, scenario: Scenario, outcome: Outcome) -> None:
         if isinstance(outcome, Failure):
-            RunFolder(self.out / scenario.run_id).fail(scenario, outcome, settled=self.settle)
+            RunWriter(self.out / scenario.run_id).fail(scenario, outcome, permanent=self.settle)
         self.watch.on_end(scenario, outcome)
 
     def _tell(self, reason: str) -> None:
@@ -224,7 +223,7 @@ def _keep(out: Path, scenario: Scenario, records: list[Round], ended: Ended | Fa
     known = {} if isinstance(ended, Failure) else ended.environment
     made_with = {**known, "command": sys.argv}  # a task's own command is Ray's
     try:
-        folder = RunFolder.begin(out / scenario.run_id, scenario, made_with)
+        folder = RunWriter.begin(out / scenario.run_id, scenario, made_with)
         for record in records:
             folder.append(record)
         if isinstance(ended, Failure):

@@ -15,9 +15,8 @@ from fedpoison.bisection import explore
 from fedpoison.breakdown_curves import Breakdown, Curve, Pair, Point
 from fedpoison.criterion import Criterion
 from fedpoison.errors import ScenarioError
-from fedpoison.failure import Failure
 from fedpoison.outcomes import Batch
-from fedpoison.rounds import Round
+from fedpoison.rounds import Failure, Round
 from fedpoison.scenario import Scenario
 from fedpoison.simulation import prepare
 from fedpoison.twin import clean

@@ -24,7 +24,7 @@ from fedpoison.rounds import Round, Training
 from fedpoison.scenario import Scenario
 from fedpoison.server import OnRound
 from fedpoison.simulation import prepare
-from fedpoison.store import CENTRAL, RunFolder
+from fedpoison.store import CENTRAL, RunWriter
 from fedpoison.streams import stream
 from fedpoison.workers import Workers
 
@@ -87,7 +87,7 @@ def train_centrally(
     folder = None
     if out is not None:
         path = out / f"{CENTRAL}{fleet.scenario.run_id}"
-        folder = RunFolder.begin(path, fleet.scenario, environment("central", workers))
+        folder = RunWriter.begin(path, fleet.scenario, environment("central", workers))
     goal = fleet.goal
     records: list[Round] = []
     memory: dict[str, Tensor] = {}

@@ -1,4 +1,4 @@
-"""What a run was made with: versions, machine, time."""
+"""Provenance of a run: versions, machine, time. Warnings about runs that another version wrote."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 import os
 import platform
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -15,6 +15,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
+
+from fedpoison.store import StoredRun
 
 PACKAGES = ("fedpoison", "torch", "torchvision", "flwr", "ray", "numpy", "pandas", "scikit-learn", "pydantic")
 
@@ -75,3 +77,28 @@ def environment(engine: str, workers: int | None, warnings: Sequence[str] = ()) 
         "sources": sources(),
         "warnings": list(warnings),
     }
+
+
+def tell_versions(runs: Iterable[StoredRun], notify: Callable[[str], None]) -> None:
+    """Notify once of each other version, and of other code of this version, that wrote stored runs."""
+    made_by = dict.fromkeys(_made_by(run) for run in runs)
+    if not made_by:
+        return
+    ours = versions()["fedpoison"]
+    for other in dict.fromkeys(other for other, _ in made_by):
+        if other not in (None, ours):
+            notify(f"runs in the store are used that fedpoison {other} made; this is {ours}. See --fresh.")
+    if {code for other, code in made_by if other == ours} - {None, sources()}:
+        notify(
+            f"runs in the store are used that fedpoison {ours} made before its code, or a package that adds "
+            "to it, was edited. See --fresh."
+        )
+
+
+def _made_by(run: StoredRun) -> tuple[str | None, str | None]:
+    """Return the version and the code that made a run; None where that is not known."""
+    known = run.environment
+    packages = known.get("packages")
+    installed = packages.get("fedpoison") if isinstance(packages, dict) else None
+    code = known.get("sources")
+    return installed, code if isinstance(code, str) else None

@@ -8,6 +8,12 @@ FedPoisonError
 └── EngineError     an engine that could not do its work
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 
 class FedPoisonError(Exception):
     """The root: whoever catches it catches everything that fedpoison raises on purpose."""
@@ -31,3 +37,16 @@ class RefusalError(RunError):
 
 class EngineError(FedPoisonError):
     """An engine could not do its work: a runtime did not start, or ended with an error."""
+
+
+@contextmanager
+def file_errors(path: Path, remedy: str = "") -> Iterator[None]:
+    """Turn an OSError into a RunError that names `path`, the reason and, if given, the remedy.
+
+    Raises:
+        RunError: `path`, or a file in it, cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written ({error.strerror}){remedy}.") from None

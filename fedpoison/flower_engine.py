@@ -30,7 +30,7 @@ from fedpoison.fleet import Fleet
 from fedpoison.history import History
 from fedpoison.run_config import to_run_config
 from fedpoison.server import OnRound
-from fedpoison.store import RunFolder
+from fedpoison.store import RunWriter, StoredRun
 
 START_UP = 60.0
 """Seconds that a SuperLink may take to start, and the runtime to begin."""
@@ -65,14 +65,14 @@ def run_on_flower(
     with tempfile.TemporaryDirectory(prefix="fedpoison-flower-") as scratch:
         home = Path(scratch)
         store = home / "runs" if out is None else out.absolute()
-        folder = RunFolder(store / fleet.scenario.run_id)
-        folder.discard()
+        folder = store / fleet.scenario.run_id
+        RunWriter(folder).discard()
         app = _write_app(home / "app", fleet, store, data_dir)
         environment = _environment(home)
         with _superlink(home, environment):
             run_id = _submit(app, fleet, environment)
             _follow(folder, run_id, environment, on_round)
-        history = folder.history()
+        history = StoredRun(folder).history
         return history if out is not None else History(history.scenario, history.records)
 
 
@@ -187,17 +187,19 @@ def _submit(app: Path, fleet: Fleet, environment: Mapping[str, str]) -> str:
     return str(run_id)
 
 
-def _follow(folder: RunFolder, run_id: str, environment: Mapping[str, str], on_round: OnRound | None) -> None:
+def _follow(folder: Path, run_id: str, environment: Mapping[str, str], on_round: OnRound | None) -> None:
     """Report each round as it is written, until the run has ended."""
     shown = 0
     while True:
-        ended = folder.complete or _status(run_id, environment).startswith(ENDED)
-        records = folder.history().records if folder.rounds.is_file() else []
+        run = StoredRun(folder)
+        complete = run.complete
+        ended = complete or _status(run_id, environment).startswith(ENDED)
+        records = run.history.records if run.rounds.is_file() else []
         for record in records[shown:]:
             if on_round is not None:
                 on_round(record)
         shown = len(records)
-        if folder.complete:
+        if complete:
             return
         if ended:
             log = _flwr_text(["log", run_id, "--show"], environment)

@@ -16,12 +16,12 @@ from torch import Tensor
 
 from fedpoison.errors import RunError, ScenarioError
 from fedpoison.fleet import Fleet
-from fedpoison.store import RunFolder
+from fedpoison.store import StoredRun
 from fedpoison.wire import Update
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class KeptUpdates:
+class SavedUpdates:
     """What the server aggregated in one round: n usable updates, ordered by node."""
 
     round: int
@@ -56,7 +56,7 @@ class KeptUpdates:
         try:
             path.parent.mkdir(exist_ok=True)
             save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, unfinished)
-            shutil.copymode(RunFolder(run).rounds, unfinished)  # safetensors lets nobody else read
+            shutil.copymode(StoredRun(run).rounds, unfinished)  # safetensors lets nobody else read
             unfinished.replace(path)
         except (OSError, SafetensorError) as error:
             raise RunError(f"{path}: cannot be written ({error}); keep fewer rounds' updates.") from None
@@ -70,7 +70,7 @@ class KeptUpdates:
         """
         path = path_of(run, server_round)
         if not path.is_file():
-            kept = ", ".join(map(str, kept_rounds(run))) or "none"
+            kept = ", ".join(map(str, saved_rounds(run))) or "none"
             raise RunError(
                 f"{run}: the updates of round {server_round} were not kept (those of {kept} were); "
                 f"run the scenario again with --keep-updates {server_round}."
@@ -83,16 +83,16 @@ class KeptUpdates:
 
 def path_of(run: Path, server_round: int) -> Path:
     """Return where a run's folder keeps the updates of a round."""
-    return RunFolder(run).updates / f"round-{server_round:04d}.safetensors"
+    return StoredRun(run).updates / f"round-{server_round:04d}.safetensors"
 
 
-def kept_rounds(run: Path) -> list[int]:
+def saved_rounds(run: Path) -> list[int]:
     """Return the rounds whose updates a run's folder holds, ascending."""
-    names = (re.fullmatch(r"round-(\d+)", path.stem) for path in RunFolder(run).updates.glob("*.safetensors"))
+    names = (re.fullmatch(r"round-(\d+)", path.stem) for path in StoredRun(run).updates.glob("*.safetensors"))
     return sorted(int(name[1]) for name in names if name)
 
 
-class Keeper:
+class UpdateRecorder:
     """Keeps the updates of some rounds of a fleet in its run's folder."""
 
     def __init__(self, run: Path, fleet: Fleet, rounds: Collection[int]) -> None:
@@ -106,7 +106,7 @@ class Keeper:
             return
         nodes = [update.node for update in updates]
         malicious, acting = self._fleet.malicious(server_round), self._fleet.acting(server_round)
-        KeptUpdates(
+        SavedUpdates(
             round=server_round,
             model=model,
             updates=matrix,

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from fedpoison.errors import RunError
-from fedpoison.failure import Failure
 from fedpoison.history import History
+from fedpoison.rounds import Failure
 from fedpoison.scenario import Scenario
 
 Outcome = History | Failure
@@ -52,7 +52,7 @@ class Batch:
     @property
     def refused(self) -> list[Scenario]:
         """The runs that stopped because their strategy had no answer to the updates of a round."""
-        return [scenario for scenario, failure in self.failures.items() if failure.refused]
+        return [scenario for scenario, failure in self.failures.items() if failure.aggregation_failed]
 
 
 def _named(scenarios: Sequence[Scenario]) -> str:

@@ -20,12 +20,12 @@ from fedpoison.errors import RunError, ScenarioError
 from fedpoison.evaluation import Evaluator, evaluate
 from fedpoison.fleet import Fleet
 from fedpoison.history import History
-from fedpoison.kept_updates import KeptUpdates
+from fedpoison.kept_updates import SavedUpdates
 from fedpoison.measures import Counts
 from fedpoison.pipelines import Pipeline, build_pipeline
 from fedpoison.rounds import GroupRecord, Round, Training
 from fedpoison.simulation import prepare
-from fedpoison.store import RunFolder
+from fedpoison.store import StoredRun
 from fedpoison.workers import Workers
 from strategies.rule import Aggregate, InputError, PreconditionError, Rule
 
@@ -66,7 +66,7 @@ class Replay:
     """One round of a run under several strategies."""
 
     history: History
-    kept: KeptUpdates
+    kept: SavedUpdates
     results: Sequence[Replayed]
 
     @property
@@ -102,8 +102,8 @@ def replay(
         RunError: the updates were not kept, or are too few for a rule.
         DataError: the data set cannot be had.
     """
-    history = RunFolder(run).history()
-    kept = KeptUpdates.read(run, server_round)
+    history = StoredRun(run).history
+    kept = SavedUpdates.read(run, server_round)
     scenario = history.scenario
     rules = {spec: _rule(spec, scenario.byzantine) for spec in strategies}
     fleet = prepare(scenario, data_dir=data_dir)
@@ -116,7 +116,7 @@ def replay(
 class _Bench:
     """Aggregates and evaluates the updates of one round; equal aggregates are evaluated once."""
 
-    def __init__(self, fleet: Fleet, kept: KeptUpdates, workers: Workers) -> None:
+    def __init__(self, fleet: Fleet, kept: SavedUpdates, workers: Workers) -> None:
         goal = fleet.goal
         self._goal = None if goal is not None and goal.learned is not None else goal  # triggers are not kept
         self._evaluator = Evaluator(fleet.test, self._goal, workers)

@@ -1,4 +1,4 @@
-"""The record of one round: what happened, as plain values that are written as one line of JSON."""
+"""The record of one round as plain values, written as one line of JSON, and the reason of a failed run."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from clients.attack import Goal
 from fedpoison import measures
+from fedpoison.errors import FedPoisonError, RefusalError
 from fedpoison.evaluation import Evaluation
 from fedpoison.measures import Counts
 
@@ -134,3 +135,22 @@ class Round:
             if training[name] is not None:
                 training[name] = {int(node): value for node, value in training[name].items()}
         return cls(**values, training=Training(**training))
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a run did not finish."""
+
+    reason: str
+    """One line."""
+    aggregation_failed: bool = False
+    """Whether the strategy could not aggregate a round. Under an attack, the attack caused that."""
+
+    @classmethod
+    def of(cls, error: Exception) -> Self:
+        """Return the failure that an error describes. Errors of Ray tasks count as their cause."""
+        cause = getattr(error, "cause", None) or error
+        if isinstance(cause, FedPoisonError):
+            return cls(" ".join(str(cause).split()), isinstance(cause, RefusalError))
+        words = str(cause).strip()
+        return cls(f"{type(cause).__name__}: {words.splitlines()[0] if words else ''}")

@@ -11,7 +11,7 @@ from typing import Any
 
 from fedpoison.errors import FedPoisonError
 from fedpoison.scenario import Scenario
-from fedpoison.store import CENTRAL, RunFolder
+from fedpoison.store import CENTRAL, StoredRun
 from fedpoison.toml_files import read_toml
 
 COST = (
@@ -48,9 +48,9 @@ def estimate(scenarios: Iterable[Scenario], out: Path, processors: int) -> float
     return fmean(found) * len(times) if found else None
 
 
-def _complete(out: Path) -> list[tuple[RunFolder, Key]]:
+def _complete(out: Path) -> list[tuple[StoredRun, Key]]:
     paths = [path.parent for path in sorted(out.glob("*/model.safetensors"))]
-    return [(RunFolder(path), key) for path in paths if (key := _stored_key(path)) is not None]
+    return [(StoredRun(path), key) for path in paths if (key := _stored_key(path)) is not None]
 
 
 def _stored_key(path: Path) -> Key | None:
@@ -67,18 +67,18 @@ def _key(content: dict[str, Any]) -> Key:
     return *(content.get(name) for name in COST), attackers, content.get("strategy")
 
 
-def _efforts(stored: Sequence[tuple[RunFolder, Key]], key: Key, fields: int) -> list[float]:
+def _efforts(stored: Sequence[tuple[StoredRun, Key]], key: Key, fields: int) -> list[float]:
     """Return the efforts of a few stored runs that agree with the key in so many of its first fields."""
     alike = (folder for folder, other in stored if other[:fields] == key[:fields])
     return list(islice(_readable(alike), SAMPLES))
 
 
-def _readable(folders: Iterable[RunFolder]) -> Iterator[float]:
+def _readable(folders: Iterable[StoredRun]) -> Iterator[float]:
     """Yield how many seconds a round took, times the workers that it kept busy, where a folder tells."""
     for folder in folders:
-        workers = folder.environment().get("workers")
+        workers = folder.environment.get("workers")
         try:
-            history = folder.history()
+            history = folder.history
         except (FedPoisonError, ValueError):  # not text, for instance
             continue
         if isinstance(workers, int) and history.records:

@@ -153,7 +153,7 @@ def search(
             expect(len(set(scenarios)))
             batch = made(scenarios)
             for scenario, failure in batch.failures.items():
-                if not failure.refused:
+                if not failure.aggregation_failed:
                     told(f"{scenario.attack}, seed {scenario.seed}: {failure.reason}")
             return batch
 
@@ -210,7 +210,7 @@ def _repeats(attacked: Scenario, aim: Objective, count: int, run: Run) -> list[R
 def _trial(aim: Objective, batch: Batch, scenario: Scenario) -> Trial:
     if scenario in batch.histories:
         return Trial(scenario.attack, aim.strength(batch.histories[scenario].last))
-    stopped = batch.failures[scenario].refused
+    stopped = batch.failures[scenario].aggregation_failed
     return Trial(scenario.attack, aim.stopped if stopped else None, stopped)
 
 

@@ -11,7 +11,7 @@ from fedpoison.environment import environment
 from fedpoison.run_config import scenario_of
 from fedpoison.server import serve
 from fedpoison.simulation import prepare
-from fedpoison.store import RunFolder
+from fedpoison.store import RunWriter
 from fedpoison.workers import Workers
 
 app = ServerApp()
@@ -23,10 +23,10 @@ def main(grid: Grid, context: Context) -> None:
     scenario, out, data_dir = scenario_of(context)
     fleet = prepare(scenario, data_dir=data_dir)
     path = (out or Path("runs").absolute()) / fleet.scenario.run_id
-    folder = RunFolder.begin(path, fleet.scenario, environment("flower", None, fleet.idle))
+    folder = RunWriter.begin(path, fleet.scenario, environment("flower", None, fleet.idle))
     print(f"fedpoison: the run is kept in {path}")  # noqa: T201  # what `flwr run --stream` shows
     for reason in fleet.idle:
         print(f"fedpoison: warning: {reason}")  # noqa: T201
-    with Workers(fleet.model, fleet.scenario.training) as workers, folder.noting(fleet.scenario):
+    with Workers(fleet.model, fleet.scenario.training) as workers, folder.record_failure(fleet.scenario):
         weights = serve(fleet, grid, workers, folder.append)
     folder.finish(weights, fleet.layout)

@@ -19,12 +19,12 @@ from fedpoison.environment import environment
 from fedpoison.errors import ScenarioError
 from fedpoison.fleet import Fleet
 from fedpoison.history import History
-from fedpoison.kept_updates import Keeper, check_rounds
+from fedpoison.kept_updates import UpdateRecorder, check_rounds
 from fedpoison.local_engine import LocalGrid
 from fedpoison.rounds import Round
 from fedpoison.scenario import Scenario
 from fedpoison.server import OnRound, quiet_flower, serve
-from fedpoison.store import RunFolder
+from fedpoison.store import RunWriter
 from fedpoison.workers import Workers
 
 Notify = Callable[[str], None]
@@ -157,7 +157,7 @@ def run(
     """
     warn(fleet, notify)
     grid_of = _ray_grid if options.engine == "ray" else _local_grid
-    folder: RunFolder | None = None
+    folder: RunWriter | None = None
     records: list[Round] = []
 
     def keep(record: Round) -> None:
@@ -170,10 +170,10 @@ def run(
     with quiet_flower(), grid_of(fleet, options) as (grid, pool):
         if out is not None:
             made_with = environment(options.engine, grid.workers, fleet.idle) | grid.facts
-            folder = RunFolder.begin(out / fleet.scenario.run_id, fleet.scenario, made_with)
-        keeper = Keeper(folder.path, fleet, keep_updates) if folder and keep_updates else None
-        with folder.noting(fleet.scenario) if folder else nullcontext():
-            weights = serve(fleet, grid, pool, keep, keeper)
+            folder = RunWriter.begin(out / fleet.scenario.run_id, fleet.scenario, made_with)
+        recorder = UpdateRecorder(folder.path, fleet, keep_updates) if folder and keep_updates else None
+        with folder.record_failure(fleet.scenario) if folder else nullcontext():
+            weights = serve(fleet, grid, pool, keep, recorder)
     if folder is not None:
         folder.finish(weights, fleet.layout)
     return History(fleet.scenario, records, folder.path if folder else None)

@@ -1,4 +1,4 @@
-"""The run store: one folder a run, named by the content of its scenario."""
+"""The run store: one folder per run, named by the content of its scenario."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -16,12 +16,10 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from clients.parameters import Layout, split
-from fedpoison.errors import RunError
-from fedpoison.failure import Failure
+from fedpoison.errors import RunError, file_errors
 from fedpoison.history import History
-from fedpoison.rounds import Round
+from fedpoison.rounds import Failure, Round
 from fedpoison.scenario import Scenario
-from fedpoison.writing import writing
 
 PATIENCE = 5.0
 """Seconds to wait for another process with the same run: one that was made elsewhere is soon written."""
@@ -29,39 +27,16 @@ CENTRAL = "central-"
 """What the names of the folders of central training begin with; all others are a federated run's."""
 
 
-class RunFolder:
-    """Writes and reads the folder of one run.
+class StoredRun:
+    """One run in the run store, for reading.
 
-    `scenario.toml`, `environment.json`, `rounds.jsonl` (one record a round, on disk before the next round
-    begins) and, once the run is complete, `model.safetensors`; `updates/` where updates are kept;
-    `failure.json` if it failed. A process that makes the run holds `.lock`, which stays there empty.
+    Its folder contains `scenario.toml`, `environment.json`, `rounds.jsonl` (one record per round, on disk
+    before the next round begins) and, if the run is complete, `model.safetensors`; `updates/` if updates are
+    saved; `failure.json` if the run failed. A process that writes the run locks `.lock`, an empty file.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock: BaseFileLock | None = None
-        """Held from the beginning of a run that this process makes to its end."""
-
-    @classmethod
-    def begin(cls, path: Path, scenario: Scenario, environment: Mapping[str, object]) -> Self:
-        """Make the folder for a run that starts now, in place of what an earlier one left there.
-
-        It is this process's until the run finishes or fails, or the process ends in whatever way.
-
-        Raises:
-            RunError: the folder cannot be written, or another process is making the same run.
-        """
-        folder = cls(path)
-        with writing(path, "; give another --out"):
-            path.mkdir(parents=True, exist_ok=True)
-            if not folder._take():
-                raise RunError(
-                    f"{path}: another process is making this very run; wait for it, or give another --out."
-                )
-            folder.discard()
-            (path / "scenario.toml").write_text(scenario.to_toml(), encoding="utf-8")
-            (path / "environment.json").write_text(json.dumps(environment, indent=2) + "\n", encoding="utf-8")
-        return folder
 
     @property
     def rounds(self) -> Path:
@@ -73,30 +48,30 @@ class RunFolder:
 
     @property
     def updates(self) -> Path:
-        """The folder of the updates that were kept, a file a round."""
+        """The folder of the saved updates, one file per round."""
         return self.path / "updates"
 
     @property
     def complete(self) -> bool:
-        """Whether the run that the folder holds came to its end."""
+        """Whether the run finished."""
         return self.model.is_file()
 
     @property
     def failure(self) -> Failure | None:
-        """Why the run failed, if that was written down and it was not begun anew since.
+        """Why the run failed; None if it did not, or if it was started again since.
 
         Raises:
-            RunError: what was written down is damaged.
+            RunError: the record of the failure is damaged.
         """
-        return self._noted()[0]
+        return self._failure()[0]
 
     @property
-    def settled(self) -> Failure | None:
-        """The same, where a sweep makes the run again only if it is asked to."""
-        failure, settled = self._noted()
-        return failure if settled else None
+    def permanent(self) -> Failure | None:
+        """The failure, if a sweep repeats the run only with `retry_failed`."""
+        failure, permanent = self._failure()
+        return failure if permanent else None
 
-    def _noted(self) -> tuple[Failure | None, bool]:
+    def _failure(self) -> tuple[Failure | None, bool]:
         written = self.path / "failure.json"
         if not written.is_file():
             return None, False
@@ -106,52 +81,82 @@ class RunFolder:
         except (AttributeError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"{written}: is damaged ({error}); delete it.") from None
 
-    def fail(self, scenario: Scenario, failure: Failure, *, settled: bool = False) -> None:
-        """Write down why the run of a scenario failed; the rounds that it came to are kept.
+    @property
+    def stopped(self) -> bool:
+        """Whether its strategy could not aggregate a round: a result, and the worst one."""
+        return self.failure is not None and self.failure.aggregation_failed
 
-        Where another process is making the run, that is left to it.
+    @property
+    def progress(self) -> tuple[bool, int]:
+        """Whether the run is complete, and its number of records. A run that got further is greater."""
+        return self.complete, len(self.history.records)
 
-        Args:
-            scenario: of the run.
-            failure: why there is no more of it.
-            settled: whether a sweep makes the run again only if it is asked to. Where the strategy refused
-                that is always so: it would again. Any other run may only have been lost.
+    def weights(self) -> dict[str, Tensor]:
+        """Return the final global weights by parameter name."""
+        return load_file(self.model)
+
+    @cached_property
+    def environment(self) -> Mapping[str, object]:
+        """Versions, machine and options of the run; empty if the file is missing or damaged."""
+        try:
+            found = json.loads((self.path / "environment.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    @cached_property
+    def history(self) -> History:
+        """Scenario and records, read once. An unfinished run has those of the rounds that it finished.
 
         Raises:
-            RunError: the folder cannot be written.
+            RunError: there is no run in the folder, or a record is damaged.
         """
-        noted = {**asdict(failure), "settled": settled or failure.refused}
-        with writing(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
-            if not self._take():
-                return
-            try:
-                if self.complete:  # an earlier run, which would pass for this one
-                    self.discard()
-                (self.path / "scenario.toml").write_text(scenario.to_toml(), encoding="utf-8")
-                _write_whole(self.path / "failure.json", json.dumps(noted).encode())
-            finally:
-                self._leave()
-
-    @contextmanager
-    def noting(self, scenario: Scenario) -> Iterator[None]:
-        """Have an error that ends the run of a scenario written down on its way."""
         try:
-            yield
-        except Exception as error:
-            with suppress(RunError):  # that it cannot be written says less than the error itself
-                self.fail(scenario, Failure.of(error))
-            raise
-        except BaseException:
-            self._leave()
-            raise
+            lines = self.rounds.read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError as error:
+            raise RunError(f"{self.rounds}: is damaged ({error}).") from None
+        except OSError:
+            if self.failure is None or self.rounds.exists():
+                raise RunError(f"{self.path}: holds no run; give a folder with a rounds.jsonl.") from None
+            lines = []  # the run failed before its first record
+        scenario, records = Scenario.load(self.path / "scenario.toml"), _records(lines, self.rounds)
+        if self.complete and [record.round for record in records[-1:]] != [scenario.rounds]:
+            raise RunError(
+                f"{self.rounds}: is damaged (the run is complete, but its last record is not of round "
+                f"{scenario.rounds}); delete the folder, or make the run anew."
+            )
+        return History(scenario, records, self.path)
 
-    def discard(self) -> None:
-        """Remove what an earlier run of the same scenario left."""
-        self.model.unlink(missing_ok=True)
-        (self.path / "failure.json").unlink(missing_ok=True)
-        self.rounds.unlink(missing_ok=True)
-        shutil.rmtree(self.updates, ignore_errors=True)
+
+class RunWriter:
+    """Writes the folder of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._run = StoredRun(path)
+        self._lock: BaseFileLock | None = None
+        """Locked from the start of a run in this process to its end."""
+
+    @classmethod
+    def begin(cls, path: Path, scenario: Scenario, environment: Mapping[str, object]) -> Self:
+        """Create the folder of a run that starts now. Remove the files of an earlier run.
+
+        The folder is locked until the run finishes or fails, or until the process ends.
+
+        Raises:
+            RunError: the folder cannot be written, or another process writes the same run.
+        """
+        writer = cls(path)
+        with file_errors(path, "; give another --out"):
+            path.mkdir(parents=True, exist_ok=True)
+            if not writer._acquire():
+                raise RunError(
+                    f"{path}: another process is making this very run; wait for it, or give another --out."
+                )
+            writer.discard()
+            (path / "scenario.toml").write_text(scenario.to_toml(), encoding="utf-8")
+            (path / "environment.json").write_text(json.dumps(environment, indent=2) + "\n", encoding="utf-8")
+        return writer
 
     def append(self, record: Round) -> None:
         """Write the record of a round, so that not even a power cut loses it.
@@ -159,7 +164,7 @@ class RunFolder:
         Raises:
             RunError: the folder cannot be written.
         """
-        with writing(self.path), self.rounds.open("a", encoding="utf-8") as file:
+        with file_errors(self.path), self._run.rounds.open("a", encoding="utf-8") as file:
             file.write(record.to_json() + "\n")
             file.flush()
             os.fsync(file.fileno())
@@ -171,12 +176,63 @@ class RunFolder:
             RunError: the folder cannot be written.
         """
         named = {name: part.clone() for (name, _), part in zip(layout, split(weights, layout), strict=True)}
-        with writing(self.path):
-            _write_whole(self.model, save(named))
-        self._leave()
+        with file_errors(self.path):
+            _write_whole(self._run.model, save(named))
+        self._release()
 
-    def _take(self) -> bool:
-        """Return whether the folder is this process's to write now."""
+    def fail(self, scenario: Scenario, failure: Failure, *, permanent: bool = False) -> None:
+        """Write why the run of a scenario failed. Keep its records.
+
+        If another process writes the same run, do nothing.
+
+        Args:
+            scenario: the scenario of the run.
+            failure: why the run failed.
+            permanent: whether a sweep repeats the run only with `retry_failed`. A failure of the strategy
+                always is permanent: it would fail again. Other failures may not repeat.
+
+        Raises:
+            RunError: the folder cannot be written.
+        """
+        noted = {
+            "reason": failure.reason,
+            "refused": failure.aggregation_failed,
+            "settled": permanent or failure.aggregation_failed,
+        }
+        with file_errors(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            if not self._acquire():
+                return
+            try:
+                if self._run.complete:  # an earlier run, which would pass for this one
+                    self.discard()
+                (self.path / "scenario.toml").write_text(scenario.to_toml(), encoding="utf-8")
+                _write_whole(self.path / "failure.json", json.dumps(noted).encode())
+            finally:
+                self._release()
+
+    @contextmanager
+    def record_failure(self, scenario: Scenario) -> Iterator[None]:
+        """Write an error that ends the run of a scenario, and raise it again."""
+        try:
+            yield
+        except Exception as error:
+            with suppress(RunError):  # that it cannot be written says less than the error itself
+                self.fail(scenario, Failure.of(error))
+            raise
+        except BaseException:
+            self._release()
+            raise
+
+    def discard(self) -> None:
+        """Remove the files of an earlier run of the same scenario."""
+        self._run.model.unlink(missing_ok=True)
+        (self.path / "failure.json").unlink(missing_ok=True)
+        self._run.rounds.unlink(missing_ok=True)
+        shutil.rmtree(self._run.updates, ignore_errors=True)
+
+    def _acquire(self) -> bool:
+        """Lock the folder for this process. Return whether that succeeded."""
         path = self.path.resolve() / ".lock"
         self._lock = FileLock(path, timeout=PATIENCE, thread_local=False, is_singleton=True)
         try:
@@ -185,41 +241,9 @@ class RunFolder:
             return False
         return True
 
-    def _leave(self) -> None:
+    def _release(self) -> None:
         if self._lock is not None:
             self._lock.release(force=True)
-
-    def weights(self) -> dict[str, Tensor]:
-        """Return the final global weights by parameter name."""
-        return load_file(self.model)
-
-    def environment(self) -> dict[str, object]:
-        """Return what the run was made with; empty where that is missing or damaged."""
-        try:
-            found = json.loads((self.path / "environment.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return found if isinstance(found, dict) else {}
-
-    def history(self) -> History:
-        """Return what the folder holds, the rounds of an unfinished run included.
-
-        Raises:
-            RunError: there is no run in the folder, or a record is damaged.
-        """
-        try:
-            lines = self.rounds.read_text(encoding="utf-8").splitlines()
-        except UnicodeDecodeError as error:
-            raise RunError(f"{self.rounds}: is damaged ({error}).") from None
-        except OSError:
-            raise RunError(f"{self.path}: holds no run; give a folder with a rounds.jsonl.") from None
-        scenario, records = Scenario.load(self.path / "scenario.toml"), _records(lines, self.rounds)
-        if self.complete and [record.round for record in records[-1:]] != [scenario.rounds]:
-            raise RunError(
-                f"{self.rounds}: is damaged (the run is complete, but its last record is not of round "
-                f"{scenario.rounds}); delete the folder, or make the run anew."
-            )
-        return History(scenario, records, self.path)
 
 
 def _write_whole(path: Path, content: bytes) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 
 from fedpoison.axes import Label
-from fedpoison.failure import Failure
+from fedpoison.errors import file_errors
 from fedpoison.history import History
+from fedpoison.rounds import Failure
 from fedpoison.study import Cell, Study
 from fedpoison.study_figure import MEASURES
-from fedpoison.writing import writing
 
 SUMMARY = ("accuracy", "worst_class_accuracy", "success")
 
@@ -51,7 +51,12 @@ class Results:
     def failed(self) -> pd.DataFrame:
         """One row a run that failed: the axes, `run_id` where there is a scenario, `reason` and `refused`."""
         rows = [
-            {**cell.place, "run_id": cell.scenario.run_id if cell.scenario else "", **asdict(failure)}
+            {
+                **cell.place,
+                "run_id": cell.scenario.run_id if cell.scenario else "",
+                "reason": failure.reason,
+                "refused": failure.aggregation_failed,
+            }
             for cell, failure in self.failures.items()
         ]
         return pd.DataFrame(rows, columns=[*self.study.axes, "run_id", "reason", "refused"])
@@ -91,7 +96,7 @@ class Results:
         Raises:
             RunError: the folder cannot be written.
         """
-        with writing(folder):
+        with file_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "study.toml").write_text(self.study.to_toml(), encoding="utf-8")
             frames = {"runs": self.runs, "rounds": self.rounds, "seeds": self.seeds, "failures": self.failed}

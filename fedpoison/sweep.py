@@ -11,13 +11,13 @@ from pathlib import Path
 
 from fedpoison.batch import run_all
 from fedpoison.datasets import AUTO, Dataset, load_dataset
-from fedpoison.failure import Failure
+from fedpoison.environment import tell_versions
 from fedpoison.history import History
-from fedpoison.reuse import tell_versions
+from fedpoison.rounds import Failure
 from fedpoison.run_times import estimate
 from fedpoison.scenario import Scenario
 from fedpoison.simulation import Notify, on
-from fedpoison.store import RunFolder
+from fedpoison.store import StoredRun
 from fedpoison.study import Cell, Study
 from fedpoison.study_results import Results
 from fedpoison.watch import Watch
@@ -81,8 +81,8 @@ def plan(
         if cell.scenario is None:
             failures[cell] = Failure(cell.reason)
             continue
-        folder = RunFolder(out / cell.scenario.run_id)
-        failure = None if retry_failed or fresh else folder.settled
+        folder = StoredRun(out / cell.scenario.run_id)
+        failure = None if retry_failed or fresh else folder.permanent
         if failure is not None:
             failures[cell] = failure
         elif fresh or not folder.complete:
@@ -114,7 +114,7 @@ def sweep(
         EngineError: Ray cannot be had.
         RunError: the store cannot be written, or a complete run in it is damaged.
     """
-    tell_versions([RunFolder(planned.out / run.run_id) for run in dict.fromkeys(planned.held)], notify)
+    tell_versions([StoredRun(planned.out / run.run_id) for run in dict.fromkeys(planned.held)], notify)
     batch = run_all(
         planned.missing,
         out=planned.out,
@@ -136,7 +136,7 @@ def sweep(
             failures[cell] = batch.failures[cell.scenario]
             continue
         made = batch.histories.get(cell.scenario)
-        histories[cell] = made or RunFolder(planned.out / cell.scenario.run_id).history()
+        histories[cell] = made or StoredRun(planned.out / cell.scenario.run_id).history
     return Results(planned.study, histories, failures)
 
 

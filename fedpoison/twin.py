@@ -6,14 +6,14 @@ import logging
 from pathlib import Path
 
 from fedpoison.engine_options import DEFAULTS, EngineOptions
+from fedpoison.environment import tell_versions
 from fedpoison.fleet import Fleet
 from fedpoison.groups import Group
 from fedpoison.history import History
-from fedpoison.reuse import tell_versions
 from fedpoison.scenario import Scenario
 from fedpoison.server import OnRound
 from fedpoison.simulation import Notify, launch, prepare
-from fedpoison.store import RunFolder
+from fedpoison.store import StoredRun
 
 _log = logging.getLogger(__name__)
 
@@ -53,10 +53,10 @@ def simulate_twin(
     """
     fleet = twin_of(prepare(scenario, data_dir=data_dir))
     if out is not None:
-        folder = RunFolder(out / fleet.scenario.run_id)
+        folder = StoredRun(out / fleet.scenario.run_id)
         if folder.complete:
             tell_versions([folder], notify)
-            return folder.history()
+            return folder.history
     return launch(fleet, options, out=out, data_dir=data_dir, on_round=on_round, notify=notify)
 
 

@@ -22,9 +22,9 @@ from clients.training import LocalTraining, Trainer
 from fedpoison import cli
 from fedpoison.comparison import compare
 from fedpoison.datasets import Dataset, load_dataset
-from fedpoison.failure import Failure
+from fedpoison.rounds import Failure
 from fedpoison.scenario import Scenario
-from fedpoison.store import RunFolder
+from fedpoison.store import RunWriter, StoredRun
 
 SMALL = [
     "--dataset", "digits", "--train-samples", "400", "--test-samples", "200", "--clients", "10",
@@ -60,17 +60,17 @@ def unfinished_store(report_store, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("unfinished") / "runs"
     shutil.copytree(report_store, out)
     for path in out.iterdir():
-        folder = RunFolder(path)
-        scenario = folder.history().scenario
+        run, writer = StoredRun(path), RunWriter(path)
+        scenario = run.history.scenario
         if scenario.attack == "none" or (scenario.strategy, scenario.seed) == ("fedavg", 0):
             continue
-        lines = folder.rounds.read_text(encoding="utf-8").splitlines(keepends=True)
-        folder.discard()
+        lines = run.rounds.read_text(encoding="utf-8").splitlines(keepends=True)
+        writer.discard()
         if scenario.strategy == "krum":
-            folder.fail(scenario, Failure("krum: got <b>4</b> updates."))
+            writer.fail(scenario, Failure("krum: got <b>4</b> updates."))
         if scenario.seed == 1 and scenario.strategy == "krum":
             continue
-        folder.rounds.write_text("".join(lines[:3]), encoding="utf-8")
+        run.rounds.write_text("".join(lines[:3]), encoding="utf-8")
     return out
 
 

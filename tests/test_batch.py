@@ -13,7 +13,7 @@ from clients import ATTACKS
 from clients.attack import Attack, Card
 from fedpoison.batch import batches, run_all
 from fedpoison.simulation import simulate
-from fedpoison.store import RunFolder
+from fedpoison.store import RunWriter, StoredRun
 from fedpoison.watch import Watch
 
 
@@ -105,14 +105,15 @@ def test_a_run_that_has_to_stop_takes_no_other_with_it(small, tmp_path, monkeypa
     assert list(batch.histories) == [small]
     assert batch.refused == [bad]
     assert "needs n > 2f + 2" in batch.failures[bad].reason
-    assert RunFolder(tmp_path / bad.run_id).failure == batch.failures[bad]
+    assert StoredRun(tmp_path / bad.run_id).failure == batch.failures[bad]
 
 
 def test_a_task_that_has_to_stop_says_why(small, tmp_path):
     bad = small.but(
         strategy="krum", participation=0.9, tolerated=3, attack="gaussian-update(std=1e39)", rounds=2
     )
-    left = RunFolder.begin(tmp_path / bad.run_id, bad, {})
+    RunWriter.begin(tmp_path / bad.run_id, bad, {})
+    left = StoredRun(tmp_path / bad.run_id)
     left.rounds.write_text("an earlier run's")
     left.model.write_bytes(b"an earlier run's")
     batch = run_all([bad, small.but(rounds=1)], out=tmp_path, jobs=2, fresh=True)
@@ -121,4 +122,4 @@ def test_a_task_that_has_to_stop_says_why(small, tmp_path):
     assert "needs n > 2f + 2" in batch.failures[bad].reason
     assert not left.complete
     assert left.failure == batch.failures[bad]
-    assert [record.round for record in left.history().records] == [0]
+    assert [record.round for record in left.history.records] == [0]

@@ -13,13 +13,12 @@ from fedpoison.breakdown import breakdown
 from fedpoison.cli.breakdown_sheets import as_json, remarks, sheet
 from fedpoison.criterion import criterion
 from fedpoison.errors import RunError, ScenarioError
-from fedpoison.failure import Failure
 from fedpoison.history import History
 from fedpoison.outcomes import Batch
-from fedpoison.rounds import Round
+from fedpoison.rounds import Failure, Round
 from fedpoison.simulation import simulate
 
-REFUSED = Failure("round 1: Krum needs n > 2f + 2", refused=True)
+REFUSED = Failure("round 1: Krum needs n > 2f + 2", aggregation_failed=True)
 
 
 class Fleet:

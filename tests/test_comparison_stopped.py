@@ -12,13 +12,12 @@ from fedpoison.cli.compare_sheets import as_json, remarks, sheets
 from fedpoison.comparison import MEASURES, Cell, Comparison, compare
 from fedpoison.contrasts import differences, estimates, steadiest, weakest
 from fedpoison.errors import RunError
-from fedpoison.failure import Failure
 from fedpoison.history import History
 from fedpoison.outcomes import Batch
-from fedpoison.rounds import Round
+from fedpoison.rounds import Failure, Round
 
 ATTACKS, STRATEGIES, SEEDS = ["none", "ipm"], ["krum", "median"], (0, 1, 2)
-REFUSED = Failure("round 2: Krum needs n > 2f + 2", refused=True)
+REFUSED = Failure("round 2: Krum needs n > 2f + 2", aggregation_failed=True)
 STOPPED = {Cell("ipm", "krum", 1): REFUSED}
 
 
@@ -126,7 +125,7 @@ def test_only_an_attack_with_a_target_is_said_to_have_stopped_short_of_it(small)
 
 
 def test_a_note_names_the_seeds_of_each_reason(found):
-    other = Failure("round 7: Krum needs n > 2f + 2", refused=True)
+    other = Failure("round 7: Krum needs n > 2f + 2", aggregation_failed=True)
     made = found({Cell("ipm", "krum", seed): other if seed == 1 else REFUSED for seed in SEEDS})
     assert remarks(made) == [
         f"krum under ipm: the server had to stop with seeds 0, 2: {REFUSED.reason}",

@@ -8,12 +8,12 @@ import torch
 
 from fedpoison.errors import ScenarioError
 from fedpoison.simulation import simulate
-from fedpoison.store import RunFolder
+from fedpoison.store import StoredRun
 
 
 def final(scenario, out, **options):
     history = simulate(scenario, out=out, **options)
-    weights = RunFolder(history.path).weights()
+    weights = StoredRun(history.path).weights()
     return torch.cat([weights[name].reshape(-1) for name in sorted(weights)])
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from fedpoison.errors import EngineError, RefusalError
-from fedpoison.failure import Failure
+from fedpoison.rounds import Failure
 
 
 @pytest.mark.parametrize(
@@ -13,7 +13,10 @@ from fedpoison.failure import Failure
             EngineError("Flower's run ended after 2 rounds:\nround 3\n  no node left\n"),
             Failure("Flower's run ended after 2 rounds: round 3 no node left"),
         ),
-        (RefusalError("round 2: krum needs\nmore"), Failure("round 2: krum needs more", refused=True)),
+        (
+            RefusalError("round 2: krum needs\nmore"),
+            Failure("round 2: krum needs more", aggregation_failed=True),
+        ),
         (ZeroDivisionError("of all things\nand more"), Failure("ZeroDivisionError: of all things")),
         (KeyError(), Failure("KeyError: ")),
     ],

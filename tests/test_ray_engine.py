@@ -11,7 +11,7 @@ from fedpoison import ray_pool
 from fedpoison.errors import EngineError
 from fedpoison.ray_session import ray_session
 from fedpoison.simulation import simulate
-from fedpoison.store import RunFolder
+from fedpoison.store import StoredRun
 
 pytestmark = pytest.mark.ray
 
@@ -101,7 +101,7 @@ def outcome(scenario, out, **options):
     lines = [json.loads(line) for line in (history.path / "rounds.jsonl").read_text().splitlines()]
     for line in lines:
         assert line["training"].pop("seconds")
-    return RunFolder(history.path).weights(), lines
+    return StoredRun(history.path).weights(), lines
 
 
 def assert_same(one, other):

@@ -10,12 +10,12 @@ from fedpoison import measures
 from fedpoison.errors import RunError, ScenarioError
 from fedpoison.evaluation import evaluate
 from fedpoison.history import History
-from fedpoison.kept_updates import KeptUpdates, kept_rounds, path_of
+from fedpoison.kept_updates import SavedUpdates, path_of, saved_rounds
 from fedpoison.pipelines import build_pipeline
 from fedpoison.replay import replay
 from fedpoison.scenario import Scenario
 from fedpoison.simulation import prepare, simulate
-from fedpoison.store import RunFolder
+from fedpoison.store import StoredRun
 from fedpoison.workers import Workers
 
 
@@ -38,7 +38,7 @@ def kept(scenario, tmp_path) -> History:
 
 
 def final_weights(history: History) -> torch.Tensor:
-    weights = RunFolder(history.path).weights()
+    weights = StoredRun(history.path).weights()
     return flatten(weights[name] for name, _ in prepare(history.scenario).layout)
 
 
@@ -59,20 +59,20 @@ def test_the_runs_own_strategy_gives_the_runs_own_round(scenario, tmp_path, stra
 
 
 def test_each_round_keeps_what_its_own_nodes_sent(kept):
-    folder = RunFolder(kept.path)
+    folder = StoredRun(kept.path)
     for record in kept.records[1:]:
-        of_round = KeptUpdates.read(folder.path, record.round)
+        of_round = SavedUpdates.read(folder.path, record.round)
         assert of_round.nodes.tolist() == record.training.sampled
         norms = torch.linalg.vector_norm(of_round.updates, dim=1).tolist()
         assert norms == pytest.approx(list(record.training.update_norms.values()), rel=1e-5)
     assert of_round.weights.unique().numel() > 1
-    assert kept_rounds(folder.path) == [1, 2, 3]
+    assert saved_rounds(folder.path) == [1, 2, 3]
     assert path_of(folder.path, 1).stat().st_mode == folder.rounds.stat().st_mode
 
 
 def test_the_influence_is_that_of_leaving_each_client_out(kept):
     (result,) = replay(kept.path, 2, ["fedavg"]).results
-    of_round = KeptUpdates.read(kept.path, 2)
+    of_round = SavedUpdates.read(kept.path, 2)
     fleet = prepare(kept.scenario)
     rule = build_pipeline("fedavg", byzantine=3).rule
     n = len(of_round.nodes)
@@ -127,7 +127,7 @@ def test_keeping_changes_nothing_and_a_new_run_keeps_only_its_own(kept, scenario
     weights = final_weights(kept)
     again = simulate(scenario, out=tmp_path)
     assert torch.equal(final_weights(again), weights)
-    assert kept_rounds(again.path) == []
+    assert saved_rounds(again.path) == []
     with pytest.raises(RunError, match=r"round 2 were not kept \(those of none were\).*--keep-updates 2"):
         replay(again.path, 2, ["krum"])
 
@@ -135,7 +135,7 @@ def test_keeping_changes_nothing_and_a_new_run_keeps_only_its_own(kept, scenario
 @pytest.mark.ray
 def test_ray_keeps_the_same(kept, scenario, tmp_path):
     other = simulate(scenario, out=tmp_path / "ray", engine="ray", workers=1, keep_updates=[2])
-    here, there = KeptUpdates.read(kept.path, 2), KeptUpdates.read(other.path, 2)
+    here, there = SavedUpdates.read(kept.path, 2), SavedUpdates.read(other.path, 2)
     for name, value in vars(here).items():
         assert torch.equal(torch.as_tensor(value), torch.as_tensor(getattr(there, name))), name
 

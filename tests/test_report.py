@@ -17,7 +17,7 @@ from fedpoison.report.thinning import MOST_LEDGER_NODES, Limits, evenly
 from fedpoison.report.write import SCRIPTS
 from fedpoison.rounds import GroupRecord, Round, Training
 from fedpoison.simulation import simulate
-from fedpoison.store import RunFolder
+from fedpoison.store import StoredRun
 
 
 class Elements(HTMLParser):
@@ -161,7 +161,7 @@ def test_text_from_users_is_text(report_store, tmp_path):
 def test_an_unfinished_run_is_shown_as_one(report_store, tmp_path):
     source = next(path.parent for path in report_store.rglob("rounds.jsonl"))
     shutil.copytree(source, tmp_path / source.name)
-    RunFolder(tmp_path / source.name).model.unlink()
+    StoredRun(tmp_path / source.name).model.unlink()
     lines = (source / "rounds.jsonl").read_text().splitlines()[:3]
     (tmp_path / source.name / "rounds.jsonl").write_text("\n".join(lines) + "\n")
     text = written([tmp_path], tmp_path)

@@ -6,14 +6,14 @@ from typer.testing import CliRunner
 from fedpoison.central import train_centrally
 from fedpoison.cli.app import app
 from fedpoison.errors import RunError
-from fedpoison.failure import Failure
 from fedpoison.report import gather, write_report
 from fedpoison.report.contents import Contents
 from fedpoison.report.prints import draw
 from fedpoison.report.summary import Row, Value, headlines, rows
+from fedpoison.rounds import Failure
 from fedpoison.scenario import Scenario
 from fedpoison.simulation import simulate
-from fedpoison.store import RunFolder
+from fedpoison.store import RunWriter, StoredRun
 from fedpoison.twin import simulate_twin
 
 
@@ -66,7 +66,7 @@ def test_an_unfinished_clean_run_hides_no_twin(small, tmp_path):
     simulate(attacked, out=tmp_path)
     simulate_twin(attacked, out=tmp_path)
     other = simulate(attacked.but(attack="none", goal="backdoor"), out=tmp_path)
-    RunFolder(other.path).model.unlink()
+    StoredRun(other.path).model.unlink()
     (damaged,) = [row for row in rows(Contents.of(gather([tmp_path]).runs)) if row.attack == "scaled-update"]
     assert damaged.damage.mean is not None
 
@@ -131,7 +131,7 @@ def test_a_page_can_be_about_a_run_that_is_under_way(unfinished_store, tmp_path)
 
 
 def test_a_run_that_failed_before_its_first_round_makes_no_page(small, tmp_path):
-    folder = RunFolder(tmp_path / small.run_id)
+    folder = RunWriter(tmp_path / small.run_id)
     folder.fail(small, Failure("krum: got 4 updates."))
     with pytest.raises(RunError, match="no run can be read.*krum: got 4 updates"):
         write_report([tmp_path])

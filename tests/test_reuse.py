@@ -6,10 +6,10 @@ import pytest
 
 from fedpoison.batch import batches, run_all
 from fedpoison.environment import sources, versions
-from fedpoison.failure import Failure
 from fedpoison.reproduction import STUDIES, Cell, Study
 from fedpoison.reproduction.study import after
-from fedpoison.store import RunFolder
+from fedpoison.rounds import Failure
+from fedpoison.store import RunWriter, StoredRun
 from fedpoison.study import Study as Sweep
 from fedpoison.sweep import plan, sweep
 from fedpoison.watch import Watch
@@ -76,7 +76,7 @@ def test_a_fresh_sweep_tries_again_what_failed(tiny, tmp_path):
     study = Sweep.parse({"name": "s", "title": "S", "base": base, "axes": axes})
     complete, failed = plan(study, out=tmp_path).missing
     run_all([complete], out=tmp_path, jobs=1)
-    RunFolder(tmp_path / failed.run_id).fail(failed, Failure("lost"), settled=True)
+    RunWriter(tmp_path / failed.run_id).fail(failed, Failure("lost"), permanent=True)
     planned = plan(study, out=tmp_path)
     assert (planned.held, len(planned.failures), planned.missing) == ([complete], 1, [])
     planned = plan(study, out=tmp_path, fresh=True)
@@ -100,7 +100,7 @@ def test_runs_of_another_version_are_told_once(tiny, tmp_path):
     sweep(planned, jobs=1, notify=told.append)
     sweep(plan(study, out=tmp_path), jobs=1, notify=told.append)
     assert told == []
-    folders = [RunFolder(tmp_path / scenario.run_id) for scenario in planned.missing]
+    folders = [StoredRun(tmp_path / scenario.run_id) for scenario in planned.missing]
     for version, folder in zip(("0.0.1", "0.0.1", None), folders, strict=False):
         as_of(version, folder)
     ours = versions()["fedpoison"]

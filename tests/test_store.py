@@ -6,11 +6,10 @@ import pytest
 import torch
 
 from fedpoison.errors import RunError
-from fedpoison.failure import Failure
 from fedpoison.history import History
-from fedpoison.rounds import Round
+from fedpoison.rounds import Failure, Round
 from fedpoison.simulation import simulate
-from fedpoison.store import RunFolder
+from fedpoison.store import RunWriter, StoredRun
 
 
 @pytest.fixture
@@ -27,7 +26,7 @@ def test_the_folder_holds_the_run(history):
 
 
 def test_it_is_read_back_as_it_was(history):
-    read = RunFolder(history.path).history()
+    read = StoredRun(history.path).history
     assert read.scenario == history.scenario
     assert list(read.records) == list(history.records)
 
@@ -49,8 +48,8 @@ def test_a_record_survives_json(history):
 def test_a_line_that_was_cut_off_is_left_out(history):
     lines = history.path / "rounds.jsonl"
     lines.write_text(lines.read_text()[:-40])
-    RunFolder(history.path).model.unlink()
-    assert [record.round for record in RunFolder(history.path).history().records] == [0, 1, 2]
+    StoredRun(history.path).model.unlink()
+    assert [record.round for record in StoredRun(history.path).history.records] == [0, 1, 2]
 
 
 @pytest.mark.parametrize("kept", [0, 1, 3])
@@ -58,7 +57,7 @@ def test_a_complete_run_that_lacks_rounds_is_damaged(history, kept):
     lines = history.path / "rounds.jsonl"
     lines.write_text("".join(lines.read_text().splitlines(keepends=True)[:kept]))
     with pytest.raises(RunError, match="its last record is not of round 3"):
-        RunFolder(history.path).history()
+        _ = StoredRun(history.path).history
 
 
 @pytest.mark.parametrize("text", ["0", "[]", "null", '{"round": 1}'])
@@ -66,7 +65,7 @@ def test_a_record_that_is_none_is_named(history, text):
     lines = history.path / "rounds.jsonl"
     lines.write_text(f"{text}\n" + lines.read_text())
     with pytest.raises(RunError, match="line 1 is not a round's record"):
-        RunFolder(history.path).history()
+        _ = StoredRun(history.path).history
 
 
 def test_a_run_that_another_process_makes_is_left_to_it(history, monkeypatch):
@@ -74,9 +73,9 @@ def test_a_run_that_another_process_makes_is_left_to_it(history, monkeypatch):
     code = f"""
 from pathlib import Path
 from fedpoison.scenario import Scenario
-from fedpoison.store import RunFolder
+from fedpoison.store import RunWriter, StoredRun
 path = Path({str(history.path)!r})
-folder = RunFolder.begin(path, Scenario.load(path / "scenario.toml"), {{}})
+writer = RunWriter.begin(path, Scenario.load(path / "scenario.toml"), {{}})
 print("begun", flush=True)
 input()
 """
@@ -84,15 +83,15 @@ input()
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:
         assert other.stdout.readline() == "begun\n"
-        folder = RunFolder(history.path)
+        run = StoredRun(history.path)
         with pytest.raises(RunError, match="another process is making this very run"):
-            RunFolder.begin(history.path, history.scenario, {})
-        folder.fail(history.scenario, Failure("not ours"))
-        assert folder.failure is None
+            RunWriter.begin(history.path, history.scenario, {})
+        RunWriter(history.path).fail(history.scenario, Failure("not ours"))
+        assert run.failure is None
         other.communicate("\n")
-    begun = RunFolder.begin(history.path, history.scenario, {})  # a lock ends with the process that held it
+    begun = RunWriter.begin(history.path, history.scenario, {})  # a lock ends with the process that held it
     begun.fail(history.scenario, Failure("ours"))
-    assert folder.failure == Failure("ours")
+    assert run.failure == Failure("ours")
 
 
 def test_a_damaged_line_is_named(history):
@@ -100,7 +99,7 @@ def test_a_damaged_line_is_named(history):
     content = lines.read_text().splitlines()
     lines.write_text("\n".join([content[0], "nonsense", *content[2:]]))
     with pytest.raises(RunError, match="line 2 is not a round's record"):
-        RunFolder(history.path).history()
+        _ = StoredRun(history.path).history
 
 
 def test_an_unfinished_run_is_not_complete(small, tmp_path):
@@ -110,28 +109,30 @@ def test_an_unfinished_run_is_not_complete(small, tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         simulate(small, out=tmp_path, on_round=stop)
-    folder = RunFolder(tmp_path / small.run_id)
-    assert not folder.complete
-    assert folder.failure is None
-    assert [record.round for record in folder.history().records] == [0, 1, 2]
+    run = StoredRun(tmp_path / small.run_id)
+    assert not run.complete
+    assert run.failure is None
+    assert [record.round for record in run.history.records] == [0, 1, 2]
 
 
-@pytest.mark.parametrize("failure", [Failure("round 1: too few", refused=True), Failure("lost")])
+@pytest.mark.parametrize("failure", [Failure("round 1: too few", aggregation_failed=True), Failure("lost")])
 def test_a_failure_is_read_as_it_was_written(small, tmp_path, failure):
-    folder = RunFolder(tmp_path / small.run_id)
-    assert folder.failure is None
-    folder.fail(small, failure)
-    assert folder.failure == failure
-    assert folder.settled == (failure if failure.refused else None)
-    folder.fail(small, failure, settled=True)
-    assert folder.settled == failure
+    run, writer = StoredRun(tmp_path / small.run_id), RunWriter(tmp_path / small.run_id)
+    assert run.failure is None
+    writer.fail(small, failure)
+    assert run.failure == failure
+    assert run.permanent == (failure if failure.aggregation_failed else None)
+    assert run.stopped == failure.aggregation_failed
+    writer.fail(small, failure, permanent=True)
+    assert run.permanent == failure
+    assert (run.history.scenario, run.progress) == (small, (False, 0))
 
 
 def test_a_run_that_fails_is_not_complete_by_what_an_earlier_one_left(small, tmp_path):
-    folder = RunFolder(simulate(small.but(rounds=1), out=tmp_path).path)
-    folder.fail(small, Failure("lost"))
-    assert not folder.complete
-    assert not folder.rounds.exists()
+    run = StoredRun(simulate(small.but(rounds=1), out=tmp_path).path)
+    RunWriter(run.path).fail(small, Failure("lost"))
+    assert not run.complete
+    assert not run.rounds.exists()
 
 
 def test_a_run_leaves_why_it_failed_and_how_far_it_came(small, tmp_path):
@@ -143,17 +144,17 @@ def test_a_run_leaves_why_it_failed_and_how_far_it_came(small, tmp_path):
 
     with pytest.raises(ZeroDivisionError):
         simulate(small, out=tmp_path, on_round=trip)
-    folder = RunFolder(tmp_path / small.run_id)
-    assert folder.failure == Failure("ZeroDivisionError: of all things")
-    assert [record.round for record in folder.history().records] == [0, 1, 2]
+    run = StoredRun(tmp_path / small.run_id)
+    assert run.failure == Failure("ZeroDivisionError: of all things")
+    assert [record.round for record in run.history.records] == [0, 1, 2]
     simulate(small, out=tmp_path)
-    assert folder.complete
-    assert folder.failure is None
+    assert run.complete
+    assert run.failure is None
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path):
     with pytest.raises(RunError, match="holds no run"):
-        RunFolder(tmp_path).history()
+        _ = StoredRun(tmp_path).history
 
 
 def test_a_store_that_cannot_be_written_is_refused(small, tmp_path):

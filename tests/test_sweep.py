@@ -12,9 +12,9 @@ from clients import ATTACKS
 from clients.attack import Attack, Card
 from fedpoison.batch import run_all
 from fedpoison.errors import RunError, ScenarioError
-from fedpoison.failure import Failure
+from fedpoison.rounds import Failure
 from fedpoison.run_times import estimate
-from fedpoison.store import RunFolder
+from fedpoison.store import StoredRun
 from fedpoison.study import Study
 from fedpoison.study_results import Results
 from fedpoison.sweep import plan, sweep
@@ -115,7 +115,7 @@ def test_a_failure_is_kept_and_only_tried_again_when_asked(study, stumbling, tmp
     assert [cell.place["attack"] for cell in results.histories] == ["none", "none"]
     assert list(results.failures.values()) == [Failure("ZeroDivisionError: of all things")] * 2
     failed = next(iter(results.failures)).scenario
-    assert RunFolder(tmp_path / failed.run_id).failure == Failure("ZeroDivisionError: of all things")
+    assert StoredRun(tmp_path / failed.run_id).failure == Failure("ZeroDivisionError: of all things")
     again = plan(crossed, out=tmp_path)
     assert list(again.failures.values()) == list(results.failures.values())
     assert not again.missing
@@ -123,7 +123,7 @@ def test_a_failure_is_kept_and_only_tried_again_when_asked(study, stumbling, tmp
     results, started = made(plan(crossed, out=tmp_path, retry_failed=True))
     assert len(started) == 2
     assert not results.failures
-    assert RunFolder(tmp_path / failed.run_id).failure is None
+    assert StoredRun(tmp_path / failed.run_id).failure is None
 
 
 def test_what_another_command_lost_is_made_and_what_was_refused_is_told(study, stumbling, small, tmp_path):
@@ -133,7 +133,7 @@ def test_what_another_command_lost_is_made_and_what_was_refused_is_told(study, s
         strategy="krum", participation=0.9, tolerated=3, attack="non-finite-update", malicious=0.3
     )
     batch = run_all([lost, refused], out=tmp_path, jobs=1)
-    assert RunFolder(tmp_path / lost.run_id).failure == batch.failures[lost]
+    assert StoredRun(tmp_path / lost.run_id).failure == batch.failures[lost]
     for scenario, told in ((lost, []), (refused, [batch.failures[refused]])):
         base = {field: value for field, value in scenario.content().items() if field != "seed"}
         alone = Study.parse({"name": "one", "title": "One", "base": base, "axes": {"seed": [scenario.seed]}})
@@ -175,9 +175,9 @@ def test_the_time_is_that_of_comparable_runs(small, tmp_path):
     assert estimate([small], tmp_path, 1) is None
     short = small.but(rounds=2)
     run_all([short], out=tmp_path, jobs=1)
-    folder = RunFolder(tmp_path / short.run_id)
+    folder = StoredRun(tmp_path / short.run_id)
     workers = json.loads((folder.path / "environment.json").read_text())["workers"]
-    effort = folder.history().seconds * workers
+    effort = folder.history.seconds * workers
     longer, other = small.but(rounds=20, strategy="median"), small.but(rounds=20, batch_size=4)
     assert estimate([longer], tmp_path, 2) == pytest.approx(effort * 10 / 2)
     assert estimate([longer, other], tmp_path, 1) == pytest.approx(2 * effort * 10)
@@ -205,5 +205,5 @@ def test_groups_of_attackers_are_told_apart(small, tmp_path):
     several = [small.but(malicious=0.2, groups=[f"{attack}: share=0.2"]) for attack in ("alie", "sign-flip")]
     run_all(several, out=tmp_path, jobs=1)
     alone = [estimate([scenario], tmp_path, 1) for scenario in several]
-    efforts = [RunFolder(tmp_path / scenario.run_id).history().seconds for scenario in several]
+    efforts = [StoredRun(tmp_path / scenario.run_id).history.seconds for scenario in several]
     assert alone[0] / alone[1] == pytest.approx(efforts[0] / efforts[1])

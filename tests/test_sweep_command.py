@@ -9,8 +9,8 @@ from rich.console import Console
 
 from fedpoison.cli.progress import BatchProgress, run_title
 from fedpoison.cli.sheets import Sheet, for_terminal
-from fedpoison.failure import Failure
 from fedpoison.history import History
+from fedpoison.rounds import Failure
 from fedpoison.study import Study
 
 STUDY = """
@@ -205,7 +205,7 @@ def test_the_display_counts_what_is_done_running_stopped_and_failed(small):
     watch.on_start(two)
     assert progress.tally() == "0 of 3 done, 2 running"
     watch.on_end(one, Failure("gone"))
-    watch.on_end(three, Failure("no answer to these updates", refused=True))
+    watch.on_end(three, Failure("no answer to these updates", aggregation_failed=True))
     assert progress.tally() == "2 of 3 done, 1 running, 1 stopped, 1 failed"
     watch.on_end(two, History(two, []))
     assert progress.tally() == "3 of 3 done, 1 stopped, 1 failed"

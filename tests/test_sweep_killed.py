@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from fedpoison.batch import run_all
-from fedpoison.store import RunFolder
+from fedpoison.store import StoredRun
 from fedpoison.study import Study
 
 ROOT = Path(__file__).parents[1]
@@ -81,7 +81,7 @@ def outcome(folder):
     lines = [json.loads(line) for line in (folder / "rounds.jsonl").read_text().splitlines()]
     for line in lines:
         del line["training"]["seconds"]
-    return lines, RunFolder(folder).weights()
+    return lines, StoredRun(folder).weights()
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds what is left behind in /proc")

@@ -5,7 +5,7 @@ from threats import TWO, but
 
 from fedpoison.rounds import Round
 from fedpoison.simulation import prepare, simulate
-from fedpoison.store import RunFolder
+from fedpoison.store import StoredRun
 
 
 def test_the_record_names_who_was_malicious_and_what_acted(small, tmp_path):
@@ -24,7 +24,7 @@ def test_the_record_names_who_was_malicious_and_what_acted(small, tmp_path):
         assert [group.acted for group in training.groups] == [number > 1, True]
         assert training.acting == sorted(fleet.acting(number) & set(training.sampled))
         assert Round.from_json(record.to_json()) == record
-    assert RunFolder(history.path).history().records == list(history.records)
+    assert StoredRun(history.path).history.records == list(history.records)
 
 
 def test_distances_are_from_the_honest_mean(small, monkeypatch):

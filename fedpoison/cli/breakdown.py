@@ -17,10 +17,9 @@ from fedpoison.cli.options import Data, Fresh, Jobs, Json, Out, RayAddress, with
 from fedpoison.cli.progress import BatchProgress
 from fedpoison.cli.sheets import Form, show
 from fedpoison.criterion import criterion
-from fedpoison.errors import ScenarioError
+from fedpoison.errors import ScenarioError, file_errors
 from fedpoison.file_names import content_name
 from fedpoison.scenario import Scenario
-from fedpoison.writing import writing
 
 _WITHOUT = (
     "attack", "groups", "strategy", "seed",
@@ -101,7 +100,7 @@ def breakdown(
         console.print(f"* {remark}", markup=False)
     spelled = f"{len(numbers)} seeds" if len(numbers) > 1 else "1 seed"
     console.print(f"{scenario.clients} clients, after {scenario.rounds} rounds, {spelled}")
-    with writing(folder):
+    with file_errors(folder):
         _write(found, folder, figure)
     console.print(f"figure and points: {folder}", markup=False, soft_wrap=True)
 

@@ -17,10 +17,10 @@ from fedpoison.cli.progress import BatchProgress
 from fedpoison.cli.sheets import Form, show
 from fedpoison.comparison import MEASURES, At, Comparison
 from fedpoison.contrasts import check_reference, differences, estimates, stopped, weakest
+from fedpoison.errors import file_errors
 from fedpoison.file_names import content_name, file_name
 from fedpoison.intervals import shortfall
 from fedpoison.scenario import Scenario
-from fedpoison.writing import writing
 
 
 @with_scenario(without=("attack", "groups", "strategy", "seed"))
@@ -82,7 +82,7 @@ def compare(
     for remark in remarks(found):
         console.print(f"* {remark}", markup=False, highlight=False, soft_wrap=True)
     console.print(_setting(found))
-    with writing(folder):
+    with file_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         _write(found, reference, folder)
         _draw(found, folder)

@@ -17,9 +17,8 @@ from rich.progress import (
 )
 from rich.table import Column
 
-from fedpoison.failure import Failure
 from fedpoison.outcomes import Outcome
-from fedpoison.rounds import Round
+from fedpoison.rounds import Failure, Round
 from fedpoison.scenario import Scenario
 from fedpoison.watch import Watch
 
@@ -117,8 +116,8 @@ class BatchProgress(LiveLine):
         self._ended += 1
         self._running.discard(scenario.run_id)
         if isinstance(outcome, Failure):
-            self._stopped += outcome.refused
-            self._failed += not outcome.refused
+            self._stopped += outcome.aggregation_failed
+            self._failed += not outcome.aggregation_failed
         rest = self._rounds - self._started.get(scenario.run_id, 0)
         self._progress.update(self._task, advance=rest, ended=self.tally())
 

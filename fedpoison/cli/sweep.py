@@ -18,14 +18,13 @@ from fedpoison.cli.options import Data, Fresh, Jobs, Json, Out, RayAddress
 from fedpoison.cli.progress import BatchProgress
 from fedpoison.cli.sheets import Form, Format, show
 from fedpoison.cli.sweep_sheets import as_json, remarks, sheet, spell
-from fedpoison.errors import ScenarioError
+from fedpoison.errors import ScenarioError, file_errors
 from fedpoison.scenario import Scenario
 from fedpoison.shipped import find_study
 from fedpoison.specs import scalar, split_outside, unknown
 from fedpoison.study import can_be_unset
 from fedpoison.study_results import Results
 from fedpoison.sweep import SweepPlan
-from fedpoison.writing import writing
 
 FAILED = 1
 """The exit code where runs failed; the others are there all the same."""
@@ -121,7 +120,7 @@ def _print(results: Results, folder: Path, form: Format) -> None:
     for remark in remarks(results):
         console.print(f"* {remark}", markup=False)
     for cell, failure in results.failures.items():
-        told = f"{'stopped' if failure.refused else 'failed'}[/] {escape(spell(cell.place))}"
+        told = f"{'stopped' if failure.aggregation_failed else 'failed'}[/] {escape(spell(cell.place))}"
         console.print(f"[red]{told}: {escape(failure.reason)}")
     if results.failures:
         console.print(f"{len(results.failures)} of {len(results.histories) + len(results.failures)} failed")
@@ -134,7 +133,7 @@ def _draw(results: Results, folder: Path) -> None:
         return
     from fedpoison.study_plot import write_figure  # noqa: PLC0415  # matplotlib takes a second to import
 
-    with writing(folder):
+    with file_errors(folder):
         write_figure(results.study, results.runs if "seed" in figure.axes else results.averaged, folder)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fedpoison.report.gather import Found, StoredRun, gather
+from fedpoison.report.gather import Found, gather
 from fedpoison.report.write import Written, write_report
+from fedpoison.store import StoredRun
 
 __all__ = ["Found", "StoredRun", "Written", "gather", "write_report"]

@@ -12,9 +12,9 @@ from typing import Any
 
 from fedpoison.history import History
 from fedpoison.report.axes import CLEAN, attack_label, ordered, spell, split_settings, twins
-from fedpoison.report.gather import StoredRun
 from fedpoison.report.ledger import Ledger, ledger
 from fedpoison.report.thinning import LEDGER_NUMBERS, Limits, evenly
+from fedpoison.store import StoredRun
 
 AXES = ("setting", "attack", "strategy")
 

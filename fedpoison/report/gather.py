@@ -2,40 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedpoison.errors import FedPoisonError, RunError
-from fedpoison.failure import Failure
-from fedpoison.history import History
 from fedpoison.report.axes import is_clean
-from fedpoison.scenario import Scenario
-from fedpoison.store import CENTRAL, RunFolder
+from fedpoison.store import CENTRAL, StoredRun
 from fedpoison.twin import clean
-
-
-@dataclass(frozen=True, eq=False)
-class StoredRun:
-    """A run as its folder holds it; it has no record where it ended before its first round did."""
-
-    history: History
-    environment: Mapping[str, object]
-    """What the run was made with; empty where the folder does not say."""
-    complete: bool
-    """Whether the run came to its end."""
-    failure: Failure | None = None
-    """Why it did not, where that is known."""
-
-    @property
-    def stopped(self) -> bool:
-        """Whether its strategy had no answer to the updates of a round: a result, and the worst one."""
-        return self.failure is not None and self.failure.refused
-
-    @property
-    def progress(self) -> tuple[bool, int]:
-        """How far the run came; what has come farther is greater."""
-        return self.complete, len(self.history.records)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,11 +34,10 @@ def gather(paths: Iterable[Path]) -> Found:
     left_out: dict[str, str] = {}
     for folder in dict.fromkeys(folder.resolve() for path in paths for folder in _folders(path)):
         try:
-            run = _read(RunFolder(folder))
+            run_id, run = _read(folder)
         except FedPoisonError as error:
             left_out[str(folder)] = str(error)
             continue
-        run_id = run.history.scenario.run_id
         if run_id not in runs or run.progress > runs[run_id].progress:
             runs[run_id] = run
     for repeated, first in _alike(runs.values()):
@@ -103,14 +76,10 @@ def _folders(path: Path) -> list[Path]:
     return sorted(found)
 
 
-def _read(folder: RunFolder) -> StoredRun:
-    if folder.path.name.startswith(CENTRAL):
-        raise RunError(f"{folder.path}: was trained centrally, without a fleet.")
-    failure = folder.failure
-    failed_at_once = failure is not None and not folder.rounds.exists()
-    history = (
-        History(Scenario.load(folder.path / "scenario.toml"), [], folder.path)
-        if failed_at_once
-        else folder.history()
-    )
-    return StoredRun(history, folder.environment(), folder.complete, failure)
+def _read(folder: Path) -> tuple[str, StoredRun]:
+    """Return the run in a folder with its id, or raise FedPoisonError if it cannot be read."""
+    if folder.name.startswith(CENTRAL):
+        raise RunError(f"{folder}: was trained centrally, without a fleet.")
+    run = StoredRun(folder)
+    _ = run.failure  # raises if its file is damaged
+    return run.history.scenario.run_id, run
