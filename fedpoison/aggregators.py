@@ -23,13 +23,13 @@ from strategies.rule import Context, PreconditionError, Rule
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
-    """What one round of aggregation gave."""
+class AggregationResult:
+    """Result of one round of aggregation."""
 
     weights: Tensor
     """The new global weights, (d,)."""
     trust: Tensor | None
-    """The weight that each update got, (n,); None where the strategy does not tell."""
+    """The weight of each update, (n,). None if the strategy does not report weights."""
 
 
 class Aggregator(Protocol):
@@ -47,7 +47,7 @@ class Aggregator(Protocol):
         updates: Sequence[Update],
         matrix: Tensor,
         replies: Sequence[Message],
-    ) -> Outcome:
+    ) -> AggregationResult:
         """Return the new global weights.
 
         Args:
@@ -87,7 +87,7 @@ class RuleAggregator:
         updates: Sequence[Update],
         matrix: Tensor,
         replies: Sequence[Message],
-    ) -> Outcome:
+    ) -> AggregationResult:
         examples = [update.examples for update in updates]
         weights = torch.tensor(examples, dtype=torch.float64, device=model.device)
         nodes = tuple(update.node for update in updates)
@@ -102,7 +102,7 @@ class RuleAggregator:
                 f"round {server_round}: what {self.rule!r} makes of the updates is too large for a number; "
                 "a strategy that bounds them, or a smaller learning rate, may keep the model finite."
             )
-        return Outcome(weights=weights, trust=aggregate.trust)
+        return AggregationResult(weights=weights, trust=aggregate.trust)
 
     def context(
         self, server_round: int, model: Tensor, nodes: tuple[int, ...] | None, *, purpose: str = "rule"
@@ -162,8 +162,8 @@ class FlowerAggregator:
         updates: Sequence[Update],
         matrix: Tensor,
         replies: Sequence[Message],
-    ) -> Outcome:
+    ) -> AggregationResult:
         arrays, _ = self._strategy.aggregate_train(server_round, replies)
         if arrays is None:
-            return Outcome(weights=model, trust=None)
-        return Outcome(weights=from_record(arrays, self._fleet.layout).to(model.device), trust=None)
+            return AggregationResult(weights=model, trust=None)
+        return AggregationResult(weights=from_record(arrays, self._fleet.layout).to(model.device), trust=None)

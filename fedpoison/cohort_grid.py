@@ -6,14 +6,14 @@ import itertools
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 
-from flwr.app import Error, Message, MessageType, RecordDict
+from flwr.app import Error, Message, MessageType
 from flwr.common.constant import ErrorCode
-from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 from torch import Tensor
 
 from fedpoison.fleet import Fleet
+from fedpoison.grids import MessageGrid
 from fedpoison.node import Outcome, Task, TrainOrder, partition_reply, reason, train_reply
 from fedpoison.wire import ARRAYS, PREVIOUS, from_record
 
@@ -23,7 +23,7 @@ FIRST_NODE_ID = 2
 Cohort = Sequence[Task]
 
 
-class CohortGrid(Grid):
+class CohortGrid(MessageGrid):
     """Turns messages into cohorts of tasks, and what came of them into replies in the messages' order.
 
     What the nodes remember from round to round is kept here, whoever trains them.
@@ -56,16 +56,6 @@ class CohortGrid(Grid):
     @property
     def run(self) -> Run:
         return Run.create_empty(TaskIdentity.run_id)
-
-    def create_message(
-        self,
-        content: RecordDict,
-        message_type: str,
-        dst_node_id: int,
-        group_id: str,
-        ttl: float | None = None,
-    ) -> Message:
-        return Message(content, dst_node_id, message_type, group_id=group_id, ttl=ttl)
 
     def get_node_ids(self) -> Iterable[int]:
         return range(FIRST_NODE_ID, FIRST_NODE_ID + self._fleet.scenario.clients)

@@ -14,7 +14,7 @@ from clients.composite import poisons
 from clients.training import Trainer
 from clients.vectorised import poisoned, train_cohort_vectorised, vectorises
 from fedpoison.cohort_grid import Cohort, CohortGrid
-from fedpoison.devices import CPU, described, exact, home_of
+from fedpoison.devices import CPU, aggregation_device, deterministic_mode, device_name
 from fedpoison.errors import EngineError
 from fedpoison.fleet import Fleet
 from fedpoison.node import Outcome, Task, attempt, job_of, reason, training_of
@@ -43,7 +43,7 @@ class DeviceGrid(CohortGrid):
         super().__init__(fleet, workers=workers.count, cohort=cohort or COHORT)
         self._trainer = trainer
         self._threads = workers
-        self._home = home_of(trainer.device)
+        self._home = aggregation_device(trainer.device)
         self._resident = fleet.train.to(trainer.device)
 
     def train(self, cohorts: Sequence[Cohort]) -> Iterable[Sequence[Outcome]]:
@@ -127,12 +127,12 @@ def device_grid(
     """
     training = fleet.scenario.training
     with (
-        exact(device, deterministic=deterministic),
+        deterministic_mode(device, deterministic=deterministic),
         Workers(fleet.model, training, workers) as threads,
         Workers(fleet.model, training, 1, device=device) as server,
     ):
         grid = DeviceGrid(fleet, Trainer(fleet.model().to(device), training), threads, cohort=cohort)
-        grid.facts["device"] = {"name": described(device), "deterministic": deterministic}
+        grid.facts["device"] = {"name": device_name(device), "deterministic": deterministic}
         yield grid, server
 
 

@@ -33,7 +33,7 @@ def device_of(name: Device) -> torch.device:
     return torch.device(name)
 
 
-def home_of(device: torch.device) -> torch.device:
+def aggregation_device(device: torch.device) -> torch.device:
     """Return where updates lie that were trained on `device`, and where they are aggregated.
 
     Rules compute in float64 where it matters, which Apple's devices do not have.
@@ -41,13 +41,13 @@ def home_of(device: torch.device) -> torch.device:
     return CPU if device.type == "mps" else device
 
 
-def described(device: torch.device) -> str:
+def device_name(device: torch.device) -> str:
     """Return the device as `environment.json` names it."""
     return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type
 
 
 @contextmanager
-def exact(device: torch.device, *, deterministic: bool) -> Iterator[None]:
+def deterministic_mode(device: torch.device, *, deterministic: bool) -> Iterator[None]:
     """Compute float32 as float32, and with `deterministic` the same bits every time, while the context lasts.
 
     CUDA's convolutions round to 10 bits unless they are told not to, and add up in any order. Processors

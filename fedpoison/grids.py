@@ -1,4 +1,4 @@
-"""Grids around a grid: what sits between a strategy and the engine."""
+"""Grids between a strategy and the engine, and the discovery of the clients behind a grid."""
 
 from __future__ import annotations
 
@@ -13,18 +13,8 @@ from fedpoison.errors import EngineError
 from fedpoison.wire import CONFIG, METRICS, PARTITION
 
 
-class WrappedGrid(Grid):
-    """Hands everything on to another grid."""
-
-    def __init__(self, grid: Grid) -> None:
-        self.inner = grid
-
-    def set_run(self, run: Run) -> None:
-        self.inner.set_run(run)
-
-    @property
-    def run(self) -> Run:
-        return self.inner.run
+class MessageGrid(Grid):
+    """A grid that creates messages. Subclasses deliver them."""
 
     def create_message(
         self,
@@ -35,6 +25,20 @@ class WrappedGrid(Grid):
         ttl: float | None = None,
     ) -> Message:
         return Message(content, dst_node_id, message_type, group_id=group_id, ttl=ttl)
+
+
+class WrappedGrid(MessageGrid):
+    """A grid that passes all calls to another grid."""
+
+    def __init__(self, grid: Grid) -> None:
+        self.inner = grid
+
+    def set_run(self, run: Run) -> None:
+        self.inner.set_run(run)
+
+    @property
+    def run(self) -> Run:
+        return self.inner.run
 
     def get_node_ids(self) -> Iterable[int]:
         return self.inner.get_node_ids()
@@ -52,7 +56,7 @@ class WrappedGrid(Grid):
 
 
 class ChosenNodes(WrappedGrid):
-    """A grid on which only some nodes are to be seen."""
+    """A grid that shows only some of the nodes."""
 
     def __init__(self, grid: Grid, nodes: Iterable[int]) -> None:
         super().__init__(grid)
@@ -62,8 +66,8 @@ class ChosenNodes(WrappedGrid):
         return self._nodes
 
 
-def roll_call(grid: Grid, clients: int, *, patience: float = 120.0) -> dict[int, int]:
-    """Wait for the fleet and return the node of the scenario (0 to `clients` - 1) behind each node id.
+def discover_clients(grid: Grid, clients: int, *, patience: float = 120.0) -> dict[int, int]:
+    """Wait for all clients and return the client (0 to `clients` - 1) of each node id.
 
     Flower starts a ServerApp before its nodes are registered, and gives them random ids; each node knows
     which partition it holds.
@@ -84,11 +88,11 @@ def roll_call(grid: Grid, clients: int, *, patience: float = 120.0) -> dict[int,
                 f"start the federation with {clients} SuperNodes, or set clients = {len(ids)}."
             )
         time.sleep(0.05)
-    calls = [Message(RecordDict({CONFIG: ConfigRecord()}), node, MessageType.QUERY) for node in ids]
+    queries = [Message(RecordDict({CONFIG: ConfigRecord()}), node, MessageType.QUERY) for node in ids]
     nodes = {}
-    for reply in grid.send_and_receive(calls):
+    for reply in grid.send_and_receive(queries):
         if reply.has_error():
-            raise EngineError(f"a node did not answer the roll call: {reply.error.reason}")
+            raise EngineError(f"a node did not report its partition: {reply.error.reason}")
         nodes[reply.metadata.src_node_id] = int(str(reply.content.metric_records[METRICS][PARTITION]))
     if sorted(nodes.values()) != list(range(clients)):
         raise EngineError(

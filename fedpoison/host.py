@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fedpoison.aggregators import Aggregator, FlowerAggregator, RuleAggregator
 from fedpoison.deviations import deviations
-from fedpoison.devices import home_of
+from fedpoison.devices import aggregation_device
 from fedpoison.fleet import Fleet
 from fedpoison.grids import ChosenNodes
 from fedpoison.pipelines import Pipeline
@@ -52,7 +52,7 @@ class HostStrategy(Strategy):
             if isinstance(fleet.pipeline, Pipeline)
             else FlowerAggregator(fleet.pipeline, fleet)
         )
-        self.model: Tensor = fleet.initial.to(home_of(workers.device))
+        self.model: Tensor = fleet.initial.to(aggregation_device(workers.device))
         """The global weights that the round starts from, (d,)."""
         self.previous_model: Tensor | None = None
         self.report = Training()

@@ -100,6 +100,7 @@ def trust_auroc(trust: dict[int, float], malicious: Iterable[int]) -> float:
     high = np.array([share for node, share in trust.items() if node not in bad])
     if not low.size or not high.size:
         return float("nan")
+    # scikit-learn's roc_auc_score agrees, but takes a hundred times as long, and this runs per round.
     more, same = high[:, None] > low, high[:, None] == low
     return float(more.mean() + same.mean() / 2)
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from fedpoison.adversary import AdversaryGrid
 from fedpoison.evaluation import Evaluator
 from fedpoison.fleet import Fleet
-from fedpoison.grids import roll_call
+from fedpoison.grids import discover_clients
 from fedpoison.host import HostStrategy, OnUpdates
 from fedpoison.rounds import Round, Training
 from fedpoison.wire import from_record, to_record
@@ -46,7 +46,7 @@ def serve(
     """
     goal = fleet.goal
     evaluator = Evaluator(fleet.test, goal, workers)
-    nodes = roll_call(grid, fleet.scenario.clients)
+    nodes = discover_clients(grid, fleet.scenario.clients)
     host = HostStrategy(fleet, nodes, workers, on_updates)
     adversary = AdversaryGrid(grid, fleet, nodes, host.known_rule)
 

@@ -7,7 +7,7 @@ import torch
 
 from clients.label_flip import LabelFlip
 from fedpoison.device_engine import DeviceGrid, device_grid
-from fedpoison.devices import CPU, device_of, exact, home_of
+from fedpoison.devices import CPU, aggregation_device, deterministic_mode, device_of
 from fedpoison.errors import EngineError
 from fedpoison.fleet import Fleet
 from fedpoison.node import Task, TrainOrder
@@ -102,8 +102,8 @@ def test_devices_are_found_or_refused(monkeypatch):
 
 
 def test_updates_come_home_from_devices_without_float64():
-    assert home_of(torch.device("mps")) == CPU
-    assert home_of(torch.device("cuda")) == torch.device("cuda")
+    assert aggregation_device(torch.device("mps")) == CPU
+    assert aggregation_device(torch.device("cuda")) == torch.device("cuda")
 
 
 @pytest.mark.parametrize("engine", ["ray", "flower"])
@@ -114,7 +114,7 @@ def test_other_engines_have_processors_only(small, engine):
 
 def test_determinism_is_put_back():
     before = torch.are_deterministic_algorithms_enabled()
-    with exact(CPU, deterministic=True):
+    with deterministic_mode(CPU, deterministic=True):
         assert torch.are_deterministic_algorithms_enabled() == before
     assert torch.are_deterministic_algorithms_enabled() == before
 

@@ -7,7 +7,7 @@ import ray
 import torch
 from ray.cluster_utils import Cluster
 
-from fedpoison import ray_pool
+from fedpoison import ray_engine
 from fedpoison.errors import EngineError
 from fedpoison.ray_session import ray_session
 from fedpoison.simulation import simulate
@@ -145,7 +145,7 @@ def test_a_failing_client_and_a_killed_worker_cost_only_themselves(small, cluste
 
 
 def test_a_cohort_that_is_lost_again_and_again_ends_the_run(small, cluster, tmp_path, monkeypatch):
-    monkeypatch.setattr(ray_pool, "RETRIES", 1)
+    monkeypatch.setattr(ray_engine, "RETRIES", 1)
     attack = f"saboteur(ends=always, marker={tmp_path / 'killed'})"
     scenario = small.but(attack=attack, malicious_nodes=(3,))
     with ray_session(cluster.address):  # a Ray that is there is used, and left
