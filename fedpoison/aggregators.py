@@ -19,7 +19,7 @@ from fedpoison.pipelines import FlowerClass
 from fedpoison.streams import stream
 from fedpoison.wire import ARRAYS, CONFIG, ROUND, Update, from_record
 from fedpoison.workers import Workers
-from strategies.rule import Context, PreconditionError, Rule
+from strategies.rule import AggregationRule, Context, PreconditionError
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +65,7 @@ class Aggregator(Protocol):
 class RuleAggregator:
     """Aggregates with one of our rules, alone or in a chain."""
 
-    def __init__(self, rule: Rule, fleet: Fleet, workers: Workers) -> None:
+    def __init__(self, rule: AggregationRule, fleet: Fleet, workers: Workers) -> None:
         self.rule = rule
         self._fleet = fleet
         self._workers = workers

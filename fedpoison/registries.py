@@ -11,12 +11,12 @@ from fedpoison.models import MODELS, ModelBuilder
 from fedpoison.partitions import PARTITIONS, Partition
 from fedpoison.specs import Registry, build, canonical, split_outside, unknown
 from strategies import OPTIMIZERS, PREAGGREGATORS, STRATEGIES
-from strategies.preaggregator import PreAggregator
-from strategies.rule import Rule
-from strategies.server_optimizer import ServerOptimizer
+from strategies.optimizers import ServerOptimizer
+from strategies.preaggregators import PreAggregator
+from strategies.rule import AggregationRule
 
 attacks: Registry[type[Attack]] = Registry("attack", ATTACKS, "fedpoison.attacks")
-strategies: Registry[type[Rule]] = Registry("strategy", STRATEGIES, "fedpoison.strategies")
+strategies: Registry[type[AggregationRule]] = Registry("strategy", STRATEGIES, "fedpoison.strategies")
 preaggregators: Registry[type[PreAggregator]] = Registry(
     "pre-aggregator", PREAGGREGATORS, "fedpoison.preaggregators"
 )

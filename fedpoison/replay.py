@@ -27,7 +27,7 @@ from fedpoison.rounds import GroupRecord, Round, Training
 from fedpoison.simulation import prepare
 from fedpoison.store import RunFolder
 from fedpoison.workers import Workers
-from strategies.rule import Aggregate, InputError, PreconditionError, Rule
+from strategies.rule import Aggregate, AggregationRule, InputError, PreconditionError
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +126,7 @@ class _Bench:
         self._counted: dict[bytes, Counts] = {}
         self._root_update: Callable[[], Tensor] | None = None
 
-    def replayed(self, spec: str, rule: Rule, *, influence: bool) -> Replayed:
+    def replayed(self, spec: str, rule: AggregationRule, *, influence: bool) -> Replayed:
         kept = self._kept
         try:
             aggregate = self._aggregate(rule, slice(None))
@@ -144,7 +144,7 @@ class _Bench:
             from_empty_state=kept.round > 1 and "history" in rule.card.needs,
         )
 
-    def _aggregate(self, rule: Rule, rows: Tensor | slice) -> Aggregate:
+    def _aggregate(self, rule: AggregationRule, rows: Tensor | slice) -> Aggregate:
         """Return what the rule makes of these rows, all or those that a mask (n,) tells."""
         kept = self._kept
         nodes = tuple(kept.nodes[rows].tolist())
@@ -153,7 +153,7 @@ class _Bench:
             self._root_update = functools.cache(context.root_update)
         return rule(kept.updates[rows], kept.weights[rows], replace(context, root_update=self._root_update))
 
-    def _influence(self, rule: Rule, everybody: Counts) -> pd.DataFrame:
+    def _influence(self, rule: AggregationRule, everybody: Counts) -> pd.DataFrame:
         """Return each node's influence on each class: a row a node."""
         kept = self._kept
         whole = _shares(everybody)
@@ -187,7 +187,7 @@ class _Bench:
         )
 
 
-def _rule(spec: str, byzantine: int) -> Rule:
+def _rule(spec: str, byzantine: int) -> AggregationRule:
     pipeline = build_pipeline(spec, byzantine=byzantine)
     if not isinstance(pipeline, Pipeline):
         raise ScenarioError(f"{spec}: Flower's own strategies cannot be replayed; choose one of ours.")

@@ -8,13 +8,13 @@ from itertools import count
 from torch import Tensor
 
 from strategies.combination import mixed
-from strategies.preaggregator import PreAggregator
-from strategies.rule import Aggregate, Card, Context, Rule, Stage, State, as_shares, require
-from strategies.server_optimizer import ServerOptimizer
+from strategies.optimizers import ServerOptimizer
+from strategies.preaggregators import PreAggregator
+from strategies.rule import Aggregate, AggregationRule, Card, Context, Stage, State, as_shares, require
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chain(Rule):
+class Chain(AggregationRule):
     """Hand the updates through pre-aggregators to a rule, and what it makes of them to an optimizer.
 
     A bucket weighs as much as its clients do on average; a row that stands for one client weighs as much as
@@ -22,7 +22,7 @@ class Chain(Rule):
 
     >>> import torch
     >>> from strategies.krum import Krum
-    >>> from strategies.nnm import NNM
+    >>> from strategies.preaggregators import NNM
     >>> chain = Chain(pre=(NNM(byzantine=1),), rule=Krum(byzantine=1))
     >>> chain(torch.tensor([[1.0], [3.0], [4.0], [6.0], [50.0]])).trust
     tensor([0.2500, 0.2500, 0.2500, 0.2500, 0.0000], dtype=torch.float64)
@@ -32,7 +32,7 @@ class Chain(Rule):
     """
 
     pre: tuple[PreAggregator, ...] = ()
-    rule: Rule
+    rule: AggregationRule
     optimizer: ServerOptimizer | None = None
 
     def __post_init__(self) -> None:

@@ -130,11 +130,11 @@ class _Scratch(threading.local):
     def product(self, block: Tensor, origin: Tensor | None) -> Tensor:
         """Return the inner products (n, n) of the rows of `block` (n, c) minus `origin` (c,)."""
         rows = self._rows[:, : block.shape[1]]
-        if origin is None:
-            np.copyto(rows, block.detach().numpy())
-        else:
-            np.subtract(block.detach().numpy(), origin.detach().numpy(), out=rows)
-        with np.errstate(over="ignore", invalid="ignore"):  # `gram` looks at what came out
+        with np.errstate(over="ignore", invalid="ignore"):  # `gram` and the rules check the result
+            if origin is None:
+                np.copyto(rows, block.detach().numpy())
+            else:
+                np.subtract(block.detach().numpy(), origin.detach().numpy(), out=rows)
             return torch.from_numpy(rows @ rows.T)
 
 

@@ -9,11 +9,10 @@ from fedpoison.pipelines import build_pipeline, canonical_pipeline
 from fedpoison.registries import optimizers, preaggregators, strategies
 from fedpoison.simulation import prepare, simulate
 from fedpoison.workers import Workers
-from strategies.adam import Adam
 from strategies.chain import Chain
-from strategies.clipping import Clipping
 from strategies.krum import Krum
-from strategies.nnm import NNM
+from strategies.optimizers import Adam
+from strategies.preaggregators import NNM, Clipping
 
 
 def test_a_spec_becomes_a_chain_that_tolerates_the_same_number_everywhere():

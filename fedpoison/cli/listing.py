@@ -22,8 +22,8 @@ from fedpoison.schedules import schedules
 from fedpoison.shipped import find_study, shipped
 from fedpoison.specs import unknown
 from fedpoison.study import Study
+from strategies.optimizers import ServerOptimizer
 from strategies.rule import Stage
-from strategies.server_optimizer import ServerOptimizer
 
 
 def listing(
