@@ -1,8 +1,8 @@
 """Aggregation rules: pure functions on an (n, d) matrix of updates.
 
-A rule is a frozen dataclass whose fields are its knobs; calling it aggregates. `STRATEGIES` lists them by
-the name that scenarios use, `PREAGGREGATORS` what can mix the updates before any of them, and `OPTIMIZERS`
-what can turn the result into a step of the model; `Chain` makes one rule of such parts.
+A rule is a frozen dataclass. Its fields are its parameters, and a call aggregates. `STRATEGIES` lists the
+rules by the names that scenarios use, `PREAGGREGATORS` the steps before a rule, and `OPTIMIZERS` the steps
+after it. `Chain` combines such parts into one rule.
 
 >>> import torch
 >>> from strategies import STRATEGIES

@@ -36,6 +36,7 @@ class Median(Rule):
         n = len(updates)
         low, high = (n - 1) // 2, n // 2
 
+        # `middle` in `medians` computes the same, but the two values are also the bounds of the kept values.
         def middle(ordered: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
             below, above = ordered[:, low], ordered[:, high]
             return below + (above - below) / 2, shares_within(values, below, above)

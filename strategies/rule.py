@@ -59,7 +59,7 @@ class Card:
 class Context:
     """Input of a rule beyond the updates of the round.
 
-    Every field has a neutral default, so that a rule also runs on a bare matrix.
+    Every field has a neutral default, so a rule also runs on a bare matrix.
     """
 
     round: int = 1
@@ -95,7 +95,7 @@ class Aggregate:
 
 
 class Stage(Protocol):
-    """A rule or a pre-aggregator: one stage of the aggregation of a round."""
+    """A rule or a pre-aggregator."""
 
     card: ClassVar[Card]
 
@@ -161,13 +161,9 @@ class Rule(ABC):
 
     @abstractmethod
     def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
-        """Aggregate checked updates.
+        """Aggregate checked updates (n, d), given the clients' shares (n,), float64, which sum to 1.
 
-        Args:
-            updates: one row per client, (n, d), n at least `minimum`. Values are finite unless the rule sets
-                `checks_values`.
-            shares: weights of the clients, (n,) float64, which sum to 1.
-            context: further input.
+        The values are finite unless the rule sets `checks_values`.
         """
 
 
@@ -205,12 +201,7 @@ def require(stage: Stage, clients: int) -> None:
 
 
 def checked(stage: Stage, updates: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return the updates and the shares (n,) of their clients, for a rule without the base class.
-
-    Raises:
-        InputError: the matrix is not (n, d) floating point and finite, or the weights do not fit.
-        PreconditionError: n is below `stage.minimum`.
-    """
+    """Check the input as `Rule` does, and return the updates and the shares (n,) of their clients."""
     shares = valid_shares(stage, updates, weights)
     refuse_non_finite(updates)
     return updates, shares

@@ -128,7 +128,7 @@ def test_the_rule_has_to_be_defined_for_the_rows_that_it_gets(chain, minimum):
 
 
 def test_a_chain_of_one_link_is_refused():
-    with pytest.raises(ValueError, match="alone, wanted a pre-aggregator"):
+    with pytest.raises(ValueError, match="alone, expected a pre-aggregator"):
         Chain(rule=Median())
 
 
