@@ -10,7 +10,7 @@ from fedpoison.errors import ScenarioError
 from fedpoison.registries import optimizers, preaggregators, strategies
 from fedpoison.specs import build, canonical, parse_call, spell_call, split_outside, unknown
 from strategies.chain import Chain
-from strategies.rule import PreconditionError, Rule, require
+from strategies.rule import AggregationRule, PreconditionError, require
 
 FLOWER = "flwr:"
 """Prefix of a strategy that is one of Flower's own classes."""
@@ -23,7 +23,7 @@ GRAMMAR = "[pre-aggregator | ...] rule [| optimizer], such as nnm | median or cl
 class Pipeline:
     """Our own rule, alone or in a chain with pre-aggregators and an optimizer."""
 
-    rule: Rule
+    rule: AggregationRule
 
     def check(self, clients: int) -> None:
         """Raise ScenarioError unless the rule is defined for this number of updates a round."""

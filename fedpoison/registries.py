@@ -5,18 +5,27 @@ from __future__ import annotations
 from clients import ATTACKS
 from clients.attack import Attack
 from clients.composite import Composite
-from fedpoison.datasets import AUTO, datasets
+from fedpoison.datasets import AUTO
+from fedpoison.datasets import datasets
 from fedpoison.errors import ScenarioError
-from fedpoison.models import MODELS, ModelBuilder
-from fedpoison.partitions import PARTITIONS, Partition
-from fedpoison.specs import Registry, build, canonical, split_outside, unknown
-from strategies import OPTIMIZERS, PREAGGREGATORS, STRATEGIES
-from strategies.preaggregator import PreAggregator
-from strategies.rule import Rule
-from strategies.server_optimizer import ServerOptimizer
+from fedpoison.models import MODELS
+from fedpoison.models import ModelBuilder
+from fedpoison.partitions import PARTITIONS
+from fedpoison.partitions import Partition
+from fedpoison.specs import Registry
+from fedpoison.specs import build
+from fedpoison.specs import canonical
+from fedpoison.specs import split_outside
+from fedpoison.specs import unknown
+from strategies import OPTIMIZERS
+from strategies import PREAGGREGATORS
+from strategies import STRATEGIES
+from strategies.optimizers import ServerOptimizer
+from strategies.preaggregators import PreAggregator
+from strategies.rule import AggregationRule
 
 attacks: Registry[type[Attack]] = Registry("attack", ATTACKS, "fedpoison.attacks")
-strategies: Registry[type[Rule]] = Registry("strategy", STRATEGIES, "fedpoison.strategies")
+strategies: Registry[type[AggregationRule]] = Registry("strategy", STRATEGIES, "fedpoison.strategies")
 preaggregators: Registry[type[PreAggregator]] = Registry(
     "pre-aggregator", PREAGGREGATORS, "fedpoison.preaggregators"
 )

@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
+from dataclasses import replace
+from fedpoison import measures
+from fedpoison.aggregators import RuleAggregator
+from fedpoison.errors import RunError
+from fedpoison.errors import ScenarioError
+from fedpoison.evaluation import Evaluator
+from fedpoison.evaluation import evaluate
+from fedpoison.federation import Federation
+from fedpoison.history import History
+from fedpoison.kept_updates import SavedUpdates
+from fedpoison.measures import Counts
+from fedpoison.pipelines import Pipeline
+from fedpoison.pipelines import build_pipeline
+from fedpoison.rounds import GroupRecord
+from fedpoison.rounds import Round
+from fedpoison.rounds import Training
+from fedpoison.simulation import prepare
+from fedpoison.store import StoredRun
+from fedpoison.workers import Workers
 from hashlib import blake2b
-from pathlib import Path
-
+import functools
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from pathlib import Path
+from strategies.rule import Aggregate
+from strategies.rule import AggregationRule
+from strategies.rule import InputError
+from strategies.rule import PreconditionError
 from torch import Tensor
-
-from fedpoison import measures
-from fedpoison.aggregators import RuleAggregator
-from fedpoison.errors import RunError, ScenarioError
-from fedpoison.evaluation import Evaluator, evaluate
-from fedpoison.fleet import Fleet
-from fedpoison.history import History
-from fedpoison.kept_updates import SavedUpdates
-from fedpoison.measures import Counts
-from fedpoison.pipelines import Pipeline, build_pipeline
-from fedpoison.rounds import GroupRecord, Round, Training
-from fedpoison.simulation import prepare
-from fedpoison.store import StoredRun
-from fedpoison.workers import Workers
-from strategies.rule import Aggregate, InputError, PreconditionError, Rule
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,9 +115,9 @@ def replay(
     kept = SavedUpdates.read(run, server_round)
     scenario = history.scenario
     rules = {spec: _rule(spec, scenario.byzantine) for spec in strategies}
-    fleet = prepare(scenario, data_dir=data_dir)
-    with Workers(fleet.model, scenario.training, workers) as pool:
-        bench = _Bench(fleet, kept, pool)
+    federation = prepare(scenario, data_dir=data_dir)
+    with Workers(federation.model, scenario.training, workers) as pool:
+        bench = _Bench(federation, kept, pool)
         results = [bench.replayed(spec, rule, influence=influence) for spec, rule in rules.items()]
     return Replay(history, kept, results)
 
@@ -116,17 +125,17 @@ def replay(
 class _Bench:
     """Aggregates and evaluates the updates of one round; equal aggregates are evaluated once."""
 
-    def __init__(self, fleet: Fleet, kept: SavedUpdates, workers: Workers) -> None:
-        goal = fleet.goal
+    def __init__(self, federation: Federation, kept: SavedUpdates, workers: Workers) -> None:
+        goal = federation.goal
         self._goal = None if goal is not None and goal.learned is not None else goal  # triggers are not kept
-        self._evaluator = Evaluator(fleet.test, self._goal, workers)
-        self._fleet = fleet
+        self._evaluator = Evaluator(federation.test, self._goal, workers)
+        self._federation = federation
         self._kept = kept
         self._workers = workers
         self._counted: dict[bytes, Counts] = {}
         self._root_update: Callable[[], Tensor] | None = None
 
-    def replayed(self, spec: str, rule: Rule, *, influence: bool) -> Replayed:
+    def replayed(self, spec: str, rule: AggregationRule, *, influence: bool) -> Replayed:
         kept = self._kept
         try:
             aggregate = self._aggregate(rule, slice(None))
@@ -144,16 +153,16 @@ class _Bench:
             from_empty_state=kept.round > 1 and "history" in rule.card.needs,
         )
 
-    def _aggregate(self, rule: Rule, rows: Tensor | slice) -> Aggregate:
+    def _aggregate(self, rule: AggregationRule, rows: Tensor | slice) -> Aggregate:
         """Return what the rule makes of these rows, all or those that a mask (n,) tells."""
         kept = self._kept
         nodes = tuple(kept.nodes[rows].tolist())
-        context = RuleAggregator(rule, self._fleet, self._workers).context(kept.round, kept.model, nodes)
+        context = RuleAggregator(rule, self._federation, self._workers).context(kept.round, kept.model, nodes)
         if self._root_update is None and context.root_update is not None:
             self._root_update = functools.cache(context.root_update)
         return rule(kept.updates[rows], kept.weights[rows], replace(context, root_update=self._root_update))
 
-    def _influence(self, rule: Rule, everybody: Counts) -> pd.DataFrame:
+    def _influence(self, rule: AggregationRule, everybody: Counts) -> pd.DataFrame:
         """Return each node's influence on each class: a row a node."""
         kept = self._kept
         whole = _shares(everybody)
@@ -173,12 +182,12 @@ class _Bench:
     def _count(self, weights: Tensor) -> Counts:
         key = _digest(weights)
         if key not in self._counted:
-            self._counted[key] = evaluate(weights, self._fleet.test, self._workers)[0]
+            self._counted[key] = evaluate(weights, self._federation.test, self._workers)[0]
         return self._counted[key]
 
     def _training(self, trust: dict[int, float]) -> Training:
         kept = self._kept
-        group = GroupRecord(attack=self._fleet.scenario.threat, nodes=kept.attackers, acted=True)
+        group = GroupRecord(attack=self._federation.scenario.threat, nodes=kept.attackers, acted=True)
         return Training(
             sampled=kept.nodes.tolist(),
             malicious=kept.nodes[kept.malicious].tolist(),
@@ -187,7 +196,7 @@ class _Bench:
         )
 
 
-def _rule(spec: str, byzantine: int) -> Rule:
+def _rule(spec: str, byzantine: int) -> AggregationRule:
     pipeline = build_pipeline(spec, byzantine=byzantine)
     if not isinstance(pipeline, Pipeline):
         raise ScenarioError(f"{spec}: Flower's own strategies cannot be replayed; choose one of ours.")

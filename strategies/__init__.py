@@ -1,8 +1,8 @@
 """Aggregation rules: pure functions on an (n, d) matrix of updates.
 
-A rule is a frozen dataclass whose fields are its knobs; calling it aggregates. `STRATEGIES` lists them by
-the name that scenarios use, `PREAGGREGATORS` what can mix the updates before any of them, and `OPTIMIZERS`
-what can turn the result into a step of the model; `Chain` makes one rule of such parts.
+A rule is a frozen dataclass. Its fields are its parameters, and a call aggregates. `STRATEGIES` lists the
+rules by the names that scenarios use, `PREAGGREGATORS` the steps before a rule, and `OPTIMIZERS` the steps
+after it. `Chain` combines such parts into one rule.
 
 >>> import torch
 >>> from strategies import STRATEGIES
@@ -10,20 +10,15 @@ what can turn the result into a step of the model; `Chain` makes one rule of suc
 tensor([3.])
 """
 
-from strategies.adagrad import Adagrad
-from strategies.adam import Adam
 from strategies.afa import AFA
 from strategies.aksel import Aksel
-from strategies.arc import ARC
 from strategies.auror import Auror
-from strategies.bucketing import Bucketing
 from strategies.bulyan import Bulyan
 from strategies.caf import CAF
 from strategies.centered_clipping import CenteredClipping
 from strategies.cge import CGE
 from strategies.chain import Chain
 from strategies.clipped_clustering import ClippedClustering
-from strategies.clipping import Clipping
 from strategies.crfl import CRFL
 from strategies.deepsight import DeepSight
 from strategies.dnc import DnC
@@ -38,26 +33,20 @@ from strategies.geometric_median import GeometricMedian
 from strategies.krum import Krum
 from strategies.lasa import LASA
 from strategies.mda import MDA
-from strategies.mean_around_median import MeanAroundMedian
 from strategies.median import Median
 from strategies.monna import MoNNA
 from strategies.multi_krum import MultiKrum
-from strategies.nnm import NNM
-from strategies.norm_clipping import NormClipping
-from strategies.phocas import Phocas
-from strategies.preaggregator import PreAggregator
+from strategies.norm_clipping import NormClipping, WeakDP
+from strategies.optimizers import SGD, Adagrad, Adam, ServerOptimizer, Yogi
+from strategies.preaggregators import ARC, NNM, Bucketing, Clipping, PreAggregator
 from strategies.robust_learning_rate import RobustLearningRate
 from strategies.rule import Rule
-from strategies.server_optimizer import ServerOptimizer
-from strategies.sgd import SGD
 from strategies.sign_majority import SignMajority
 from strategies.signguard import SignGuard
 from strategies.slsgd import SLSGD
 from strategies.smea import SMEA
 from strategies.spectral_filter import SpectralFilter
-from strategies.trimmed_mean import TrimmedMean
-from strategies.weak_dp import WeakDP
-from strategies.yogi import Yogi
+from strategies.trimmed_mean import MeanAroundMedian, Phocas, TrimmedMean
 
 STRATEGIES: dict[str, type[Rule]] = {
     "afa": AFA,

@@ -1,4 +1,4 @@
-"""Auror: watch who keeps landing in the smaller of two clusters."""
+"""Auror: reject clients that are often in the smaller of two clusters of a coordinate."""
 
 from __future__ import annotations
 
@@ -9,21 +9,20 @@ import torch
 from torch import Tensor
 
 from strategies.combination import mean_of
-from strategies.knobs import not_negative
 from strategies.layers import output_columns
 from strategies.order_statistics import over_sorted_columns
-from strategies.rule import Aggregate, Card, Context, checked
+from strategies.rule import Aggregate, Card, Context, Rule, fraction, not_negative
 from strategies.two_means import two_means
 
 
 @dataclass(frozen=True, kw_only=True)
-class Auror:
-    """Average the updates of clients that are seldom in the minority where the coordinates split in two.
+class Auror(Rule):
+    """Average the updates of clients that are seldom in the minority of a coordinate that splits in two.
 
     Shen, Tople, Saxena, "Auror: Defending Against Poisoning Attacks in Collaborative Deep Learning
-    Systems", ACSAC 2016. Each coordinate's values are split by 2-means; it is indicative if the centres
-    are further apart than `threshold`. Who is in the smaller cluster in more than `tolerance` of the
-    indicative coordinates is left out.
+    Systems", ACSAC 2016. 2-means splits the values of each coordinate. A coordinate is indicative if the
+    centres are further apart than `threshold`. A client is rejected if it is in the smaller cluster in more
+    than the share `tolerance` of the indicative coordinates.
 
     >>> import torch
     >>> Auror()(torch.tensor([[1.0, 0.0], [1.1, 0.0], [0.9, 0.0], [-1.0, 0.0]])).update
@@ -31,35 +30,30 @@ class Auror:
     """
 
     threshold: float = 0.002
-    """How far apart the centres of an indicative coordinate are; the paper tunes it for each data set."""
+    """Smallest distance of the centres of an indicative coordinate. The paper tunes it for each data set."""
     tolerance: float = 0.5
-    """Tau in the paper: the share of indicative coordinates that a client may spend in the minority."""
+    """Largest share of indicative coordinates in which a client may be in the minority, tau in the paper."""
     features: Literal["all", "output"] = "all"
-    """Which coordinates may be indicative: all, or the output layer's weights, as in FLPoison."""
+    """Coordinates that may be indicative: all, or the output layer's weights, as in FLPoison."""
 
     card: ClassVar = Card(
         paper="Shen et al., ACSAC 2016",
         cost="O(n log n d)",
-        deviations="The indicative coordinates are found anew in every round; the paper and FLPoison find "
+        deviations="The indicative coordinates are found in every round; the paper and FLPoison find "
         "them in the first rounds and keep them. FLPoison then clusters the clients once, on all indicative "
         "coordinates together. The default threshold is FLPoison's. 2-means is exact, by sorting.",
         scale_equivariant=False,
     )
-    minimum: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         not_negative(threshold=self.threshold)
-        if not 0 < self.tolerance <= 1:
-            raise ValueError(f"tolerance: got {self.tolerance}, wanted more than 0 and at most 1.")
+        fraction(tolerance=self.tolerance)
 
-    def __call__(
-        self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None
-    ) -> Aggregate:
-        updates, _ = checked(self, updates, weights)
+    def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
         n, d = updates.shape
         if n == 1:
             return mean_of(torch.zeros(1, dtype=torch.long, device=updates.device), updates)
-        columns = output_columns(context.layout if context else None, d)
+        columns = output_columns(context.layout, d)
         features = updates[:, columns] if self.features == "output" else updates
 
         def minority(ordered: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:

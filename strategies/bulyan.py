@@ -1,4 +1,4 @@
-"""Bulyan: Krum, again and again, and then a mean around the median."""
+"""Bulyan: repeated selection by Krum, then a coordinate-wise mean around the median."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from strategies.krum_scores import krum_scores
 from strategies.medians import middle
 from strategies.nearest_values import mean_of_nearest
 from strategies.order_statistics import over_sorted_columns
-from strategies.rule import Aggregate, Card, Context, checked, tolerated
+from strategies.rule import Aggregate, ByzantineRule, Card, Context, one_of, refuse_non_finite
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bulyan:
+class Bulyan(ByzantineRule):
     """Select n - 2f updates by Krum and average, per coordinate, their n - 4f values nearest to the median.
 
     El Mhamdi, Guerraoui, Rouault, "The Hidden Vulnerability of Distributed Learning in Byzantium",
@@ -28,40 +28,37 @@ class Bulyan:
     tensor([4.])
     """
 
-    byzantine: int = 0
     selection: Literal["iterated", "one-shot"] = "iterated"
-    """The paper runs Krum once for every update that it selects, on those that are left; `one-shot` takes
-    the best scores of a single run, as Flower does."""
+    """Selection by Krum. `iterated`: one run of Krum for every update that is selected, among the rest, as in
+    the paper. `one-shot`: the best scores of a single run, as in Flower."""
 
     card: ClassVar = Card(
         paper="El Mhamdi et al., ICML 2018",
         needs=("byzantine",),
         precondition="n > 4f + 2",
         cost="O(n^2 d + n^3 log n)",
-        deviations="Flower and ByzantineMomentum select by one run of Multi-Krum: see the knob `selection`.",
+        deviations="Flower and ByzantineMomentum select by one run of Multi-Krum: see `selection`.",
         mean_without_byzantine=True,
     )
+    checks_values: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        tolerated(self.byzantine)
-        if self.selection not in {"iterated", "one-shot"}:
-            raise ValueError(f"selection: got {self.selection!r}, wanted 'iterated' or 'one-shot'.")
+        super().__post_init__()
+        one_of("iterated", "one-shot", selection=self.selection)
 
     @property
     def minimum(self) -> int:
         return 4 * self.byzantine + 3
 
-    def __call__(
-        self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None
-    ) -> Aggregate:
-        updates, _ = checked(self, updates, weights)
+    def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
         n, f = len(updates), self.byzantine
         squared = squared_distances(updates)
+        refuse_non_finite(updates, squared)
         if self.selection == "iterated":
             selected = iterated_krum(squared, byzantine=f, select=n - 2 * f)
         else:
             selected = krum_scores(squared, neighbours=n - f - 2).sort(stable=True).indices[: n - 2 * f]
-        selected = selected.sort().values
+        selected = selected.sort().values  # ascending rows are read faster than rows in order of their scores
 
         def around_median(ordered: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
             return mean_of_nearest(ordered, values, middle(ordered), n - 4 * f)
@@ -73,15 +70,15 @@ class Bulyan:
 
 
 def iterated_krum(squared: Tensor, *, byzantine: int, select: int) -> Tensor:
-    """Return the rows (select,) that Krum picks one after the other, each among those that are left.
+    """Return the rows (select,) that Krum picks one after the other, each among the rows that are left.
 
-    With few rows left, two nearest neighbours often score the same: the one that is nearer to all the
-    rest is picked, so that the order of the clients does not decide.
+    When few rows are left, two nearest neighbours often have the same score. Then the row with the smaller
+    sum of distances to all the others is picked, so that the order of the clients does not matter.
 
     Args:
         squared: squared distances between the updates, (n, n).
-        byzantine: f; r rows are scored by their r - f - 2 nearest others, at least one.
-        select: how many rows to pick, 1 to n.
+        byzantine: f. The score of a row among r rows counts its r - f - 2 nearest others, at least one.
+        select: number of rows to pick, 1 to n.
     """
     left = torch.arange(len(squared), device=squared.device)
     picked = []

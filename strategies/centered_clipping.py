@@ -1,4 +1,4 @@
-"""Centered clipping: stay near where the last round ended."""
+"""Centered clipping: clip the updates around the result of the last round."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ from torch import Tensor
 from strategies.clip_factors import clip_factors
 from strategies.combination import combine
 from strategies.distances import gram, norms_around, row_norms
-from strategies.knobs import positive
-from strategies.rule import Aggregate, Card, Context, checked
+from strategies.rule import Aggregate, Card, Context, Rule, positive
 
 CENTRE = "centre"
 
 
 @dataclass(frozen=True, kw_only=True)
-class CenteredClipping:
-    """Move the last round's result towards the updates, of which each pulls no harder than `tau`.
+class CenteredClipping(Rule):
+    """Move the last round's result towards the updates, each clipped to the distance `tau` from it.
 
     Karimireddy, He, Jaggi, "Learning from History for Byzantine Robust Optimization", ICML 2021:
     v <- v + mean of (g_i - v) min(1, tau / |g_i - v|), repeated `iterations` times, from the v of the round
-    before or, in the first round, from 0. What the clients do not pull stays with v: the trust sums to less
-    than 1.
+    before or, in the first round, from 0. The coefficient of v and the trust of the clients sum to 1, so the
+    trust may sum to less than 1.
 
     >>> import torch
     >>> CenteredClipping(tau=1.0)(torch.tensor([[0.5], [0.5], [90.0]])).update
@@ -32,7 +31,9 @@ class CenteredClipping:
     """
 
     tau: float = 10.0
+    """Largest distance of a clipped update from the centre."""
     iterations: int = 1
+    """Number of times that the centre moves per round."""
 
     card: ClassVar = Card(
         paper="Karimireddy et al., ICML 2021",
@@ -44,26 +45,23 @@ class CenteredClipping:
         translation_equivariant=False,
         scale_equivariant=False,
     )
-    minimum: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         positive(tau=self.tau, iterations=self.iterations)
 
-    def __call__(
-        self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None
-    ) -> Aggregate:
-        updates, _ = checked(self, updates, weights)
-        centre = None if context is None else context.state.get(CENTRE)
-        centre = torch.zeros_like(updates[0]) if centre is None else centre.to(updates)
+    def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
+        centre = context.state.get(CENTRE, torch.zeros_like(updates[0])).to(updates)
         pulls = self._pulls(updates, centre)
         update = combine(pulls, updates) + (1 - pulls.sum()).to(centre) * centre
         return Aggregate(update=update, trust=pulls, state={CENTRE: update.clone()})
 
     def _pulls(self, updates: Tensor, centre: Tensor) -> Tensor:
-        """Return the coefficients (n,) of the updates in the result; the rest to 1 is the centre's."""
+        """Return the coefficients (n,) of the updates in the result. The centre has the rest to 1."""
         n = len(updates)
         if self.iterations == 1:
             return clip_factors(row_norms(updates, origin=centre), self.tau) / n
+        # The centre of every iteration is a combination of the updates and the first centre. Inner products
+        # give all its distances, so the matrix is read once for any number of iterations.
         products = gram(updates, origin=centre)
         pulls = torch.zeros(n, dtype=torch.float64, device=updates.device)
         for _ in range(self.iterations):

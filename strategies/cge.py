@@ -1,4 +1,4 @@
-"""CGE: comparative gradient elimination, which drops the longest updates."""
+"""CGE: comparative gradient elimination, which rejects the longest updates."""
 
 from __future__ import annotations
 
@@ -7,25 +7,22 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from strategies.checked_norms import checked_norms
-from strategies.combination import mean_of
-from strategies.rule import Aggregate, Card, Context, tolerated
+from strategies.combination import mean_of_lowest
+from strategies.rule import Aggregate, ByzantineRule, Card, Context, finite_norms
 
 
 @dataclass(frozen=True, kw_only=True)
-class CGE:
+class CGE(ByzantineRule):
     """Average the n - f updates with the smallest norms.
 
     Gupta, Liu, Vaidya, "Byzantine Fault-Tolerant Distributed Machine Learning Using Stochastic Gradient
-    Descent (SGD) and Norm-Based Comparative Gradient Elimination (CGE)", 2020. Of equal norms the first
-    client's wins.
+    Descent (SGD) and Norm-Based Comparative Gradient Elimination (CGE)", 2020. Of equal norms, the
+    first clients' are kept.
 
     >>> import torch
     >>> CGE(byzantine=1)(torch.tensor([[1.0], [-2.0], [50.0]])).update
     tensor([-0.5000])
     """
-
-    byzantine: int = 0
 
     card: ClassVar = Card(
         paper="Gupta, Liu, Vaidya, 2020",
@@ -36,17 +33,7 @@ class CGE:
         mean_without_byzantine=True,
         rotation_equivariant=True,
     )
+    checks_values: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        tolerated(self.byzantine)
-
-    @property
-    def minimum(self) -> int:
-        return 2 * self.byzantine + 1
-
-    def __call__(
-        self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None
-    ) -> Aggregate:
-        _, norms = checked_norms(self, updates, weights)
-        nearest = norms.sort(stable=True).indices
-        return mean_of(nearest[: len(updates) - self.byzantine], updates)
+    def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
+        return mean_of_lowest(finite_norms(updates), len(updates) - self.byzantine, updates)

@@ -1,4 +1,4 @@
-"""Pre-aggregators, a rule and a server optimizer as one rule."""
+"""A chain of pre-aggregators, a rule and a server optimizer, which is itself a rule."""
 
 from __future__ import annotations
 
@@ -8,41 +8,41 @@ from itertools import count
 from torch import Tensor
 
 from strategies.combination import mixed
-from strategies.preaggregator import PreAggregator
-from strategies.rule import Aggregate, Card, Context, Rule, Stage, State, as_shares, require
-from strategies.server_optimizer import ServerOptimizer
+from strategies.optimizers import ServerOptimizer
+from strategies.preaggregators import PreAggregator
+from strategies.rule import Aggregate, AggregationRule, Card, Context, Stage, State, as_shares, require
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chain(Rule):
-    """Hand the updates through pre-aggregators to a rule, and what it makes of them to an optimizer.
+class Chain(AggregationRule):
+    """Apply pre-aggregators to the updates, then a rule, then a server optimizer to the rule's result.
 
-    A bucket weighs as much as its clients do on average; a row that stands for one client weighs as much as
-    that client. The rule's trust in rows is read back as trust in clients.
+    The weight of a bucket is the mean weight of its clients, and the weight of a row that belongs to one
+    client is the weight of that client. The rule's trust in rows is converted to trust in clients.
 
     >>> import torch
     >>> from strategies.krum import Krum
-    >>> from strategies.nnm import NNM
+    >>> from strategies.preaggregators import NNM
     >>> chain = Chain(pre=(NNM(byzantine=1),), rule=Krum(byzantine=1))
     >>> chain(torch.tensor([[1.0], [3.0], [4.0], [6.0], [50.0]])).trust
     tensor([0.2500, 0.2500, 0.2500, 0.2500, 0.0000], dtype=torch.float64)
 
     Raises:
-        ValueError: the rule stands alone.
+        ValueError: the chain has neither a pre-aggregator nor an optimizer.
     """
 
     pre: tuple[PreAggregator, ...] = ()
-    rule: Rule
+    rule: AggregationRule
     optimizer: ServerOptimizer | None = None
 
     def __post_init__(self) -> None:
         if not self.pre and self.optimizer is None:
             raise ValueError(
-                f"got {self.rule!r} alone, wanted a pre-aggregator before it or an optimizer after it."
+                f"got {self.rule!r} alone, expected a pre-aggregator before it or an optimizer after it."
             )
 
     @property
-    def card(self) -> Card:  # type: ignore[override]  # read off the parts, hence no class variable
+    def card(self) -> Card:  # type: ignore[override]  # depends on the parts, hence no class variable
         stages: tuple[Stage, ...] = (*self.pre, self.rule)
         cards = [stage.card for stage in stages]
         preconditions = [f"{stage.card.precondition} ({type(stage).__name__})" for stage in stages]

@@ -1,4 +1,9 @@
-"""Work on a matrix in runs of columns: in parallel, and the same to the last bit on any number of threads."""
+"""Computations on a matrix in chunks of columns, in parallel, with the same bits on any number of threads.
+
+torch and BLAS split one operation among their threads, and the split changes the order of sums and so the
+last bits. Here, chunks depend only on the shape, each chunk is computed by one thread, and results are added
+in order.
+"""
 
 from __future__ import annotations
 
@@ -16,29 +21,28 @@ from strategies.one_thread import stay_single
 Done = TypeVar("Done")
 
 CACHED = 400_000
-"""Values of a chunk that stays in the caches: 1.6 MB as float32, and enough work for the interpreter not to
-count."""
+"""Number of values per chunk that stays in the cache: 1.6 MB as float32. Such a chunk takes much longer than
+the interpreter's overhead."""
 STREAMED = 6_000_000
-"""Values of a chunk that is read once from memory: long runs of every row."""
+"""Number of values per chunk that is read once from memory, in long runs of every row."""
 PADDING = 16
-"""Columns between the rows of a chunk, so that not all of them fall on the same few lines of the cache."""
+"""Extra columns between the rows of a buffer, so that the rows do not compete for the same cache lines."""
 
 
 def over_chunks(work: Callable[[slice], Done], updates: Tensor, *, values: int = CACHED) -> list[Done]:
-    """Return `work(columns)` for every run of columns of `updates` (n, d), in order.
+    """Return `work(columns)` for every chunk of columns of `updates` (n, d), in order.
 
-    Each call computes with one thread, in torch and in NumPy, and the runs are cut the same way everywhere:
-    parallelism comes from several calls at a time, as many as torch has threads, and never changes a bit of a
-    result. On an accelerator the calls follow one another. How many threads NumPy takes is a setting of the
-    whole process: do not aggregate in several threads of one process at a time.
+    Each call computes with one thread, in torch and in NumPy. As many calls as torch has threads run at a
+    time. On an accelerator, the calls run one after the other. NumPy's number of threads is a setting of the
+    process, so do not aggregate in several threads of one process at a time.
 
     >>> over_chunks(lambda columns: columns.stop - columns.start, torch.zeros(10, 150), values=640)
     [64, 64, 22]
 
     Args:
-        work: given the columns of one chunk.
-        updates: the matrix, of which only shape and device are looked at.
-        values: about how many values a chunk holds.
+        work: function of the columns of one chunk.
+        updates: the matrix, of which only shape and device are used.
+        values: approximate number of values per chunk.
     """
     return list(_each(work, updates, values))
 
@@ -46,9 +50,9 @@ def over_chunks(work: Callable[[slice], Done], updates: Tensor, *, values: int =
 def sum_over_chunks(
     work: Callable[[slice], Tensor], updates: Tensor, shape: tuple[int, ...], *, values: int = CACHED
 ) -> Tensor:
-    """Return the sum, in float64, of what `work` returns in this `shape` for every run of columns.
+    """Return the sum, in float64, of the results of `work`, of this `shape`, on every chunk of columns.
 
-    As `over_chunks`, but what is added up is not kept.
+    Runs as `over_chunks` does, but does not store the summands.
     """
     total = torch.zeros(shape, dtype=torch.float64, device=updates.device)
     for part in _each(work, updates, values):
@@ -57,7 +61,7 @@ def sum_over_chunks(
 
 
 def columns_of(n: int, values: int) -> int:
-    """Return of how many columns n rows hold about so many values."""
+    """Return the number of columns of a chunk of n rows and about this number of values."""
     return max(64, values // n)
 
 
@@ -84,5 +88,5 @@ def _each(work: Callable[[slice], Done], updates: Tensor, values: int) -> Iterat
 
 @functools.cache
 def _blas() -> ThreadpoolController:
-    """Return what says how many threads NumPy's products take; looking for it takes a while."""
+    """Return the controller of the threads of NumPy's products. Its construction is slow."""
     return ThreadpoolController()

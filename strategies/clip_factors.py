@@ -1,4 +1,4 @@
-"""What shortens updates to a length, for everything that clips."""
+"""The factors that clip updates to a norm."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def clip_factors(norms: Tensor, bound: float | Tensor) -> Tensor:
-    """Return what to multiply rows of these `norms` (n,) by, so that none is longer than `bound`.
+    """Return the factors (n,) that clip rows of these `norms` (n,) to `bound`.
 
     >>> clip_factors(torch.tensor([0.0, 1.0, 4.0]), 2.0)
     tensor([1.0000, 1.0000, 0.5000])

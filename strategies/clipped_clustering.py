@@ -1,4 +1,4 @@
-"""Clipped clustering: clip by the norms seen so far, and keep the larger of two clusters by angle."""
+"""Clipped clustering: clip to the median of all norms so far, and average the larger cluster by angle."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from torch import Tensor
 from strategies.clip_factors import clip_factors
 from strategies.combination import weighted
 from strategies.cosines import cosine_distances, lengths_and_cosines
-from strategies.knobs import positive
 from strategies.medians import median_of
-from strategies.rule import Aggregate, Card, Context, checked
+from strategies.rule import Aggregate, Card, Context, Rule, positive, refuse_non_finite
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClippedClustering:
-    """Average the larger of two clusters, its updates clipped to the median of all norms ever seen.
+class ClippedClustering(Rule):
+    """Average the larger of two clusters, with updates clipped to the median norm of all rounds so far.
 
     Li, Ngai, Voigt, "An Experimental Study of Byzantine-Robust Aggregation Schemes in Federated Learning",
     IEEE Transactions on Big Data 2023. The clusters come from agglomerative clustering with average linkage
@@ -30,30 +29,27 @@ class ClippedClustering:
     """
 
     bound: float = 1e5
-    """The largest norm to clip to, whatever the median."""
+    """Largest norm to clip to, if the median is larger."""
 
     card: ClassVar = Card(
         paper="Li et al., IEEE Transactions on Big Data 2023",
         needs=("history",),
-        cost="O(n^2 d), and one remembered number a client and round",
-        deviations="Of two clusters of one size the one whose updates agree more is kept, and both where "
-        "they agree alike; Blades keeps the first.",
+        cost="O(n^2 d), and one number of memory per client and round",
+        deviations="Of two clusters of equal size, the one with the smaller distances is kept, and both "
+        "if these are equal; Blades keeps the first.",
         unanimous=False,
         translation_equivariant=False,
         scale_equivariant=False,
     )
-    minimum: ClassVar[int] = 1
+    checks_values: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         positive(bound=self.bound)
 
-    def __call__(
-        self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None
-    ) -> Aggregate:
-        updates, _ = checked(self, updates, weights)
+    def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
         sizes, angles = lengths_and_cosines(updates)
-        before = context.state.get("norms", sizes[:0]) if context else sizes[:0]
-        norms = torch.cat([before.to(sizes), sizes])
+        refuse_non_finite(updates, sizes)
+        norms = torch.cat([context.state.get("norms", sizes[:0]).to(sizes), sizes])
         kept = larger_cluster(cosine_distances(angles))
         factors = clip_factors(sizes, median_of(norms).clamp(max=self.bound))
         return weighted(torch.where(kept, factors, 0) / kept.sum(), updates, {"norms": norms})

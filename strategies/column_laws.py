@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 
 from strategies.examined import close, examined, require_law
-from strategies.rule import Rule
+from strategies.rule import AggregationRule as Rule
 from strategies.trial import Trial
 
 

@@ -1,4 +1,4 @@
-"""Weighted sums of updates: the last step of every rule that works through inner products."""
+"""Combinations of updates and the trust that belongs to them: the last step of most rules."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import torch
 from torch import Tensor
 
 from strategies.chunks import CACHED, STREAMED, over_chunks
+from strategies.order_statistics import Reader, over_sorted_columns
 from strategies.rule import Aggregate, State
 
 FEW = 0.25
-"""Up to this share of rows is copied out of the matrix; beyond it, reading the others too costs less."""
+"""Largest share of rows that is copied out of the matrix. Beyond it, a product with all rows costs less, even
+though most coefficients are 0."""
 
 
 def combine(coefficients: Tensor, updates: Tensor) -> Tensor:
@@ -31,12 +33,14 @@ def combine(coefficients: Tensor, updates: Tensor) -> Tensor:
         block = updates[:, columns]
         result[columns] = factors @ (block[kept] if few else block)
 
-    over_chunks(work, updates, values=CACHED if few else STREAMED)  # a selection is copied first
+    # Selected rows are copied before the product, and the copy should stay in the cache. All rows together
+    # are read once from memory, where long runs are faster.
+    over_chunks(work, updates, values=CACHED if few else STREAMED)
     return result
 
 
 def mixed(coefficients: Tensor, updates: Tensor) -> Tensor:
-    """Return `coefficients @ updates` (m, d): rows mixed from updates, for coefficients (m, n) in float64.
+    """Return `coefficients @ updates` (m, d), rows mixed from updates, for coefficients (m, n) in float64.
 
     Equal rows of coefficients give rows that are equal to the last bit.
 
@@ -47,6 +51,8 @@ def mixed(coefficients: Tensor, updates: Tensor) -> Tensor:
     """
     factors = coefficients.to(updates.dtype)
     result = _matrix(len(factors), updates)
+    # Clipping only scales rows, without a product of matrices. Equal rows of coefficients are computed once,
+    # because a product of matrices may round two equal rows differently.
     diagonal = factors.diagonal()
     scales = factors.shape[0] == factors.shape[1] and torch.equal(factors, diagonal.diag())
     different, which = factors.unique(dim=0, return_inverse=True)
@@ -66,7 +72,7 @@ def mixed(coefficients: Tensor, updates: Tensor) -> Tensor:
 
 
 def _matrix(rows: int, updates: Tensor) -> Tensor:
-    """Return a new matrix (rows, d) like `updates`; NumPy asks for large pages, which are quicker to get."""
+    """Return a new matrix (rows, d) like `updates`. NumPy allocates large pages, which is faster."""
     shape = rows, updates.shape[1]
     if updates.device.type != "cpu" or updates.dtype == torch.bfloat16:
         return updates.new_empty(shape)
@@ -74,12 +80,23 @@ def _matrix(rows: int, updates: Tensor) -> Tensor:
 
 
 def weighted(coefficients: Tensor, updates: Tensor, state: State | None = None) -> Aggregate:
-    """Return the aggregate of a rule whose result is a weighted sum: the weights are the trust."""
+    """Return the weighted sum of the updates, with the coefficients (n,) as trust."""
     return Aggregate(update=combine(coefficients, updates), trust=coefficients.double(), state=state or {})
 
 
 def mean_of(rows: Tensor, updates: Tensor) -> Aggregate:
-    """Return the aggregate of a rule that averages the selected `rows` (m,) and rejects the rest."""
+    """Return the mean of the selected `rows` (m,) of the updates. The other clients are rejected."""
     coefficients = updates.new_zeros(len(updates)).double()
     coefficients[rows] = 1 / len(rows)
     return weighted(coefficients, updates)
+
+
+def mean_of_lowest(scores: Tensor, kept: int, updates: Tensor) -> Aggregate:
+    """Return the mean of the `kept` updates with the lowest scores (n,); of equal scores, the first ones."""
+    return mean_of(scores.sort(stable=True).indices[:kept], updates)
+
+
+def coordinate_wise(updates: Tensor, reader: Reader) -> Aggregate:
+    """Return the result of `reader` on the sorted columns. The trust is how often each value was used."""
+    update, kept = over_sorted_columns(updates, reader)
+    return Aggregate(update=update, trust=kept / kept.sum())

@@ -15,7 +15,8 @@ from torch import Tensor
 from strategies.column_laws import check_columns
 from strategies.examined import ContractError, close, examined, require_law, same
 from strategies.one_thread import intra_op_threads
-from strategies.rule import Context, InputError, PreconditionError, Rule
+from strategies.rule import AggregationRule as Rule
+from strategies.rule import Context, InputError, PreconditionError
 from strategies.trial import Trial, copied, strided, transposed
 
 __all__ = ["ContractError", "check_rule"]

@@ -1,4 +1,4 @@
-"""DeepSight: look inside the models for signs of training data with one label."""
+"""DeepSight: inspect the models for signs of training data with few labels."""
 
 from __future__ import annotations
 
@@ -17,25 +17,26 @@ from strategies.distances import row_norms
 from strategies.layers import output_weights, spans
 from strategies.medians import median_of
 from strategies.noise import stream_of
-from strategies.rule import Aggregate, Card, Context, InputError, checked
+from strategies.rule import Aggregate, Card, Context, InputError, Rule, fraction
 
 BATCH = 2_000
-"""Noise images predicted at a time."""
+"""Number of noise images per prediction."""
 EPSILON = 1e-6
-"""Keeps the quotients of predictions finite."""
+"""Least probability, so that the quotients of predictions are finite."""
 
 Labels = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeepSight:
-    """Average, clipped to the median norm, the updates in clusters with few suspiciously uniform models.
+class DeepSight(Rule):
+    """Average the clipped updates of the clusters with few models trained on uniform labels.
 
     Rieger, Nguyen, Miettinen, Sadeghi, "DeepSight: Mitigating Backdoor Attacks in Federated Learning
-    Through Deep Model Inspection", NDSS 2022. Clients are clustered by the output layer's update energies
-    (NEUP), by how their models' predictions on noise differ from the global model's (DDif), and by the
-    angles of the output biases; the three vote on a last clustering. An update is suspicious if few output
-    neurons changed much (threshold exceedings). If no cluster is accepted, the model stays.
+    Through Deep Model Inspection", NDSS 2022. HDBSCAN clusters the clients by the output layer's update
+    energies (NEUP), by the quotients of their models' and the global model's predictions on noise (DDif), and
+    by the angles of the output biases. The three clusterings vote on the last one. An update is suspicious if
+    few output neurons changed much (threshold exceedings). The updates are clipped to their median norm. If
+    no cluster is accepted, the model does not change.
 
     Raises:
         InputError: the context lacks the layout, the model, `predict` or `image_shape`, or the layout has
@@ -43,38 +44,34 @@ class DeepSight:
     """
 
     images: int = 20_000
-    """Noise images for each DDif."""
+    """Number of noise images per DDif."""
     seeds: int = 3
-    """How many DDifs are taken, each with its own noise."""
+    """Number of DDifs, each with its own noise."""
     suspicious_share: float = 1 / 3
-    """A cluster with this share of suspicious updates, or more, is rejected."""
+    """Share of suspicious updates from which a cluster is rejected."""
 
     card: ClassVar = Card(
         paper="Rieger et al., NDSS 2022",
         needs=("model", "randomness"),
         precondition="n >= 3",
         cost="O(n^2 d), and seeds x images predictions of every client's model, which dominate",
-        deviations="HDBSCAN looks at 3 neighbours and wants clusters of 5, as in FLPoison. An update that "
-        "the last clustering leaves alone is a cluster of its own; FLPoison rejects it. DDifs divide class "
+        deviations="HDBSCAN uses 3 neighbours and clusters of 5 or more, as in FLPoison. An update in no "
+        "cluster of the last clustering is a cluster of its own; FLPoison rejects it. DDifs divide class "
         "probabilities; FLPoison divides logits.",
         translation_equivariant=False,
         scale_equivariant=False,
     )
-    minimum: ClassVar[int] = 3
 
     def __post_init__(self) -> None:
         if min(self.images, self.seeds) < 1:
-            raise ValueError(f"images, seeds: got {self.images}, {self.seeds}, wanted at least 1 each.")
-        if not 0 < self.suspicious_share <= 1:
-            raise ValueError(
-                f"suspicious_share: got {self.suspicious_share}, wanted more than 0 and at most 1."
-            )
+            raise ValueError(f"images, seeds: got {self.images}, {self.seeds}, expected at least 1 each.")
+        fraction(suspicious_share=self.suspicious_share)
 
-    def __call__(
-        self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None
-    ) -> Aggregate:
-        updates, _ = checked(self, updates, weights)
-        context = context or Context()
+    @property
+    def minimum(self) -> int:
+        return 3
+
+    def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
         matrix, bias = output_layer(updates, context)
         energies = update_energies(matrix, bias)
         suspicious = exceedings(energies)
@@ -95,7 +92,7 @@ class DeepSight:
         """Return, for each seed, the mean quotients of client and global predictions, (n, k)."""
         if context.model is None or context.predict is None or context.image_shape is None:
             raise InputError(
-                "model: got none to inspect, wanted `model`, `predict` and `image_shape` in the context."
+                "model: got none to inspect, expected `model`, `predict` and `image_shape` in the context."
             )
         generator = stream_of(context)
         result = []
@@ -129,7 +126,7 @@ def output_layer(updates: Tensor, context: Context) -> tuple[Tensor, Tensor]:
     """Return the output layer's part of each update: weights (n, k, h) and biases (n, k)."""
     position = output_weights(context.layout)
     if context.layout is None or position is None:
-        raise InputError("layout: got no weight matrix, wanted the model's layers; hand over `layout`.")
+        raise InputError("layout: got no weight matrix, expected the model's layers; hand over `layout`.")
     columns = spans(context.layout, updates.shape[1])
     classes = context.layout[position][1][0]
     matrix = updates[:, columns[position]].reshape(len(updates), classes, -1)

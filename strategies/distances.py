@@ -1,4 +1,9 @@
-"""Inner products, lengths and distances of updates, exact where nearly equal rows would cancel."""
+"""Inner products, norms and distances of updates, exact also for nearly equal rows.
+
+The formula |x|^2 + |y|^2 - 2 x y needs only one product of matrices, but cancels if the distance is much
+smaller than the rows. So the rows are centred first, sums of chunks are added in float64, and groups of close
+rows are measured again from one of their own rows.
+"""
 
 from __future__ import annotations
 
@@ -11,20 +16,19 @@ from torch import Tensor
 from strategies.chunks import CACHED, PADDING, STREAMED, columns_of, sum_over_chunks
 
 MULTIPLIED = 1_600_000
-"""Values of a chunk of a product of matrices, which wants long rows."""
+"""Number of values per chunk of a product of matrices, which is fast with long rows."""
 LEAST_COLUMNS = 2048
-"""Columns of such a chunk, at least: what it gives is n x n."""
+"""Smallest number of columns of such a chunk, whose result is n x n."""
 CLOSE = 1e-3
-"""Rows whose squared distance is a smaller share of their squared norms are looked at again from nearby."""
+"""Smallest squared distance, as a share of the squared norms, that is not measured again from nearby."""
 LEAST, LARGEST = 1e-25, 1e30
-"""Squared lengths that float32 products hold well; beyond them they are computed in float64."""
+"""Range of squared norms for float32 products. Outside it, products are computed in float64."""
 
 
 def centred_gram(updates: Tensor) -> Tensor:
     """Return the inner products (n, n), float64, of the rows moved so that the first row is the origin.
 
-    Distances between nearly equal rows come out right, because what the rows share is gone before
-    anything is multiplied.
+    Distances between nearly equal rows are exact, because the common part is subtracted before the product.
     """
     return gram(updates, origin=updates[0])
 
@@ -32,7 +36,7 @@ def centred_gram(updates: Tensor) -> Tensor:
 def gram(updates: Tensor, *, origin: Tensor | None = None) -> Tensor:
     """Return the inner products (n, n), float64, of the rows of `updates` (n, d) minus `origin` (d,).
 
-    The partial sums of a chunk are as exact as the updates' type; they are added up in float64.
+    Sums within a chunk have the updates' precision. The sums of chunks are added in float64.
     """
     products = _gram(updates, origin, torch.promote_types(updates.dtype, torch.float32))
     longest = float(products.diagonal().max())
@@ -44,8 +48,8 @@ def gram(updates: Tensor, *, origin: Tensor | None = None) -> Tensor:
 def squared_distances(updates: Tensor) -> Tensor:
     """Return the squared Euclidean distances (n, n), float64, between the rows of `updates` (n, d).
 
-    Rows that lie close together, seen from the first row, are measured again from one of themselves: so
-    one client that sends something far out cannot blur the distances between the others.
+    Rows that are close together, compared with their distance from the first row, are measured again from one
+    of these rows. So a client with a very large update cannot blur the distances between the others.
 
     >>> squared_distances(torch.tensor([[0.0, 0.0], [3.0, 4.0]]))
     tensor([[ 0., 25.],
@@ -77,8 +81,8 @@ def norms_around(products: Tensor, coefficients: Tensor) -> Tensor:
     """Return the distances (n,) of rows from their combination with `coefficients` (n,), float64.
 
     Args:
-        products: the rows' inner products, (n, n) float64, from an origin that stands for what the
-            coefficients lack to a sum of 1.
+        products: the rows' inner products, (n, n) float64, from an origin whose coefficient is the rest to a
+            sum of 1.
         coefficients: (n,) float64.
 
     >>> line = torch.tensor([0.0, 4.0])
@@ -98,7 +102,7 @@ def _row_norms(updates: Tensor, origin: Tensor | None, dtype: torch.dtype) -> Te
         part: Tensor = torch.linalg.vector_norm(block, dim=1)
         return part.double().square()
 
-    values = STREAMED if origin is None else CACHED  # what is moved is copied first
+    values = STREAMED if origin is None else CACHED  # rows minus an origin are copied, and stay in the cache
     return sum_over_chunks(work, updates, (len(updates),), values=values).sqrt()
 
 
@@ -119,9 +123,9 @@ def _gram(updates: Tensor, origin: Tensor | None, dtype: torch.dtype) -> Tensor:
 
 
 class _Scratch(threading.local):
-    """A buffer for each thread: fresh memory for every chunk would cost more than the copies.
+    """A buffer per thread: new memory for every chunk would take longer than the copies.
 
-    The product is NumPy's, which computes one half of a matrix that is symmetric, where torch computes both.
+    NumPy computes only one half of the symmetric product, while torch computes both.
     """
 
     def __init__(self, n: int, size: int, dtype: torch.dtype) -> None:
@@ -130,18 +134,18 @@ class _Scratch(threading.local):
     def product(self, block: Tensor, origin: Tensor | None) -> Tensor:
         """Return the inner products (n, n) of the rows of `block` (n, c) minus `origin` (c,)."""
         rows = self._rows[:, : block.shape[1]]
-        if origin is None:
-            np.copyto(rows, block.detach().numpy())
-        else:
-            np.subtract(block.detach().numpy(), origin.detach().numpy(), out=rows)
-        with np.errstate(over="ignore", invalid="ignore"):  # `gram` looks at what came out
+        with np.errstate(over="ignore", invalid="ignore"):  # `gram` and the rules check the result
+            if origin is None:
+                np.copyto(rows, block.detach().numpy())
+            else:
+                np.subtract(block.detach().numpy(), origin.detach().numpy(), out=rows)
             return torch.from_numpy(rows @ rows.T)
 
 
 def _groups(related: Tensor) -> list[Tensor]:
     """Return the connected components with more than one member of a symmetric relation (n, n).
 
-    The first row is the origin and is never close to another: components shrink as they are taken apart.
+    The first row is the origin and never close to another row, so the recursion on components ends.
     """
     groups = []
     left = related.fill_diagonal_(fill_value=False).any(dim=1)

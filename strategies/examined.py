@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from strategies.rule import Aggregate, Context, Rule
+from strategies.rule import Aggregate, Context
+from strategies.rule import AggregationRule as Rule
 
 
 class ContractError(AssertionError):

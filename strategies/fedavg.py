@@ -1,4 +1,4 @@
-"""Federated averaging: the weighted mean that every robust rule is compared with."""
+"""Federated averaging: the weighted mean, the baseline of every robust rule."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import ClassVar
 from torch import Tensor
 
 from strategies.combination import weighted
-from strategies.rule import Aggregate, Card, Context, fitting, refuse_non_finite
+from strategies.rule import Aggregate, Card, Context, Rule, refuse_non_finite
 
 
 @dataclass(frozen=True, kw_only=True)
-class FedAvg:
-    """Average the updates, weighted by the clients' example counts.
+class FedAvg(Rule):
+    """Average the updates, weighted by the clients' numbers of examples.
 
     McMahan, Moore, Ramage, Hampson, Agüera y Arcas, "Communication-Efficient Learning of Deep Networks
     from Decentralized Data", AISTATS 2017.
@@ -30,13 +30,10 @@ class FedAvg:
         rotation_equivariant=True,
         coordinate_wise=True,
     )
-    minimum: ClassVar[int] = 1
+    checks_values: ClassVar[bool] = True
 
-    def __call__(
-        self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None
-    ) -> Aggregate:
-        updates, shares = fitting(self, updates, weights)
-        if not bool(shares.all()):  # not every row is read
+    def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
+        if not bool(shares.all()):  # rows of weight 0 leave no trace in the mean
             refuse_non_finite(updates)
         mean = weighted(shares, updates)
         refuse_non_finite(updates, mean.update)

@@ -1,4 +1,4 @@
-"""FLAME: cluster by angle, clip to the median norm, and drown the rest of a backdoor in noise."""
+"""FLAME: cluster by angle, clip to the median norm, and cover the rest of a backdoor with noise."""
 
 from __future__ import annotations
 
@@ -12,56 +12,52 @@ from strategies.clip_factors import clip_factors
 from strategies.combination import weighted
 from strategies.cosines import cosine_distances, lengths_and_cosines
 from strategies.distances import row_norms
-from strategies.knobs import not_negative
 from strategies.medians import median_of
 from strategies.noise import gaussian, stream_of
-from strategies.rule import Aggregate, Card, Context, InputError, checked
+from strategies.rule import Aggregate, Card, Context, InputError, Rule, not_negative, refuse_non_finite
 
 
 @dataclass(frozen=True, kw_only=True)
-class Flame:
+class Flame(Rule):
     """Average the updates in HDBSCAN's majority cluster, clipped to the median norm, and add noise.
 
-    Nguyen et al., "FLAME: Taming Backdoors in Federated Learning", USENIX Security 2022. The clustering
-    wants a majority, n / 2 + 1 updates, and admits little more than the densest majority.
+    Nguyen et al., "FLAME: Taming Backdoors in Federated Learning", USENIX Security 2022. The smallest
+    cluster is a majority, n / 2 + 1 updates, so few updates outside the densest majority are admitted.
 
     Raises:
-        InputError: `compare` is models, and the context has no model.
+        InputError: `compare` is "models" and the context has no model.
     """
 
     noise: float = 0.001
-    """Lambda in the paper: the noise's standard deviation as a share of the clipping norm."""
+    """Standard deviation of the noise as a share of the clipping norm, lambda in the paper."""
     compare: Literal["updates", "models"] = "updates"
-    """Whose angles are clustered: the updates', as the paper's text has it, or the trained models', as its
-    listing and FLPoison have it."""
+    """Vectors whose angles are clustered: the updates, as in the paper's text, or the trained models, as in
+    its listing and in FLPoison."""
 
     card: ClassVar = Card(
         paper="Nguyen et al., USENIX Security 2022",
         needs=("model", "randomness"),
         cost="O(n^2 d)",
         deviations="Lambda is the paper's for images. FLPoison takes 1.2e-5 and multiplies by each parameter "
-        "tensor's deviation as well. With `compare` models, who is admitted changes with the updates' scale.",
+        "tensor's deviation as well. With `compare` models, the admitted clients depend on the scale.",
         unanimous=False,
         translation_equivariant=False,
         scale_equivariant=False,
     )
-    minimum: ClassVar[int] = 1
+    checks_values: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         not_negative(noise=self.noise)
 
-    def __call__(
-        self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None
-    ) -> Aggregate:
-        updates, _ = checked(self, updates, weights)
-        context = context or Context()
+    def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
         if self.compare == "models":
             if context.model is None:
-                raise InputError("model: got none, wanted the global weights; hand them over in the context.")
+                raise InputError("model: got none, expected the global weights in the context.")
             sizes = row_norms(updates)
             _, angles = lengths_and_cosines(updates + context.model)
         else:
             sizes, angles = lengths_and_cosines(updates)
+        refuse_non_finite(updates, sizes)
         admitted = majority(cosine_distances(angles))
         bound = median_of(sizes)
         trust = torch.where(admitted, clip_factors(sizes, bound), 0) / admitted.sum()
@@ -72,7 +68,7 @@ class Flame:
 
 
 def majority(distances: Tensor) -> Tensor:
-    """Return whom (n,) HDBSCAN puts into the one cluster of more than half, given distances (n, n)."""
+    """Return the clients (n,) in HDBSCAN's cluster of more than half of them, given distances (n, n)."""
     from sklearn.cluster import HDBSCAN  # noqa: PLC0415  # a second to import, for this rule alone
 
     n = len(distances)

@@ -1,4 +1,4 @@
-"""FLANDERS: forecast the clients' models as a time series of matrices, and keep who is on course."""
+"""FLANDERS: forecast the clients' models as a time series of matrices, and reject the largest errors."""
 
 from __future__ import annotations
 
@@ -9,53 +9,50 @@ import torch
 from torch import Tensor
 
 from strategies.combination import mean_of
-from strategies.knobs import positive
 from strategies.node_memory import roll_call
 from strategies.noise import stream_of
 from strategies.one_thread import one_thread
-from strategies.rule import Aggregate, Card, Context, checked, tolerated
+from strategies.rule import Aggregate, ByzantineRule, Card, Context, positive
 
 
 @dataclass(frozen=True, kw_only=True)
-class Flanders:
+class Flanders(ByzantineRule):
     """Average the n - f updates whose models are closest to a matrix autoregressive forecast.
 
     Gabrielli, Belli, Matrullo, Miori, Tolomei, "Protecting Federated Learning from Extreme Model Poisoning
     Attacks via Multidimensional Time Series Anomaly Detection", arXiv 2303.16668, 2023. The models at some
-    sampled coordinates form one matrix a round, forecast as A (last matrix) B. In the first round there is
-    nothing to forecast from, and everybody is averaged.
+    sampled coordinates form one matrix per round, whose forecast is A (last matrix) B. In the first round
+    there is no forecast, and all updates are averaged.
     """
 
-    byzantine: int = 0
     window: int = 2
-    """How many past rounds the forecast is fitted to."""
+    """Number of past rounds to fit the forecast to."""
     sampled: int = 500
-    """How many coordinates are forecast."""
+    """Number of coordinates to forecast."""
     iterations: int = 100
-    """Passes of alternating least squares."""
+    """Number of passes of alternating least squares."""
     ridge: float = 1.0
-    """Alpha and beta in the paper: the regularisation of A and of B."""
+    """Regularisation of A and of B, alpha and beta in the paper."""
 
     card: ClassVar = Card(
         paper="Gabrielli et al., arXiv 2303.16668, 2023",
         needs=("byzantine", "history", "model", "randomness"),
         precondition="n > f",
-        cost="O(n d), and window n sampled remembered numbers",
+        cost="O(n d), and window n sampled numbers of memory",
         deviations="A and B start from the identity, not at random, and the models are scaled by their "
-        "largest coordinate. A node that missed a round counts as having kept the global model; one that is "
-        "rejected, as having sent the aggregate. "
-        "Without `context.model` the updates themselves are forecast.",
+        "largest coordinate. A client that missed a round counts as having the global model, and a "
+        "rejected client as having sent the aggregate. Without `context.model`, the updates are forecast.",
         translation_equivariant=False,
         scale_equivariant=False,
         mean_without_byzantine=True,
     )
 
     def __post_init__(self) -> None:
-        tolerated(self.byzantine)
+        super().__post_init__()
         if min(self.window, self.sampled, self.iterations) < 1:
             raise ValueError(
                 f"window, sampled, iterations: got {self.window}, {self.sampled}, {self.iterations}, "
-                "wanted at least 1 each."
+                "expected at least 1 each."
             )
         positive(ridge=self.ridge)
 
@@ -63,11 +60,7 @@ class Flanders:
     def minimum(self) -> int:
         return self.byzantine + 1
 
-    def __call__(
-        self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None
-    ) -> Aggregate:
-        updates, _ = checked(self, updates, weights)
-        context = context or Context()
+    def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
         state = context.state
         n, d = updates.shape
         roll = roll_call(context, n, updates.device)
@@ -101,15 +94,15 @@ class Flanders:
         return Aggregate(update=result.update, trust=result.trust, state=memory)
 
     def columns(self, d: int, context: Context, device: torch.device) -> Tensor:
-        """Return the coordinates to forecast, drawn once for the whole run."""
+        """Draw the coordinates to forecast, once per run."""
         generator = stream_of(context)
         return torch.randperm(d, generator=generator)[: self.sampled].sort().values.to(device)
 
     def forecast(self, series: Tensor) -> Tensor:
         """Return the matrix (p, n) that follows the `series` (l, p, n), fitted as X[t] = A X[t-1] B.
 
-        A is p x p, but only inner products of the columns are needed to fit it: with M = X[t-1] B of all
-        rounds side by side and T the matrices X[t], A = T (M'M + ridge)^-1 M'.
+        A is p x p, but only inner products of the columns are needed to fit A. With M = X[t-1] B of all
+        rounds, column by column, and T the matrices X[t]: A = T (M'M + ridge)^-1 M'.
         """
         count, _, n = series.shape
         if count == 1:

@@ -1,4 +1,4 @@
-"""FLDetector: find the clients whose updates are not what their earlier ones let expect."""
+"""FLDetector: reject clients whose updates are not consistent with their earlier updates."""
 
 from __future__ import annotations
 
@@ -14,44 +14,39 @@ from strategies.gap_statistic import gap_statistic
 from strategies.lbfgs import hessian_product
 from strategies.node_memory import RollCall, roll_call
 from strategies.noise import stream_of
-from strategies.rule import Aggregate, Card, Context, State, checked
+from strategies.rule import Aggregate, Card, Context, Rule, State
 from strategies.two_means import two_means
 
 
 @dataclass(frozen=True, kw_only=True)
-class FLDetector:
-    """Average all updates but those whose nodes have, for a while, been much less predictable than others.
+class FLDetector(Rule):
+    """Average the updates of the clients whose updates were predictable in the last rounds.
 
     Zhang, Cao, Jia, Gong, "FLDetector: Defending Federated Learning Against Model Poisoning Attacks via
-    Detecting Malicious Clients", KDD 2022. A node's update is predicted as its last one plus the step of
-    the global model times an L-BFGS estimate of the Hessian; its score is the prediction error as a share
-    of everybody's, averaged over `window` rounds. If the gap statistic sees more than one cluster of
-    scores, the upper one of two is left out.
+    Detecting Malicious Clients", KDD 2022. The prediction of a client's update is its last update plus
+    the step of the global model times an L-BFGS estimate of the Hessian. The client's score is its share of
+    all prediction errors, averaged over `window` rounds. If the gap statistic finds more than one cluster of
+    scores, the clients in the upper one of two clusters are rejected.
     """
 
     window: int = 10
-    """How many rounds the estimate and the score look back; nobody is judged on fewer."""
+    """Number of rounds for the estimate and the score. A client with fewer rounds is not rejected."""
 
     card: ClassVar = Card(
         paper="Zhang et al., KDD 2022",
         needs=("history", "model", "randomness"),
-        cost="O((n + window) d), remembering one update a node and 2 window + 2 more vectors",
-        deviations="The paper removes the detected clients and starts training over; here they are left out "
-        "of the rounds in which they score high. A node that was not sampled has its prediction carried "
-        "forward. Without `context.model` the model's step is the last aggregate. Clusters are exact.",
+        cost="O((n + window) d), and memory of one update per client and 2 window + 2 vectors",
+        deviations="The paper removes the detected clients and restarts training; here they are rejected in "
+        "the rounds in which their scores are high. The prediction of a client that was not sampled is kept. "
+        "Without `context.model`, the model's step is the last aggregate. Clusters are exact.",
         translation_equivariant=False,
     )
-    minimum: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         if self.window < 1:
-            raise ValueError(f"window: got {self.window}, wanted at least 1 round.")
+            raise ValueError(f"window: got {self.window}, expected at least 1 round.")
 
-    def __call__(
-        self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None
-    ) -> Aggregate:
-        updates, _ = checked(self, updates, weights)
-        context = context or Context()
+    def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
         state = context.state
         n, d = updates.shape
         roll = roll_call(context, n, updates.device)
@@ -77,7 +72,7 @@ class FLDetector:
         return Aggregate(update=update, trust=trust, state=after)
 
     def score(self, scores: Tensor, roll: RollCall, distances: Tensor) -> None:
-        """Append the errors (n,) of the nodes that have been here before to their rows of `scores`."""
+        """Append the errors (n,) of the clients with an earlier update to their rows of `scores`."""
         old = torch.isin(roll.here, roll.known)
         total = distances[old].sum()
         rows = roll.here[old]
@@ -85,7 +80,7 @@ class FLDetector:
         scores[rows] = torch.cat([scores[rows, 1:], latest[:, None]], dim=1)
 
     def suspects(self, scores: Tensor, generator: torch.Generator) -> Tensor:
-        """Return which nodes (n,) score high, of those with a full window of `scores` (n, window)."""
+        """Return the clients (n,) of high score among those with a full window of `scores` (n, window)."""
         means = scores.mean(dim=1)
         judged = (scores >= 0).all(dim=1)
         values = means[judged]
@@ -97,7 +92,7 @@ class FLDetector:
 
 
 def model_step(context: Context, updates: Tensor) -> Tensor | None:
-    """Return how the global weights moved since the last round, (d,); None in the first."""
+    """Return the step of the global weights since the last round, (d,), or None in the first round."""
     state: State = context.state
     if context.model is not None and "model" in state:
         return context.model.to(updates) - state["model"].to(updates)
@@ -105,7 +100,7 @@ def model_step(context: Context, updates: Tensor) -> Tensor | None:
 
 
 def errors(expected: Tensor, here: Tensor, updates: Tensor) -> Tensor:
-    """Return the distances (n,), float64, of the updates from the rows `here` of what was expected."""
+    """Return the distances (n,), float64, of the updates from the rows `here` of the predictions."""
 
     def work(columns: slice) -> Tensor:
         off = expected[here, columns] - updates[:, columns]

@@ -1,4 +1,4 @@
-"""FLTrust: believe updates as far as they point where the server's own update points."""
+"""FLTrust: weight updates by their cosine with the server's own update."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from torch import Tensor
 from strategies.chunks import sum_over_chunks
 from strategies.combination import combine
 from strategies.distances import row_norms
-from strategies.rule import Aggregate, Card, Context, InputError, checked
+from strategies.rule import Aggregate, Card, Context, InputError, Rule, finite_norms
 
 
 @dataclass(frozen=True, kw_only=True)
-class FLTrust:
+class FLTrust(Rule):
     """Average the updates, scaled to the server's norm, weighted by their cosine with the server's update.
 
     Cao, Fang, Liu, Gong, "FLTrust: Byzantine-robust Federated Learning via Trust Bootstrapping", NDSS 2021.
-    The server trains on a small clean data set of its own; a client whose cosine is negative gets weight
-    0, and if all do, the model stays.
+    The server trains on its own small clean data set. A client with a negative cosine gets weight 0. If all
+    cosines are negative, the model does not change.
 
     Raises:
         InputError: the context has no `root_update`.
@@ -38,20 +38,18 @@ class FLTrust:
         unanimous=False,
         translation_equivariant=False,
     )
-    minimum: ClassVar[int] = 1
+    checks_values: ClassVar[bool] = True
 
-    def __call__(
-        self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None
-    ) -> Aggregate:
-        updates, _ = checked(self, updates, weights)
-        if context is None or context.root_update is None:
+    def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
+        sizes = finite_norms(updates)
+        if context.root_update is None:
             raise InputError(
-                "root data: got none, wanted a server update to compare with; give the server root data "
+                "root data: got none, expected a server update to compare with; give the server root data "
                 "(`root_samples` in a scenario), or `root_update` in the context."
             )
         root = context.root_update().to(updates)
-        sizes, size = row_norms(updates), row_norms(root[None])
-        # The rows and the root are divided by their norms before they meet, lest huge ones overflow.
+        size = row_norms(root[None])
+        # The rows and the root are divided by their norms before the product, which could overflow otherwise.
         scale = torch.where(sizes > 0, sizes, 1).to(updates.dtype)[:, None]
         unit = root / torch.where(size > 0, size, 1).to(root.dtype)
         cosine = sum_over_chunks(

@@ -1,4 +1,4 @@
-"""FoolsGold: believe clients the less, the more alike their histories are."""
+"""FoolsGold: reduce the weights of clients with similar histories."""
 
 from __future__ import annotations
 
@@ -10,22 +10,21 @@ from torch import Tensor
 
 from strategies.combination import weighted
 from strategies.cosines import lengths_and_cosines
-from strategies.knobs import positive
 from strategies.layers import output_columns
 from strategies.node_memory import roll_call
-from strategies.rule import Aggregate, Card, Context, checked
+from strategies.rule import Aggregate, Card, Context, Rule, positive
 
 EPSILON = 1e-5
-"""What the authors' code adds to the largest similarities, so that they can be divided by."""
+"""Constant that the authors' code adds to the largest similarities, so that they are not 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class FoolsGold:
-    """Weigh each update by how much its node's summed updates differ in direction from everybody else's.
+class FoolsGold(Rule):
+    """Weight each update by how much its client's history differs in direction from all the others.
 
-    Fung, Yoon, Beschastnikh, "The Limitations of Federated Learning in Sybil Settings", RAID 2020. Made
-    against sybils that push one goal; honest clients must hold different data, or they are taken for
-    sybils themselves: equal updates all get weight 0.
+    Fung, Yoon, Beschastnikh, "The Limitations of Federated Learning in Sybil Settings", RAID 2020. The
+    history of a client is the sum of its updates. The rule detects sybils that share a goal. Honest clients
+    need different data: clients with equal updates all get weight 0.
 
     >>> import torch
     >>> updates = torch.tensor([[0.0, 1.0], [0.9, -0.1], [1.0, 0.0], [1.0, 0.0]])
@@ -34,32 +33,26 @@ class FoolsGold:
     """
 
     confidence: float = 1.0
-    """Kappa in the paper: how steeply the logit separates sybils from the rest."""
+    """Slope of the logit that separates sybils from other clients, kappa in the paper."""
     features: Literal["output", "all"] = "output"
-    """Whose history is compared: the output layer's weights, or the whole update."""
+    """Coordinates that are compared: the output layer's weights, or the whole update."""
 
     card: ClassVar = Card(
         paper="Fung et al., RAID 2020",
         needs=("history",),
-        cost="O(n^2 d), and one remembered row a node, of the output layer's size",
-        deviations="The paper adds the weighted updates up; here, as in the authors' code, they are divided "
-        "by n, so that trust sums to at most 1. The authors' code compares the output layer's weights, as "
-        "here; without a layout, and with `features` all, everything is compared. "
-        "Several libraries index the "
-        "memory by the position in the round; here it is by node.",
+        cost="O(n^2 d), and memory of one row per client, of the output layer's size",
+        deviations="The paper adds the weighted updates; here, as in the authors' code, the sum is divided "
+        "by n, so that trust sums to at most 1. Only the output layer's weights are compared, as in the "
+        "authors' code; without a layout, or with `features` all, all coordinates are compared. Several "
+        "libraries index the memory by the position in the round; here it is by client.",
         unanimous=False,
         translation_equivariant=False,
     )
-    minimum: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         positive(confidence=self.confidence)
 
-    def __call__(
-        self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None
-    ) -> Aggregate:
-        updates, _ = checked(self, updates, weights)
-        context = context or Context()
+    def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
         n, d = updates.shape
         columns = output_columns(context.layout, d) if self.features == "output" else slice(0, d)
         features = updates[:, columns]

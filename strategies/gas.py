@@ -1,4 +1,4 @@
-"""GAS: gradient splitting, which judges updates piece by piece."""
+"""GAS: gradient splitting, which scores updates piece by piece."""
 
 from __future__ import annotations
 
@@ -10,48 +10,47 @@ import torch
 from torch import Tensor
 
 import strategies
-from strategies.combination import mean_of
-from strategies.knobs import positive
+from strategies.combination import mean_of_lowest
 from strategies.noise import stream_of
-from strategies.rule import Aggregate, Card, Context, Rule, checked, tolerated
+from strategies.rule import Aggregate, ByzantineRule, Card, Context, Rule, as_shares, positive
 
 COLUMNWISE = {"mean-around-median", "median", "phocas", "trimmed-mean"}
-"""Bases that look at one coordinate at a time, so that all pieces can be aggregated together."""
+"""Coordinate-wise bases: one call aggregates all pieces."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class GAS:
-    """Average the n - f updates that lie nearest to what another rule makes of random pieces of them.
+class GAS(ByzantineRule):
+    """Average the n - f updates nearest to the result of another rule on random pieces of the updates.
 
     Liu, Chen, Lyu, Wu, Wu, Chen, "Byzantine-Robust Learning on Heterogeneous Data via Gradient Splitting",
-    ICML 2023. The coordinates are cut at random into `parts` pieces; `base` aggregates each piece, and a
-    client's score is the sum over the pieces of its distance from that. Of equal scores the first client's
-    wins.
+    ICML 2023. The coordinates are divided at random into `parts` pieces, and `base` aggregates each piece. A
+    client's score is the sum over the pieces of its distances to these aggregates. Of equal scores, the first
+    clients' updates are kept.
 
     >>> import torch
     >>> GAS(byzantine=1)(torch.tensor([[1.0], [2.0], [6.0], [90.0]])).update
     tensor([3.])
     """
 
-    byzantine: int = 0
     parts: int = 1000
+    """Number of pieces."""
     base: str = "median"
-    """The registered name of a rule that needs no more than the updates, and moves and scales with them."""
+    """Name of a registered rule that needs only updates and is translation and scale equivariant."""
 
     card: ClassVar = Card(
         paper="Liu et al., ICML 2023",
         needs=("byzantine", "randomness"),
-        precondition="n > 2f, and what the base needs",
+        precondition="n > 2f, and the precondition of the base",
         cost="that of the base, and O(n d) reads out of order",
-        deviations="Any base will do; the authors' code has Bulyan, which takes its time for each piece.",
+        deviations="The default base is the median; the authors' code has Bulyan, which is much slower.",
         mean_without_byzantine=True,
     )
 
     def __post_init__(self) -> None:
-        tolerated(self.byzantine)
+        super().__post_init__()
         positive(parts=self.parts)
         if self.base not in bases():
-            raise ValueError(f"base: got {self.base!r}, wanted one of {', '.join(bases())}.")
+            raise ValueError(f"base: got {self.base!r}, expected one of {', '.join(bases())}.")
 
     @property
     def minimum(self) -> int:
@@ -63,10 +62,7 @@ class GAS:
         tolerant = "byzantine" in kind.card.needs
         return kind(byzantine=self.byzantine) if tolerant else kind()  # type: ignore[call-arg]
 
-    def __call__(
-        self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None
-    ) -> Aggregate:
-        updates, _ = checked(self, updates, weights)
+    def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
         n, d = updates.shape
         generator = stream_of(context)
         order = torch.randperm(d, generator=generator, device=generator.device).to(updates.device)
@@ -74,15 +70,16 @@ class GAS:
         piece[order] = torch.arange(d, device=order.device) // -(-d // self.parts)
         target = self._aggregated(updates, order)
         scores = torch.stack([summed_lengths(row - target, piece, self.parts) for row in updates])
-        return mean_of(scores.sort(stable=True).indices[: n - self.byzantine], updates)
+        return mean_of_lowest(scores, n - self.byzantine, updates)
 
     def _aggregated(self, updates: Tensor, order: Tensor) -> Tensor:
-        """Return what the base makes of the pieces, into which `order` deals the coordinates, (d,)."""
+        """Return the base's aggregates of the pieces, (d,); `order` (d,) lists the pieces' coordinates."""
+        rule, equal, nothing = self._rule, as_shares(None, updates), Context()
         if self.base in COLUMNWISE:
-            return self._rule(updates).update
+            return rule.aggregate(updates, equal, nothing).update
         target = torch.empty_like(updates[0])
         for columns in order.split(-(-len(order) // self.parts)):
-            target[columns] = self._rule(updates[:, columns]).update
+            target[columns] = rule.aggregate(updates[:, columns], equal, nothing).update
         return target
 
 
@@ -91,21 +88,21 @@ def summed_lengths(vector: Tensor, piece: Tensor, parts: int) -> Tensor:
 
     Args:
         vector: (d,).
-        piece: the piece, 0 to `parts` - 1, to which each coordinate belongs, (d,).
-        parts: how many pieces there are.
+        piece: piece of each coordinate, 0 to `parts` - 1, (d,).
+        parts: number of pieces.
 
     >>> summed_lengths(torch.tensor([3.0, -1.0, 4.0]), torch.tensor([0, 1, 0]), 2)
     tensor(6., dtype=torch.float64)
     """
     squares = vector.double().square()
-    if vector.device.type == "cpu":  # several times as fast as torch
+    if vector.device.type == "cpu":  # bincount is several times as fast as index_add_
         return torch.from_numpy(np.bincount(piece.numpy(), squares.numpy(), parts)).sqrt().sum()
     totals = torch.zeros(parts, dtype=torch.float64, device=vector.device)
     return totals.index_add_(0, piece, squares).sqrt().sum()
 
 
 def bases() -> list[str]:
-    """Return the rules that can judge a piece: they need no more, and move and scale with it."""
+    """Return the names of the rules that can aggregate a piece."""
     cards = {name: kind.card for name, kind in strategies.STRATEGIES.items()}
     return [
         name

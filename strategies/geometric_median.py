@@ -1,4 +1,4 @@
-"""The geometric median, known in federated learning as RFA."""
+"""The geometric median, known as RFA in federated learning."""
 
 from __future__ import annotations
 
@@ -10,22 +10,21 @@ from torch import Tensor
 from strategies.central_gram import central_gram
 from strategies.combination import weighted
 from strategies.distances import norms_around, row_norms
-from strategies.knobs import not_negative, positive
-from strategies.rule import Aggregate, Card, Context, checked
+from strategies.rule import Aggregate, Card, Context, Rule, not_negative, one_of, positive
 
 SMOOTH = 1e-6
-"""The default `nu`, as a share of the typical distance between updates."""
+"""Default of `nu` as a share of the typical distance between updates."""
 TINY = 1e-150
-"""A distance that may be divided by."""
+"""Smallest distance that the pulls are divided by."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class GeometricMedian:
-    """Find the point whose weighted sum of distances to the updates is smallest.
+class GeometricMedian(Rule):
+    """Compute the geometric median: the point with the smallest weighted sum of distances to the updates.
 
-    Pillutla, Kakade, Harchaoui, "Robust Aggregation for Federated Learning", IEEE TSP 2022: Weiszfeld's
-    iteration, z <- sum b_i g_i / sum b_i with b_i = w_i / max(nu, |g_i - z|), from the weighted mean on. The
-    weights are the clients' example counts. All iterations happen on the updates' inner products.
+    Pillutla, Kakade, Harchaoui, "Robust Aggregation for Federated Learning", IEEE TSP 2022.
+    Weiszfeld's iteration is z <- sum b_i g_i / sum b_i with b_i = w_i / max(nu, |g_i - z|), and starts from
+    the weighted mean. The weights w_i are the clients' numbers of examples.
 
     >>> import torch
     >>> rows = torch.tensor([[-1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, -90.0]])
@@ -34,15 +33,15 @@ class GeometricMedian:
     """
 
     nu: float | None = None
-    """Distances below it count as equal. None is a millionth of the typical distance between updates; RFA
-    has 1e-6 and ByzFL .1 absolute, which turns the median of small updates into their mean: with a number
-    the result does not scale with the updates."""
+    """Smallest distance that the iteration distinguishes. Default: a millionth of the typical distance of two
+    updates. RFA uses 1e-6 and ByzFL .1, which turns the median of small updates into their mean: with a fixed
+    number, the result does not scale with the updates."""
     iterations: int = 1000
-    """At most; RFA stops after 3, since there each costs a round of messages."""
+    """Largest number of iterations. RFA stops after 3, because each of its iterations exchanges messages."""
     tolerance: float = 1e-10
-    """Stop when a step is shorter than this share of the median distance to the updates."""
+    """Length of the last step as a share of the median distance to the updates."""
     start: Literal["mean", "zero"] = "mean"
-    """Where to begin: the mean, as RFA, or the zero vector, as ByzFL, which with few iterations shows."""
+    """First point: the mean, as in RFA, or the zero vector, as in ByzFL. It matters with few iterations."""
 
     card: ClassVar = Card(
         paper="Pillutla et al., IEEE TSP 2022",
@@ -52,18 +51,15 @@ class GeometricMedian:
         "start=zero, no weights; neither tests for convergence (tolerance=0).",
         rotation_equivariant=True,
     )
-    minimum: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         positive(iterations=self.iterations, nu=1 if self.nu is None else self.nu)
         not_negative(tolerance=self.tolerance)
-        if self.start not in {"mean", "zero"}:
-            raise ValueError(f"start: got {self.start!r}, wanted 'mean' or 'zero'.")
+        one_of("mean", "zero", start=self.start)
 
-    def __call__(
-        self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None
-    ) -> Aggregate:
-        updates, shares = checked(self, updates, weights)
+    def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
+        # Every point of the iteration is a combination of the updates. Inner products give its distances to
+        # the updates, so an iteration costs O(n^2) instead of O(n d), and the matrix is read only twice.
         products, typical = central_gram(updates)
         nu = max(SMOOTH * typical**0.5, TINY) if self.nu is None else self.nu
         coefficients = shares

@@ -1,4 +1,4 @@
-"""Krum: believe the one update that has the closest company."""
+"""Krum: select the update that is closest to its neighbours."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from torch import Tensor
 from strategies.combination import mean_of
 from strategies.distances import squared_distances
 from strategies.krum_scores import Power, krum_scores
-from strategies.rule import Aggregate, Card, Context, checked, tolerated
+from strategies.rule import Aggregate, ByzantineRule, Card, Context, refuse_non_finite
 
 
 @dataclass(frozen=True, kw_only=True)
-class Krum:
-    """Pick the update with the smallest sum of squared distances to its n - f - 2 nearest others.
+class Krum(ByzantineRule):
+    """Select the update with the smallest sum of squared distances to its n - f - 2 nearest others.
 
     Blanchard, El Mhamdi, Guerraoui, Stainer, "Machine Learning with Adversaries: Byzantine Tolerant
-    Gradient Descent", NeurIPS 2017. Of equal scores the first client's wins.
+    Gradient Descent", NeurIPS 2017. Of equal scores, the first client's
+    update is selected.
 
     >>> import torch
     >>> Krum(byzantine=1)(torch.tensor([[1.0], [3.0], [4.0], [6.0], [50.0]])).trust
     tensor([0., 1., 0., 0., 0.], dtype=torch.float64)
     """
 
-    byzantine: int = 0
     excluded: Literal[1, 2] = 2
-    """Score the n - f - `excluded` nearest: 2 is the paper's, 1 is ByzFL's and FLPoison's."""
+    """Each score counts n - f - `excluded` neighbours: 2 is the paper's, 1 is ByzFL's and FLPoison's."""
     power: Power = 2
     """Exponent of the distance: 2 is the paper's, 1 FLPoison's, 4 Blades' and the bucketing authors'."""
 
@@ -36,21 +36,18 @@ class Krum:
         needs=("byzantine",),
         precondition="n > 2f + 2",
         cost="O(n^2 d)",
-        deviations="Neighbours and exponent differ between libraries: see the knobs `excluded` and `power`.",
+        deviations="Neighbours and exponent differ between libraries: see `excluded` and `power`.",
         rotation_equivariant=True,
     )
-
-    def __post_init__(self) -> None:
-        tolerated(self.byzantine)
+    checks_values: ClassVar[bool] = True
 
     @property
     def minimum(self) -> int:
         return 2 * self.byzantine + 3
 
-    def __call__(
-        self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None
-    ) -> Aggregate:
-        updates, _ = checked(self, updates, weights)
+    def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
+        squared = squared_distances(updates)
+        refuse_non_finite(updates, squared)
         neighbours = len(updates) - self.byzantine - self.excluded
-        scores = krum_scores(squared_distances(updates), neighbours=neighbours, power=self.power)
+        scores = krum_scores(squared, neighbours=neighbours, power=self.power)
         return mean_of(scores.argmin().reshape(1), updates)

@@ -1,4 +1,4 @@
-"""Krum's score, which Krum, Multi-Krum and Bulyan share."""
+"""Krum's scores, for Krum, Multi-Krum and Bulyan."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Power = Literal[1, 2, 4]
 
 
 def krum_scores(squared: Tensor, *, neighbours: int, power: Power = 2) -> Tensor:
-    """Return the sum of the distances from each update to its nearest neighbours, (n,) float64.
+    """Compute Krum's scores: the sum of the distances of each update to its nearest neighbours, (n,) float64.
 
     Args:
         squared: squared distances between the updates, (n, n).
-        neighbours: how many nearest others count, 1 to n - 1.
-        power: the exponent of the distance: 2 is the paper's.
+        neighbours: number of nearest others that count, 1 to n - 1.
+        power: exponent of the distance, 2 in the paper.
 
     >>> krum_scores(torch.tensor([[0.0, 1.0, 9.0], [1.0, 0.0, 4.0], [9.0, 4.0, 0.0]]), neighbours=1)
     tensor([1., 1., 4.])

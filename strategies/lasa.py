@@ -1,4 +1,4 @@
-"""LASA: decide layer by layer whose sparsified update is ordinary in size and in sign."""
+"""LASA: keep, per layer, the sparsified updates of ordinary norm and signs."""
 
 from __future__ import annotations
 
@@ -12,21 +12,19 @@ from torch import Tensor
 
 from strategies.chunks import over_chunks, sum_over_chunks
 from strategies.clip_factors import clip_factors
-from strategies.distances import row_norms
-from strategies.knobs import positive
 from strategies.layers import spans
 from strategies.medians import median_of
-from strategies.rule import Aggregate, Card, Context, checked
+from strategies.rule import Aggregate, Card, Context, Rule, finite_norms, positive
 
 
 @dataclass(frozen=True, kw_only=True)
-class LASA:
-    """Average, layer by layer, the clipped and sparsified updates whose norm and signs are ordinary there.
+class LASA(Rule):
+    """Average, per layer, the clipped and sparsified updates whose norm and signs are ordinary.
 
     Xu, Zhang, Hu, "Achieving Byzantine-Resilient Federated Learning via Layer-Adaptive Sparsified Model
-    Aggregation", WACV 2025. Updates are clipped to the median norm and lose their smallest coordinates. In
-    each layer a client is ordinary if its norm is within `norm_bound`, and the share of its coordinates
-    that go up within `sign_bound`, standard deviations of the median. If nobody is, everybody counts.
+    Aggregation", WACV 2025. Updates are clipped to the median norm, and their smallest coordinates are set to
+    0. In each layer, a client is ordinary if its norm is within `norm_bound` standard deviations of the
+    median, and the balance of its signs within `sign_bound`. If no client is ordinary, all are averaged.
 
     >>> import torch
     >>> LASA(sparsity=0.0, norm_bound=1.0)(torch.tensor([[1.0], [1.0], [1.0], [-1.0]])).trust
@@ -34,37 +32,36 @@ class LASA:
     """
 
     sparsity: float = 0.3
-    """The share of its smallest coordinates that each update loses."""
+    """Share of the coordinates of each update, the smallest ones, that are set to 0."""
     norm_bound: float = 2.0
+    """Largest distance of a norm from the median, in standard deviations."""
     sign_bound: float = 1.0
+    """Largest distance of a balance of signs from the median, in standard deviations."""
 
     card: ClassVar = Card(
         paper="Xu et al., WACV 2025",
         cost="O(n d), and a partial sort of each update",
         deviations="The Z-score is the authors' code's: distance to the median over the standard deviation. "
-        "All coordinates compete in the sparsification; the authors' code spares biases. Without a layout "
+        "The sparsification includes biases; the authors' code leaves them out. Without a layout, "
         "the whole update is one layer.",
         unanimous=False,
         translation_equivariant=False,
     )
-    minimum: ClassVar[int] = 1
+    checks_values: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.sparsity < 1:
-            raise ValueError(f"sparsity: got {self.sparsity}, wanted from 0 to less than 1.")
+            raise ValueError(f"sparsity: got {self.sparsity}, expected from 0 to less than 1.")
         positive(norm_bound=self.norm_bound, sign_bound=self.sign_bound)
 
-    def __call__(
-        self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None
-    ) -> Aggregate:
-        updates, _ = checked(self, updates, weights)
+    def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
         d = updates.shape[1]
-        sizes = row_norms(updates)
+        sizes = finite_norms(updates)
         factors = clip_factors(sizes, median_of(sizes))
         least = self.least_kept(updates)
         update = torch.empty(d, dtype=updates.dtype, device=updates.device)
         trust = torch.zeros_like(sizes)
-        for span in spans(context.layout if context else None, d):
+        for span in spans(context.layout, d):
             layer, part = updates[:, span], update[span]
             kept = self.ordinary(layer, least, factors)
             shares = torch.where(kept, factors, 0) / kept.sum()
@@ -73,11 +70,12 @@ class LASA:
         return Aggregate(update=update, trust=trust)
 
     def least_kept(self, updates: Tensor) -> Tensor:
-        """Return the smallest absolute value that each row of `updates` (n, d) keeps, (n,)."""
+        """Return the smallest absolute value that is kept in each row of `updates` (n, d), (n,)."""
         dropped = min(int(self.sparsity * updates.shape[1]), updates.shape[1] - 1)
         if updates.device.type != "cpu":
             return updates.abs().kthvalue(dropped + 1, dim=1).values
 
+        # NumPy's partition is faster than torch's kthvalue, and lets the threads run side by side.
         def least(row: Tensor) -> float:
             return float(np.partition(row.abs().numpy(), dropped)[dropped])
 
@@ -85,7 +83,7 @@ class LASA:
             return torch.tensor(list(pool.map(least, updates)), dtype=updates.dtype)
 
     def ordinary(self, layer: Tensor, least: Tensor, factors: Tensor) -> Tensor:
-        """Return whose sparsified and clipped `layer` (n, c) is ordinary; all, if nobody's is, (n,)."""
+        """Return the clients (n,) whose sparsified, clipped `layer` (n, c) is ordinary, or all if none is."""
 
         def work(columns: slice) -> Tensor:
             block = sparse(layer[:, columns], least)
@@ -108,12 +106,12 @@ def average(layer: Tensor, least: Tensor, shares: Tensor, into: Tensor) -> None:
 
 
 def sparse(block: Tensor, least: Tensor) -> Tensor:
-    """Return `block` (n, c) without what is smaller than the `least` value that each row keeps, (n,)."""
+    """Return `block` (n, c) with the values below the `least` kept value of each row (n,) set to 0."""
     return (block.abs() >= least[:, None]).to(block.dtype).mul_(block)
 
 
 def z_scores(values: Tensor) -> Tensor:
-    """Return how many standard deviations each value (n,) is from the median; 0 where all are equal.
+    """Return the distance of each value (n,) from the median in standard deviations, 0 if all are equal.
 
     >>> z_scores(torch.tensor([1.0, 1.0, 1.0, 5.0]))
     tensor([0.0000, 0.0000, 0.0000, 2.3094])

@@ -10,33 +10,31 @@ from torch import Tensor
 
 from strategies.combination import mean_of
 from strategies.distances import squared_distances
-from strategies.knobs import positive
-from strategies.rule import Aggregate, Card, Context, PreconditionError, checked, tolerated
+from strategies.rule import Aggregate, ByzantineRule, Card, Context, PreconditionError, positive
 from strategies.vertex_cover import CoverSearch, TooHardError
 
 
 @dataclass(frozen=True, kw_only=True)
-class MDA:
-    """Average the n - f updates that lie closest together: those whose largest distance is smallest.
+class MDA(ByzantineRule):
+    """Average the n - f updates with the smallest diameter, their largest pairwise distance.
 
     El Mhamdi, Guerraoui, Guirguis, Hoang, Rouault, "Genuinely Distributed Byzantine Machine Learning", PODC
-    2020, after Rousseeuw, "Multivariate estimation with high breakdown point", 1985. Exact: updates
-    farther apart than some distance are in conflict, and the smallest distance is sought at which the
-    removal of f of them leaves none in conflict. Of equally wide subsets the one that comes first in the
-    order of the clients wins.
+    2020, after Rousseeuw, "Multivariate estimation with high breakdown point", 1985. The result is
+    exact: two updates are in conflict if they are farther apart than a given distance, and a search finds the
+    smallest distance for which the removal of f updates resolves all conflicts. Of subsets of equal diameter,
+    the first one in the order of the clients is averaged.
 
     Raises:
-        PreconditionError: the search took more than `steps`.
+        PreconditionError: the search needs more than `steps` steps.
 
     >>> import torch
     >>> MDA(byzantine=1)(torch.tensor([[1.0], [2.0], [3.0], [90.0]])).update
     tensor([2.])
     """
 
-    byzantine: int = 0
     steps: int = 100_000
-    """Give up after so many nodes of the search tree. Random updates of 100 clients take about 100; the worst
-    case grows like 1.4^f."""
+    """Largest number of nodes of the search tree. Random updates of 100 clients take about 100 nodes. The
+    worst case grows like 1.4^f."""
 
     card: ClassVar = Card(
         paper="El Mhamdi et al., PODC 2020; Rousseeuw, 1985",
@@ -44,23 +42,16 @@ class MDA:
         precondition="n > 2f",
         cost="O(n^2 d + 1.4^f n^2)",
         deviations="ByzFL and ByzantineMomentum try all C(n, f) subsets: the same result.",
-        permutation_equivariant=False,  # several subsets may share the widest pair, and the first one wins
+        permutation_equivariant=False,  # of subsets with the same widest pair, the first is averaged
         mean_without_byzantine=True,
         rotation_equivariant=True,
     )
 
     def __post_init__(self) -> None:
-        tolerated(self.byzantine)
+        super().__post_init__()
         positive(steps=self.steps)
 
-    @property
-    def minimum(self) -> int:
-        return 2 * self.byzantine + 1
-
-    def __call__(
-        self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None
-    ) -> Aggregate:
-        updates, _ = checked(self, updates, weights)
+    def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
         try:
             rows = self._narrowest(squared_distances(updates).cpu())
         except TooHardError:
@@ -71,7 +62,7 @@ class MDA:
         return mean_of(torch.tensor(rows, device=updates.device), updates)
 
     def _narrowest(self, distances: Tensor) -> list[int]:
-        """Return the first of the (n - f)-subsets of smallest diameter, given distances (n, n)."""
+        """Return the first (n - f)-subset of smallest diameter, given distances (n, n)."""
         search, removals = CoverSearch(self.steps), self.byzantine
         everybody = (1 << len(distances)) - 1
         widths = distances.unique()
@@ -86,6 +77,6 @@ class MDA:
 
 
 def farther(distances: Tensor, width: Tensor) -> list[int]:
-    """Return for each row the rows that lie farther away than `width`, as bit masks."""
+    """Return, for each row, the rows farther away than `width`, as bit masks."""
     far = (distances > width).tolist()
     return [sum(1 << column for column, is_far in enumerate(row) if is_far) for row in far]

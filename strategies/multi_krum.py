@@ -1,4 +1,4 @@
-"""Multi-Krum: average the updates that Krum scores best."""
+"""Multi-Krum: average the updates with the best Krum scores."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from strategies.combination import mean_of
+from strategies.combination import mean_of_lowest
 from strategies.distances import squared_distances
 from strategies.krum_scores import Power, krum_scores
-from strategies.rule import Aggregate, Card, Context, checked, tolerated
+from strategies.rule import Aggregate, ByzantineRule, Card, Context, refuse_non_finite
 
 
 @dataclass(frozen=True, kw_only=True)
-class MultiKrum:
-    """Average the `select` updates with the smallest Krum scores, by default n - f of them.
+class MultiKrum(ByzantineRule):
+    """Average the `select` updates with the smallest Krum scores.
 
     Blanchard, El Mhamdi, Guerraoui, Stainer, "Machine Learning with Adversaries: Byzantine Tolerant
     Gradient Descent", NeurIPS 2017.
@@ -25,13 +25,12 @@ class MultiKrum:
     tensor([2.])
     """
 
-    byzantine: int = 0
     select: int | None = None
-    """How many updates to average; None is n - f."""
+    """Number of updates to average. Default: n - f."""
     excluded: Literal[1, 2] = 2
-    """As in Krum."""
+    """Each score counts n - f - `excluded` neighbours, as in Krum."""
     power: Power = 2
-    """As in Krum."""
+    """Exponent of the distance, as in Krum."""
 
     card: ClassVar = Card(
         paper="Blanchard et al., NeurIPS 2017",
@@ -42,21 +41,20 @@ class MultiKrum:
         mean_without_byzantine=True,
         rotation_equivariant=True,
     )
+    checks_values: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        tolerated(self.byzantine)
+        super().__post_init__()
         if self.select is not None and self.select < 1:
-            raise ValueError(f"select: got {self.select}, wanted at least 1 update to average.")
+            raise ValueError(f"select: got {self.select}, expected at least 1 update to average.")
 
     @property
     def minimum(self) -> int:
         return max(2 * self.byzantine + 3, self.select or 0)
 
-    def __call__(
-        self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None
-    ) -> Aggregate:
-        updates, _ = checked(self, updates, weights)
-        neighbours = len(updates) - self.byzantine - self.excluded
-        scores = krum_scores(squared_distances(updates), neighbours=neighbours, power=self.power)
-        select = self.select or len(updates) - self.byzantine
-        return mean_of(scores.sort(stable=True).indices[:select], updates)
+    def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
+        squared = squared_distances(updates)
+        refuse_non_finite(updates, squared)
+        honest = len(updates) - self.byzantine
+        scores = krum_scores(squared, neighbours=honest - self.excluded, power=self.power)
+        return mean_of_lowest(scores, self.select or honest, updates)

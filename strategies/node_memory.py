@@ -1,4 +1,4 @@
-"""What a rule remembers of each node, whichever nodes take part in a round and in whatever order."""
+"""Memory of a rule per client, for rounds with any clients in any order."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from strategies.rule import Context, State
 
 @dataclass(frozen=True, eq=False)
 class RollCall:
-    """Says where the nodes of a round stand in tables with one row for every node met so far."""
+    """Rows of the clients of a round in tables with one row per client of all rounds so far."""
 
     nodes: Tensor
-    """(k,), every node met so far, this round's included, ascending."""
+    """All clients so far, this round's included, ascending, (k,)."""
     here: Tensor
-    """(n,), the table's row of each of this round's nodes."""
+    """Row of the table of each client of this round, (n,)."""
     known: Tensor
-    """(j,), the new table's row of each row of the last round's table."""
+    """Row of the new table of each row of the last round's table, (j,)."""
 
     def table(self, state: State, name: str, width: tuple[int, ...], like: Tensor, fill: float = 0) -> Tensor:
-        """Return a fresh table (k, *width): what `state` holds under `name`, and `fill` for new nodes."""
+        """Return a new table (k, *width) with the rows of `state[name]`, and `fill` for new clients."""
         table = torch.full((len(self.nodes), *width), fill, dtype=like.dtype, device=like.device)
         if name in state:
             table[self.known] = state[name].to(like)
@@ -30,7 +30,7 @@ class RollCall:
 
 
 def roll_call(context: Context, n: int, device: torch.device) -> RollCall:
-    """Return where this round's n nodes stand; without `context.nodes`, row i is node i.
+    """Return the rows of this round's n clients. Without `context.nodes`, client i has update i.
 
     >>> roll = roll_call(Context(nodes=(7, 2), state={"nodes": torch.tensor([5, 7])}), 2, torch.device("cpu"))
     >>> roll.nodes, roll.here, roll.known

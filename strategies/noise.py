@@ -1,4 +1,4 @@
-"""Random draws of rules, always from the stream that belongs to the round."""
+"""Random draws of rules, from the random generator of the round."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from strategies.rule import Context
 
 
 def stream_of(context: Context | None) -> torch.Generator:
-    """Return the context's random stream; without one, a fixed stream for the round.
+    """Return the context's random generator. Default: a generator seeded with the round.
 
-    So a rule that draws can be tried on a bare matrix, and still gives the same twice.
+    With the default, a rule that draws also runs on a bare matrix and gives the same result twice.
     """
     context = context or Context()
     return context.generator or torch.Generator().manual_seed(context.round)

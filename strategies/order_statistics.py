@@ -1,8 +1,9 @@
-"""Per-coordinate order statistics, at the speed of a vectorised sort in the processor's cache.
+"""Order statistics per coordinate, at the speed of a vectorised sort in the processor's cache.
 
-A chunk of columns is sorted and read off: by a sorting network where there are few clients; else transposed,
-so that the values of a coordinate lie side by side, and sorted by NumPy. Both let other threads run. On an
-accelerator torch sorts instead.
+`torch.sort` along the clients reads with a stride of d values and sorts one column at a time. Here, chunks of
+columns that fit in the cache are sorted instead: with few clients by a sorting network, otherwise transposed,
+so that the values of a coordinate are contiguous, and by NumPy. Both release the interpreter lock, so several
+threads sort at a time. On an accelerator, torch sorts.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ Reader = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """`reader(ordered (c, n), values (c, n)) -> (result (c,), kept share summed over the chunk (n,))`."""
 
 FEW = 28
-"""Up to so many clients the network is quicker: 3 times with 13, 1.4 times with 25; with 32 they are even."""
+"""Largest number of clients for the network: it is 3 times as fast with 13, 1.4 times with 25, even with
+32."""
 
 
 def over_sorted_columns(
@@ -29,9 +31,9 @@ def over_sorted_columns(
 ) -> tuple[Tensor, Tensor]:
     """Apply `reader` to every chunk of columns and return the results (d,) and the summed shares (n,).
 
-    With `rows` (m,), only these rows of the updates are looked at, and the shares are theirs, (m,).
+    With `rows` (m,), only these rows of the updates are used, and the shares belong to them, (m,).
 
-    Chunks are worked on by several threads, but cut and added up in one fixed order, so the number of
+    Several threads compute the chunks, which are always cut and added in the same order. So the number of
     threads does not change a bit of the result.
     """
     n = len(updates) if rows is None else len(rows)
@@ -53,7 +55,7 @@ def over_sorted_columns(
 
 
 def ascending(values: Tensor) -> Tensor:
-    """Return `values` sorted along the last axis, in memory of its own."""
+    """Return `values` sorted along the last axis, in new memory."""
     if not _in_numpy(values):
         return values.sort(dim=-1).values
     ordered = values.clone(memory_format=torch.contiguous_format)
@@ -62,7 +64,7 @@ def ascending(values: Tensor) -> Tensor:
 
 
 def shares_within(values: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """Return how often each client's value lies in [low, high], (n,) float64, summed over coordinates.
+    """Return the number of coordinates in which each client's value is in [low, high], (n,) float64.
 
     Args:
         values: (c, n), one row per coordinate.
@@ -74,19 +76,19 @@ def shares_within(values: Tensor, low: Tensor, high: Tensor) -> Tensor:
     columns = values.numpy()
     kept = columns >= low.contiguous().numpy()[:, None]
     kept &= columns <= high.contiguous().numpy()[:, None]
-    # eight coordinates to a byte, whose bits are counted: much quicker than adding up truth values
+    # Eight coordinates per byte, whose bits are counted: much faster than a sum of truth values.
     return torch.from_numpy(np.bitwise_count(np.packbits(kept, axis=0)).sum(axis=0, dtype=np.float64))
 
 
 class _Scratch(threading.local):
-    """Buffers for each thread: fresh memory for every chunk would cost more than the copies."""
+    """Buffers per thread: new memory for every chunk would take longer than the copies."""
 
     def __init__(self, n: int, size: int) -> None:
         self._size = size
         self._allocate(n, np.dtype(np.float32))
 
     def sorted(self, block: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Return `block` (n, c) transposed (c, n), sorted and as it is; valid until the next call."""
+        """Return `block` (n, c) transposed (c, n), sorted and unsorted, valid until the next call."""
         n, count = block.shape
         if block.dtype != self._rows.dtype:
             self._allocate(n, block.dtype)

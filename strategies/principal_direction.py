@@ -1,4 +1,4 @@
-"""The direction along which weighted updates vary most, which the spectral rules share."""
+"""The direction of largest variance of weighted updates, for the spectral rules."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def principal_direction(squared: Tensor, weights: Tensor) -> tuple[float, Tensor
     """
     shares = weights / weights.sum()
     roots = shares.sqrt()
-    with one_thread():
+    with one_thread():  # more threads change the last bits of the eigenvectors
         towards = squared @ shares
         centred = (towards[:, None] + towards - squared - shares @ towards) / 2
         values, vectors = torch.linalg.eigh(roots[:, None] * centred * roots)
@@ -37,7 +37,7 @@ def principal_direction(squared: Tensor, weights: Tensor) -> tuple[float, Tensor
 
 
 def without_farthest(weights: Tensor, deviations: Tensor) -> Tensor:
-    """Return the weights c_i (1 - t_i / max t), (n,): who deviates most among those with weight is out.
+    """Return the weights c_i (1 - t_i / max t), (n,): the farthest row with a weight gets 0.
 
     >>> without_farthest(torch.tensor([1.0, 1.0, 0.5, 0.0]), torch.tensor([0.0, 1.0, 2.0, 9.0]))
     tensor([1.0000, 0.5000, 0.0000, 0.0000])

@@ -1,4 +1,4 @@
-"""The robust learning rate: turn back wherever too few clients agree."""
+"""The robust learning rate: reverse the coordinates on which too few clients agree."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import torch
 from torch import Tensor
 
 from strategies.combination import combine
-from strategies.rule import Aggregate, Card, Context, checked
+from strategies.rule import Aggregate, Card, Context, Rule
 from strategies.sign_votes import agreement, sign_votes
 
 
 @dataclass(frozen=True, kw_only=True)
-class RobustLearningRate:
+class RobustLearningRate(Rule):
     """Average the updates, and reverse the coordinates on whose sign too few clients agree.
 
     Özdayi, Kantarcioglu, Gel, "Defending against Backdoors in Federated Learning with Robust Learning
-    Rate", AAAI 2021. A coordinate keeps its sign where the absolute sum of the clients' signs reaches
-    `threshold`. The trust is a client's share in the average, times the share of coordinates in which its
-    update points to where the result goes.
+    Rate", AAAI 2021. A coordinate keeps its sign if the absolute sum of the clients' signs reaches
+    `threshold`. The trust of a client is its share in the average, multiplied by the share of coordinates in
+    which its update has the sign of the result.
 
     >>> import torch
     >>> RobustLearningRate(threshold=2)(torch.tensor([[2.0, 3.0], [4.0, -1.0]])).update
@@ -29,28 +29,25 @@ class RobustLearningRate:
     """
 
     threshold: int | None = None
-    """How large the absolute sum of signs has to be; None is 4 for every 10 clients. It should lie well
-    above the number of malicious clients, for their vote alone must not reach it."""
+    """Smallest absolute sum of signs. Default: 4 for every 10 clients. It should be well above the number of
+    malicious clients, so that their votes alone do not reach it."""
 
     card: ClassVar = Card(
         paper="Özdayi et al., AAAI 2021",
         precondition="n >= threshold",
-        deviations="The authors' example runs set 4 with 10 clients a round; the default keeps that share.",
+        deviations="The authors' examples have 4 with 10 clients per round; the default keeps that share.",
         translation_equivariant=False,
     )
 
     def __post_init__(self) -> None:
         if self.threshold is not None and self.threshold < 1:
-            raise ValueError(f"threshold: got {self.threshold}, wanted 1 or more clients, or None.")
+            raise ValueError(f"threshold: got {self.threshold}, expected 1 or more clients, or None.")
 
     @property
     def minimum(self) -> int:
         return self.threshold or 1
 
-    def __call__(
-        self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None
-    ) -> Aggregate:
-        updates, shares = checked(self, updates, weights)
+    def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
         threshold = self.threshold or math.ceil(0.4 * len(updates))
         mean = combine(shares, updates)
         update = torch.where(sign_votes(updates).abs() >= threshold, mean, -mean)

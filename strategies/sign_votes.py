@@ -1,4 +1,4 @@
-"""Votes on the sign of every coordinate, one client one vote."""
+"""Votes of the clients on the sign of every coordinate."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def sign_votes(updates: Tensor) -> Tensor:
 
 
 def agreement(updates: Tensor, direction: Tensor) -> Tensor:
-    """Return in how many coordinates each update has the sign that `direction` (d,) has, (n,) float64.
+    """Return the number of coordinates in which each update has the sign of `direction` (d,), (n,) float64.
 
     Coordinates in which either is 0 do not count.
 
@@ -35,7 +35,7 @@ def agreement(updates: Tensor, direction: Tensor) -> Tensor:
 
     def work(columns: slice) -> Tensor:
         signs, wanted = updates[:, columns].sign().float(), direction[columns].sign().float()
-        surplus = signs @ wanted  # of those that agree over those that do not
+        surplus = signs @ wanted  # coordinates that agree minus coordinates that do not
         return (surplus + signs.abs_() @ wanted.abs()) / 2
 
     return sum_over_chunks(work, updates, (len(updates),))

@@ -13,21 +13,20 @@ from torch import Tensor
 
 from strategies.combination import mean_of
 from strategies.distances import squared_distances
-from strategies.knobs import positive
 from strategies.one_thread import one_thread
-from strategies.rule import Aggregate, Card, Context, PreconditionError, checked, tolerated
+from strategies.rule import Aggregate, ByzantineRule, Card, Context, PreconditionError, positive
 
 BATCH = 2048
-"""Subsets whose eigenvalues are computed together."""
+"""Number of subsets whose eigenvalues are computed together."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class SMEA:
+class SMEA(ByzantineRule):
     """Average the n - f updates whose covariance has the smallest top eigenvalue.
 
     Allouah, Guerraoui, Gupta, Pinot, Stephan, "On the Privacy-Robustness-Utility Trilemma in Distributed
-    Learning", ICML 2023. Every subset is tried, on the distances alone. Of equal eigenvalues the subset
-    that comes first in the order of the clients wins.
+    Learning", ICML 2023. All subsets are tried, with the distances only. Of subsets of equal eigenvalue, the
+    first one in the order of the clients is averaged.
 
     Raises:
         PreconditionError: there are more subsets than `subsets`.
@@ -37,9 +36,8 @@ class SMEA:
     tensor([2.])
     """
 
-    byzantine: int = 0
     subsets: int = 100_000
-    """Refuse to try more subsets than this; 25 clients with 5 malicious ones make 53,130."""
+    """Largest number of subsets to try. 25 clients with 5 malicious ones have 53,130 subsets."""
 
     card: ClassVar = Card(
         paper="Allouah et al., ICML 2023",
@@ -52,17 +50,10 @@ class SMEA:
     )
 
     def __post_init__(self) -> None:
-        tolerated(self.byzantine)
+        super().__post_init__()
         positive(subsets=self.subsets)
 
-    @property
-    def minimum(self) -> int:
-        return 2 * self.byzantine + 1
-
-    def __call__(
-        self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None
-    ) -> Aggregate:
-        updates, _ = checked(self, updates, weights)
+    def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
         n = len(updates)
         count = math.comb(n, self.byzantine)
         if count > self.subsets:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from strategies.rule import Aggregate, Context, Rule, State
+from strategies.rule import Aggregate, Context, State
+from strategies.rule import AggregationRule as Rule
 
 ROUNDS = 3
 

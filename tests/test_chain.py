@@ -7,21 +7,16 @@ import oracles_pipeline as oracles
 import pytest
 import torch
 
-from strategies.adam import Adam
-from strategies.arc import ARC
-from strategies.bucketing import Bucketing
 from strategies.chain import Chain
-from strategies.clipping import Clipping
 from strategies.contract import check_rule
 from strategies.fedavg import FedAvg
 from strategies.krum import Krum
 from strategies.median import Median
 from strategies.multi_krum import MultiKrum
-from strategies.nnm import NNM
+from strategies.optimizers import SGD, Adam, Yogi
+from strategies.preaggregators import ARC, NNM, Bucketing, Clipping
 from strategies.rule import Aggregate, Card, Context, InputError, PreconditionError
-from strategies.sgd import SGD
 from strategies.trimmed_mean import TrimmedMean
-from strategies.yogi import Yogi
 
 CHAINS = [
     Chain(pre=(NNM(byzantine=1),), rule=TrimmedMean(byzantine=1)),
@@ -133,7 +128,7 @@ def test_the_rule_has_to_be_defined_for_the_rows_that_it_gets(chain, minimum):
 
 
 def test_a_chain_of_one_link_is_refused():
-    with pytest.raises(ValueError, match="alone, wanted a pre-aggregator"):
+    with pytest.raises(ValueError, match="alone, expected a pre-aggregator"):
         Chain(rule=Median())
 
 

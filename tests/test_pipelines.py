@@ -1,19 +1,25 @@
 """Whole aggregations as a spec: how they are read, spelt and refused, and what a run makes of them."""
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import pytest
 import torch
 
+from fedpoison import catalogue
 from fedpoison.errors import ScenarioError
 from fedpoison.host import HostStrategy
 from fedpoison.pipelines import build_pipeline, canonical_pipeline
 from fedpoison.registries import optimizers, preaggregators, strategies
 from fedpoison.simulation import prepare, simulate
 from fedpoison.workers import Workers
-from strategies.adam import Adam
 from strategies.chain import Chain
-from strategies.clipping import Clipping
+from strategies.combination import weighted
+from strategies.contract import check_rule
 from strategies.krum import Krum
-from strategies.nnm import NNM
+from strategies.optimizers import Adam
+from strategies.preaggregators import NNM, Clipping
+from strategies.rule import AggregationRule, Card, Rule, checked
 
 
 def test_a_spec_becomes_a_chain_that_tolerates_the_same_number_everywhere():
@@ -125,3 +131,42 @@ def test_attackers_try_the_whole_aggregation_out_without_moving_it(small):
     context = host.aggregator.context(1, fleet.initial, None)
     assert not torch.equal(first, host.aggregator.rule(updates, None, context).update)
     assert host.aggregator.context(2, fleet.initial, None).state == {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class WithoutBase:
+    """Average the updates, as a rule of another package that does not use the base class."""
+
+    byzantine: int = 0
+
+    card: ClassVar = Card(paper="-", needs=("byzantine",))
+    minimum: ClassVar = 3
+
+    def __call__(self, updates, weights=None, context=None):
+        updates, shares = checked(self, updates, weights)
+        return weighted(shares, updates)
+
+
+class Point:
+    """Stands for an entry point of another package."""
+
+    def load(self):
+        return WithoutBase
+
+
+def test_a_rule_without_the_base_class_works_everywhere(small, monkeypatch):
+    points = {"without-base": Point()}
+    monkeypatch.setattr("fedpoison.specs.added", lambda group: points if "strategies" in group else {})
+    check_rule(WithoutBase())
+    assert isinstance(WithoutBase(), AggregationRule)
+    assert not isinstance(WithoutBase(), Rule)
+    assert build_pipeline("without-base", byzantine=1).rule == WithoutBase(byzantine=1)
+    assert canonical_pipeline("nnm|without-base( byzantine=2 )") == "nnm | without-base(byzantine=2)"
+    with pytest.raises(ScenarioError, match="at least 3 updates, got 2"):
+        build_pipeline("without-base", byzantine=0).check(2)
+    chain = build_pipeline("clipping(threshold=10) | without-base | sgd", byzantine=1).rule
+    torch.testing.assert_close(chain(torch.ones(4, 2)).update, torch.ones(2))
+    (entry,) = [entry for entry in catalogue.entries("strategies") if entry.name == "without-base"]
+    assert [knob.name for knob in entry.knobs] == ["byzantine"]
+    plain, theirs = (simulate(small.but(strategy=name, rounds=2)) for name in ("fedavg", "without-base"))
+    assert [record.confusion for record in plain.records] == [record.confusion for record in theirs.records]

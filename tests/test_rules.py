@@ -15,15 +15,13 @@ from strategies import STRATEGIES
 from strategies.bulyan import Bulyan
 from strategies.fedavg import FedAvg
 from strategies.krum import Krum
-from strategies.mean_around_median import MeanAroundMedian
 from strategies.median import Median
 from strategies.multi_krum import MultiKrum
 from strategies.nearest_values import mean_of_nearest
 from strategies.order_statistics import over_sorted_columns
-from strategies.phocas import Phocas
 from strategies.robust_learning_rate import RobustLearningRate
 from strategies.sign_majority import SignMajority
-from strategies.trimmed_mean import TrimmedMean
+from strategies.trimmed_mean import MeanAroundMedian, Phocas, TrimmedMean
 
 
 def cases(n, f):
@@ -135,7 +133,7 @@ def test_the_papers_selection_differs_from_the_one_shot():
         (lambda: Phocas(byzantine=-1), "byzantine: got -1"),
         (lambda: MeanAroundMedian(byzantine=-1), "byzantine: got -1"),
         (lambda: Bulyan(byzantine=-1), "byzantine: got -1"),
-        (lambda: Bulyan(selection="twice"), "selection: got 'twice', wanted 'iterated' or 'one-shot'"),
+        (lambda: Bulyan(selection="twice"), "selection: got 'twice', expected 'iterated' or 'one-shot'"),
         (lambda: SignMajority(step=0.0), "step: got 0.0"),
         (lambda: SignMajority(step=float("nan")), "step: got nan"),
         (lambda: RobustLearningRate(threshold=0), "threshold: got 0"),

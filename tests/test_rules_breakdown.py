@@ -10,13 +10,11 @@ from drawn_updates import attacked
 from strategies.bulyan import Bulyan
 from strategies.fedavg import FedAvg
 from strategies.krum import Krum
-from strategies.mean_around_median import MeanAroundMedian
 from strategies.median import Median
 from strategies.multi_krum import MultiKrum
-from strategies.phocas import Phocas
 from strategies.robust_learning_rate import RobustLearningRate
 from strategies.sign_majority import SignMajority
-from strategies.trimmed_mean import TrimmedMean
+from strategies.trimmed_mean import MeanAroundMedian, Phocas, TrimmedMean
 
 STEADY = [Krum, MultiKrum, Median, TrimmedMean, MeanAroundMedian, Phocas, Bulyan]
 

@@ -16,10 +16,9 @@ from flwr.serverapp.strategy.multikrum import select_multikrum
 from strategies.bulyan import Bulyan
 from strategies.fedavg import FedAvg
 from strategies.krum import Krum
-from strategies.mean_around_median import MeanAroundMedian
 from strategies.median import Median
 from strategies.multi_krum import MultiKrum
-from strategies.trimmed_mean import TrimmedMean
+from strategies.trimmed_mean import MeanAroundMedian, TrimmedMean
 
 
 @pytest.mark.parametrize("f", [0, 1, 3])

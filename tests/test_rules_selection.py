@@ -21,11 +21,10 @@ from strategies.gas import COLUMNWISE, GAS, bases
 from strategies.geometric_median import GeometricMedian
 from strategies.mda import MDA
 from strategies.monna import MoNNA
-from strategies.norm_clipping import NormClipping
+from strategies.norm_clipping import NormClipping, WeakDP
 from strategies.rule import Context, PreconditionError
 from strategies.smea import SMEA
 from strategies.spectral_filter import SpectralFilter
-from strategies.weak_dp import WeakDP
 
 
 def cases(n, f):
@@ -207,7 +206,7 @@ def test_the_trusted_client_is_a_node():
     rows = torch.from_numpy(updates)
     result = MoNNA(byzantine=3, trusted=30)(rows, None, Context(nodes=nodes))
     np.testing.assert_allclose(result.trust, oracles.monna(updates, 3, 3)[1])
-    with pytest.raises(PreconditionError, match="no update of the node that it trusts, 5"):
+    with pytest.raises(PreconditionError, match="no update of the client that it trusts, 5"):
         MoNNA(byzantine=3, trusted=5)(rows, None, Context(nodes=nodes))
 
 
@@ -218,9 +217,9 @@ def test_the_trusted_client_is_a_node():
         (lambda: MDA(steps=0), "steps: got 0"),
         (lambda: SMEA(subsets=0), "subsets: got 0"),
         (lambda: MoNNA(trusted=-2), "trusted: got -2"),
-        (lambda: Aksel(keep="all"), "keep: got 'all', wanted 'n-f' or 'half'"),
+        (lambda: Aksel(keep="all"), "keep: got 'all', expected 'n-f' or 'half'"),
         (lambda: GeometricMedian(nu=0.0), "nu: got 0.0"),
-        (lambda: GeometricMedian(start="middle"), "start: got 'middle', wanted 'mean' or 'zero'"),
+        (lambda: GeometricMedian(start="middle"), "start: got 'middle', expected 'mean' or 'zero'"),
         (lambda: GeometricMedian(iterations=0), "iterations: got 0"),
         (lambda: GeometricMedian(tolerance=-1.0), "tolerance: got -1.0"),
         (lambda: CenteredClipping(tau=0.0), "tau: got 0.0"),
@@ -229,7 +228,7 @@ def test_the_trusted_client_is_a_node():
         (lambda: CRFL(rho=0.0), "rho: got 0.0"),
         (lambda: DnC(sub_dimension=0), "sub_dimension: got 0"),
         (lambda: SpectralFilter(block=0), "block: got 0"),
-        (lambda: GAS(base="gas"), "base: got 'gas', wanted one of .*median"),
+        (lambda: GAS(base="gas"), "base: got 'gas', expected one of .*median"),
         (lambda: GAS(base="norm-clipping"), "base: got 'norm-clipping'"),
     ],
 )

@@ -17,10 +17,9 @@ from strategies.gas import GAS
 from strategies.geometric_median import GeometricMedian
 from strategies.mda import MDA
 from strategies.monna import MoNNA
-from strategies.norm_clipping import NormClipping
+from strategies.norm_clipping import NormClipping, WeakDP
 from strategies.smea import SMEA
 from strategies.spectral_filter import SpectralFilter
-from strategies.weak_dp import WeakDP
 
 STEADY = [MDA, SMEA, MoNNA, Aksel, CAF, DnC, GAS, SpectralFilter, GeometricMedian]
 

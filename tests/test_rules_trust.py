@@ -137,10 +137,10 @@ def test_nobody_trusted_leaves_the_model():
     ("rule", "context", "fault"),
     [
         (FLTrust(), Context(), "give the server root data"),
-        (Flame(compare="models"), Context(), "wanted the global weights"),
+        (Flame(compare="models"), Context(), "expected the global weights"),
         (DeepSight(), Context(), "got no weight matrix"),
         (DeepSight(), inspected(predict=None), "got none to inspect"),
-        (LASA(), Context(layout=LAYOUT[:1]), "wanted 54"),
+        (LASA(), Context(layout=LAYOUT[:1]), "expected 54"),
     ],
 )
 def test_what_is_missing_is_named(rule, context, fault):

@@ -34,7 +34,7 @@ def test_the_spec_wins_over_a_default():
         ("kurm", "did you mean 'krum'"),
         ("krum(pover=1)", "did you mean 'power'"),
         ("krum(power=3)", "1, 2 or 4"),
-        ("krum(byzantine=-1)", "wanted the number of tolerated clients"),
+        ("krum(byzantine=-1)", "expected the number of tolerated clients"),
         ("krum(power)", "wanted knob=value"),
         ("krum(", "wanted a name"),
         ("fedavg(x=1)", "has no knobs"),

@@ -23,7 +23,7 @@ from fedpoison.errors import ScenarioError
 from fedpoison.pipelines import Pipeline, build_pipeline
 from fedpoison.registries import optimizers, preaggregators, strategies
 from fedpoison.specs import split_outside
-from strategies.rule import Context, InputError, PreconditionError, Rule, require
+from strategies.rule import AggregationRule, Context, InputError, PreconditionError, require
 
 CASES = [(n, d) for n in (20, 100) for d in (29_000, 431_000, 1_660_000)] + [(1000, 29_000)]
 SHARE = 0.2
@@ -101,7 +101,7 @@ def measured(spec: str, updates: Tensor, *, repeats: int, with_peers: bool) -> l
     return cells
 
 
-def tolerant(spec: str, n: int) -> tuple[Rule | None, int]:
+def tolerant(spec: str, n: int) -> tuple[AggregationRule | None, int]:
     """Return the rule that tolerates as many of n clients as it can, up to SHARE of them, and how many."""
     for byzantine in range(int(SHARE * n), -1, -1):
         pipeline = build_pipeline(spec, byzantine=byzantine)
