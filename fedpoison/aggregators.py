@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-from clients.training import Trainer
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
+
+import flwr.serverapp.strategy as flower
+import torch
+from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, RecordDict
+from flwr.serverapp import Grid
+from torch import Tensor
+
+from clients.training import Trainer
 from fedpoison.errors import RefusalError
 from fedpoison.federation import Federation
 from fedpoison.pipelines import FlowerClass
 from fedpoison.streams import stream
-from fedpoison.wire import ARRAYS
-from fedpoison.wire import CONFIG
-from fedpoison.wire import ROUND
-from fedpoison.wire import Update
-from fedpoison.wire import from_record
+from fedpoison.wire import ARRAYS, CONFIG, ROUND, Update, from_record
 from fedpoison.workers import Workers
-from flwr.app import ArrayRecord
-from flwr.app import ConfigRecord
-from flwr.app import Message
-from flwr.app import MessageType
-from flwr.app import RecordDict
-from flwr.serverapp import Grid
-import flwr.serverapp.strategy as flower
-import torch
-from strategies.rule import AggregationRule
-from strategies.rule import Context
-from strategies.rule import PreconditionError
-from torch import Tensor
-from typing import Protocol
+from strategies.rule import AggregationRule, Context, PreconditionError
 
 
 @dataclass(frozen=True, eq=False)

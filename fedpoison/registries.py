@@ -5,21 +5,12 @@ from __future__ import annotations
 from clients import ATTACKS
 from clients.attack import Attack
 from clients.composite import Composite
-from fedpoison.datasets import AUTO
-from fedpoison.datasets import datasets
+from fedpoison.datasets import AUTO, datasets
 from fedpoison.errors import ScenarioError
-from fedpoison.models import MODELS
-from fedpoison.models import ModelBuilder
-from fedpoison.partitions import PARTITIONS
-from fedpoison.partitions import Partition
-from fedpoison.specs import Registry
-from fedpoison.specs import build
-from fedpoison.specs import canonical
-from fedpoison.specs import split_outside
-from fedpoison.specs import unknown
-from strategies import OPTIMIZERS
-from strategies import PREAGGREGATORS
-from strategies import STRATEGIES
+from fedpoison.models import MODELS, ModelBuilder
+from fedpoison.partitions import PARTITIONS, Partition
+from fedpoison.specs import Registry, build, canonical, split_outside, unknown
+from strategies import OPTIMIZERS, PREAGGREGATORS, STRATEGIES
 from strategies.optimizers import ServerOptimizer
 from strategies.preaggregators import PreAggregator
 from strategies.rule import AggregationRule

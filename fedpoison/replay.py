@@ -2,41 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Mapping
-from collections.abc import Sequence
-from dataclasses import dataclass
-from dataclasses import replace
-from fedpoison import measures
-from fedpoison.aggregators import RuleAggregator
-from fedpoison.errors import RunError
-from fedpoison.errors import ScenarioError
-from fedpoison.evaluation import Evaluator
-from fedpoison.evaluation import evaluate
-from fedpoison.federation import Federation
-from fedpoison.history import History
-from fedpoison.kept_updates import SavedUpdates
-from fedpoison.measures import Counts
-from fedpoison.pipelines import Pipeline
-from fedpoison.pipelines import build_pipeline
-from fedpoison.rounds import GroupRecord
-from fedpoison.rounds import Round
-from fedpoison.rounds import Training
-from fedpoison.simulation import prepare
-from fedpoison.store import StoredRun
-from fedpoison.workers import Workers
-from hashlib import blake2b
 import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from pathlib import Path
-from strategies.rule import Aggregate
-from strategies.rule import AggregationRule
-from strategies.rule import InputError
-from strategies.rule import PreconditionError
 from torch import Tensor
+
+from fedpoison import measures
+from fedpoison.aggregators import RuleAggregator
+from fedpoison.errors import RunError, ScenarioError
+from fedpoison.evaluation import Evaluator, evaluate
+from fedpoison.federation import Federation
+from fedpoison.history import History
+from fedpoison.kept_updates import SavedUpdates
+from fedpoison.measures import Counts
+from fedpoison.pipelines import Pipeline, build_pipeline
+from fedpoison.rounds import GroupRecord, Round, Training
+from fedpoison.simulation import prepare
+from fedpoison.store import StoredRun
+from fedpoison.workers import Workers
+from strategies.rule import Aggregate, AggregationRule, InputError, PreconditionError
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Mapping
-from fedpoison import catalogue
-from fedpoison import registries
-from fedpoison.cli.options import Json
-from fedpoison.datasets import datasets
-from fedpoison.schedules import schedules
-from fedpoison.shipped import find_study
-from fedpoison.shipped import shipped
-from fedpoison.specs import unknown
-from fedpoison.study import Study
 import dataclasses
 import inspect
 import json
+from collections.abc import Callable, Mapping
+from typing import Annotated
+
 import typer
 from rich.console import Console
 from rich.markdown import Markdown
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
+
+from fedpoison import catalogue, registries
+from fedpoison.cli.options import Json
+from fedpoison.datasets import datasets
+from fedpoison.schedules import schedules
+from fedpoison.shipped import find_study, shipped
+from fedpoison.specs import unknown
+from fedpoison.study import Study
 from strategies.optimizers import ServerOptimizer
 from strategies.rule import Stage
-from typing import Annotated
 
 
 def listing(
