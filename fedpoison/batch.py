@@ -20,9 +20,10 @@ from typing import Any, Unpack
 
 from fedpoison.batch_options import BatchOptions
 from fedpoison.datasets import Dataset, load_dataset
+from fedpoison.environment import Notify
 from fedpoison.errors import RunError, ScenarioError
 from fedpoison.failure import Failure
-from fedpoison.fleet import Fleet
+from fedpoison.fleet import Fleet, resolve_dataset
 from fedpoison.history import History
 from fedpoison.outcomes import Batch, Outcome
 from fedpoison.ray_session import ray_session
@@ -30,7 +31,7 @@ from fedpoison.reuse import tell_versions
 from fedpoison.rounds import Round
 from fedpoison.run_task import Ended, steps
 from fedpoison.scenario import Scenario
-from fedpoison.simulation import Notify, on, run
+from fedpoison.simulation import run
 from fedpoison.store import RunFolder
 from fedpoison.watch import Watch
 
@@ -169,7 +170,7 @@ def _plans(
         name = scenario.dataset
         if name not in datasets:
             datasets[name] = load_dataset(name, data_dir=data_dir)
-        known = on(scenario, datasets[name])
+        known = resolve_dataset(scenario, datasets[name])
         try:
             yield scenario, Plan(known, datasets[name], Fleet(known, datasets[name]).idle)
         except ScenarioError as error:

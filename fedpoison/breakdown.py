@@ -16,11 +16,10 @@ from fedpoison.breakdown_curves import Breakdown, Curve, Pair, Point
 from fedpoison.criterion import Criterion
 from fedpoison.errors import ScenarioError
 from fedpoison.failure import Failure
+from fedpoison.fleet import Fleet
 from fedpoison.outcomes import Batch
 from fedpoison.rounds import Round
 from fedpoison.scenario import Scenario
-from fedpoison.simulation import prepare
-from fedpoison.twin import clean
 
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5)
 """The coarse grid."""
@@ -103,7 +102,7 @@ class _Trials:
     def _runs(self, pair: Pair, count: int) -> list[Scenario]:
         """Return the runs with this number of malicious clients, one a seed; without any, clean ones."""
         attacked = [_attacked(self.base, pair, count).but(seed=seed) for seed in self.seeds]
-        return attacked if count else [clean(run, self.goals[pair.attack]) for run in attacked]
+        return attacked if count else [run.without_attack(self.goals[pair.attack]) for run in attacked]
 
     def _point(self, pair: Pair, count: int) -> Point:
         ends = [self.ends[run] for run in self._runs(pair, count)]
@@ -144,7 +143,7 @@ def _goal(attacked: Scenario, judge: Criterion, data_dir: Path | None) -> str | 
     """Return the attack whose success is measured; None where success does not matter."""
     if judge.measure != "success":
         return None
-    goal = prepare(attacked, data_dir=data_dir).aim
+    goal = Fleet.load(attacked, data_dir=data_dir).aim
     if goal is None:
         raise ScenarioError(
             f"{attacked.attack} has no target, so that no success can be measured; name one that has, such "

@@ -20,10 +20,10 @@ from pydantic.fields import FieldInfo
 from clients.attack import Attack
 from fedpoison import registries
 from fedpoison.datasets import DATASETS
+from fedpoison.errors import unknown
 from fedpoison.groups import Group
 from fedpoison.scenario import Scenario
 from fedpoison.schedules import schedules
-from fedpoison.specs import unknown
 
 NAMED: dict[str, Callable[[], Mapping[str, object]]] = {
     "attacks": registries.attacks.entries,

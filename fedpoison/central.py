@@ -20,10 +20,8 @@ from fedpoison.errors import ScenarioError
 from fedpoison.evaluation import Evaluator
 from fedpoison.fleet import Fleet
 from fedpoison.history import History
-from fedpoison.rounds import Round, Training
+from fedpoison.rounds import OnRound, Round, Training
 from fedpoison.scenario import Scenario
-from fedpoison.server import OnRound
-from fedpoison.simulation import prepare
 from fedpoison.store import CENTRAL, RunFolder
 from fedpoison.streams import stream
 from fedpoison.workers import Workers
@@ -78,7 +76,7 @@ def train_centrally(
         raise ScenarioError("groups: central training knows one attack; name it as attack, and its share.")
     unset = {name: Scenario.model_fields[name].default for name in FLEET_ONLY}
     alone = scenario.but(**unset | {"clients": 1})
-    fleet = prepare(alone, data_dir=data_dir)
+    fleet = Fleet.load(alone, data_dir=data_dir)
     if not poisons_only(fleet.attack):
         raise ScenarioError(
             f"attack {scenario.attack}: acts on updates or training, where central training has no attacker; "

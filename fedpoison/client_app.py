@@ -14,7 +14,6 @@ from fedpoison.fleet import Fleet
 from fedpoison.node import TrainOrder, partition_reply, train_node, train_reply
 from fedpoison.run_config import scenario_of
 from fedpoison.scenario import Scenario
-from fedpoison.simulation import prepare
 from fedpoison.wire import PARTITION, from_record
 from strategies.one_thread import stay_single
 
@@ -47,7 +46,7 @@ def query(message: Message, context: Context) -> Message:
 @functools.cache
 def _at_hand(scenario: Scenario, data_dir: Path | None) -> tuple[Fleet, Trainer]:
     """Return the fleet and a trainer, made once in each process."""
-    fleet = prepare(scenario, data_dir=data_dir)
+    fleet = Fleet.load(scenario, data_dir=data_dir)
     return fleet, Trainer(fleet.model(), fleet.scenario.training)
 
 

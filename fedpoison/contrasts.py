@@ -8,10 +8,9 @@ import numpy as np
 import pandas as pd
 
 from fedpoison.comparison import MEASURES, Comparison
-from fedpoison.errors import ScenarioError
+from fedpoison.errors import ScenarioError, unknown
 from fedpoison.intervals import Estimate, estimate
 from fedpoison.pipelines import canonical_pipeline
-from fedpoison.specs import unknown
 
 ACCURACY, SUCCESS = MEASURES["accuracy"], MEASURES["attack success"]
 

@@ -8,6 +8,11 @@ FedPoisonError
 └── EngineError     an engine that could not do its work
 """
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
 
 class FedPoisonError(Exception):
     """The root: whoever catches it catches everything that fedpoison raises on purpose."""
@@ -31,3 +36,15 @@ class RefusalError(RunError):
 
 class EngineError(FedPoisonError):
     """An engine could not do its work: a runtime did not start, or ended with an error."""
+
+
+def unknown(kind: str, name: str, choices: Iterable[str]) -> ScenarioError:
+    """Return the error for a name that is not among `choices`, with the nearest one suggested.
+
+    >>> print(unknown("strategy", "kurm", ["krum", "median"]))
+    unknown strategy 'kurm': did you mean 'krum'? Choose from krum, median.
+    """
+    names = sorted(choices)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    hint = f" did you mean {near[0]!r}?" if near else ""
+    return ScenarioError(f"unknown {kind} {name!r}:{hint} Choose from {', '.join(names)}.")

@@ -6,6 +6,8 @@ import itertools
 from collections.abc import MutableMapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +19,7 @@ from clients.parameters import Layout, flatten, layout_of
 from clients.samples import Samples
 from fedpoison import models as model_builders
 from fedpoison.attackers import Attackers, aim, idle_reasons
-from fedpoison.datasets import Dataset
+from fedpoison.datasets import AUTO, Dataset, load_dataset
 from fedpoison.errors import ScenarioError
 from fedpoison.pipelines import FlowerClass, Pipeline, build_pipeline
 from fedpoison.registries import build_attack, models
@@ -57,6 +59,21 @@ class Fleet:
             raise ScenarioError(
                 f"dropout_seed: model {self.scenario.model} has no dropout; unset it, or change the model."
             )
+
+    @classmethod
+    def load(cls, scenario: Scenario, *, data_dir: Path | None = None) -> Self:
+        """Load the data set of a scenario and return its fleet.
+
+        Args:
+            scenario: if its data set is `auto`, the fleet's scenario names the one that was loaded.
+            data_dir: as for `simulate`.
+
+        Raises:
+            ScenarioError: the scenario does not fit the data set.
+            DataError: the data set cannot be had.
+        """
+        dataset = load_dataset(scenario.dataset, data_dir=data_dir)
+        return cls(resolve_dataset(scenario, dataset), dataset)
 
     @property
     def classes(self) -> int:
@@ -244,3 +261,15 @@ class Fleet:
             context=context,
             part=self.parts[node],
         )
+
+
+def resolve_dataset(scenario: Scenario, dataset: Dataset) -> Scenario:
+    """Return the scenario with the name of the loaded data set in place of `auto`.
+
+    If `auto` has fewer samples than the scenario asks for, the scenario uses all of them.
+    """
+    if scenario.dataset != AUTO:
+        return scenario
+    sizes = {"train_samples": len(dataset.train), "test_samples": len(dataset.test)}
+    changes = {field: 0 for field, size in sizes.items() if getattr(scenario, field) > size}
+    return scenario.but(dataset=dataset.name, **changes)

@@ -28,8 +28,8 @@ import tomli_w
 from fedpoison.errors import EngineError
 from fedpoison.fleet import Fleet
 from fedpoison.history import History
+from fedpoison.rounds import OnRound
 from fedpoison.run_config import to_run_config
-from fedpoison.server import OnRound
 from fedpoison.store import RunFolder
 
 START_UP = 60.0

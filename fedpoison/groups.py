@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from fedpoison.errors import ScenarioError
+from fedpoison.errors import ScenarioError, unknown
 from fedpoison.registries import canonical_attack
 from fedpoison.schedules import schedules
-from fedpoison.specs import canonical, split_outside, unknown
+from fedpoison.specs import canonical, split_outside
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -108,6 +108,11 @@ class Group(BaseModel):
         if self.nodes:
             settings["nodes"] = f"({', '.join(map(str, self.nodes))})"
         return ", ".join(f"{key}={value}" for key, value in settings.items())
+
+    def without_attack(self, *, keep_schedule: bool) -> Self:
+        """Return the group without its attack; keep its schedule if that decides who trains."""
+        kept = {name: getattr(self, name) for name in ("share", "count", "nodes", "per_round")}
+        return type(self)(attack="none", schedule=self.schedule if keep_schedule else "always", **kept)
 
     def content(self) -> dict[str, Any]:
         """Return the fields that are set, as plain values."""

@@ -6,9 +6,9 @@ import inspect
 from dataclasses import dataclass
 from typing import Any
 
-from fedpoison.errors import ScenarioError
+from fedpoison.errors import ScenarioError, unknown
 from fedpoison.registries import optimizers, preaggregators, strategies
-from fedpoison.specs import build, canonical, parse_call, spell_call, split_outside, unknown
+from fedpoison.specs import build, canonical, parse_call, spell_call, split_outside
 from strategies.chain import Chain
 from strategies.rule import PreconditionError, Rule, require
 

@@ -6,10 +6,10 @@ from clients import ATTACKS
 from clients.attack import Attack
 from clients.composite import Composite
 from fedpoison.datasets import AUTO, DATASETS
-from fedpoison.errors import ScenarioError
+from fedpoison.errors import ScenarioError, unknown
 from fedpoison.models import MODELS, ModelBuilder
 from fedpoison.partitions import PARTITIONS, Partition
-from fedpoison.specs import Registry, build, canonical, split_outside, unknown
+from fedpoison.specs import Registry, build, canonical, split_outside
 from strategies import OPTIMIZERS, PREAGGREGATORS, STRATEGIES
 from strategies.preaggregator import PreAggregator
 from strategies.rule import Rule

@@ -24,7 +24,6 @@ from fedpoison.kept_updates import KeptUpdates
 from fedpoison.measures import Counts
 from fedpoison.pipelines import Pipeline, build_pipeline
 from fedpoison.rounds import GroupRecord, Round, Training
-from fedpoison.simulation import prepare
 from fedpoison.store import RunFolder
 from fedpoison.workers import Workers
 from strategies.rule import Aggregate, InputError, PreconditionError, Rule
@@ -106,7 +105,7 @@ def replay(
     kept = KeptUpdates.read(run, server_round)
     scenario = history.scenario
     rules = {spec: _rule(spec, scenario.byzantine) for spec in strategies}
-    fleet = prepare(scenario, data_dir=data_dir)
+    fleet = Fleet.load(scenario, data_dir=data_dir)
     with Workers(fleet.model, scenario.training, workers) as pool:
         bench = _Bench(fleet, kept, pool)
         results = [bench.replayed(spec, rule, influence=influence) for spec, rule in rules.items()]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from fedpoison.environment import sources, versions
-from fedpoison.simulation import Notify
+from fedpoison.environment import Notify, sources, versions
 from fedpoison.store import RunFolder
 
 

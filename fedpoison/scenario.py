@@ -22,11 +22,11 @@ from pydantic import (
 )
 
 from clients.training import LocalTraining
-from fedpoison.errors import ScenarioError
+from fedpoison.errors import ScenarioError, unknown
 from fedpoison.groups import ONE_GROUP, SIZES, Count, Group, KnowledgeName, Share, listed, read_groups
 from fedpoison.pipelines import build_pipeline
 from fedpoison.roster import check_groups, expected
-from fedpoison.specs import reasons, unknown
+from fedpoison.specs import reasons
 from fedpoison.spellings import SPELLINGS
 from fedpoison.toml_files import read_toml
 
@@ -191,6 +191,19 @@ class Scenario(BaseModel):
             ScenarioError: as `parse`.
         """
         return self.parse(dict(self) | changes)
+
+    def without_attack(self, goal: str | None) -> Self:
+        """Return the clean scenario: the same clients train in the same rounds, but none attacks.
+
+        Args:
+            goal: the attack whose success a clean run measures; None measures no success.
+        """
+        fixed = any(group.per_round is not None for group in self.attackers)
+        if self.groups:
+            groups = tuple(group.without_attack(keep_schedule=fixed) for group in self.groups)
+            return self.but(groups=groups, goal=goal)
+        (group,) = (group.without_attack(keep_schedule=fixed) for group in self.attackers)
+        return self.but(attack=group.attack, schedule=group.schedule, knowledge=None, goal=goal)
 
     def content(self) -> dict[str, Any]:
         """Return the fields that mean something here, as plain values: what is unset is left out."""

@@ -12,14 +12,13 @@ import optuna
 from fedpoison.attack_space import TARGETED, UNTARGETED, Knobs, Range
 from fedpoison.batch import batches
 from fedpoison.batch_options import BatchOptions
-from fedpoison.errors import RunError, ScenarioError
+from fedpoison.errors import RunError, ScenarioError, unknown
 from fedpoison.fleet import Fleet
 from fedpoison.outcomes import Batch
 from fedpoison.registries import canonical_attack
 from fedpoison.rounds import Round
 from fedpoison.scenario import Scenario
-from fedpoison.simulation import prepare
-from fedpoison.specs import spell_call, unknown
+from fedpoison.specs import spell_call
 
 _log = logging.getLogger(__name__)
 
@@ -145,7 +144,7 @@ def search(
             raise unknown("attack of this objective", name, aim.space)
     others = 0 if aim.label is None else confirm  # a seed's test set may lack the class
     for seed in range(base.seed, base.seed + others + 1):
-        _check(prepare(base.but(seed=seed), data_dir=options.get("data_dir")), aim)
+        _check(Fleet.load(base.but(seed=seed), data_dir=options.get("data_dir")), aim)
     told = options.get("notify", _log.warning)
     with batches(keep_going=True, **options) as made:
 

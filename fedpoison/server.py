@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from flwr.app import ArrayRecord, MetricRecord
@@ -17,11 +17,9 @@ from fedpoison.evaluation import Evaluator
 from fedpoison.fleet import Fleet
 from fedpoison.grids import roll_call
 from fedpoison.host import HostStrategy, OnUpdates
-from fedpoison.rounds import Round, Training
+from fedpoison.rounds import OnRound, Round, Training
 from fedpoison.wire import from_record, to_record
 from fedpoison.workers import Workers
-
-OnRound = Callable[[Round], None]
 
 
 def serve(

@@ -8,9 +8,9 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from fedpoison.environment import environment
+from fedpoison.fleet import Fleet
 from fedpoison.run_config import scenario_of
 from fedpoison.server import serve
-from fedpoison.simulation import prepare
 from fedpoison.store import RunFolder
 from fedpoison.workers import Workers
 
@@ -21,7 +21,7 @@ app = ServerApp()
 def main(grid: Grid, context: Context) -> None:
     """Run the scenario in the run-config on the nodes of `grid`, and keep it in the run store."""
     scenario, out, data_dir = scenario_of(context)
-    fleet = prepare(scenario, data_dir=data_dir)
+    fleet = Fleet.load(scenario, data_dir=data_dir)
     path = (out or Path("runs").absolute()) / fleet.scenario.run_id
     folder = RunFolder.begin(path, fleet.scenario, environment("flower", None, fleet.idle))
     print(f"fedpoison: the run is kept in {path}")  # noqa: T201  # what `flwr run --stream` shows

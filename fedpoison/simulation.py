@@ -4,31 +4,27 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from torch import Tensor
 
 from fedpoison.cohort_grid import CohortGrid
-from fedpoison.datasets import AUTO, Dataset, load_dataset
 from fedpoison.device_engine import device_grid
 from fedpoison.devices import Device, device_of
 from fedpoison.engine_options import PROCESSORS, Engine, EngineOptions
-from fedpoison.environment import environment
+from fedpoison.environment import Notify, environment
 from fedpoison.errors import ScenarioError
 from fedpoison.fleet import Fleet
 from fedpoison.history import History
 from fedpoison.kept_updates import Keeper, check_rounds
 from fedpoison.local_engine import LocalGrid
-from fedpoison.rounds import Round
+from fedpoison.rounds import OnRound, Round
 from fedpoison.scenario import Scenario
-from fedpoison.server import OnRound, quiet_flower, serve
+from fedpoison.server import quiet_flower, serve
 from fedpoison.store import RunFolder
 from fedpoison.workers import Workers
-
-Notify = Callable[[str], None]
-"""Is told, before a run, what its user should know."""
 
 _log = logging.getLogger(__name__)
 
@@ -83,7 +79,7 @@ def simulate(
         ray_resources=ray_resources,
     )
     return launch(
-        prepare(scenario, data_dir=data_dir),
+        Fleet.load(scenario, data_dir=data_dir),
         options,
         out=out,
         data_dir=data_dir,
@@ -115,25 +111,6 @@ def launch(
         warn(fleet, notify)
         return run_on_flower(fleet, out=out, data_dir=data_dir, on_round=on_round)
     return run(fleet, options, out=out, on_round=on_round, keep_updates=keep_updates, notify=notify)
-
-
-def prepare(scenario: Scenario, *, data_dir: Path | None = None) -> Fleet:
-    """Load the data and return the fleet, with the data set that is really used in its scenario."""
-    dataset = load_dataset(scenario.dataset, data_dir=data_dir)
-    return Fleet(on(scenario, dataset), dataset)
-
-
-def on(scenario: Scenario, dataset: Dataset) -> Scenario:
-    """Return the scenario with the data set that is really used.
-
-    Where that was left open (`auto`) and has fewer samples than are asked for, all of them are used.
-    """
-    changes: dict[str, object] = {"dataset": dataset.name}
-    if scenario.dataset == AUTO:
-        for field, samples in (("train_samples", dataset.train), ("test_samples", dataset.test)):
-            if getattr(scenario, field) > len(samples):
-                changes[field] = 0
-    return scenario.but(**changes)
 
 
 def warn(fleet: Fleet, notify: Notify) -> None:

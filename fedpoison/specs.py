@@ -6,18 +6,17 @@ This is where strings end: a registry turns a spec into an object, and an object
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import math
 import re
 import sys
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from fedpoison.errors import ScenarioError
+from fedpoison.errors import ScenarioError, unknown
 
 T = TypeVar("T")
 Entry = TypeVar("Entry")
@@ -81,18 +80,6 @@ def scalar(text: str) -> int | float | bool | str | None:
             continue
         return value if math.isfinite(value) else text
     return text
-
-
-def unknown(kind: str, name: str, choices: Iterable[str]) -> ScenarioError:
-    """Return the error for a name that is not among `choices`, with the nearest one suggested.
-
-    >>> print(unknown("strategy", "kurm", ["krum", "median"]))
-    unknown strategy 'kurm': did you mean 'krum'? Choose from krum, median.
-    """
-    names = sorted(choices)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    hint = f" did you mean {near[0]!r}?" if near else ""
-    return ScenarioError(f"unknown {kind} {name!r}:{hint} Choose from {', '.join(names)}.")
 
 
 def added(group: str) -> Mapping[str, EntryPoint]:

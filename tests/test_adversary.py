@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from clients.attack import Attack, Card, Knowledge
-from fedpoison.simulation import prepare, run, simulate
+from fedpoison.fleet import Fleet
+from fedpoison.simulation import run, simulate
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class OmniscientWitness(Witness):
 
 
 def witnessed(scenario, kind):
-    fleet = prepare(scenario)
+    fleet = Fleet.load(scenario)
     attack = kind([])
     fleet.__dict__["attack"] = attack
     return run(fleet), attack.seen

@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from fedpoison.errors import ScenarioError
+from fedpoison.fleet import Fleet
 from fedpoison.host import HostStrategy
 from fedpoison.pipelines import build_pipeline, canonical_pipeline
 from fedpoison.registries import optimizers, preaggregators, strategies
-from fedpoison.simulation import prepare, simulate
+from fedpoison.simulation import simulate
 from fedpoison.workers import Workers
 from strategies.adam import Adam
 from strategies.chain import Chain
@@ -114,7 +115,7 @@ def test_momentum_is_kept_from_round_to_round(small):
 
 
 def test_attackers_try_the_whole_aggregation_out_without_moving_it(small):
-    fleet = prepare(small.but(strategy="bucketing | median | sgd", tolerated=2))
+    fleet = Fleet.load(small.but(strategy="bucketing | median | sgd", tolerated=2))
     with Workers(fleet.model, fleet.scenario.training, 1) as workers:
         host = HostStrategy(fleet, {}, workers)
     updates = torch.randn(10, len(fleet.initial), generator=torch.Generator().manual_seed(0))

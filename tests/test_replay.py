@@ -9,12 +9,13 @@ from clients.parameters import flatten
 from fedpoison import measures
 from fedpoison.errors import RunError, ScenarioError
 from fedpoison.evaluation import evaluate
+from fedpoison.fleet import Fleet
 from fedpoison.history import History
 from fedpoison.kept_updates import KeptUpdates, kept_rounds, path_of
 from fedpoison.pipelines import build_pipeline
 from fedpoison.replay import replay
 from fedpoison.scenario import Scenario
-from fedpoison.simulation import prepare, simulate
+from fedpoison.simulation import simulate
 from fedpoison.store import RunFolder
 from fedpoison.workers import Workers
 
@@ -39,7 +40,7 @@ def kept(scenario, tmp_path) -> History:
 
 def final_weights(history: History) -> torch.Tensor:
     weights = RunFolder(history.path).weights()
-    return flatten(weights[name] for name, _ in prepare(history.scenario).layout)
+    return flatten(weights[name] for name, _ in Fleet.load(history.scenario).layout)
 
 
 @pytest.mark.parametrize("strategy", ["fedavg", "trimmed-mean", "bucketing | median", "fltrust", "weak-dp"])
@@ -73,7 +74,7 @@ def test_each_round_keeps_what_its_own_nodes_sent(kept):
 def test_the_influence_is_that_of_leaving_each_client_out(kept):
     (result,) = replay(kept.path, 2, ["fedavg"]).results
     of_round = KeptUpdates.read(kept.path, 2)
-    fleet = prepare(kept.scenario)
+    fleet = Fleet.load(kept.scenario)
     rule = build_pipeline("fedavg", byzantine=3).rule
     n = len(of_round.nodes)
     rows = []

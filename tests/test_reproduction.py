@@ -10,6 +10,7 @@ from clients.parameters import flatten, split
 from clients.training import batches
 from fedpoison.cli.reproduce import NAMES
 from fedpoison.errors import ScenarioError
+from fedpoison.fleet import Fleet
 from fedpoison.local_engine import LocalGrid
 from fedpoison.registries import build_attack
 from fedpoison.reproduction import STUDIES, Cell, Outcome, reproduce
@@ -17,7 +18,6 @@ from fedpoison.reproduction.byzfl_heatmap import BYZFL
 from fedpoison.reproduction.study import after, best, mean_of_last
 from fedpoison.scenario import Scenario
 from fedpoison.server import serve
-from fedpoison.simulation import prepare
 from fedpoison.streams import stream
 from fedpoison.workers import Workers
 
@@ -146,7 +146,7 @@ def test_our_steps_are_byzfls(digits):
         | {"dataset": "digits", "model": "mlp", "clients": 3, "malicious": 0.0, "rounds": 4}
         | {"weight_decay": 0.0, "strategy": f"clipping(threshold={0.1 * c}) | fedavg"}
     )
-    fleet = prepare(scenario)
+    fleet = Fleet.load(scenario)
     with Workers(fleet.model, scenario.training, 1) as workers:
         ours = serve(fleet, LocalGrid(fleet, workers), workers, lambda _: None)
 

@@ -12,7 +12,7 @@ from clients.cohort import train_cohort
 from clients.none import NoAttack
 from clients.training import Trainer
 from fedpoison.fleet import Fleet
-from fedpoison.simulation import prepare, run, simulate
+from fedpoison.simulation import run, simulate
 
 
 @pytest.mark.parametrize("attack", ["label-flip", "backdoor", "scaled-update", "gaussian-update"])
@@ -79,7 +79,7 @@ def test_only_nodes_that_attack_are_reminded_of_the_last_model(small):
             return super().train(trainer, samples, context)
 
     seen = []
-    fleet = prepare(small.but(schedule="window(start=2)"))
+    fleet = Fleet.load(small.but(schedule="window(start=2)"))
     fleet.__dict__["attack"] = Looks()
     run(fleet)
     assert sorted(seen) == [(2, True)] * 2 + [(3, True)] * 2

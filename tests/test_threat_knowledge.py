@@ -9,7 +9,8 @@ from threats import but
 
 from clients.attack import Attack, Card, Knowledge
 from fedpoison.attackers import Attackers
-from fedpoison.simulation import prepare, run, simulate
+from fedpoison.fleet import Fleet
+from fedpoison.simulation import run, simulate
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Witness(Attack):
 
 def witnessed(scenario):
     """Run the scenario with a witness in place of each group's attack; return what each was handed."""
-    fleet = prepare(scenario)
+    fleet = Fleet.load(scenario)
     notes = [[] for _ in scenario.attackers]
     fleet.__dict__["attackers"] = tuple(
         Attackers.of(group, Witness(index, notes[index])) for index, group in enumerate(scenario.attackers)

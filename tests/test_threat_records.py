@@ -3,15 +3,16 @@
 import pytest
 from threats import TWO, but
 
+from fedpoison.fleet import Fleet
 from fedpoison.rounds import Round
-from fedpoison.simulation import prepare, simulate
+from fedpoison.simulation import simulate
 from fedpoison.store import RunFolder
 
 
 def test_the_record_names_who_was_malicious_and_what_acted(small, tmp_path):
     scenario = but(small, rounds=3, participation=0.8, groups=TWO)
     history = simulate(scenario, out=tmp_path)
-    fleet = prepare(scenario)
+    fleet = Fleet.load(scenario)
     assert history.records[0].training.groups == []
     for record in history.records[1:]:
         training, number = record.training, record.round

@@ -38,7 +38,6 @@ from experiments.benchmarks.work import Work
 from fedpoison.datasets import data_folders
 from fedpoison.fleet import Fleet
 from fedpoison.models import MODELS
-from fedpoison.simulation import prepare
 from fedpoison.streams import stream
 
 WORK = "work"
@@ -170,5 +169,5 @@ def _transformed() -> datasets.MNIST:
 @functools.cache
 def _resident(work: str) -> tuple[Fleet, Trainer]:
     torch.set_num_threads(1)
-    fleet = prepare(Work.of(json.loads(work)).scenario(1))
+    fleet = Fleet.load(Work.of(json.loads(work)).scenario(1))
     return fleet, Trainer(fleet.model(), fleet.scenario.training)

@@ -11,8 +11,7 @@ import platformdirs
 
 from fedpoison.datasets.download import download as fetch
 from fedpoison.datasets.sources import DATASETS, Dataset, Source
-from fedpoison.errors import DataError
-from fedpoison.specs import unknown
+from fedpoison.errors import DataError, unknown
 
 __all__ = ["AUTO", "DATASETS", "Dataset", "data_folders", "load_dataset"]
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from fedpoison.groups import ONE_GROUP, Group
 from fedpoison.scenario import Scenario
-from fedpoison.twin import clean
 
 CLEAN = "none"
 _VARIED = ("attack", "groups", "schedule", "knowledge", "goal", "strategy", "seed")
@@ -100,7 +99,7 @@ def twins(scenarios: Sequence[Scenario]) -> list[int | None]:
 
     What success is measured on the twin does not matter here, its accuracy is the same: the first one counts.
     """
-    cleaned = [clean(scenario, None).run_id for scenario in scenarios]
+    cleaned = [scenario.without_attack(None).run_id for scenario in scenarios]
     places: dict[str, int] = {}
     for place, (run_id, scenario) in enumerate(zip(cleaned, scenarios, strict=True)):
         if is_clean(scenario):

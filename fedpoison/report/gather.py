@@ -12,7 +12,6 @@ from fedpoison.history import History
 from fedpoison.report.axes import is_clean
 from fedpoison.scenario import Scenario
 from fedpoison.store import CENTRAL, RunFolder
-from fedpoison.twin import clean
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +86,7 @@ def _alike(runs: Iterable[StoredRun]) -> list[tuple[StoredRun, StoredRun]]:
     for run in sorted(runs, key=lambda run: run.progress, reverse=True):
         scenario = run.history.scenario
         if is_clean(scenario):
-            first = firsts.setdefault(clean(scenario, scenario.goal).run_id, run)
+            first = firsts.setdefault(scenario.without_attack(scenario.goal).run_id, run)
             if first is not run:
                 pairs.append((run, first))
     return pairs
