@@ -15,7 +15,7 @@ from clients.attack import TRIGGER, Attack, CraftContext, Knowledge, RuleKind, c
 from clients.knowledge import ContextOf, crafted
 from fedpoison.fleet import Fleet
 from fedpoison.grids import WrappedGrid
-from fedpoison.pipelines import Pipeline
+from fedpoison.pipelines import FlowerClass
 from fedpoison.streams import stream
 from fedpoison.wire import (
     ARRAYS,
@@ -57,8 +57,8 @@ class AdversaryGrid(WrappedGrid):
         self._memories: dict[tuple[int, Attack, int | None], dict[str, Tensor]] = defaultdict(dict)
         self._previous_model: Tensor | None = None
         self._triggers: dict[int, Tensor] = {}
-        pipeline = fleet.pipeline
-        self._rule_kind = rule_kind(pipeline.rule.card) if isinstance(pipeline, Pipeline) else None
+        rule = fleet.scenario.aggregation
+        self._rule_kind = None if isinstance(rule, FlowerClass) else rule_kind(rule.card)
         self.seconds: dict[str, float] = {}
         """How long the attacker took in the last round."""
 
@@ -96,15 +96,13 @@ class AdversaryGrid(WrappedGrid):
         fleet = self._fleet
         groups = [
             (index, attackers, pool)
-            for index, (attackers, pool) in enumerate(
-                zip(fleet.attackers, fleet.pools(server_round), strict=True)
-            )
+            for index, (attackers, pool) in enumerate(fleet.attackers.placed(server_round))
             if attackers.act(server_round) and crafts(attackers.attack)
         ]
         if not groups:
             return False
         updates = {update.node: (update, reply) for update, reply in self._readable(replies)}
-        acting = fleet.acting(server_round)
+        acting = fleet.attackers.acting(server_round)
         wanted = any(attackers.handed is Knowledge.OMNISCIENT for _, attackers, _ in groups)
         rows = [
             pair[0].weights.cpu() for node, pair in sorted(updates.items()) if wanted and node not in acting
@@ -142,7 +140,7 @@ class AdversaryGrid(WrappedGrid):
         everyone: tuple[int, ...],
     ) -> ContextOf:
         fleet = self._fleet
-        acting = fleet.acting(server_round)
+        acting = fleet.attackers.acting(server_round)
         others = tuple(node for node in everyone if node not in acting)
         rule = self._known_rule(server_round)
 

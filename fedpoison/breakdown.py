@@ -16,6 +16,7 @@ from fedpoison.breakdown_curves import Breakdown, Curve, Pair, Point
 from fedpoison.criterion import Criterion
 from fedpoison.errors import ScenarioError
 from fedpoison.failure import Failure
+from fedpoison.fields import About, fields_about
 from fedpoison.fleet import Fleet
 from fedpoison.outcomes import Batch
 from fedpoison.rounds import Round
@@ -23,8 +24,6 @@ from fedpoison.scenario import Scenario
 
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5)
 """The coarse grid."""
-_OTHERS = ("groups", "malicious_count", "malicious_nodes", "malicious_per_round")
-"""Fields that say in another way than by a share who is malicious."""
 
 
 def breakdown(
@@ -124,7 +123,8 @@ class _Trials:
 
 
 def _check(base: Scenario, shares: Sequence[float]) -> None:
-    said = [name for name in _OTHERS if getattr(base, name) not in (None, ())]
+    others = [name for name in fields_about(Scenario, About.MALICIOUS) if name != "malicious"]
+    said = [name for name in others if getattr(base, name) not in (None, ())]
     if said:
         raise ScenarioError(
             f"{', '.join(said)}: a search for the breakdown varies the share that is malicious; leave it out."

@@ -19,9 +19,9 @@ from pydantic.fields import FieldInfo
 
 from clients.attack import Attack
 from fedpoison import registries
+from fedpoison.attackers import AttackerGroup
 from fedpoison.datasets import DATASETS
 from fedpoison.errors import unknown
-from fedpoison.groups import Group
 from fedpoison.scenario import Scenario
 from fedpoison.schedules import schedules
 
@@ -230,7 +230,7 @@ _WORDS: dict[Any, str] = {
     int: "whole number",
     float: "number",
     str: "text",
-    Group: "group",
+    AttackerGroup: "group",
     type(None): "none",
 }
 

@@ -18,6 +18,7 @@ from clients.training import Trainer
 from fedpoison.environment import environment
 from fedpoison.errors import ScenarioError
 from fedpoison.evaluation import Evaluator
+from fedpoison.fields import About, fields_about
 from fedpoison.fleet import Fleet
 from fedpoison.history import History
 from fedpoison.rounds import OnRound, Round, Training
@@ -26,26 +27,7 @@ from fedpoison.store import CENTRAL, RunFolder
 from fedpoison.streams import stream
 from fedpoison.workers import Workers
 
-FLEET_ONLY = (
-    "clients",
-    "participation",
-    "partition",
-    "malicious_partition",
-    "evaluate_every",
-    "epochs",
-    "steps",
-    "persistent_momentum",
-    "proximal",
-    "malicious_count",
-    "malicious_nodes",
-    "malicious_per_round",
-    "schedule",
-    "knowledge",
-    "groups",
-    "strategy",
-    "tolerated",
-    "root_samples",
-)
+FLEET_ONLY = fields_about(Scenario, About.FEDERATION)
 """Fields that mean nothing without a fleet."""
 
 
@@ -77,7 +59,7 @@ def train_centrally(
     unset = {name: Scenario.model_fields[name].default for name in FLEET_ONLY}
     alone = scenario.but(**unset | {"clients": 1})
     fleet = Fleet.load(alone, data_dir=data_dir)
-    if not poisons_only(fleet.attack):
+    if not poisons_only(_attack(fleet)):
         raise ScenarioError(
             f"attack {scenario.attack}: acts on updates or training, where central training has no attacker; "
             "choose one on the data, such as label-flip, pixel-noise, inject or backdoor."
@@ -122,13 +104,20 @@ def poisons_only(attack: Attack) -> bool:
     return not crafts(attack) and type(attack).train is Attack.train
 
 
+def _attack(fleet: Fleet) -> Attack:
+    """Return the attack of a scenario with a single group of attackers."""
+    (attackers,) = fleet.attackers.groups
+    return attackers.attack
+
+
 def _train(job: Job, trainer: Trainer) -> Trained:
     return next(train_cohort(trainer, [job]))
 
 
 def _poisoned(fleet: Fleet, trainer: Trainer) -> tuple[Samples, list[Tensor]]:
     """Return the training samples, the scenario's malicious share of them poisoned, and a learned trigger."""
-    if isinstance(fleet.attack, NoAttack):
+    attack = _attack(fleet)
+    if isinstance(attack, NoAttack):
         return fleet.train, []
     generator = stream(fleet.scenario.seed, "poisoned samples")
     mask = chosen(len(fleet.train), fleet.scenario.malicious, generator)
@@ -137,6 +126,6 @@ def _poisoned(fleet: Fleet, trainer: Trainer) -> tuple[Samples, list[Tensor]]:
     memory: dict[str, Tensor] = {}
     context = fleet.job(0, 0, fleet.initial, None, memory).context
     trainer.load(fleet.initial)
-    poisoned = fleet.attack.poison_data(fleet.train[mask], trainer, context)
+    poisoned = attack.poison_data(fleet.train[mask], trainer, context)
     learned = [memory[TRIGGER]] if TRIGGER in memory else []
     return fleet.train[~mask].joined(poisoned), learned

@@ -58,7 +58,7 @@ class DeviceGrid(CohortGrid):
     def _outcomes(self, cohort: Cohort, copies: dict[int, Tensor]) -> list[Outcome]:
         stacked, apart = [], []
         for task in cohort:
-            attack = self._fleet.role(task.node, task.order.server_round).attack
+            attack = self._fleet.attackers.role(task.node, task.order.server_round).attack
             if not vectorises(self._trainer.model, attack):
                 apart.append(_on_processors(task, copies))
             else:
@@ -73,7 +73,7 @@ class DeviceGrid(CohortGrid):
     def _prepared(self, trainer: Trainer, task: Task) -> Job | Outcome:
         """Return the task as a job without an attack, or why there is none."""
         try:
-            attack = self._fleet.role(task.node, task.order.server_round).attack
+            attack = self._fleet.attackers.role(task.node, task.order.server_round).attack
             train = self._fleet.train if poisons(attack) else self._resident
             job = job_of(self._fleet, task.node, task.order, dict(task.memory), train=train)
             return poisoned(trainer, job)

@@ -16,7 +16,7 @@ from fedpoison.deviations import deviations
 from fedpoison.devices import home_of
 from fedpoison.fleet import Fleet
 from fedpoison.grids import ChosenNodes
-from fedpoison.pipelines import Pipeline
+from fedpoison.pipelines import FlowerClass
 from fedpoison.rounds import GroupRecord, Training
 from fedpoison.wire import PREVIOUS, PayloadError, Update, read_reply, to_record
 from fedpoison.workers import Workers
@@ -48,9 +48,9 @@ class HostStrategy(Strategy):
         self._nodes = nodes
         self._ids = {node: node_id for node_id, node in nodes.items()}
         self.aggregator: Aggregator = (
-            RuleAggregator(fleet.pipeline.rule, fleet, workers)
-            if isinstance(fleet.pipeline, Pipeline)
-            else FlowerAggregator(fleet.pipeline, fleet)
+            FlowerAggregator(fleet.scenario.aggregation, fleet)
+            if isinstance(fleet.scenario.aggregation, FlowerClass)
+            else RuleAggregator(fleet.scenario.aggregation, fleet, workers)
         )
         self.model: Tensor = fleet.initial.to(home_of(workers.device))
         """The global weights that the round starts from, (d,)."""
@@ -65,12 +65,12 @@ class HostStrategy(Strategy):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """Return the messages that ask this round's sample of nodes to train."""
-        self._asked = self._fleet.sample(server_round)
+        self._asked = self._fleet.attackers.sample(server_round)
         chosen = ChosenNodes(grid, [self._ids[node] for node in self._asked])
         messages = self.aggregator.messages(server_round, arrays, config, chosen)
         if self.previous_model is not None:
             previous = to_record(self.previous_model, self._fleet.layout)
-            self._remind(messages, previous, self._fleet.acting(server_round))
+            self._remind(messages, previous, self._fleet.attackers.acting(server_round))
         self._asked_at = time.perf_counter()
         return messages
 
@@ -171,22 +171,22 @@ class HostStrategy(Strategy):
         dropped: dict[int, str],
         trust: dict[int, float] | None,
     ) -> Training:
-        fleet, asked = self._fleet, set(self._asked)
+        selection, asked = self._fleet.attackers, set(self._asked)
         size = self.model.numel() * self.model.element_size()
         losses = torch.tensor([update.loss for update in updates], dtype=torch.float64)
         known = losses[torch.isfinite(losses)]
         nodes = [update.node for update in updates]
-        found = deviations(self._matrix[: len(nodes)], nodes, set(nodes) - fleet.acting(server_round))
+        found = deviations(self._matrix[: len(nodes)], nodes, set(nodes) - selection.acting(server_round))
         return Training(
             sampled=self._asked,
-            malicious=sorted(fleet.malicious(server_round) & asked),
+            malicious=sorted(selection.malicious(server_round) & asked),
             groups=[
                 GroupRecord(
                     attack=attackers.group.attack,
                     nodes=sorted(pool & asked),
                     acted=attackers.act(server_round),
                 )
-                for attackers, pool in zip(fleet.attackers, fleet.pools(server_round), strict=True)
+                for attackers, pool in selection.placed(server_round)
             ],
             dropped=dropped,
             trust=trust,

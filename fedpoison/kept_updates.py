@@ -105,7 +105,8 @@ class Keeper:
         if server_round not in self._rounds:
             return
         nodes = [update.node for update in updates]
-        malicious, acting = self._fleet.malicious(server_round), self._fleet.acting(server_round)
+        selection = self._fleet.attackers
+        malicious, acting = selection.malicious(server_round), selection.acting(server_round)
         KeptUpdates(
             round=server_round,
             model=model,

@@ -22,7 +22,7 @@ from fedpoison.fleet import Fleet
 from fedpoison.history import History
 from fedpoison.kept_updates import KeptUpdates
 from fedpoison.measures import Counts
-from fedpoison.pipelines import Pipeline, build_pipeline
+from fedpoison.pipelines import FlowerClass, build_aggregation
 from fedpoison.rounds import GroupRecord, Round, Training
 from fedpoison.store import RunFolder
 from fedpoison.workers import Workers
@@ -187,10 +187,10 @@ class _Bench:
 
 
 def _rule(spec: str, byzantine: int) -> Rule:
-    pipeline = build_pipeline(spec, byzantine=byzantine)
-    if not isinstance(pipeline, Pipeline):
+    rule = build_aggregation(spec, byzantine=byzantine)
+    if isinstance(rule, FlowerClass):
         raise ScenarioError(f"{spec}: Flower's own strategies cannot be replayed; choose one of ours.")
-    return pipeline.rule
+    return rule
 
 
 def _shares(confusion: Counts) -> NDArray[np.float64]:

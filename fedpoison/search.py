@@ -15,7 +15,7 @@ from fedpoison.batch_options import BatchOptions
 from fedpoison.errors import RunError, ScenarioError, unknown
 from fedpoison.fleet import Fleet
 from fedpoison.outcomes import Batch
-from fedpoison.registries import canonical_attack
+from fedpoison.registries import read_attack
 from fedpoison.rounds import Round
 from fedpoison.scenario import Scenario
 from fedpoison.specs import spell_call
@@ -214,7 +214,7 @@ def _trial(aim: Objective, batch: Batch, scenario: Scenario) -> Trial:
 
 
 def _check(fleet: Fleet, aim: Objective) -> None:
-    if not fleet.malicious(1):
+    if not fleet.attackers.malicious(1):
         raise ScenarioError("malicious: got nobody, wanted some malicious nodes to attack with.")
     if aim.label is not None and not bool((fleet.test.labels == aim.label).any()):
         raise ScenarioError(
@@ -235,4 +235,4 @@ def _suggest(trial: optuna.trial.Trial, names: Sequence[str], space: Mapping[str
             knobs[knob] = float(f"{proposed:.3g}")
         else:
             knobs[knob] = trial.suggest_categorical(label, values)
-    return canonical_attack(spell_call(name, knobs))
+    return read_attack(spell_call(name, knobs))

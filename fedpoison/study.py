@@ -17,10 +17,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from fedpoison.axes import Label, Level, levels_of, values_of
 from fedpoison.errors import ScenarioError, unknown
+from fedpoison.fields import read_toml
 from fedpoison.scenario import Scenario
 from fedpoison.specs import reasons
 from fedpoison.study_figure import StudyFigure
-from fedpoison.toml_files import read_toml
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+from threats import attacked_by
 
 from clients.attack import Attack, Card, Knowledge
 from fedpoison.fleet import Fleet
@@ -41,10 +42,8 @@ class OmniscientWitness(Witness):
 
 
 def witnessed(scenario, kind):
-    fleet = Fleet.load(scenario)
     attack = kind([])
-    fleet.__dict__["attack"] = attack
-    return run(fleet), attack.seen
+    return run(Fleet.load(attacked_by(scenario, attack))), attack.seen
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,15 @@ from fedpoison.fleet import Fleet
 
 
 def test_the_malicious_nodes_depend_on_the_seed_alone(small, digits):
-    plain = Fleet(small, digits).malicious(1)
+    plain = Fleet(small, digits).attackers.malicious(1)
     assert len(plain) == 2
-    assert Fleet(small.but(attack="label-flip", strategy="median", rounds=9), digits).malicious(1) == plain
-    assert any(Fleet(small.but(seed=seed), digits).malicious(1) != plain for seed in (1, 2, 3))
+    other = small.but(attack="label-flip", strategy="median", rounds=9)
+    assert Fleet(other, digits).attackers.malicious(1) == plain
+    assert any(Fleet(small.but(seed=seed), digits).attackers.malicious(1) != plain for seed in (1, 2, 3))
 
 
 def test_an_explicit_list_decides(small, digits):
-    assert Fleet(small.but(malicious_nodes=(1, 4, 9)), digits).malicious(1) == {1, 4, 9}
+    assert Fleet(small.but(malicious_nodes=(1, 4, 9)), digits).attackers.malicious(1) == {1, 4, 9}
 
 
 def test_samples_and_initial_weights_depend_on_the_seed_alone(small, digits):
@@ -32,7 +33,7 @@ def test_building_a_model_leaves_the_global_stream_alone(small, digits):
 
 def test_a_round_samples_its_share_of_the_nodes(small, digits):
     fleet = Fleet(small.but(participation=0.4), digits)
-    samples = [fleet.sample(number) for number in range(1, 20)]
+    samples = [fleet.attackers.sample(number) for number in range(1, 20)]
     assert all(len(set(nodes)) == 4 and nodes == sorted(nodes) for nodes in samples)
     assert len({tuple(nodes) for nodes in samples}) > 10
 
@@ -41,7 +42,7 @@ def test_only_malicious_nodes_are_given_the_attack(small, digits):
     fleet = Fleet(small.but(attack="label-flip"), digits)
     for node in range(10):
         job = fleet.job(node, 1, fleet.initial, None, {})
-        assert isinstance(job.attack, NoAttack) == (node not in fleet.malicious(1))
+        assert isinstance(job.attack, NoAttack) == (node not in fleet.attackers.malicious(1))
         assert job.examples == len(job.own()) == 40
 
 
@@ -69,7 +70,7 @@ def test_what_does_not_fit_is_refused(small, digits, changes, words):
 
 def test_malicious_nodes_can_hold_a_partition_of_their_own(small, digits):
     fleet = Fleet(small.but(partition="sorted", malicious_partition="iid"), digits)
-    labels, malicious = fleet.train.labels, fleet.malicious(1)
+    labels, malicious = fleet.train.labels, fleet.attackers.malicious(1)
     honest = [part for node, part in enumerate(fleet.parts) if node not in malicious]
     assert torch.cat(honest).sort().values.tolist() == list(range(400))
     assert {len(part) for part in fleet.parts} == {50}

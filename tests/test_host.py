@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
+from threats import attacked_by
 
 from clients.attack import Attack, Card
 from fedpoison import cohort_grid
@@ -42,9 +43,7 @@ def broken(small, monkeypatch):
     """Return a function that runs the small scenario with an attack of the tests' own."""
 
     def play(attack, **changes):
-        fleet = Fleet.load(small.but(malicious_nodes=(3, 8), **changes))
-        fleet.__dict__["attack"] = attack
-        return run(fleet)
+        return run(Fleet.load(attacked_by(small.but(malicious_nodes=(3, 8), **changes), attack)))
 
     return play
 
@@ -149,9 +148,7 @@ def test_a_damaged_reply_is_dropped_and_named(small, monkeypatch, tamper, reason
 
 
 def test_the_model_stays_when_nobody_can_be_used(small, monkeypatch):
-    fleet = Fleet.load(small.but(malicious=1.0))
-    fleet.__dict__["attack"] = Sends(value=float("nan"))
-    history = run(fleet)
+    history = run(Fleet.load(attacked_by(small.but(malicious=1.0), Sends(value=float("nan")))))
     assert len(history.last.training.dropped) == 10
     assert history.last.confusion == history.records[0].confusion
 

@@ -6,7 +6,7 @@ import torch
 from fedpoison.errors import ScenarioError
 from fedpoison.fleet import Fleet
 from fedpoison.host import HostStrategy
-from fedpoison.pipelines import build_pipeline, canonical_pipeline
+from fedpoison.pipelines import build_aggregation, read_aggregation
 from fedpoison.registries import optimizers, preaggregators, strategies
 from fedpoison.simulation import simulate
 from fedpoison.workers import Workers
@@ -18,14 +18,14 @@ from strategies.nnm import NNM
 
 
 def test_a_spec_becomes_a_chain_that_tolerates_the_same_number_everywhere():
-    pipeline = build_pipeline("clipping(threshold=3)|nnm | krum(power=4)|adam( lr = 0.1 )", byzantine=2)
-    assert pipeline.rule == Chain(
+    pipeline = build_aggregation("clipping(threshold=3)|nnm | krum(power=4)|adam( lr = 0.1 )", byzantine=2)
+    assert pipeline == Chain(
         pre=(Clipping(threshold=3.0), NNM(byzantine=2)),
         rule=Krum(byzantine=2, power=4),
         optimizer=Adam(lr=0.1),
     )
-    assert build_pipeline("nnm(byzantine=1) | krum", byzantine=2).rule.pre == (NNM(byzantine=1),)
-    assert build_pipeline("krum", byzantine=2).rule == Krum(byzantine=2)
+    assert build_aggregation("nnm(byzantine=1) | krum", byzantine=2).pre == (NNM(byzantine=1),)
+    assert build_aggregation("krum", byzantine=2) == Krum(byzantine=2)
 
 
 @pytest.mark.parametrize(
@@ -40,9 +40,9 @@ def test_a_spec_becomes_a_chain_that_tolerates_the_same_number_everywhere():
     ],
 )
 def test_equal_aggregations_have_one_spelling(spec, canonical):
-    assert canonical_pipeline(spec) == canonical
-    assert canonical_pipeline(canonical) == canonical
-    assert build_pipeline(spec, byzantine=2) == build_pipeline(canonical, byzantine=2)
+    assert read_aggregation(spec) == canonical
+    assert read_aggregation(canonical) == canonical
+    assert build_aggregation(spec, byzantine=2) == build_aggregation(canonical, byzantine=2)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_equal_aggregations_have_one_spelling(spec, canonical):
     ],
 )
 def test_what_is_no_aggregation_is_said_with_the_remedy(spec, words):
-    for read in (lambda text: build_pipeline(text, byzantine=0), canonical_pipeline):
+    for read in (lambda text: build_aggregation(text, byzantine=0), read_aggregation):
         with pytest.raises(ScenarioError) as caught:
             read(spec)
         assert words in str(caught.value)

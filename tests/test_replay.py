@@ -12,7 +12,7 @@ from fedpoison.evaluation import evaluate
 from fedpoison.fleet import Fleet
 from fedpoison.history import History
 from fedpoison.kept_updates import KeptUpdates, kept_rounds, path_of
-from fedpoison.pipelines import build_pipeline
+from fedpoison.pipelines import build_aggregation
 from fedpoison.replay import replay
 from fedpoison.scenario import Scenario
 from fedpoison.simulation import simulate
@@ -75,7 +75,7 @@ def test_the_influence_is_that_of_leaving_each_client_out(kept):
     (result,) = replay(kept.path, 2, ["fedavg"]).results
     of_round = KeptUpdates.read(kept.path, 2)
     fleet = Fleet.load(kept.scenario)
-    rule = build_pipeline("fedavg", byzantine=3).rule
+    rule = build_aggregation("fedavg", byzantine=3)
     n = len(of_round.nodes)
     rows = []
     with Workers(fleet.model, kept.scenario.training, 1) as workers:

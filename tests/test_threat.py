@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from threats import TWO, but, records
 
+from fedpoison.attackers import AttackerGroup
 from fedpoison.errors import ScenarioError
 from fedpoison.fleet import Fleet
-from fedpoison.groups import Group
 from fedpoison.run_config import from_run_config, to_run_config
 from fedpoison.scenario import Scenario
 from fedpoison.simulation import simulate
@@ -22,7 +22,7 @@ def test_a_group_is_read_from_a_text_or_a_table():
         "schedule": "window(stop=8, start=3)",
         "knowledge": "omniscient",
     }
-    assert spelt == Scenario(groups=[table]) == Scenario(groups=(Group(**table),))
+    assert spelt == Scenario(groups=[table]) == Scenario(groups=(AttackerGroup(**table),))
     assert spelt.run_id == Scenario(groups=[table]).run_id
     assert spelt.groups[0].schedule == "window(start=3, stop=8)"
 
@@ -33,7 +33,7 @@ def test_groups_survive_toml_and_run_config():
     config = to_run_config(scenario)
     assert all(isinstance(value, int | float | str) for value in config.values())
     assert from_run_config(config)[0] == scenario
-    assert [Group.read(group.spell()) for group in scenario.groups] == list(scenario.groups)
+    assert [AttackerGroup.read(group.spell()) for group in scenario.groups] == list(scenario.groups)
 
 
 def test_the_flat_fields_survive_too():

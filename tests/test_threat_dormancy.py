@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import pytest
 import torch
-from threats import but, records
+from threats import attacked_by, but, records
 
 from clients.attack import Attack, Card
 from clients.cohort import train_cohort
@@ -21,7 +21,7 @@ def test_a_node_outside_its_schedule_trains_bit_for_bit_as_an_honest_one(small, 
     honest = Fleet(scenario, digits)
     dormant = Fleet(scenario.but(attack=attack, schedule="window(start=2, stop=2)"), digits)
     trainer = Trainer(honest.model(), scenario.training)
-    node = min(honest.malicious(1))
+    node = min(honest.attackers.malicious(1))
     memories = [{}, {}]
     for number in (1, 3):
         pair = []
@@ -66,7 +66,7 @@ def test_a_node_that_is_rotated_out_is_honest_again(small, digits):
     for number in range(1, 6):
         for node in range(10):
             attack = fleet.job(node, number, fleet.initial, None, {}).attack
-            assert isinstance(attack, NoAttack) == (node not in fleet.malicious(number))
+            assert isinstance(attack, NoAttack) == (node not in fleet.attackers.malicious(number))
 
 
 def test_only_nodes_that_attack_are_reminded_of_the_last_model(small):
@@ -79,7 +79,5 @@ def test_only_nodes_that_attack_are_reminded_of_the_last_model(small):
             return super().train(trainer, samples, context)
 
     seen = []
-    fleet = Fleet.load(small.but(schedule="window(start=2)"))
-    fleet.__dict__["attack"] = Looks()
-    run(fleet)
+    run(Fleet.load(attacked_by(small.but(schedule="window(start=2)"), Looks())))
     assert sorted(seen) == [(2, True)] * 2 + [(3, True)] * 2

@@ -16,14 +16,14 @@ def test_the_record_names_who_was_malicious_and_what_acted(small, tmp_path):
     assert history.records[0].training.groups == []
     for record in history.records[1:]:
         training, number = record.training, record.round
-        assert training.sampled == fleet.sample(number)
-        assert training.malicious == sorted(fleet.malicious(number) & set(training.sampled))
+        assert training.sampled == fleet.attackers.sample(number)
+        assert training.malicious == sorted(fleet.attackers.malicious(number) & set(training.sampled))
         assert [group.attack for group in training.groups] == ["label-flip", "gaussian-update(std=0.5)"]
         assert [set(group.nodes) for group in training.groups] == [
-            pool & set(training.sampled) for pool in fleet.pools(number)
+            pool & set(training.sampled) for pool in fleet.attackers.pools(number)
         ]
         assert [group.acted for group in training.groups] == [number > 1, True]
-        assert training.acting == sorted(fleet.acting(number) & set(training.sampled))
+        assert training.acting == sorted(fleet.attackers.acting(number) & set(training.sampled))
         assert Round.from_json(record.to_json()) == record
     assert RunFolder(history.path).history().records == list(history.records)
 

@@ -31,8 +31,8 @@ def test_a_rotating_group_does_not_change_whom_the_twin_asks(small, digits):
     scenario = but(small, clients=20, participation=0.5, groups=groups)
     attacked, twin = Fleet(scenario, digits), Fleet(scenario.without_attack(None), digits)
     for number in range(1, 9):
-        assert attacked.sample(number) == twin.sample(number)
-        assert attacked.pools(number) == twin.pools(number)
+        assert attacked.attackers.sample(number) == twin.attackers.sample(number)
+        assert attacked.attackers.pools(number) == twin.attackers.pools(number)
 
 
 def test_the_twin_is_read_where_the_store_has_it(small, tmp_path):

@@ -21,7 +21,7 @@ from experiments.benchmarks.work import Work
 from fedpoison.aggregators import RuleAggregator
 from fedpoison.errors import ScenarioError
 from fedpoison.fleet import Fleet
-from fedpoison.pipelines import Pipeline
+from fedpoison.pipelines import FlowerClass
 from fedpoison.rounds import Round
 from fedpoison.simulation import play
 
@@ -87,9 +87,9 @@ def phases(work: Work, *, rounds: int) -> Iterable[str]:
         marks.append((time.process_time(), dict(found.seconds)))
 
     fleet = Fleet.load(work.scenario((rounds + 1) * work.block))
-    if not isinstance(fleet.pipeline, Pipeline):
+    if isinstance(fleet.scenario.aggregation, FlowerClass):
         raise ScenarioError(f"{fleet.scenario.strategy}: wanted one of our own strategies.")
-    with observed(found, type(fleet.pipeline.rule)):
+    with observed(found, type(fleet.scenario.aggregation)):
         play(fleet, on_round, workers=1)
     (began, before), (ended, after) = marks[1], marks[-1]
     count = (len(marks) - 2) * work.block
