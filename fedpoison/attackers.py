@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from clients.attack import Attack, Goal, Knowledge
 from clients.composite import Composite
@@ -24,6 +24,16 @@ KnowledgeName = Literal["own", "colluding", "omniscient"]
 NO_ATTACK, ALWAYS = read_attack("none"), read_schedule("always")
 
 
+def _listed(value: object) -> object:
+    """Return the nodes in a text such as `1, 4, 9`: run-configs and the command line have no lists."""
+    if isinstance(value, str):
+        return [part for part in value.strip().strip("()").split(",") if part.strip()]
+    return value
+
+
+Nodes = Annotated[tuple[Count, ...], BeforeValidator(_listed)]
+
+
 class AttackerGroup(BaseModel):
     """One group of attackers: some nodes of the fleet, and what they do when.
 
@@ -39,18 +49,13 @@ class AttackerGroup(BaseModel):
     """Share of the fleet's nodes, drawn at random."""
     count: Count | None = None
     """Number of nodes, drawn at random."""
-    nodes: tuple[Count, ...] = ()
+    nodes: Nodes = ()
     """Exactly these nodes."""
     per_round: Count | None = None
     """Exactly so many of them train in each round; None leaves it to chance."""
     schedule: ScheduleSpec = ALWAYS
     knowledge: KnowledgeName | None = None
     """What the attack is handed, in place of what its card declares."""
-
-    @field_validator("nodes", mode="before")
-    @classmethod
-    def _listed(cls, value: object) -> object:
-        return listed(value)
 
     @field_validator("nodes")
     @classmethod
@@ -173,14 +178,7 @@ def _known(settings: Mapping[str, Any]) -> dict[str, Any]:
     return dict(settings)
 
 
-def listed(value: object) -> object:
-    """Return the nodes in a text such as `1, 4, 9`: run-configs and the command line have no lists."""
-    if isinstance(value, str):
-        return [part for part in value.strip().strip("()").split(",") if part.strip()]
-    return value
-
-
-def read_groups(value: object) -> object:
+def _read_groups(value: object) -> object:
     """Return the groups that TOML, the command line (a list of texts) or a run-config (one text) give."""
     if isinstance(value, str):
         value = split_outside(value, ";")
@@ -193,3 +191,6 @@ def _group(item: object) -> object:
     if isinstance(item, str):
         return AttackerGroup.read(item)
     return AttackerGroup(**_known(item)) if isinstance(item, Mapping) else item
+
+
+Groups = Annotated[tuple[AttackerGroup, ...], BeforeValidator(_read_groups)]

@@ -16,7 +16,7 @@ from fedpoison.breakdown_curves import Breakdown, Curve, Pair, Point
 from fedpoison.criterion import Criterion
 from fedpoison.errors import ScenarioError
 from fedpoison.failure import Failure
-from fedpoison.fields import About, fields_about
+from fedpoison.fields import About, changed
 from fedpoison.fleet import Fleet
 from fedpoison.outcomes import Batch
 from fedpoison.rounds import Round
@@ -123,8 +123,7 @@ class _Trials:
 
 
 def _check(base: Scenario, shares: Sequence[float]) -> None:
-    others = [name for name in fields_about(Scenario, About.MALICIOUS) if name != "malicious"]
-    said = [name for name in others if getattr(base, name) not in (None, ())]
+    said = [name for name in changed(base, About.MALICIOUS) if name != "malicious"]
     if said:
         raise ScenarioError(
             f"{', '.join(said)}: a search for the breakdown varies the share that is malicious; leave it out."

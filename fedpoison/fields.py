@@ -38,6 +38,14 @@ def fields_about(model: type[BaseModel], about: About) -> tuple[str, ...]:
     )
 
 
+def changed(values: BaseModel, about: About) -> list[str]:
+    """Return the fields with this property that are not at their default."""
+    defaults = type(values).model_fields
+    return [
+        name for name in fields_about(type(values), about) if getattr(values, name) != defaults[name].default
+    ]
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """Return the content of a TOML file.
 

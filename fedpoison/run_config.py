@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,13 @@ def from_run_config(config: Mapping[str, Any]) -> tuple[Scenario, Path | None, P
 
 def scenario_of(context: Context) -> tuple[Scenario, Path | None, Path | None]:
     """Return what the run-config of a Flower context describes."""
-    return from_run_config(context.run_config)
+    return _read(tuple(sorted(context.run_config.items())))
+
+
+@lru_cache(maxsize=8)
+def _read(items: tuple[tuple[str, Any], ...]) -> tuple[Scenario, Path | None, Path | None]:
+    """Read each run-config once: Flower hands it over with every message."""
+    return from_run_config(dict(items))
 
 
 def _path(value: str | None) -> Path | None:

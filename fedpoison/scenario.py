@@ -18,7 +18,6 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
-    field_validator,
     model_validator,
 )
 
@@ -29,14 +28,14 @@ from fedpoison.attackers import (
     AttackerGroup,
     AttackSpec,
     Count,
+    Groups,
     KnowledgeName,
+    Nodes,
     ScheduleSpec,
     Share,
-    listed,
-    read_groups,
 )
 from fedpoison.errors import ScenarioError, unknown
-from fedpoison.fields import About, fields_about, read_toml
+from fedpoison.fields import About, changed, fields_about, read_toml
 from fedpoison.pipelines import FlowerClass, read_aggregation
 from fedpoison.registries import check_dataset, models, read_partition
 from fedpoison.selection import AttackerSelection
@@ -134,7 +133,7 @@ class Scenario(BaseModel):
         Field(description="Number of malicious nodes, in place of a share."),
     ] = None
     malicious_nodes: Annotated[
-        tuple[Count, ...],
+        Nodes,
         About.SIZE | About.MALICIOUS | About.GROUP | About.FEDERATION,
         Field(description="Exactly these nodes are malicious, in place of a random share."),
     ] = ()
@@ -159,7 +158,7 @@ class Scenario(BaseModel):
         Field(description="What the attack sees; what its card declares if unset."),
     ] = None
     groups: Annotated[
-        tuple[AttackerGroup, ...],
+        Groups,
         About.MALICIOUS | About.COMPARED | About.FEDERATION,
         Field(description="A group of attackers, as in 'alie: share=0.1'; several in place of one attack."),
     ] = ()
@@ -185,27 +184,9 @@ class Scenario(BaseModel):
         Field(description="Clean samples that the server holds, for rules that need root data."),
     ] = 100
 
-    @field_validator("malicious_nodes", mode="before")
-    @classmethod
-    def _listed(cls, value: object) -> object:
-        return listed(value)
-
-    @field_validator("groups", mode="before")
-    @classmethod
-    def _read(cls, value: object) -> object:
-        return read_groups(value)
-
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        def changed(about: About) -> list[str]:
-            defaults = type(self).model_fields
-            return [
-                name
-                for name in fields_about(type(self), about)
-                if getattr(self, name) != defaults[name].default
-            ]
-
-        beside, sizes = changed(About.GROUP), changed(About.SIZE)
+        beside, sizes = changed(self, About.GROUP), changed(self, About.SIZE)
         if self.groups and beside:
             raise ValueError(f"groups: got {', '.join(beside)} beside them; say it in the groups.")
         if len(sizes) > 1:
@@ -247,6 +228,10 @@ class Scenario(BaseModel):
         """
         return self.parse({name: getattr(self, name) for name in type(self).model_fields} | changes)
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy; fields in `update` are validated, as by `but`."""
+        return self.but(**update) if update else super().model_copy(deep=deep)
+
     def without_attack(self, goal: str | None) -> Self:
         """Return the clean scenario: the same clients train in the same rounds, but none attacks.
 
@@ -254,11 +239,10 @@ class Scenario(BaseModel):
             goal: the attack whose success a clean run measures; None measures no success.
         """
         fixed = any(group.per_round is not None for group in self.attackers)
+        clean = tuple(group.without_attack(keep_schedule=fixed) for group in self.attackers)
         if self.groups:
-            groups = tuple(group.without_attack(keep_schedule=fixed) for group in self.groups)
-            return self.but(groups=groups, goal=goal)
-        (group,) = (group.without_attack(keep_schedule=fixed) for group in self.attackers)
-        return self.but(attack=group.attack, schedule=group.schedule, knowledge=None, goal=goal)
+            return self.but(groups=clean, goal=goal)
+        return self.but(attack=clean[0].attack, schedule=clean[0].schedule, knowledge=None, goal=goal)
 
     def content(self) -> dict[str, Any]:
         """Return the fields that mean something here, as plain values: what is unset is left out."""

@@ -2,6 +2,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -85,4 +86,6 @@ def test_a_file_that_is_not_toml_is_named(tmp_path):
 
 def test_flowers_app_offers_every_field_with_its_default():
     project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
-    assert project["tool"]["flwr"]["app"]["config"] == to_run_config(Scenario())
+    defaults = to_run_config(Scenario())
+    table = f"[tool.flwr.app.config]\n{tomli_w.dumps(defaults)}"
+    assert project["tool"]["flwr"]["app"]["config"] == defaults, f"write in pyproject.toml:\n{table}"
