@@ -179,8 +179,8 @@ def _end(superlink: subprocess.Popen[bytes]) -> None:
 
 def _submit(app: Path, fleet: Fleet, environment: Mapping[str, str]) -> str:
     """Hand the app to the SuperLink and return Flower's id of the run."""
-    federation = f"num-supernodes={fleet.scenario.clients} client-resources-num-cpus=1"
-    answer = _flwr(["run", str(app), "--federation-config", federation, "--format", "json"], environment)
+    resources = f"num-supernodes={fleet.scenario.clients} client-resources-num-cpus=1"
+    answer = _flwr(["run", str(app), "--federation-config", resources, "--format", "json"], environment)
     run_id = answer.get("run-id")
     if not run_id:
         raise EngineError(f"Flower did not take the run: {answer}")

@@ -68,7 +68,7 @@ def read_aggregation(spec: str) -> Spec[Aggregation | FlowerClass]:
         described = _flower_class(spec)
         return Spec(spell_call(FLOWER + described.name, described.arguments), strategies.kind, described)
     read = _parts(spec)
-    parts = [*read.pre, read.rule, *([] if read.optimizer is None else [read.optimizer])]
+    parts: list[Call[Any]] = [*read.pre, read.rule, *([] if read.optimizer is None else [read.optimizer])]
     text = " | ".join(part.spell(part.build(), kept=TOLERANCE) for part in parts)
     return Spec(text, strategies.kind, read)
 

@@ -282,9 +282,7 @@ class Scenario(BaseModel):
     @cached_property
     def selection(self) -> AttackerSelection:
         """Which clients train, are malicious and attack in each round."""
-        return AttackerSelection.of(
-            self.attackers, seed=self.seed, clients=self.clients, sampled=self.sampled
-        )
+        return AttackerSelection.of(self.attackers, self.seed, self.clients, self.sampled)
 
     @cached_property
     def aggregation(self) -> Rule | FlowerClass:

@@ -41,7 +41,7 @@ class AttackerSelection:
 
     @classmethod
     def of(
-        cls, groups: tuple[AttackerGroup, ...], *, seed: int, clients: int, sampled: int
+        cls, groups: tuple[AttackerGroup, ...], seed: int, clients: int, sampled: int
     ) -> AttackerSelection:
         """Return the selection for these groups of attackers.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Literal
 
 from fedpoison.errors import ScenarioError
@@ -10,7 +10,7 @@ from fedpoison.pipelines import read_aggregation
 from fedpoison.registries import read_attack
 from fedpoison.specs import split_outside
 
-_READERS = {"attacks": read_attack, "strategies": read_aggregation}
+_READERS: dict[str, Callable[[str], str]] = {"attacks": read_attack, "strategies": read_aggregation}
 
 
 def names_in(option: Literal["attacks", "strategies"], text: str) -> list[str]:
