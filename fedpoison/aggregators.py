@@ -14,7 +14,7 @@ from torch import Tensor
 
 from clients.training import Trainer
 from fedpoison.errors import RefusalError
-from fedpoison.fleet import Fleet
+from fedpoison.fleet import Federation
 from fedpoison.pipelines import FlowerClass
 from fedpoison.streams import stream
 from fedpoison.wire import ARRAYS, CONFIG, ROUND, Update, from_record
@@ -65,9 +65,9 @@ class Aggregator(Protocol):
 class RuleAggregator:
     """Aggregates with one of our rules, alone or in a chain."""
 
-    def __init__(self, rule: Rule, fleet: Fleet, workers: Workers) -> None:
+    def __init__(self, rule: Rule, federation: Federation, workers: Workers) -> None:
         self.rule = rule
-        self._fleet = fleet
+        self._federation = federation
         self._workers = workers
         self._state: dict[str, Tensor] = {}
 
@@ -108,26 +108,26 @@ class RuleAggregator:
         self, server_round: int, model: Tensor, nodes: tuple[int, ...] | None, *, purpose: str = "rule"
     ) -> Context:
         """Return what the rule may know in this round; `purpose` names its random stream."""
-        fleet = self._fleet
-        channels, height, width = fleet.train.images.shape[1:]
+        federation = self._federation
+        channels, height, width = federation.train.images.shape[1:]
         return Context(
             round=server_round,
             nodes=nodes,
             model=model,
-            layout=fleet.layout,
+            layout=federation.layout,
             state=self._state,
-            generator=stream(fleet.scenario.seed, purpose, server_round),
+            generator=stream(federation.scenario.seed, purpose, server_round),
             root_update=lambda: self._root_update(server_round, model),
             predict=self._predict,
             image_shape=(channels, height, width),
         )
 
     def _root_update(self, server_round: int, model: Tensor) -> Tensor:
-        generator = stream(self._fleet.scenario.seed, "root training", server_round)
+        generator = stream(self._federation.scenario.seed, "root training", server_round)
 
         def train(trainer: Trainer) -> Tensor:
             trainer.load(model)
-            trainer.fit(self._fleet.root, generator)
+            trainer.fit(self._federation.root, generator)
             return trainer.weights().to(model.device) - model
 
         return self._workers.run(train)
@@ -143,11 +143,11 @@ class RuleAggregator:
 class FlowerAggregator:
     """Aggregates with one of Flower's strategy classes, as it is."""
 
-    def __init__(self, described: FlowerClass, fleet: Fleet) -> None:
+    def __init__(self, described: FlowerClass, federation: Federation) -> None:
         self._strategy: flower.FedAvg = getattr(flower, described.name)(
             **{"fraction_evaluate": 0.0, "min_train_nodes": 1, "min_available_nodes": 1} | described.arguments
         )
-        self._fleet = fleet
+        self._federation = federation
 
     def messages(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -166,4 +166,4 @@ class FlowerAggregator:
         arrays, _ = self._strategy.aggregate_train(server_round, replies)
         if arrays is None:
             return Outcome(weights=model, trust=None)
-        return Outcome(weights=from_record(arrays, self._fleet.layout).to(model.device), trust=None)
+        return Outcome(weights=from_record(arrays, self._federation.layout).to(model.device), trust=None)

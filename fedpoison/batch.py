@@ -23,7 +23,7 @@ from fedpoison.datasets import Dataset, load_dataset
 from fedpoison.environment import Notify
 from fedpoison.errors import RunError, ScenarioError
 from fedpoison.failure import Failure
-from fedpoison.fleet import Fleet, resolve_dataset
+from fedpoison.fleet import Federation, resolve_dataset
 from fedpoison.history import History
 from fedpoison.outcomes import Batch, Outcome
 from fedpoison.ray_session import ray_session
@@ -172,7 +172,7 @@ def _plans(
             datasets[name] = load_dataset(name, data_dir=data_dir)
         known = resolve_dataset(scenario, datasets[name])
         try:
-            yield scenario, Plan(known, datasets[name], Fleet(known, datasets[name]).idle)
+            yield scenario, Plan(known, datasets[name], Federation(known, datasets[name]).idle)
         except ScenarioError as error:
             if not keep_going:
                 raise
@@ -184,8 +184,8 @@ def _one_by_one(plans: Sequence[Plan], out: Path, watch: Watch) -> Outcomes:
         watch.on_start(plan.scenario)
         try:
             report = functools.partial(watch.on_round, plan.scenario)
-            fleet = Fleet(plan.scenario, plan.dataset)
-            history = run(fleet, out=out, on_round=report, notify=lambda _: None)  # it is told already
+            federation = Federation(plan.scenario, plan.dataset)
+            history = run(federation, out=out, on_round=report, notify=lambda _: None)  # it is told already
         except Exception as error:  # noqa: BLE001  # whatever ends one run, the others go on
             yield plan.scenario, Failure.of(error)
         else:

@@ -17,7 +17,7 @@ from fedpoison.criterion import Criterion
 from fedpoison.errors import ScenarioError
 from fedpoison.failure import Failure
 from fedpoison.fields import About, changed
-from fedpoison.fleet import Fleet
+from fedpoison.fleet import Federation
 from fedpoison.outcomes import Batch
 from fedpoison.rounds import Round
 from fedpoison.scenario import Scenario
@@ -142,7 +142,7 @@ def _goal(attacked: Scenario, judge: Criterion, data_dir: Path | None) -> str | 
     """Return the attack whose success is measured; None where success does not matter."""
     if judge.measure != "success":
         return None
-    goal = Fleet.load(attacked, data_dir=data_dir).aim
+    goal = Federation.load(attacked, data_dir=data_dir).aim
     if goal is None:
         raise ScenarioError(
             f"{attacked.attack} has no target, so that no success can be measured; name one that has, such "

@@ -29,7 +29,7 @@ from fedpoison.streams import stream
 
 
 @dataclass(frozen=True)
-class Fleet:
+class Federation:
     """The nodes of a scenario with their data, and which of them are malicious.
 
     Raises:

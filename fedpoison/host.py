@@ -14,7 +14,7 @@ from torch import Tensor
 from fedpoison.aggregators import Aggregator, FlowerAggregator, RuleAggregator
 from fedpoison.deviations import deviations
 from fedpoison.devices import home_of
-from fedpoison.fleet import Fleet
+from fedpoison.fleet import Federation
 from fedpoison.grids import ChosenNodes
 from fedpoison.pipelines import FlowerClass
 from fedpoison.rounds import GroupRecord, Training
@@ -30,7 +30,7 @@ class HostStrategy(Strategy):
     """Samples nodes, checks what they send, aggregates in node order, and reports on every round.
 
     Args:
-        fleet: the scenario's nodes.
+        federation: the scenario's nodes.
         nodes: the scenario's node behind each node id of the grid.
         workers: trainers, for rules that train on root data or probe models.
         on_updates: told of the updates of each round that has any, before they are aggregated.
@@ -38,21 +38,21 @@ class HostStrategy(Strategy):
 
     def __init__(
         self,
-        fleet: Fleet,
+        federation: Federation,
         nodes: Mapping[int, int],
         workers: Workers,
         on_updates: OnUpdates | None = None,
     ) -> None:
-        self._fleet = fleet
+        self._federation = federation
         self._on_updates = on_updates
         self._nodes = nodes
         self._ids = {node: node_id for node_id, node in nodes.items()}
         self.aggregator: Aggregator = (
-            FlowerAggregator(fleet.scenario.aggregation, fleet)
-            if isinstance(fleet.scenario.aggregation, FlowerClass)
-            else RuleAggregator(fleet.scenario.aggregation, fleet, workers)
+            FlowerAggregator(federation.scenario.aggregation, federation)
+            if isinstance(federation.scenario.aggregation, FlowerClass)
+            else RuleAggregator(federation.scenario.aggregation, federation, workers)
         )
-        self.model: Tensor = fleet.initial.to(home_of(workers.device))
+        self.model: Tensor = federation.initial.to(home_of(workers.device))
         """The global weights that the round starts from, (d,)."""
         self.previous_model: Tensor | None = None
         self.report = Training()
@@ -65,12 +65,12 @@ class HostStrategy(Strategy):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """Return the messages that ask this round's sample of nodes to train."""
-        self._asked = self._fleet.attackers.sample(server_round)
+        self._asked = self._federation.attackers.sample(server_round)
         chosen = ChosenNodes(grid, [self._ids[node] for node in self._asked])
         messages = self.aggregator.messages(server_round, arrays, config, chosen)
         if self.previous_model is not None:
-            previous = to_record(self.previous_model, self._fleet.layout)
-            self._remind(messages, previous, self._fleet.attackers.acting(server_round))
+            previous = to_record(self.previous_model, self._federation.layout)
+            self._remind(messages, previous, self._federation.attackers.acting(server_round))
         self._asked_at = time.perf_counter()
         return messages
 
@@ -98,7 +98,7 @@ class HostStrategy(Strategy):
             train=trained_at - self._asked_at, aggregate=time.perf_counter() - trained_at
         )
         self.previous_model, self.model = self.model, weights
-        return to_record(weights, self._fleet.layout), None
+        return to_record(weights, self._federation.layout), None
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -146,7 +146,7 @@ class HostStrategy(Strategy):
                 dropped[node] = "did not reply"
                 continue
             try:
-                updates.append(read_reply(received[node], node, self._fleet.layout))
+                updates.append(read_reply(received[node], node, self._federation.layout))
             except PayloadError as error:
                 dropped[node] = str(error)
         return updates, dropped
@@ -171,7 +171,7 @@ class HostStrategy(Strategy):
         dropped: dict[int, str],
         trust: dict[int, float] | None,
     ) -> Training:
-        selection, asked = self._fleet.attackers, set(self._asked)
+        selection, asked = self._federation.attackers, set(self._asked)
         size = self.model.numel() * self.model.element_size()
         losses = torch.tensor([update.loss for update in updates], dtype=torch.float64)
         known = losses[torch.isfinite(losses)]

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from fedpoison.errors import RunError, ScenarioError
-from fedpoison.fleet import Fleet
+from fedpoison.fleet import Federation
 from fedpoison.store import RunFolder
 from fedpoison.wire import Update
 
@@ -95,9 +95,9 @@ def kept_rounds(run: Path) -> list[int]:
 class Keeper:
     """Keeps the updates of some rounds of a fleet in its run's folder."""
 
-    def __init__(self, run: Path, fleet: Fleet, rounds: Collection[int]) -> None:
+    def __init__(self, run: Path, federation: Federation, rounds: Collection[int]) -> None:
         self._run = run
-        self._fleet = fleet
+        self._federation = federation
         self._rounds = frozenset(rounds)
 
     def __call__(self, server_round: int, model: Tensor, updates: Sequence[Update], matrix: Tensor) -> None:
@@ -105,7 +105,7 @@ class Keeper:
         if server_round not in self._rounds:
             return
         nodes = [update.node for update in updates]
-        selection = self._fleet.attackers
+        selection = self._federation.attackers
         malicious, acting = selection.malicious(server_round), selection.acting(server_round)
         KeptUpdates(
             round=server_round,

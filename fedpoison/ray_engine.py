@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fedpoison.cohort_grid import Cohort, CohortGrid
 from fedpoison.errors import EngineError
-from fedpoison.fleet import Fleet
+from fedpoison.fleet import Federation
 from fedpoison.node import Outcome, Task
 from fedpoison.ray_actor import Assignment
 from fedpoison.ray_pool import ActorPool
@@ -25,14 +25,16 @@ class RayGrid(CohortGrid):
     """Trains cohorts in Ray actors.
 
     Args:
-        fleet: the nodes.
+        federation: the nodes.
         pool: the actors.
         workers: how many there are.
         cohort: as for every `CohortGrid`.
     """
 
-    def __init__(self, fleet: Fleet, pool: ActorPool, *, workers: int, cohort: int | None = None) -> None:
-        super().__init__(fleet, workers=workers, cohort=cohort)
+    def __init__(
+        self, federation: Federation, pool: ActorPool, *, workers: int, cohort: int | None = None
+    ) -> None:
+        super().__init__(federation, workers=workers, cohort=cohort)
         self._pool = pool
 
     def train(self, cohorts: Sequence[Cohort]) -> Iterable[Sequence[Outcome]]:
@@ -49,7 +51,7 @@ class RayGrid(CohortGrid):
 
 @contextmanager
 def ray_grid(
-    fleet: Fleet,
+    federation: Federation,
     *,
     address: str | None = None,
     workers: int | None = None,
@@ -59,7 +61,7 @@ def ray_grid(
     """Have the fleet's grid on Ray while the context lasts.
 
     Args:
-        fleet: the nodes.
+        federation: the nodes.
         address: the cluster to join, as for `ray_session`.
         workers: how many actors; None is as many as find room, and there are never more than cohorts.
         cohort: as for every `CohortGrid`.
@@ -71,7 +73,7 @@ def ray_grid(
     needed = dict(resources or ONE_CPU)
     if not all(amount > 0 for amount in needed.values()):
         raise EngineError(f"resources of a Ray worker: got {needed}, wanted amounts above 0.")
-    cohorts = -(-fleet.scenario.sampled // (cohort or 1))
+    cohorts = -(-federation.scenario.sampled // (cohort or 1))
     wanted = min(workers or os.cpu_count() or 1, cohorts)
     processors = max(1, math.ceil(wanted * needed.get("CPU", 0)))
     with ray_session(address, cpus=processors):
@@ -83,8 +85,8 @@ def ray_grid(
                 f"has {ray.cluster_resources()}. Ask for less (--ray-resources)."
             )
         count = min(workers or room, cohorts)
-        with ActorPool(fleet, count, needed) as pool:
-            grid = RayGrid(fleet, pool, workers=count, cohort=cohort)
+        with ActorPool(federation, count, needed) as pool:
+            grid = RayGrid(federation, pool, workers=count, cohort=cohort)
             grid.facts["ray"] = {
                 "actors": count,
                 "resources": needed,

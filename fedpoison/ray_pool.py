@@ -12,7 +12,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from fedpoison.errors import EngineError
-from fedpoison.fleet import Fleet
+from fedpoison.fleet import Federation
 from fedpoison.ray_actor import Assignment, CohortActor, CohortResult, SharedFleet, Weights, numerics
 from fedpoison.ray_session import code_path
 
@@ -28,15 +28,15 @@ class ActorPool:
     """A pool of actors, each with the whole fleet. Use it as a context manager.
 
     Args:
-        fleet: the nodes; sent to the object store once.
+        federation: the nodes; sent to the object store once.
         count: how many actors to start. Work begins as soon as the first is up.
         resources: what Ray reserves for each: `CPU`, `GPU`, `memory` in bytes, or resources of the
             cluster's own.
     """
 
-    def __init__(self, fleet: Fleet, count: int, resources: Mapping[str, float]) -> None:
+    def __init__(self, federation: Federation, count: int, resources: Mapping[str, float]) -> None:
         self._resources = dict(resources)
-        self._fleet = ray.put(SharedFleet.of(fleet))
+        self._federation = ray.put(SharedFleet.of(federation))
         self._actor_class: Any = ray.remote(**_options(resources))(CohortActor)
         self._starting: dict[Any, Any] = {}
         self._idle: list[Any] = []
@@ -94,7 +94,7 @@ class ActorPool:
         self._starting, self._idle, self._running = {}, [], {}
 
     def _start(self) -> None:
-        actor = self._actor_class.remote(self._fleet)
+        actor = self._actor_class.remote(self._federation)
         self._starting[actor.numerics.remote()] = actor
 
     def _next(self) -> Any:

@@ -18,7 +18,7 @@ from fedpoison import measures
 from fedpoison.aggregators import RuleAggregator
 from fedpoison.errors import RunError, ScenarioError
 from fedpoison.evaluation import Evaluator, evaluate
-from fedpoison.fleet import Fleet
+from fedpoison.fleet import Federation
 from fedpoison.history import History
 from fedpoison.kept_updates import KeptUpdates
 from fedpoison.measures import Counts
@@ -105,9 +105,9 @@ def replay(
     kept = KeptUpdates.read(run, server_round)
     scenario = history.scenario
     rules = {spec: _rule(spec, scenario.byzantine) for spec in strategies}
-    fleet = Fleet.load(scenario, data_dir=data_dir)
-    with Workers(fleet.model, scenario.training, workers) as pool:
-        bench = _Bench(fleet, kept, pool)
+    federation = Federation.load(scenario, data_dir=data_dir)
+    with Workers(federation.model, scenario.training, workers) as pool:
+        bench = _Bench(federation, kept, pool)
         results = [bench.replayed(spec, rule, influence=influence) for spec, rule in rules.items()]
     return Replay(history, kept, results)
 
@@ -115,11 +115,11 @@ def replay(
 class _Bench:
     """Aggregates and evaluates the updates of one round; equal aggregates are evaluated once."""
 
-    def __init__(self, fleet: Fleet, kept: KeptUpdates, workers: Workers) -> None:
-        goal = fleet.goal
+    def __init__(self, federation: Federation, kept: KeptUpdates, workers: Workers) -> None:
+        goal = federation.goal
         self._goal = None if goal is not None and goal.learned is not None else goal  # triggers are not kept
-        self._evaluator = Evaluator(fleet.test, self._goal, workers)
-        self._fleet = fleet
+        self._evaluator = Evaluator(federation.test, self._goal, workers)
+        self._federation = federation
         self._kept = kept
         self._workers = workers
         self._counted: dict[bytes, Counts] = {}
@@ -147,7 +147,7 @@ class _Bench:
         """Return what the rule makes of these rows, all or those that a mask (n,) tells."""
         kept = self._kept
         nodes = tuple(kept.nodes[rows].tolist())
-        context = RuleAggregator(rule, self._fleet, self._workers).context(kept.round, kept.model, nodes)
+        context = RuleAggregator(rule, self._federation, self._workers).context(kept.round, kept.model, nodes)
         if self._root_update is None and context.root_update is not None:
             self._root_update = functools.cache(context.root_update)
         return rule(kept.updates[rows], kept.weights[rows], replace(context, root_update=self._root_update))
@@ -172,12 +172,12 @@ class _Bench:
     def _count(self, weights: Tensor) -> Counts:
         key = _digest(weights)
         if key not in self._counted:
-            self._counted[key] = evaluate(weights, self._fleet.test, self._workers)[0]
+            self._counted[key] = evaluate(weights, self._federation.test, self._workers)[0]
         return self._counted[key]
 
     def _training(self, trust: dict[int, float]) -> Training:
         kept = self._kept
-        group = GroupRecord(attack=self._fleet.scenario.threat, nodes=kept.attackers, acted=True)
+        group = GroupRecord(attack=self._federation.scenario.threat, nodes=kept.attackers, acted=True)
         return Training(
             sampled=kept.nodes.tolist(),
             malicious=kept.nodes[kept.malicious].tolist(),

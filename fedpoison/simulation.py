@@ -16,7 +16,7 @@ from fedpoison.devices import Device, device_of
 from fedpoison.engine_options import PROCESSORS, Engine, EngineOptions
 from fedpoison.environment import Notify, environment
 from fedpoison.errors import ScenarioError
-from fedpoison.fleet import Fleet
+from fedpoison.fleet import Federation
 from fedpoison.history import History
 from fedpoison.kept_updates import Keeper, check_rounds
 from fedpoison.local_engine import LocalGrid
@@ -79,7 +79,7 @@ def simulate(
         ray_resources=ray_resources,
     )
     return launch(
-        Fleet.load(scenario, data_dir=data_dir),
+        Federation.load(scenario, data_dir=data_dir),
         options,
         out=out,
         data_dir=data_dir,
@@ -90,7 +90,7 @@ def simulate(
 
 
 def launch(
-    fleet: Fleet,
+    federation: Federation,
     options: EngineOptions,
     *,
     out: Path | None = None,
@@ -101,26 +101,26 @@ def launch(
 ) -> History:
     """Run a fleet that is at hand on any engine, and return its history. Arguments as for `simulate`."""
     flower = options.engine == "flower"
-    check_rounds(keep_updates, fleet.scenario.rounds)
+    check_rounds(keep_updates, federation.scenario.rounds)
     if keep_updates and (out is None or flower):
         where = "no run store" if out is None else "engine flower"
         raise ScenarioError(f"keep_updates: got {where}, wanted a run store, and engine local or ray.")
     if flower:
         from fedpoison.flower_engine import run_on_flower  # noqa: PLC0415  # only this engine needs it
 
-        warn(fleet, notify)
-        return run_on_flower(fleet, out=out, data_dir=data_dir, on_round=on_round)
-    return run(fleet, options, out=out, on_round=on_round, keep_updates=keep_updates, notify=notify)
+        warn(federation, notify)
+        return run_on_flower(federation, out=out, data_dir=data_dir, on_round=on_round)
+    return run(federation, options, out=out, on_round=on_round, keep_updates=keep_updates, notify=notify)
 
 
-def warn(fleet: Fleet, notify: Notify) -> None:
+def warn(federation: Federation, notify: Notify) -> None:
     """Tell why attacks of the fleet do nothing, where they do not."""
-    for reason in fleet.idle:
+    for reason in federation.idle:
         notify(reason)
 
 
 def run(
-    fleet: Fleet,
+    federation: Federation,
     options: EngineOptions = PROCESSORS,
     *,
     out: Path | None = None,
@@ -132,7 +132,7 @@ def run(
 
     The engine is `local` or `ray`.
     """
-    warn(fleet, notify)
+    warn(federation, notify)
     grid_of = _ray_grid if options.engine == "ray" else _local_grid
     folder: RunFolder | None = None
     records: list[Round] = []
@@ -144,32 +144,34 @@ def run(
         if on_round is not None:
             on_round(record)
 
-    with quiet_flower(), grid_of(fleet, options) as (grid, pool):
+    with quiet_flower(), grid_of(federation, options) as (grid, pool):
         if out is not None:
-            made_with = environment(options.engine, grid.workers, fleet.idle) | grid.facts
-            folder = RunFolder.begin(out / fleet.scenario.run_id, fleet.scenario, made_with)
-        keeper = Keeper(folder.path, fleet, keep_updates) if folder and keep_updates else None
-        with folder.noting(fleet.scenario) if folder else nullcontext():
-            weights = serve(fleet, grid, pool, keep, keeper)
+            made_with = environment(options.engine, grid.workers, federation.idle) | grid.facts
+            folder = RunFolder.begin(out / federation.scenario.run_id, federation.scenario, made_with)
+        keeper = Keeper(folder.path, federation, keep_updates) if folder and keep_updates else None
+        with folder.noting(federation.scenario) if folder else nullcontext():
+            weights = serve(federation, grid, pool, keep, keeper)
     if folder is not None:
-        folder.finish(weights, fleet.layout)
-    return History(fleet.scenario, records, folder.path if folder else None)
+        folder.finish(weights, federation.layout)
+    return History(federation.scenario, records, folder.path if folder else None)
 
 
-def play(fleet: Fleet, on_round: OnRound, *, workers: int | None = None, cohort: int | None = None) -> Tensor:
+def play(
+    federation: Federation, on_round: OnRound, *, workers: int | None = None, cohort: int | None = None
+) -> Tensor:
     """Run a fleet in this process, keep nothing, and return the final global weights (d,)."""
     options = EngineOptions(workers=workers, cohort=cohort, device="cpu")
-    with quiet_flower(), _local_grid(fleet, options) as (grid, pool):
-        return serve(fleet, grid, pool, on_round)
+    with quiet_flower(), _local_grid(federation, options) as (grid, pool):
+        return serve(federation, grid, pool, on_round)
 
 
 @contextmanager
-def _local_grid(fleet: Fleet, options: EngineOptions) -> Iterator[tuple[CohortGrid, Workers]]:
+def _local_grid(federation: Federation, options: EngineOptions) -> Iterator[tuple[CohortGrid, Workers]]:
     """Have a grid in this process, on the processors or on a device, and workers for what the server does."""
     device = device_of(options.device)
     if device.type != "cpu":
         with device_grid(
-            fleet,
+            federation,
             device,
             workers=options.workers,
             cohort=options.cohort,
@@ -177,24 +179,24 @@ def _local_grid(fleet: Fleet, options: EngineOptions) -> Iterator[tuple[CohortGr
         ) as on_device:
             yield on_device
         return
-    with Workers(fleet.model, fleet.scenario.training, options.workers) as pool:
-        yield LocalGrid(fleet, pool, cohort=options.cohort), pool
+    with Workers(federation.model, federation.scenario.training, options.workers) as pool:
+        yield LocalGrid(federation, pool, cohort=options.cohort), pool
 
 
 @contextmanager
-def _ray_grid(fleet: Fleet, options: EngineOptions) -> Iterator[tuple[CohortGrid, Workers]]:
+def _ray_grid(federation: Federation, options: EngineOptions) -> Iterator[tuple[CohortGrid, Workers]]:
     """Have a grid on Ray, and workers of this process for what the server does."""
     from fedpoison.ray_engine import ray_grid  # noqa: PLC0415  # only this engine needs it
 
     here = os.cpu_count() or 1
     with (
         ray_grid(
-            fleet,
+            federation,
             address=options.ray_address,
             workers=options.workers,
             cohort=options.cohort,
             resources=options.ray_resources,
         ) as grid,
-        Workers(fleet.model, fleet.scenario.training, min(options.workers or here, here)) as pool,
+        Workers(federation.model, federation.scenario.training, min(options.workers or here, here)) as pool,
     ):
         yield grid, pool

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fedpoison.engine_options import DEFAULTS, EngineOptions
 from fedpoison.environment import Notify
-from fedpoison.fleet import Fleet
+from fedpoison.fleet import Federation
 from fedpoison.history import History
 from fedpoison.reuse import tell_versions
 from fedpoison.rounds import OnRound
@@ -18,9 +18,9 @@ from fedpoison.store import RunFolder
 _log = logging.getLogger(__name__)
 
 
-def twin_of(fleet: Fleet) -> Fleet:
-    """Return the fleet of the clean twin, whose evaluation measures what the attack of `fleet` is after."""
-    return Fleet(fleet.scenario.without_attack(fleet.aim), fleet.dataset)
+def twin_of(federation: Federation) -> Federation:
+    """Return the clean twin's federation, which measures the success that the attack of `federation` has."""
+    return Federation(federation.scenario.without_attack(federation.aim), federation.dataset)
 
 
 def simulate_twin(
@@ -36,10 +36,10 @@ def simulate_twin(
 
     Other arguments than the options, and errors, as for `simulate`; `notify` is told of another version, too.
     """
-    fleet = twin_of(Fleet.load(scenario, data_dir=data_dir))
+    federation = twin_of(Federation.load(scenario, data_dir=data_dir))
     if out is not None:
-        folder = RunFolder(out / fleet.scenario.run_id)
+        folder = RunFolder(out / federation.scenario.run_id)
         if folder.complete:
             tell_versions([folder], notify)
             return folder.history()
-    return launch(fleet, options, out=out, data_dir=data_dir, on_round=on_round, notify=notify)
+    return launch(federation, options, out=out, data_dir=data_dir, on_round=on_round, notify=notify)

@@ -9,7 +9,7 @@ import torch
 from threats import attacked_by
 
 from clients.attack import Attack, Card, Knowledge
-from fedpoison.fleet import Fleet
+from fedpoison.fleet import Federation
 from fedpoison.simulation import run, simulate
 
 
@@ -43,7 +43,7 @@ class OmniscientWitness(Witness):
 
 def witnessed(scenario, kind):
     attack = kind([])
-    return run(Fleet.load(attacked_by(scenario, attack))), attack.seen
+    return run(Federation.load(attacked_by(scenario, attack))), attack.seen
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from fedpoison import datasets
 from fedpoison.datasets import DATASETS, load_dataset
 from fedpoison.datasets.idx import read_idx
 from fedpoison.errors import DataError, ScenarioError
-from fedpoison.fleet import Fleet
+from fedpoison.fleet import Federation
 from fedpoison.scenario import Scenario
 
 
@@ -180,7 +180,7 @@ def test_every_set_says_what_it_is():
 def test_digits_that_stand_in_give_all_they_have(offline):
     wanted = Scenario(train_samples=6000, test_samples=100, clients=4, rounds=1)
     assert wanted.dataset == "auto"
-    used = Fleet.load(wanted).scenario
+    used = Federation.load(wanted).scenario
     assert (used.dataset, used.train_samples, used.test_samples) == ("digits", 0, 100)
     with pytest.raises(ScenarioError, match="train_samples: got 6000, wanted at most"):
-        Fleet.load(wanted.but(dataset="digits"))
+        Federation.load(wanted.but(dataset="digits"))

@@ -12,7 +12,7 @@ from threats import attacked_by
 from clients.attack import Attack, Card
 from fedpoison import cohort_grid
 from fedpoison.errors import RunError
-from fedpoison.fleet import Fleet
+from fedpoison.fleet import Federation
 from fedpoison.local_engine import LocalGrid
 from fedpoison.simulation import run
 from fedpoison.wire import ARRAYS, METRICS
@@ -43,7 +43,7 @@ def broken(small, monkeypatch):
     """Return a function that runs the small scenario with an attack of the tests' own."""
 
     def play(attack, **changes):
-        return run(Fleet.load(attacked_by(small.but(malicious_nodes=(3, 8), **changes), attack)))
+        return run(Federation.load(attacked_by(small.but(malicious_nodes=(3, 8), **changes), attack)))
 
     return play
 
@@ -140,7 +140,7 @@ def negative(reply):
 )
 def test_a_damaged_reply_is_dropped_and_named(small, monkeypatch, tamper, reason):
     monkeypatch.setattr("fedpoison.simulation.LocalGrid", tampered(tamper))
-    history = run(Fleet.load(small.but(rounds=2)))
+    history = run(Federation.load(small.but(rounds=2)))
     for record in history.records[1:]:
         assert sorted(record.training.dropped) == [3, 8]
         assert all(reason in text for text in record.training.dropped.values())
@@ -148,7 +148,7 @@ def test_a_damaged_reply_is_dropped_and_named(small, monkeypatch, tamper, reason
 
 
 def test_the_model_stays_when_nobody_can_be_used(small, monkeypatch):
-    history = run(Fleet.load(attacked_by(small.but(malicious=1.0), Sends(value=float("nan")))))
+    history = run(Federation.load(attacked_by(small.but(malicious=1.0), Sends(value=float("nan")))))
     assert len(history.last.training.dropped) == 10
     assert history.last.confusion == history.records[0].confusion
 

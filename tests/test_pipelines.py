@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fedpoison.errors import ScenarioError
-from fedpoison.fleet import Fleet
+from fedpoison.fleet import Federation
 from fedpoison.host import HostStrategy
 from fedpoison.pipelines import build_aggregation, read_aggregation
 from fedpoison.registries import optimizers, preaggregators, strategies
@@ -115,14 +115,14 @@ def test_momentum_is_kept_from_round_to_round(small):
 
 
 def test_attackers_try_the_whole_aggregation_out_without_moving_it(small):
-    fleet = Fleet.load(small.but(strategy="bucketing | median | sgd", tolerated=2))
-    with Workers(fleet.model, fleet.scenario.training, 1) as workers:
-        host = HostStrategy(fleet, {}, workers)
-    updates = torch.randn(10, len(fleet.initial), generator=torch.Generator().manual_seed(0))
+    federation = Federation.load(small.but(strategy="bucketing | median | sgd", tolerated=2))
+    with Workers(federation.model, federation.scenario.training, 1) as workers:
+        host = HostStrategy(federation, {}, workers)
+    updates = torch.randn(10, len(federation.initial), generator=torch.Generator().manual_seed(0))
     tried = host.known_rule(1)
     first = tried(updates)
     assert torch.equal(first, tried(updates))
-    assert first.shape == fleet.initial.shape
-    context = host.aggregator.context(1, fleet.initial, None)
+    assert first.shape == federation.initial.shape
+    context = host.aggregator.context(1, federation.initial, None)
     assert not torch.equal(first, host.aggregator.rule(updates, None, context).update)
-    assert host.aggregator.context(2, fleet.initial, None).state == {}
+    assert host.aggregator.context(2, federation.initial, None).state == {}

@@ -8,7 +8,7 @@ import torch
 from threats import attacked_by, but
 
 from clients.attack import Attack, Card, Knowledge
-from fedpoison.fleet import Fleet
+from fedpoison.fleet import Federation
 from fedpoison.simulation import run, simulate
 
 
@@ -33,7 +33,7 @@ def witnessed(scenario):
     """Run the scenario with a witness in place of each group's attack; return what each was handed."""
     notes = [[] for _ in scenario.attackers]
     witnesses = [Witness(index, seen) for index, seen in enumerate(notes)]
-    run(Fleet.load(attacked_by(scenario, *witnesses)))
+    run(Federation.load(attacked_by(scenario, *witnesses)))
     return notes
 
 

@@ -2,7 +2,7 @@
 
 from threats import but
 
-from fedpoison.fleet import Fleet
+from fedpoison.fleet import Federation
 from fedpoison.scenario import Scenario
 from fedpoison.simulation import simulate
 from fedpoison.twin import simulate_twin
@@ -29,7 +29,7 @@ def test_the_twin_asks_the_same_nodes_and_measures_the_same_goal(small, tmp_path
 def test_a_rotating_group_does_not_change_whom_the_twin_asks(small, digits):
     groups = ["alie: count=4, schedule=rotating", "ipm: count=6, per_round=2"]
     scenario = but(small, clients=20, participation=0.5, groups=groups)
-    attacked, twin = Fleet(scenario, digits), Fleet(scenario.without_attack(None), digits)
+    attacked, twin = Federation(scenario, digits), Federation(scenario.without_attack(None), digits)
     for number in range(1, 9):
         assert attacked.attackers.sample(number) == twin.attackers.sample(number)
         assert attacked.attackers.pools(number) == twin.attackers.pools(number)

@@ -20,7 +20,7 @@ from clients.training import Trainer
 from experiments.benchmarks.work import Work
 from fedpoison.aggregators import RuleAggregator
 from fedpoison.errors import ScenarioError
-from fedpoison.fleet import Fleet
+from fedpoison.fleet import Federation
 from fedpoison.pipelines import FlowerClass
 from fedpoison.rounds import Round
 from fedpoison.simulation import play
@@ -86,11 +86,11 @@ def phases(work: Work, *, rounds: int) -> Iterable[str]:
     def on_round(_: Round) -> None:
         marks.append((time.process_time(), dict(found.seconds)))
 
-    fleet = Fleet.load(work.scenario((rounds + 1) * work.block))
-    if isinstance(fleet.scenario.aggregation, FlowerClass):
-        raise ScenarioError(f"{fleet.scenario.strategy}: wanted one of our own strategies.")
-    with observed(found, type(fleet.scenario.aggregation)):
-        play(fleet, on_round, workers=1)
+    federation = Federation.load(work.scenario((rounds + 1) * work.block))
+    if isinstance(federation.scenario.aggregation, FlowerClass):
+        raise ScenarioError(f"{federation.scenario.strategy}: wanted one of our own strategies.")
+    with observed(found, type(federation.scenario.aggregation)):
+        play(federation, on_round, workers=1)
     (began, before), (ended, after) = marks[1], marks[-1]
     count = (len(marks) - 2) * work.block
     total = (ended - began) / count
