@@ -12,14 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import tomli_w
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from clients.training import LocalTraining
 from fedpoison.attackers import (
@@ -246,9 +239,8 @@ class Scenario(BaseModel):
 
     def content(self) -> dict[str, Any]:
         """Return the fields that mean something here, as plain values: what is unset is left out."""
-        values = self.model_dump(
-            mode="json", exclude=set(fields_about(type(self), About.GROUP)) if self.groups else None
-        )
+        unused = set(fields_about(type(self), About.GROUP)) if self.groups else None
+        values = self.model_dump(mode="json", exclude=unused)
         values["groups"] = [group.content() for group in self.groups]
         return {name: value for name, value in values.items() if value not in (None, [])}
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedpoison.errors import ScenarioError
+from fedpoison.fields import About, changed, fields_about
 from fedpoison.run_config import from_run_config, to_run_config
 from fedpoison.scenario import Scenario
 
@@ -73,6 +74,12 @@ def test_the_rule_tolerates_the_true_number_unless_told_otherwise():
 def test_impossible_scenarios_are_refused_with_the_reason(fields, words):
     with pytest.raises(ScenarioError, match=words):
         Scenario.parse(fields)
+
+
+def test_fields_are_selected_by_what_they_are_about():
+    assert fields_about(Scenario, About.SIZE) == ("malicious", "malicious_count", "malicious_nodes")
+    assert changed(Scenario(malicious_count=3), About.MALICIOUS) == ["malicious_count"]
+    assert all(fields_about(Scenario, about) for about in About)
 
 
 def test_a_file_that_is_not_toml_is_named(tmp_path):
