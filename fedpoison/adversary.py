@@ -13,9 +13,9 @@ from torch import Tensor
 
 from clients.attack import TRIGGER, Attack, CraftContext, Knowledge, RuleKind, crafts
 from clients.knowledge import ContextOf, crafted
-from fedpoison.fleet import Fleet
+from fedpoison.fleet import Federation
 from fedpoison.grids import WrappedGrid
-from fedpoison.pipelines import Pipeline
+from fedpoison.pipelines import FlowerClass
 from fedpoison.streams import stream
 from fedpoison.wire import (
     ARRAYS,
@@ -44,21 +44,23 @@ class AdversaryGrid(WrappedGrid):
 
     Args:
         grid: the engine's grid.
-        fleet: the scenario's nodes.
+        federation: the scenario's nodes.
         nodes: the scenario's node behind each node id of the grid.
         known_rule: the server's rule, for attacks that know it.
     """
 
-    def __init__(self, grid: Grid, fleet: Fleet, nodes: Mapping[int, int], known_rule: KnownRule) -> None:
+    def __init__(
+        self, grid: Grid, federation: Federation, nodes: Mapping[int, int], known_rule: KnownRule
+    ) -> None:
         super().__init__(grid)
-        self._fleet = fleet
+        self._federation = federation
         self._nodes = nodes
         self._known_rule = known_rule
         self._memories: dict[tuple[int, Attack, int | None], dict[str, Tensor]] = defaultdict(dict)
         self._previous_model: Tensor | None = None
         self._triggers: dict[int, Tensor] = {}
-        pipeline = fleet.pipeline
-        self._rule_kind = rule_kind(pipeline.rule.card) if isinstance(pipeline, Pipeline) else None
+        rule = federation.scenario.aggregation
+        self._rule_kind = None if isinstance(rule, FlowerClass) else rule_kind(rule.card)
         self.seconds: dict[str, float] = {}
         """How long the attacker took in the last round."""
 
@@ -76,7 +78,7 @@ class AdversaryGrid(WrappedGrid):
         self.seconds = {}
         self._keep_triggers(replies)
         if asked and asked[0].metadata.message_type == MessageType.TRAIN:
-            model = from_record(asked[0].content.array_records[ARRAYS], self._fleet.layout).cpu()
+            model = from_record(asked[0].content.array_records[ARRAYS], self._federation.layout).cpu()
             server_round = int(str(asked[0].content.config_records[CONFIG][ROUND]))
             began = time.perf_counter()
             if self._rewrite(server_round, model, replies):
@@ -93,18 +95,16 @@ class AdversaryGrid(WrappedGrid):
 
     def _rewrite(self, server_round: int, model: Tensor, replies: Iterable[Message]) -> bool:
         """Rewrite the replies of the groups that craft in this round, and return whether there are any."""
-        fleet = self._fleet
+        federation = self._federation
         groups = [
             (index, attackers, pool)
-            for index, (attackers, pool) in enumerate(
-                zip(fleet.attackers, fleet.pools(server_round), strict=True)
-            )
+            for index, (attackers, pool) in enumerate(federation.attackers.placed(server_round))
             if attackers.act(server_round) and crafts(attackers.attack)
         ]
         if not groups:
             return False
         updates = {update.node: (update, reply) for update, reply in self._readable(replies)}
-        acting = fleet.acting(server_round)
+        acting = federation.attackers.acting(server_round)
         wanted = any(attackers.handed is Knowledge.OMNISCIENT for _, attackers, _ in groups)
         rows = [
             pair[0].weights.cpu() for node, pair in sorted(updates.items()) if wanted and node not in acting
@@ -123,13 +123,16 @@ class AdversaryGrid(WrappedGrid):
                 )
                 for row, (update, reply) in zip(sent, own.values(), strict=True):
                     weights = (model + row).to(update.weights.device)
-                    reply.content[ARRAYS] = to_record(weights, fleet.layout)
+                    reply.content[ARRAYS] = to_record(weights, federation.layout)
         return True
 
     def _readable(self, replies: Iterable[Message]) -> Iterable[tuple[Update, Message]]:
         for reply in replies:
             try:
-                yield read_reply(reply, self._nodes[reply.metadata.src_node_id], self._fleet.layout), reply
+                yield (
+                    read_reply(reply, self._nodes[reply.metadata.src_node_id], self._federation.layout),
+                    reply,
+                )
             except PayloadError:
                 continue  # the host drops it and says why
 
@@ -141,15 +144,15 @@ class AdversaryGrid(WrappedGrid):
         group: tuple[int, ...],
         everyone: tuple[int, ...],
     ) -> ContextOf:
-        fleet = self._fleet
-        acting = fleet.acting(server_round)
+        federation = self._federation
+        acting = federation.attackers.acting(server_round)
         others = tuple(node for node in everyone if node not in acting)
         rule = self._known_rule(server_round)
 
         def context_of(attack: Attack, node: int | None) -> CraftContext:
             nodes = group if node is None else (node,)
             return CraftContext(
-                generator=stream(fleet.scenario.seed, "craft", repr(attack), str(nodes), server_round),
+                generator=stream(federation.scenario.seed, "craft", repr(attack), str(nodes), server_round),
                 round=server_round,
                 nodes=nodes,
                 seen_nodes=others,
@@ -157,11 +160,11 @@ class AdversaryGrid(WrappedGrid):
                 malicious=len(group),
                 model=model,
                 previous_model=self._previous_model,
-                initial_model=fleet.initial,
-                layout=fleet.layout,
+                initial_model=federation.initial,
+                layout=federation.layout,
                 rule=rule,
                 rule_kind=self._rule_kind,
-                tolerated=fleet.scenario.byzantine,
+                tolerated=federation.scenario.byzantine,
                 memory=self._memories[index, attack, node],
             )
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from clients.training import Trainer
 from fedpoison.errors import RefusalError
-from fedpoison.federation import Federation
+from fedpoison.fleet import Federation
 from fedpoison.pipelines import FlowerClass
 from fedpoison.streams import stream
 from fedpoison.wire import ARRAYS, CONFIG, ROUND, Update, from_record

@@ -1,88 +1,196 @@
-"""A group of attackers at work: its attack, when it acts, and what it is handed."""
+"""Attackers: groups of malicious clients, each with an attack, a size, a schedule and knowledge."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from math import ceil
+from typing import Annotated, Any, Literal, Self
 
-from clients.attack import Attack, Knowledge
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from clients.attack import Attack, Goal, Knowledge
+from clients.composite import Composite
 from clients.none import NoAttack
-from fedpoison.groups import Group
-from fedpoison.registries import build_attack
-from fedpoison.roster import expected
-from fedpoison.schedules import Schedule, build_schedule
-from fedpoison.specs import split_outside
+from fedpoison.errors import ScenarioError, unknown
+from fedpoison.registries import read_attack
+from fedpoison.schedules import Schedule, read_schedule
+from fedpoison.specs import reads, split_outside
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+AttackSpec = Annotated[str, reads(read_attack)]
+ScheduleSpec = Annotated[str, reads(read_schedule)]
+KnowledgeName = Literal["own", "colluding", "omniscient"]
+NO_ATTACK, ALWAYS = read_attack("none"), read_schedule("always")
+
+
+def _listed(value: object) -> object:
+    """Return the nodes in a text such as `1, 4, 9`: run-configs and the command line have no lists."""
+    if isinstance(value, str):
+        return [part for part in value.strip().strip("()").split(",") if part.strip()]
+    return value
+
+
+Nodes = Annotated[tuple[Count, ...], BeforeValidator(_listed)]
+
+
+class AttackerGroup(BaseModel):
+    """One group of attackers: some nodes of the fleet, and what they do when.
+
+    >>> group = AttackerGroup.read("label-flip: share=0.1, schedule=window( start = 5 )")
+    >>> group.size(clients=50), group.spell()
+    (5, 'label-flip: share=0.1, schedule=window(start=5)')
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    attack: AttackSpec
+    share: Share | None = None
+    """Share of the fleet's nodes, drawn at random."""
+    count: Count | None = None
+    """Number of nodes, drawn at random."""
+    nodes: Nodes = ()
+    """Exactly these nodes."""
+    per_round: Count | None = None
+    """Exactly so many of them train in each round; None leaves it to chance."""
+    schedule: ScheduleSpec = ALWAYS
+    knowledge: KnowledgeName | None = None
+    """What the attack is handed, in place of what its card declares."""
+
+    @field_validator("nodes")
+    @classmethod
+    def _ordered(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(sorted(set(value)))
+
+    @model_validator(mode="after")
+    def _sized(self) -> Self:
+        given = [name for name in ("share", "count", "nodes") if getattr(self, name) not in (None, ())]
+        if len(given) != 1:
+            raise ValueError(
+                f"group {self.attack}: got {' and '.join(given) or 'no size'}, "
+                "wanted exactly one of share, count and nodes."
+            )
+        return self
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """Return the group that `text` describes: `attack: key=value, ...`.
+
+        Raises:
+            ScenarioError: the text is not of that form, or a key is unknown.
+            ValueError: a value does not fit.
+        """
+        parts = split_outside(text, ":")
+        if len(parts) != 2:
+            raise ScenarioError(
+                f"group {text!r}: wanted an attack and its size, like 'label-flip: share=0.1, schedule=once'."
+            )
+        pairs = [setting.partition("=") for setting in split_outside(parts[1], ",")]
+        return cls(**_known({"attack": parts[0]} | {key.strip(): value.strip() for key, _, value in pairs}))
+
+    def spell(self) -> str:
+        """Return the text that `read` turns into an equal group."""
+        return f"{self.attack}: {self.spell_settings()}"
+
+    def spell_settings(self) -> str:
+        """Return the part of that text which says who attacks when, and not how."""
+        settings = self.content()
+        del settings["attack"]
+        if self.nodes:
+            settings["nodes"] = f"({', '.join(map(str, self.nodes))})"
+        return ", ".join(f"{key}={value}" for key, value in settings.items())
+
+    def without_attack(self, *, keep_schedule: bool) -> Self:
+        """Return the group without its attack; keep its schedule if that decides who trains."""
+        kept = {name: getattr(self, name) for name in ("share", "count", "nodes", "per_round")}
+        return type(self)(attack=NO_ATTACK, schedule=self.schedule if keep_schedule else ALWAYS, **kept)
+
+    def content(self) -> dict[str, Any]:
+        """Return the fields that are set, as plain values."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+    def size(self, clients: int) -> int:
+        """Return how many of `clients` nodes belong to the group."""
+        if self.nodes:
+            return len(self.nodes)
+        return self.count if self.count is not None else round((self.share or 0) * clients)
 
 
 @dataclass(frozen=True, eq=False)
 class Attackers:
-    """One group of the scenario, its texts turned into objects."""
+    """Group of attackers with the objects that its specs describe."""
 
-    group: Group
+    group: AttackerGroup
     attack: Attack
     schedule: Schedule
     knowledge: Knowledge | None
-    """What the attack is handed, in place of what its card declares."""
+    """What the attack sees, in place of what its card declares."""
 
     @classmethod
-    def of(cls, group: Group, attack: Attack | None = None) -> Attackers:
-        """Return the attackers that `group` describes, with another attack if one is given."""
+    def of(cls, group: AttackerGroup) -> Attackers:
+        """Return the attackers of `group`."""
         return cls(
             group=group,
-            attack=build_attack(group.attack) if attack is None else attack,
-            schedule=build_schedule(group.schedule),
+            attack=read_attack(group.attack).value,
+            schedule=read_schedule(group.schedule).value,
             knowledge=None if group.knowledge is None else Knowledge(group.knowledge),
         )
 
     @property
     def handed(self) -> Knowledge:
-        """What the group's attack is handed, by its card or by the override."""
+        """What the group's attack sees, by its card or by the override."""
         return self.knowledge or self.attack.card.knowledge
 
     def act(self, server_round: int) -> bool:
-        """Return whether the group does anything dishonest in this round."""
+        """Return whether the group attacks in this round."""
         return not isinstance(self.attack, NoAttack) and self.schedule.active(server_round)
 
 
-def idle_reasons(groups: Sequence[Attackers], *, clients: int, sampled: int, rounds: int) -> list[str]:
-    """Return, for each group whose attack cannot do anything with these settings, the reason.
+def first_goal(specs: Iterable[str], classes: int) -> tuple[str, Goal] | None:
+    """Return the first attack in `specs` whose success can be measured, with its goal.
 
     Args:
-        groups: the groups of attackers.
-        clients: nodes in the fleet.
-        sampled: nodes that train in a round.
-        rounds: rounds of the run.
-    """
-    numbers = expected([attackers.group for attackers in groups], clients, sampled)
-    reasons = []
-    for attackers, number in zip(groups, numbers, strict=True):
-        if isinstance(attackers.attack, NoAttack):
-            continue
-        if not number:
-            reason: str | None = f"none of the {clients} nodes is malicious"
-        elif not any(attackers.act(server_round) for server_round in range(1, rounds + 1)):
-            reason = f"the schedule {attackers.group.schedule} has no round among the {rounds} of the run"
-        else:
-            reason = attackers.attack.idle(sampled, ceil(number))
-        if reason is not None:
-            reasons.append(f"the attack {attackers.group.attack} does nothing: {reason}")
-    return reasons
-
-
-def aim(specs: Iterable[str], classes: int) -> str | None:
-    """Return the first attack in `specs` whose success can be measured on a data set with `classes`.
+        specs: attacks; the parts of combined ones count in order.
+        classes: classes of the data set.
 
     Raises:
         ValueError: an attack names a class that the data set does not have; the message says which attack.
     """
     found = None
     for spec in specs:
-        for part in split_outside(spec, "+"):
+        read = read_attack(spec)
+        parts = read.value.parts if isinstance(read.value, Composite) else (read.value,)
+        for text, part in zip(split_outside(read, "+"), parts, strict=True):
             try:
-                goal = build_attack(part).goal(classes)
+                goal = part.goal(classes)
             except ValueError as error:
                 raise ValueError(f"attack {spec}: {error}") from None
             if found is None and goal is not None:
-                found = part
+                found = text, goal
     return found
+
+
+def _known(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a group, or raise ScenarioError where there is one that no group has."""
+    for name in settings:
+        if name not in AttackerGroup.model_fields:
+            raise unknown("setting of a group", name, AttackerGroup.model_fields)
+    return dict(settings)
+
+
+def _read_groups(value: object) -> object:
+    """Return the groups that TOML, the command line (a list of texts) or a run-config (one text) give."""
+    if isinstance(value, str):
+        value = split_outside(value, ";")
+    if not isinstance(value, list | tuple):
+        return value
+    return tuple(_group(item) for item in value)
+
+
+def _group(item: object) -> object:
+    if isinstance(item, str):
+        return AttackerGroup.read(item)
+    return AttackerGroup(**_known(item)) if isinstance(item, Mapping) else item
+
+
+Groups = Annotated[tuple[AttackerGroup, ...], BeforeValidator(_read_groups)]

@@ -9,9 +9,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from fedpoison.errors import ScenarioError
+from fedpoison.errors import ScenarioError, unknown
 from fedpoison.scenario import Scenario
-from fedpoison.specs import reasons, unknown
+from fedpoison.specs import reasons
 from fedpoison.value_ranges import Range
 
 Label = str | int | float | bool

@@ -20,16 +20,16 @@ from typing import Any, Unpack
 
 from fedpoison.batch_options import BatchOptions
 from fedpoison.datasets import Dataset, load_dataset
-from fedpoison.environment import tell_versions
+from fedpoison.environment import Notify, tell_versions
 from fedpoison.errors import RunError, ScenarioError
-from fedpoison.fleet import Fleet
+from fedpoison.fleet import Federation, resolve_dataset
 from fedpoison.history import History
 from fedpoison.outcomes import Batch, Outcome
 from fedpoison.ray_session import ray_session
 from fedpoison.rounds import Failure, Round
 from fedpoison.run_task import Ended, steps
 from fedpoison.scenario import Scenario
-from fedpoison.simulation import Notify, on, run
+from fedpoison.simulation import run
 from fedpoison.store import RunWriter, StoredRun
 from fedpoison.watch import Watch
 
@@ -162,15 +162,15 @@ class _Series:
 def _plans(
     scenarios: Iterable[Scenario], data_dir: Path | None, *, keep_going: bool
 ) -> Iterator[tuple[Scenario, Plan]]:
-    """Yield each scenario with what is to be run; fleets are made to find errors, and not kept."""
+    """Yield each scenario with what is to be run; federations are made to find errors, and not kept."""
     datasets: dict[str, Dataset] = {}
     for scenario in scenarios:
         name = scenario.dataset
         if name not in datasets:
             datasets[name] = load_dataset(name, data_dir=data_dir)
-        known = on(scenario, datasets[name])
+        known = resolve_dataset(scenario, datasets[name])
         try:
-            yield scenario, Plan(known, datasets[name], Fleet(known, datasets[name]).idle)
+            yield scenario, Plan(known, datasets[name], Federation(known, datasets[name]).idle)
         except ScenarioError as error:
             if not keep_going:
                 raise
@@ -182,8 +182,8 @@ def _one_by_one(plans: Sequence[Plan], out: Path, watch: Watch) -> Outcomes:
         watch.on_start(plan.scenario)
         try:
             report = functools.partial(watch.on_round, plan.scenario)
-            fleet = Fleet(plan.scenario, plan.dataset)
-            history = run(fleet, out=out, on_round=report, notify=lambda _: None)  # it is told already
+            federation = Federation(plan.scenario, plan.dataset)
+            history = run(federation, out=out, on_round=report, notify=lambda _: None)  # it is told already
         except Exception as error:  # noqa: BLE001  # whatever ends one run, the others go on
             yield plan.scenario, Failure.of(error)
         else:

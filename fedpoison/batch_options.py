@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Required, TypedDict
 
-from fedpoison.simulation import Notify
+from fedpoison.environment import Notify
 from fedpoison.watch import Watch
 
 

@@ -15,16 +15,14 @@ from fedpoison.bisection import explore
 from fedpoison.breakdown_curves import Breakdown, Curve, Pair, Point
 from fedpoison.criterion import Criterion
 from fedpoison.errors import ScenarioError
+from fedpoison.fields import About, changed
+from fedpoison.fleet import Federation
 from fedpoison.outcomes import Batch
 from fedpoison.rounds import Failure, Round
 from fedpoison.scenario import Scenario
-from fedpoison.simulation import prepare
-from fedpoison.twin import clean
 
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5)
 """The coarse grid."""
-_OTHERS = ("groups", "malicious_count", "malicious_nodes", "malicious_per_round")
-"""Fields that say in another way than by a share who is malicious."""
 
 
 def breakdown(
@@ -102,7 +100,7 @@ class _Trials:
     def _runs(self, pair: Pair, count: int) -> list[Scenario]:
         """Return the runs with this number of malicious clients, one a seed; without any, clean ones."""
         attacked = [_attacked(self.base, pair, count).but(seed=seed) for seed in self.seeds]
-        return attacked if count else [clean(run, self.goals[pair.attack]) for run in attacked]
+        return attacked if count else [run.without_attack(self.goals[pair.attack]) for run in attacked]
 
     def _point(self, pair: Pair, count: int) -> Point:
         ends = [self.ends[run] for run in self._runs(pair, count)]
@@ -124,7 +122,7 @@ class _Trials:
 
 
 def _check(base: Scenario, shares: Sequence[float]) -> None:
-    said = [name for name in _OTHERS if getattr(base, name) not in (None, ())]
+    said = [name for name in changed(base, About.MALICIOUS) if name != "malicious"]
     if said:
         raise ScenarioError(
             f"{', '.join(said)}: a search for the breakdown varies the share that is malicious; leave it out."
@@ -143,7 +141,7 @@ def _goal(attacked: Scenario, judge: Criterion, data_dir: Path | None) -> str | 
     """Return the attack whose success is measured; None where success does not matter."""
     if judge.measure != "success":
         return None
-    goal = prepare(attacked, data_dir=data_dir).aim
+    goal = Federation.load(attacked, data_dir=data_dir).aim
     if goal is None:
         raise ScenarioError(
             f"{attacked.attack} has no target, so that no success can be measured; name one that has, such "

@@ -19,11 +19,11 @@ from pydantic.fields import FieldInfo
 
 from clients.attack import Attack
 from fedpoison import registries
+from fedpoison.attackers import AttackerGroup
 from fedpoison.datasets import datasets
-from fedpoison.groups import Group
+from fedpoison.errors import unknown
 from fedpoison.scenario import Scenario
 from fedpoison.schedules import schedules
-from fedpoison.specs import unknown
 
 NAMED: dict[str, Callable[[], Mapping[str, object]]] = {
     "attacks": registries.attacks.entries,
@@ -230,7 +230,7 @@ _WORDS: dict[Any, str] = {
     int: "whole number",
     float: "number",
     str: "text",
-    Group: "group",
+    AttackerGroup: "group",
     type(None): "none",
 }
 

@@ -18,37 +18,17 @@ from clients.training import Trainer
 from fedpoison.environment import environment
 from fedpoison.errors import ScenarioError
 from fedpoison.evaluation import Evaluator
-from fedpoison.fleet import Fleet
+from fedpoison.fields import About, fields_about
+from fedpoison.fleet import Federation
 from fedpoison.history import History
-from fedpoison.rounds import Round, Training
+from fedpoison.rounds import OnRound, Round, Training
 from fedpoison.scenario import Scenario
-from fedpoison.server import OnRound
-from fedpoison.simulation import prepare
 from fedpoison.store import CENTRAL, RunWriter
 from fedpoison.streams import stream
 from fedpoison.workers import Workers
 
-FLEET_ONLY = (
-    "clients",
-    "participation",
-    "partition",
-    "malicious_partition",
-    "evaluate_every",
-    "epochs",
-    "steps",
-    "persistent_momentum",
-    "proximal",
-    "malicious_count",
-    "malicious_nodes",
-    "malicious_per_round",
-    "schedule",
-    "knowledge",
-    "groups",
-    "strategy",
-    "tolerated",
-    "root_samples",
-)
-"""Fields that mean nothing without a fleet."""
+FEDERATION_ONLY = fields_about(Scenario, About.FEDERATION)
+"""Fields that mean nothing without a federation."""
 
 
 def train_centrally(
@@ -64,7 +44,7 @@ def train_centrally(
     Under an attack on the data, the share `scenario.malicious` of the training samples is poisoned.
 
     Args:
-        scenario: what to train; the fields that describe a fleet do not matter.
+        scenario: what to train; the fields that describe a federation do not matter.
         out: the run store; None keeps nothing on disk.
         workers: threads for the evaluation; training is one stream of batches and takes one.
         data_dir: as for `simulate`.
@@ -76,31 +56,31 @@ def train_centrally(
     """
     if scenario.groups:
         raise ScenarioError("groups: central training knows one attack; name it as attack, and its share.")
-    unset = {name: Scenario.model_fields[name].default for name in FLEET_ONLY}
+    unset = {name: Scenario.model_fields[name].default for name in FEDERATION_ONLY}
     alone = scenario.but(**unset | {"clients": 1})
-    fleet = prepare(alone, data_dir=data_dir)
-    if not poisons_only(fleet.attack):
+    federation = Federation.load(alone, data_dir=data_dir)
+    if not poisons_only(_attack(federation)):
         raise ScenarioError(
             f"attack {scenario.attack}: acts on updates or training, where central training has no attacker; "
             "choose one on the data, such as label-flip, pixel-noise, inject or backdoor."
         )
     folder = None
     if out is not None:
-        path = out / f"{CENTRAL}{fleet.scenario.run_id}"
-        folder = RunWriter.begin(path, fleet.scenario, environment("central", workers))
-    goal = fleet.goal
+        path = out / f"{CENTRAL}{federation.scenario.run_id}"
+        folder = RunWriter.begin(path, federation.scenario, environment("central", workers))
+    goal = federation.goal
     records: list[Round] = []
     memory: dict[str, Tensor] = {}
-    weights = fleet.initial
-    training = replace(fleet.scenario.training, persistent_momentum=True)
-    with Workers(fleet.model, training, workers) as pool:
-        evaluator = Evaluator(fleet.test, goal, pool)
-        samples, learned = pool.run(partial(_poisoned, fleet))
+    weights = federation.initial
+    training = replace(federation.scenario.training, persistent_momentum=True)
+    with Workers(federation.model, training, workers) as pool:
+        evaluator = Evaluator(federation.test, goal, pool)
+        samples, learned = pool.run(partial(_poisoned, federation))
         for epoch in range(alone.rounds + 1):
             began = time.perf_counter()
             loss = None
             if epoch:
-                job = fleet.job(0, epoch, weights, None, memory)
+                job = federation.job(0, epoch, weights, None, memory)
                 job = Job(samples=samples, attack=NoAttack(), context=job.context)
                 trained = pool.run(partial(_train, job))
                 weights, loss = trained.weights, trained.loss
@@ -113,8 +93,8 @@ def train_centrally(
             if on_round is not None:
                 on_round(records[-1])
     if folder is not None:
-        folder.finish(weights, fleet.layout)
-    return History(fleet.scenario, records, folder.path if folder else None)
+        folder.finish(weights, federation.layout)
+    return History(federation.scenario, records, folder.path if folder else None)
 
 
 def poisons_only(attack: Attack) -> bool:
@@ -124,21 +104,28 @@ def poisons_only(attack: Attack) -> bool:
     return not crafts(attack) and type(attack).train is Attack.train
 
 
+def _attack(federation: Federation) -> Attack:
+    """Return the attack of a scenario with a single group of attackers."""
+    (attackers,) = federation.attackers.groups
+    return attackers.attack
+
+
 def _train(job: Job, trainer: Trainer) -> Trained:
     return next(train_cohort(trainer, [job]))
 
 
-def _poisoned(fleet: Fleet, trainer: Trainer) -> tuple[Samples, list[Tensor]]:
+def _poisoned(federation: Federation, trainer: Trainer) -> tuple[Samples, list[Tensor]]:
     """Return the training samples, the scenario's malicious share of them poisoned, and a learned trigger."""
-    if isinstance(fleet.attack, NoAttack):
-        return fleet.train, []
-    generator = stream(fleet.scenario.seed, "poisoned samples")
-    mask = chosen(len(fleet.train), fleet.scenario.malicious, generator)
+    attack = _attack(federation)
+    if isinstance(attack, NoAttack):
+        return federation.train, []
+    generator = stream(federation.scenario.seed, "poisoned samples")
+    mask = chosen(len(federation.train), federation.scenario.malicious, generator)
     if not mask.any():
-        return fleet.train, []
+        return federation.train, []
     memory: dict[str, Tensor] = {}
-    context = fleet.job(0, 0, fleet.initial, None, memory).context
-    trainer.load(fleet.initial)
-    poisoned = fleet.attack.poison_data(fleet.train[mask], trainer, context)
+    context = federation.job(0, 0, federation.initial, None, memory).context
+    trainer.load(federation.initial)
+    poisoned = attack.poison_data(federation.train[mask], trainer, context)
     learned = [memory[TRIGGER]] if TRIGGER in memory else []
-    return fleet.train[~mask].joined(poisoned), learned
+    return federation.train[~mask].joined(poisoned), learned

@@ -10,11 +10,10 @@ from flwr.clientapp import ClientApp
 from torch import Tensor
 
 from clients.training import Trainer
-from fedpoison.fleet import Fleet
+from fedpoison.fleet import Federation
 from fedpoison.node import TrainOrder, partition_reply, train_node, train_reply
 from fedpoison.run_config import scenario_of
 from fedpoison.scenario import Scenario
-from fedpoison.simulation import prepare
 from fedpoison.wire import PARTITION, from_record
 from strategies.one_thread import stay_single
 
@@ -29,13 +28,13 @@ def train(message: Message, context: Context) -> Message:
     """Train this node's model on its partition, honestly or not."""
     stay_single()  # as on every engine: results must not depend on the machine's load
     scenario, _, data_dir = scenario_of(context)
-    fleet, trainer = _at_hand(scenario, data_dir)
+    federation, trainer = _at_hand(scenario, data_dir)
     memory = _recall(context)
-    order = TrainOrder.read(message, lambda record: from_record(record, fleet.layout))
-    trained = train_node(fleet, trainer, _node(context), order, memory)
+    order = TrainOrder.read(message, lambda record: from_record(record, federation.layout))
+    trained = train_node(federation, trainer, _node(context), order, memory)
     if memory:
         context.state[MEMORY] = ArrayRecord(dict(memory))
-    return Message(train_reply(fleet.layout, trained, memory), reply_to=message)
+    return Message(train_reply(federation.layout, trained, memory), reply_to=message)
 
 
 @app.query()
@@ -45,10 +44,10 @@ def query(message: Message, context: Context) -> Message:
 
 
 @functools.cache
-def _at_hand(scenario: Scenario, data_dir: Path | None) -> tuple[Fleet, Trainer]:
+def _at_hand(scenario: Scenario, data_dir: Path | None) -> tuple[Federation, Trainer]:
     """Return the fleet and a trainer, made once in each process."""
-    fleet = prepare(scenario, data_dir=data_dir)
-    return fleet, Trainer(fleet.model(), fleet.scenario.training)
+    federation = Federation.load(scenario, data_dir=data_dir)
+    return federation, Trainer(federation.model(), federation.scenario.training)
 
 
 def _node(context: Context) -> int:

@@ -12,7 +12,7 @@ from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 from torch import Tensor
 
-from fedpoison.fleet import Fleet
+from fedpoison.fleet import Federation
 from fedpoison.grids import MessageGrid
 from fedpoison.node import Outcome, Task, TrainOrder, partition_reply, reason, train_reply
 from fedpoison.wire import ARRAYS, PREVIOUS, from_record
@@ -29,17 +29,17 @@ class CohortGrid(MessageGrid):
     What the nodes remember from round to round is kept here, whoever trains them.
 
     Args:
-        fleet: the nodes.
+        federation: the nodes.
         workers: how many cohorts are trained at once.
         cohort: how many nodes a worker trains in one call; None cuts a round into four calls a worker.
             Changes nothing but the pace.
     """
 
-    def __init__(self, fleet: Fleet, *, workers: int, cohort: int | None = None) -> None:
+    def __init__(self, federation: Federation, *, workers: int, cohort: int | None = None) -> None:
         self.workers = workers
         self.facts: dict[str, object] = {}
         """What a run's `environment.json` tells of the engine besides its name and workers."""
-        self._fleet = fleet
+        self._federation = federation
         self._cohort = cohort
         self._memories: dict[int, Mapping[str, Tensor]] = {}
         self._message_ids = itertools.count(1)
@@ -58,7 +58,7 @@ class CohortGrid(MessageGrid):
         return Run.create_empty(TaskIdentity.run_id)
 
     def get_node_ids(self) -> Iterable[int]:
-        return range(FIRST_NODE_ID, FIRST_NODE_ID + self._fleet.scenario.clients)
+        return range(FIRST_NODE_ID, FIRST_NODE_ID + self._federation.scenario.clients)
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         raise NotImplementedError("This grid answers at once: call send_and_receive.")
@@ -83,7 +83,7 @@ class CohortGrid(MessageGrid):
             for name in (ARRAYS, PREVIOUS):
                 record = message.content.array_records.get(name)
                 if record is not None and id(record) not in models:
-                    models[id(record)] = from_record(record, self._fleet.layout)
+                    models[id(record)] = from_record(record, self._federation.layout)
         outcomes: dict[int, Outcome] = {}
         tasks: dict[int, Task] = {}
         for position, message in enumerate(messages):
@@ -106,7 +106,9 @@ class CohortGrid(MessageGrid):
         if outcome.trained is None:  # a failed client's memory stays what it was
             return _failure(message, outcome.failure)
         self._memories[_node(message)] = outcome.memory
-        return Message(train_reply(self._fleet.layout, outcome.trained, outcome.memory), reply_to=message)
+        return Message(
+            train_reply(self._federation.layout, outcome.trained, outcome.memory), reply_to=message
+        )
 
     def _answer(self, message: Message) -> Message:
         if message.metadata.message_type == MessageType.QUERY:

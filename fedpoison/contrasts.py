@@ -8,10 +8,9 @@ import numpy as np
 import pandas as pd
 
 from fedpoison.comparison import MEASURES, Comparison
-from fedpoison.errors import ScenarioError
+from fedpoison.errors import ScenarioError, unknown
 from fedpoison.intervals import Estimate, estimate
-from fedpoison.pipelines import canonical_pipeline
-from fedpoison.specs import unknown
+from fedpoison.pipelines import read_aggregation
 
 ACCURACY, SUCCESS = MEASURES["accuracy"], MEASURES["attack success"]
 
@@ -48,9 +47,9 @@ def differences(found: Comparison, reference: str | None = None) -> pd.DataFrame
 
 def check_reference(strategies: Sequence[str], reference: str) -> str:
     """Return the reference as the strategies spell it, or raise ScenarioError if it is none of them."""
-    spelled = {canonical_pipeline(strategy): strategy for strategy in strategies}
+    spelled = {read_aggregation(strategy): strategy for strategy in strategies}
     try:
-        return spelled[canonical_pipeline(reference)]
+        return spelled[read_aggregation(reference)]
     except (KeyError, ScenarioError):
         raise unknown("reference", reference, strategies) from None
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from fedpoison.comparison import MEASURES
-from fedpoison.errors import ScenarioError
+from fedpoison.errors import ScenarioError, unknown
 from fedpoison.rounds import Round
-from fedpoison.specs import unknown
 
 POINTS = 10.0
 LEVEL = 50.0

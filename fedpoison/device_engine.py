@@ -16,7 +16,7 @@ from clients.vectorised import poisoned, train_cohort_vectorised, vectorises
 from fedpoison.cohort_grid import Cohort, CohortGrid
 from fedpoison.devices import CPU, aggregation_device, deterministic_mode, device_name
 from fedpoison.errors import EngineError
-from fedpoison.fleet import Fleet
+from fedpoison.fleet import Federation
 from fedpoison.node import Outcome, Task, attempt, job_of, reason, training_of
 from fedpoison.workers import Workers
 
@@ -31,20 +31,20 @@ class DeviceGrid(CohortGrid):
     goes to the device then.
 
     Args:
-        fleet: the nodes.
+        federation: the nodes.
         trainer: the model, on the device.
         workers: threads for the attacks, each with a model on the processors.
         cohort: how many nodes a stack has at most.
     """
 
     def __init__(
-        self, fleet: Fleet, trainer: Trainer, workers: Workers, *, cohort: int | None = None
+        self, federation: Federation, trainer: Trainer, workers: Workers, *, cohort: int | None = None
     ) -> None:
-        super().__init__(fleet, workers=workers.count, cohort=cohort or COHORT)
+        super().__init__(federation, workers=workers.count, cohort=cohort or COHORT)
         self._trainer = trainer
         self._threads = workers
         self._home = aggregation_device(trainer.device)
-        self._resident = fleet.train.to(trainer.device)
+        self._resident = federation.train.to(trainer.device)
 
     def train(self, cohorts: Sequence[Cohort]) -> Iterable[Sequence[Outcome]]:
         """Return what came of the tasks of each cohort, in order.
@@ -58,7 +58,7 @@ class DeviceGrid(CohortGrid):
     def _outcomes(self, cohort: Cohort, copies: dict[int, Tensor]) -> list[Outcome]:
         stacked, apart = [], []
         for task in cohort:
-            attack = self._fleet.role(task.node, task.order.server_round).attack
+            attack = self._federation.attackers.role(task.node, task.order.server_round).attack
             if not vectorises(self._trainer.model, attack):
                 apart.append(_on_processors(task, copies))
             else:
@@ -73,15 +73,15 @@ class DeviceGrid(CohortGrid):
     def _prepared(self, trainer: Trainer, task: Task) -> Job | Outcome:
         """Return the task as a job without an attack, or why there is none."""
         try:
-            attack = self._fleet.role(task.node, task.order.server_round).attack
-            train = self._fleet.train if poisons(attack) else self._resident
-            job = job_of(self._fleet, task.node, task.order, dict(task.memory), train=train)
+            attack = self._federation.attackers.role(task.node, task.order.server_round).attack
+            train = self._federation.train if poisons(attack) else self._resident
+            job = job_of(self._federation, task.node, task.order, dict(task.memory), train=train)
             return poisoned(trainer, job)
         except Exception as error:  # noqa: BLE001  # a client that fails must not end the run
             return Outcome(None, failure=reason(error))
 
     def _apart(self, trainer: Trainer, task: Task) -> Outcome:
-        outcome = attempt(self._fleet, trainer, task)
+        outcome = attempt(self._federation, trainer, task)
         if outcome.trained is None:
             return outcome
         weights = outcome.trained.weights.to(self._home)
@@ -91,8 +91,8 @@ class DeviceGrid(CohortGrid):
         """Return what comes of the jobs, trained together as far as they are asked for the same training."""
         outcomes = {task: each for task, each in prepared.items() if isinstance(each, Outcome)}
         jobs = {task: each for task, each in prepared.items() if isinstance(each, Job)}
-        for training in dict.fromkeys(training_of(self._fleet, task.order) for task in jobs):
-            tasks = [task for task in jobs if training_of(self._fleet, task.order) == training]
+        for training in dict.fromkeys(training_of(self._federation, task.order) for task in jobs):
+            tasks = [task for task in jobs if training_of(self._federation, task.order) == training]
             self._trainer.training = training
             try:
                 stack = list(train_cohort_vectorised(self._trainer, [jobs[task] for task in tasks]))
@@ -109,7 +109,7 @@ class DeviceGrid(CohortGrid):
 
 @contextmanager
 def device_grid(
-    fleet: Fleet,
+    federation: Federation,
     device: torch.device,
     *,
     workers: int | None = None,
@@ -119,19 +119,21 @@ def device_grid(
     """Have a grid on `device`, and a worker on it for what the server does, while the context lasts.
 
     Args:
-        fleet: the nodes.
+        federation: the nodes.
         device: an accelerator; the processors work too, which is how this is tested.
         workers: threads for attacks; None is one for each processor.
         cohort: how many nodes a stack has at most.
         deterministic: whether the same run gives the same bits again on the same device.
     """
-    training = fleet.scenario.training
+    training = federation.scenario.training
     with (
         deterministic_mode(device, deterministic=deterministic),
-        Workers(fleet.model, training, workers) as threads,
-        Workers(fleet.model, training, 1, device=device) as server,
+        Workers(federation.model, training, workers) as threads,
+        Workers(federation.model, training, 1, device=device) as server,
     ):
-        grid = DeviceGrid(fleet, Trainer(fleet.model().to(device), training), threads, cohort=cohort)
+        grid = DeviceGrid(
+            federation, Trainer(federation.model().to(device), training), threads, cohort=cohort
+        )
         grid.facts["device"] = {"name": device_name(device), "deterministic": deterministic}
         yield grid, server
 

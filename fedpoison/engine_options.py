@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from fedpoison.devices import Device
-from fedpoison.errors import EngineError, ScenarioError
-from fedpoison.specs import unknown
+from fedpoison.errors import EngineError, ScenarioError, unknown
 
 Engine = Literal["local", "ray", "flower"]
 

@@ -18,6 +18,8 @@ import torch
 
 from fedpoison.store import StoredRun
 
+Notify = Callable[[str], None]
+"""Function that shows a warning to the user before a run."""
 PACKAGES = ("fedpoison", "torch", "torchvision", "flwr", "ray", "numpy", "pandas", "scikit-learn", "pydantic")
 
 

@@ -10,7 +10,8 @@ FedPoisonError
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import difflib
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -50,3 +51,15 @@ def file_errors(path: Path, remedy: str = "") -> Iterator[None]:
         yield
     except OSError as error:
         raise RunError(f"{path}: cannot be written ({error.strerror}){remedy}.") from None
+
+
+def unknown(kind: str, name: str, choices: Iterable[str]) -> ScenarioError:
+    """Return the error for a name that is not among `choices`, with the nearest one suggested.
+
+    >>> print(unknown("strategy", "kurm", ["krum", "median"]))
+    unknown strategy 'kurm': did you mean 'krum'? Choose from krum, median.
+    """
+    names = sorted(choices)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    hint = f" did you mean {near[0]!r}?" if near else ""
+    return ScenarioError(f"unknown {kind} {name!r}:{hint} Choose from {', '.join(names)}.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,20 +14,10 @@ from clients.attack import Goal
 from clients.samples import Samples
 from clients.training import Trainer
 from fedpoison.measures import Counts
+from fedpoison.rounds import Evaluation
 from fedpoison.workers import Workers
 
 BATCH = 250
-
-
-@dataclass(frozen=True, eq=False)
-class Evaluation:
-    """What one model does on the test set."""
-
-    confusion: Counts
-    loss: float
-    """Mean cross-entropy."""
-    triggered: Counts | None = None
-    """The confusion matrix of the triggered test samples, under an attack with a trigger."""
 
 
 class Evaluator:

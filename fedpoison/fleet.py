@@ -5,31 +5,31 @@ from __future__ import annotations
 import itertools
 from collections.abc import MutableMapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
-from clients.attack import Attack, ClientContext, Goal
+from clients.attack import ClientContext, Goal
 from clients.cohort import Job
 from clients.dropout import has_dropout
 from clients.parameters import Layout, flatten, layout_of
 from clients.samples import Samples
 from fedpoison import models as model_builders
-from fedpoison.attackers import Attackers, aim, idle_reasons
-from fedpoison.datasets import Dataset
+from fedpoison.attackers import first_goal
+from fedpoison.datasets import AUTO, Dataset, load_dataset
 from fedpoison.errors import ScenarioError
-from fedpoison.pipelines import FlowerClass, Pipeline, build_pipeline
-from fedpoison.registries import build_attack, models
-from fedpoison.roles import Role, role_of
-from fedpoison.roster import members
+from fedpoison.pipelines import FlowerClass
+from fedpoison.registries import models, read_partition
 from fedpoison.scenario import Scenario
-from fedpoison.shared_draws import drawn, spread
+from fedpoison.selection import AttackerSelection
 from fedpoison.streams import stream
 
 
 @dataclass(frozen=True)
-class Fleet:
+class Federation:
     """The nodes of a scenario with their data, and which of them are malicious.
 
     Raises:
@@ -41,88 +41,79 @@ class Fleet:
     dataset: Dataset
 
     def __post_init__(self) -> None:
-        try:
-            self.goal  # noqa: B018  # found out before anything is trained
-        except ValueError as error:
-            raise ScenarioError(str(error)) from None
-        self.parts  # noqa: B018  # likewise
-        if isinstance(self.pipeline, FlowerClass):
-            for group in self.scenario.attackers:
-                if build_attack(group.attack).card.knows_rule:
+        self._objective  # noqa: B018  # raises before anything is trained
+        self.parts  # noqa: B018  # the same
+        if isinstance(self.scenario.aggregation, FlowerClass):
+            for attackers in self.attackers.groups:
+                if attackers.attack.card.knows_rule:
                     raise ScenarioError(
-                        f"attack {group.attack} knows the server's rule, but a strategy of Flower's own does "
-                        "not show one; choose another attack, or one of our strategies."
+                        f"attack {attackers.group.attack} knows the server's rule, but a strategy of "
+                        "Flower's own does not show one; choose another attack, or one of our strategies."
                     )
         if self.scenario.dropout_seed is not None and not has_dropout(self.model()):
             raise ScenarioError(
                 f"dropout_seed: model {self.scenario.model} has no dropout; unset it, or change the model."
             )
 
+    @classmethod
+    def load(cls, scenario: Scenario, *, data_dir: Path | None = None) -> Self:
+        """Load the data set of a scenario and return its fleet.
+
+        Args:
+            scenario: if its data set is `auto`, the fleet's scenario names the one that was loaded.
+            data_dir: as for `simulate`.
+
+        Raises:
+            ScenarioError: the scenario does not fit the data set.
+            DataError: the data set cannot be had.
+        """
+        dataset = load_dataset(scenario.dataset, data_dir=data_dir)
+        return cls(resolve_dataset(scenario, dataset), dataset)
+
     @property
     def classes(self) -> int:
         return self.dataset.train.classes
 
-    @cached_property
-    def attack(self) -> Attack:
-        """What malicious nodes do, where the scenario has a single group of them."""
-        return build_attack(self.scenario.attack)
+    @property
+    def attackers(self) -> AttackerSelection:
+        """Which clients train, are malicious and attack in each round."""
+        return self.scenario.selection
 
-    @cached_property
-    def attackers(self) -> tuple[Attackers, ...]:
-        """The groups of attackers."""
-        if not self.scenario.groups:
-            return (Attackers.of(self.scenario.attackers[0], self.attack),)
-        return tuple(Attackers.of(group) for group in self.scenario.groups)
-
-    def pools(self, server_round: int) -> tuple[frozenset[int], ...]:
-        """Return the nodes of each group in this round, whether they train in it or not."""
-        groups = tuple(attackers.group for attackers in self.attackers)
-        turns = tuple(attackers.schedule.turn(server_round) for attackers in self.attackers)
-        return members(self.scenario.seed, self.scenario.clients, groups, turns)
-
-    def malicious(self, server_round: int) -> frozenset[int]:
-        """Return the malicious nodes of this round, whether they attack in it or not."""
-        return frozenset[int]().union(*self.pools(server_round))
-
-    def acting(self, server_round: int) -> frozenset[int]:
-        """Return the nodes that are not honest in this round, if they train in it."""
-        pools = zip(self.attackers, self.pools(server_round), strict=True)
-        return frozenset[int]().union(*(pool for attackers, pool in pools if attackers.act(server_round)))
-
-    @cached_property
+    @property
     def aim(self) -> str | None:
         """The attack whose success is measured: the scenario's goal, or else its first with a target."""
-        own = aim([group.attack for group in self.scenario.attackers], self.classes)
-        if self.scenario.goal is None:
-            return own
-        named = aim([self.scenario.goal], self.classes)
+        return None if self._objective is None else self._objective[0]
+
+    @property
+    def goal(self) -> Goal | None:
+        """How the success of the attack is measured."""
+        return None if self._objective is None else self._objective[1]
+
+    @cached_property
+    def _objective(self) -> tuple[str, Goal] | None:
+        scenario = self.scenario
+        try:
+            own = first_goal([group.attack for group in scenario.attackers], self.classes)
+            if scenario.goal is None:
+                return own
+            named = first_goal([scenario.goal], self.classes)
+        except ValueError as error:
+            raise ScenarioError(str(error)) from None
         if named is None:
             raise ScenarioError(
-                f"goal: {self.scenario.goal} has no target; name an attack that has, such as backdoor."
+                f"goal: {scenario.goal} has no target; name an attack that has, such as backdoor."
             )
         return named
 
-    @cached_property
-    def goal(self) -> Goal | None:
-        """How the success of the attack is measured."""
-        return None if self.aim is None else build_attack(self.aim).goal(self.classes)
-
-    @cached_property
+    @property
     def idle(self) -> list[str]:
         """Why attacks of the scenario cannot do anything, where they cannot."""
-        scenario = self.scenario
-        return idle_reasons(
-            self.attackers, clients=scenario.clients, sampled=scenario.sampled, rounds=scenario.rounds
-        )
-
-    @cached_property
-    def pipeline(self) -> Pipeline | FlowerClass:
-        return build_pipeline(self.scenario.strategy, byzantine=self.scenario.byzantine)
+        return self.attackers.idle(self.scenario.rounds)
 
     @cached_property
     def train(self) -> Samples:
         """The training samples that the scenario uses."""
-        return drawn(
+        return _drawn(
             self.dataset.name,
             self.dataset.train,
             self.scenario.train_samples,
@@ -133,7 +124,7 @@ class Fleet:
     @cached_property
     def test(self) -> Samples:
         """The test samples that the scenario evaluates on."""
-        return drawn(
+        return _drawn(
             self.dataset.name,
             self.dataset.test,
             self.scenario.test_samples,
@@ -149,17 +140,18 @@ class Fleet:
         among themselves, and each malicious one gets a part as large as an honest one would.
         """
         scenario, everybody = self.scenario, range(self.scenario.clients)
+        train, seed = self.train, scenario.seed
         if scenario.malicious_partition is None:
-            return spread(scenario.partition, self.train, len(everybody), scenario.seed, "partition")
-        malicious = self.malicious(1)
+            return _spread(scenario.partition, train, len(everybody), seed, "partition")
+        malicious = self.attackers.malicious(1)
         honest = len(everybody) - len(malicious)
-        if not honest or any(attackers.schedule.turn(1) is not None for attackers in self.attackers):
+        if not honest or any(attackers.schedule.turn(1) is not None for attackers in self.attackers.groups):
             raise ScenarioError(
                 "malicious_partition: wants some honest nodes, and malicious ones that stay the same; "
                 "leave it out, or change who is malicious."
             )
-        own = iter(spread(scenario.partition, self.train, honest, scenario.seed, "partition"))
-        apart = spread(scenario.malicious_partition, self.train, honest, scenario.seed, "malicious partition")
+        own = iter(_spread(scenario.partition, train, honest, seed, "partition"))
+        apart = _spread(scenario.malicious_partition, train, honest, seed, "malicious partition")
         copies = itertools.cycle(apart)
         return [next(copies if node in malicious else own) for node in everybody]
 
@@ -187,24 +179,6 @@ class Fleet:
         """The initial global weights, (d,)."""
         return flatten(self.model().parameters())
 
-    def sample(self, server_round: int) -> list[int]:
-        """Return the nodes that train in this round, ascending.
-
-        They are drawn at random; a group with a fixed number in every round is drawn from on its own.
-        """
-        scenario = self.scenario
-        order = torch.randperm(scenario.clients, generator=stream(scenario.seed, "sample", server_round))
-        others, chosen = order.tolist(), []
-        for attackers, pool in zip(self.attackers, self.pools(server_round), strict=True):
-            if attackers.group.per_round is not None:
-                chosen += [node for node in others if node in pool][: attackers.group.per_round]
-                others = [node for node in others if node not in pool]
-        return sorted(chosen + others[: scenario.sampled - len(chosen)])
-
-    def role(self, node: int, server_round: int) -> Role:
-        """Return what `node` is in this round."""
-        return role_of(node, server_round, self.attackers, self.pools(server_round))
-
     def job(
         self,
         node: int,
@@ -225,7 +199,7 @@ class Fleet:
             memory: what it remembers from round to round.
             train: the training samples, wherever they lie; None takes those in main memory.
         """
-        seed, role = self.scenario.seed, self.role(node, server_round)
+        seed, role = self.scenario.seed, self.attackers.role(node, server_round)
         context = ClientContext(
             generator=stream(seed, "client", node, "round", server_round),
             poison_generator=stream(seed, "poison", node),
@@ -244,3 +218,42 @@ class Fleet:
             context=context,
             part=self.parts[node],
         )
+
+
+def resolve_dataset(scenario: Scenario, dataset: Dataset) -> Scenario:
+    """Return the scenario with the name of the loaded data set in place of `auto`.
+
+    If `auto` has fewer samples than the scenario asks for, the scenario uses all of them.
+    """
+    if scenario.dataset != AUTO:
+        return scenario
+    sizes = {"train_samples": len(dataset.train), "test_samples": len(dataset.test)}
+    changes = {field: 0 for field, size in sizes.items() if getattr(scenario, field) > size}
+    return scenario.but(dataset=dataset.name, **changes)
+
+
+@lru_cache(maxsize=8)
+def _drawn(name: str, samples: Samples, limit: int, seed: int, field: str) -> Samples:
+    """Return `limit` random samples of the data set `name`, or all for 0; fleets of one seed share them.
+
+    Raises:
+        ScenarioError: there are fewer.
+    """
+    if limit in (0, len(samples)):
+        return samples
+    if limit > len(samples):
+        raise ScenarioError(f"{field}: got {limit}, wanted at most {len(samples)}, or 0 for all, of {name}.")
+    return samples[torch.randperm(len(samples), generator=stream(seed, field))[:limit]]
+
+
+@lru_cache(maxsize=8)
+def _spread(partition: str, samples: Samples, nodes: int, seed: int, name: str) -> list[Tensor]:
+    """Return each node's positions in `samples`, drawn from the stream `name`; fleets of one seed share them.
+
+    Raises:
+        ScenarioError: the partition does not give one part for each node.
+    """
+    parts = read_partition(partition).value(samples.labels, nodes, stream(seed, name))
+    if len(parts) != nodes:
+        raise ScenarioError(f"partition {partition}: got {len(parts)} parts, wanted one for each of {nodes}.")
+    return parts

@@ -26,10 +26,10 @@ import psutil
 import tomli_w
 
 from fedpoison.errors import EngineError
-from fedpoison.fleet import Fleet
+from fedpoison.fleet import Federation
 from fedpoison.history import History
+from fedpoison.rounds import OnRound
 from fedpoison.run_config import to_run_config
-from fedpoison.server import OnRound
 from fedpoison.store import RunWriter, StoredRun
 
 START_UP = 60.0
@@ -55,9 +55,15 @@ app.query()(query)
 
 
 def run_on_flower(
-    fleet: Fleet, *, out: Path | None = None, data_dir: Path | None = None, on_round: OnRound | None = None
+    federation: Federation,
+    *,
+    out: Path | None = None,
+    data_dir: Path | None = None,
+    on_round: OnRound | None = None,
 ) -> History:
-    """Run a fleet in Flower's simulation runtime on Ray and return its history. Arguments as for `simulate`.
+    """Run a federation in Flower's simulation runtime on Ray and return its history.
+
+    Arguments as for `simulate`.
 
     Raises:
         EngineError: the runtime did not start, or the run did not end well; the message holds the log's end.
@@ -65,18 +71,18 @@ def run_on_flower(
     with tempfile.TemporaryDirectory(prefix="fedpoison-flower-") as scratch:
         home = Path(scratch)
         store = home / "runs" if out is None else out.absolute()
-        folder = store / fleet.scenario.run_id
+        folder = store / federation.scenario.run_id
         RunWriter(folder).discard()
-        app = _write_app(home / "app", fleet, store, data_dir)
+        app = _write_app(home / "app", federation, store, data_dir)
         environment = _environment(home)
         with _superlink(home, environment):
-            run_id = _submit(app, fleet, environment)
+            run_id = _submit(app, federation, environment)
             _follow(folder, run_id, environment, on_round)
         history = StoredRun(folder).history
         return history if out is not None else History(history.scenario, history.records)
 
 
-def _write_app(app: Path, fleet: Fleet, store: Path, data_dir: Path | None) -> Path:
+def _write_app(app: Path, federation: Federation, store: Path, data_dir: Path | None) -> Path:
     """Write a Flower app that does nothing but import ours, with the scenario as its run-config."""
     package = app / "fedpoison_flower"
     package.mkdir(parents=True)
@@ -85,7 +91,7 @@ def _write_app(app: Path, fleet: Fleet, store: Path, data_dir: Path | None) -> P
     (package / "client_app.py").write_text(CLIENT, encoding="utf-8")
     data = data_dir or os.environ.get("FEDPOISON_DATA", "")
     config = to_run_config(
-        fleet.scenario, out=str(store), data_dir=str(Path(data).absolute()) if data else ""
+        federation.scenario, out=str(store), data_dir=str(Path(data).absolute()) if data else ""
     )
     described = {
         "project": {
@@ -177,10 +183,10 @@ def _end(superlink: subprocess.Popen[bytes]) -> None:
     superlink.wait()
 
 
-def _submit(app: Path, fleet: Fleet, environment: Mapping[str, str]) -> str:
+def _submit(app: Path, federation: Federation, environment: Mapping[str, str]) -> str:
     """Hand the app to the SuperLink and return Flower's id of the run."""
-    federation = f"num-supernodes={fleet.scenario.clients} client-resources-num-cpus=1"
-    answer = _flwr(["run", str(app), "--federation-config", federation, "--format", "json"], environment)
+    resources = f"num-supernodes={federation.scenario.clients} client-resources-num-cpus=1"
+    answer = _flwr(["run", str(app), "--federation-config", resources, "--format", "json"], environment)
     run_id = answer.get("run-id")
     if not run_id:
         raise EngineError(f"Flower did not take the run: {answer}")

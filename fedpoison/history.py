@@ -12,6 +12,7 @@ import pandas as pd
 
 from fedpoison import measures
 from fedpoison.errors import ScenarioError
+from fedpoison.fields import About, fields_about
 from fedpoison.rounds import Round
 from fedpoison.scenario import Scenario
 
@@ -129,7 +130,7 @@ class History:
         return class_heat_map(self)
 
     def _check_twin(self, twin: History) -> None:
-        for name in ("seed", "dataset", "rounds", "evaluate_every"):
+        for name in fields_about(Scenario, About.REFERENCE):
             mine, theirs = getattr(self.scenario, name), getattr(twin.scenario, name)
             if mine != theirs:
                 raise ScenarioError(f"twin: got {name} {theirs}, wanted {mine}, as in the attacked run.")

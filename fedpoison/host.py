@@ -14,9 +14,9 @@ from torch import Tensor
 from fedpoison.aggregators import Aggregator, FlowerAggregator, RuleAggregator
 from fedpoison.deviations import deviations
 from fedpoison.devices import aggregation_device
-from fedpoison.fleet import Fleet
+from fedpoison.fleet import Federation
 from fedpoison.grids import ChosenNodes
-from fedpoison.pipelines import Pipeline
+from fedpoison.pipelines import FlowerClass
 from fedpoison.rounds import GroupRecord, Training
 from fedpoison.wire import PREVIOUS, PayloadError, Update, read_reply, to_record
 from fedpoison.workers import Workers
@@ -30,7 +30,7 @@ class HostStrategy(Strategy):
     """Samples nodes, checks what they send, aggregates in node order, and reports on every round.
 
     Args:
-        fleet: the scenario's nodes.
+        federation: the scenario's nodes.
         nodes: the scenario's node behind each node id of the grid.
         workers: trainers, for rules that train on root data or probe models.
         on_updates: told of the updates of each round that has any, before they are aggregated.
@@ -38,21 +38,21 @@ class HostStrategy(Strategy):
 
     def __init__(
         self,
-        fleet: Fleet,
+        federation: Federation,
         nodes: Mapping[int, int],
         workers: Workers,
         on_updates: OnUpdates | None = None,
     ) -> None:
-        self._fleet = fleet
+        self._federation = federation
         self._on_updates = on_updates
         self._nodes = nodes
         self._ids = {node: node_id for node_id, node in nodes.items()}
         self.aggregator: Aggregator = (
-            RuleAggregator(fleet.pipeline.rule, fleet, workers)
-            if isinstance(fleet.pipeline, Pipeline)
-            else FlowerAggregator(fleet.pipeline, fleet)
+            FlowerAggregator(federation.scenario.aggregation, federation)
+            if isinstance(federation.scenario.aggregation, FlowerClass)
+            else RuleAggregator(federation.scenario.aggregation, federation, workers)
         )
-        self.model: Tensor = fleet.initial.to(aggregation_device(workers.device))
+        self.model: Tensor = federation.initial.to(aggregation_device(workers.device))
         """The global weights that the round starts from, (d,)."""
         self.previous_model: Tensor | None = None
         self.report = Training()
@@ -65,12 +65,12 @@ class HostStrategy(Strategy):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """Return the messages that ask this round's sample of nodes to train."""
-        self._asked = self._fleet.sample(server_round)
+        self._asked = self._federation.attackers.sample(server_round)
         chosen = ChosenNodes(grid, [self._ids[node] for node in self._asked])
         messages = self.aggregator.messages(server_round, arrays, config, chosen)
         if self.previous_model is not None:
-            previous = to_record(self.previous_model, self._fleet.layout)
-            self._remind(messages, previous, self._fleet.acting(server_round))
+            previous = to_record(self.previous_model, self._federation.layout)
+            self._remind(messages, previous, self._federation.attackers.acting(server_round))
         self._asked_at = time.perf_counter()
         return messages
 
@@ -98,7 +98,7 @@ class HostStrategy(Strategy):
             train=trained_at - self._asked_at, aggregate=time.perf_counter() - trained_at
         )
         self.previous_model, self.model = self.model, weights
-        return to_record(weights, self._fleet.layout), None
+        return to_record(weights, self._federation.layout), None
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -146,7 +146,7 @@ class HostStrategy(Strategy):
                 dropped[node] = "did not reply"
                 continue
             try:
-                updates.append(read_reply(received[node], node, self._fleet.layout))
+                updates.append(read_reply(received[node], node, self._federation.layout))
             except PayloadError as error:
                 dropped[node] = str(error)
         return updates, dropped
@@ -171,22 +171,22 @@ class HostStrategy(Strategy):
         dropped: dict[int, str],
         trust: dict[int, float] | None,
     ) -> Training:
-        fleet, asked = self._fleet, set(self._asked)
+        selection, asked = self._federation.attackers, set(self._asked)
         size = self.model.numel() * self.model.element_size()
         losses = torch.tensor([update.loss for update in updates], dtype=torch.float64)
         known = losses[torch.isfinite(losses)]
         nodes = [update.node for update in updates]
-        found = deviations(self._matrix[: len(nodes)], nodes, set(nodes) - fleet.acting(server_round))
+        found = deviations(self._matrix[: len(nodes)], nodes, set(nodes) - selection.acting(server_round))
         return Training(
             sampled=self._asked,
-            malicious=sorted(fleet.malicious(server_round) & asked),
+            malicious=sorted(selection.malicious(server_round) & asked),
             groups=[
                 GroupRecord(
                     attack=attackers.group.attack,
                     nodes=sorted(pool & asked),
                     acted=attackers.act(server_round),
                 )
-                for attackers, pool in zip(fleet.attackers, fleet.pools(server_round), strict=True)
+                for attackers, pool in selection.placed(server_round)
             ],
             dropped=dropped,
             trust=trust,

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from fedpoison.errors import RunError, ScenarioError
-from fedpoison.fleet import Fleet
+from fedpoison.fleet import Federation
 from fedpoison.store import StoredRun
 from fedpoison.wire import Update
 
@@ -93,11 +93,11 @@ def saved_rounds(run: Path) -> list[int]:
 
 
 class UpdateRecorder:
-    """Keeps the updates of some rounds of a fleet in its run's folder."""
+    """Keeps the updates of some rounds of a federation in its run's folder."""
 
-    def __init__(self, run: Path, fleet: Fleet, rounds: Collection[int]) -> None:
+    def __init__(self, run: Path, federation: Federation, rounds: Collection[int]) -> None:
         self._run = run
-        self._fleet = fleet
+        self._federation = federation
         self._rounds = frozenset(rounds)
 
     def __call__(self, server_round: int, model: Tensor, updates: Sequence[Update], matrix: Tensor) -> None:
@@ -105,7 +105,8 @@ class UpdateRecorder:
         if server_round not in self._rounds:
             return
         nodes = [update.node for update in updates]
-        malicious, acting = self._fleet.malicious(server_round), self._fleet.acting(server_round)
+        selection = self._federation.attackers
+        malicious, acting = selection.malicious(server_round), selection.acting(server_round)
         SavedUpdates(
             round=server_round,
             model=model,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from clients.training import Trainer
 from fedpoison.cohort_grid import Cohort, CohortGrid
-from fedpoison.fleet import Fleet
+from fedpoison.fleet import Federation
 from fedpoison.node import Outcome, attempt
 from fedpoison.workers import Workers
 
@@ -15,19 +15,19 @@ class LocalGrid(CohortGrid):
     """Trains cohorts in worker threads and hands the weights over without serialising them.
 
     Args:
-        fleet: the nodes.
+        federation: the nodes.
         workers: the threads, each with a model.
         cohort: as for every `CohortGrid`.
     """
 
-    def __init__(self, fleet: Fleet, workers: Workers, *, cohort: int | None = None) -> None:
-        super().__init__(fleet, workers=workers.count, cohort=cohort)
+    def __init__(self, federation: Federation, workers: Workers, *, cohort: int | None = None) -> None:
+        super().__init__(federation, workers=workers.count, cohort=cohort)
         self._pool = workers
 
     def train(self, cohorts: Sequence[Cohort]) -> Iterable[Sequence[Outcome]]:
         """Return what came of the tasks of each cohort, in order."""
 
         def train_cohort(trainer: Trainer, cohort: Cohort) -> list[Outcome]:
-            return [attempt(self._fleet, trainer, task) for task in cohort]
+            return [attempt(self._federation, trainer, task) for task in cohort]
 
         return self._pool.map(train_cohort, cohorts)

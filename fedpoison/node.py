@@ -15,7 +15,7 @@ from clients.cohort import Job, Trained, train_cohort
 from clients.parameters import Layout
 from clients.samples import Samples
 from clients.training import LocalTraining, Trainer
-from fedpoison.fleet import Fleet
+from fedpoison.fleet import Federation
 from fedpoison.wire import (
     ARRAYS,
     CONFIG,
@@ -79,11 +79,11 @@ class Outcome:
     """Why the node failed."""
 
 
-def attempt(fleet: Fleet, trainer: Trainer, task: Task) -> Outcome:
+def attempt(federation: Federation, trainer: Trainer, task: Task) -> Outcome:
     """Return what comes of a task; a client that raises is an outcome too, and must not end the run."""
     memory = dict(task.memory)
     try:
-        trained = train_node(fleet, trainer, task.node, task.order, memory)
+        trained = train_node(federation, trainer, task.node, task.order, memory)
     except Exception as error:  # noqa: BLE001
         return Outcome(None, failure=reason(error))
     return Outcome(trained, memory)
@@ -95,38 +95,42 @@ def reason(error: Exception) -> str:
 
 
 def train_node(
-    fleet: Fleet, trainer: Trainer, node: int, order: TrainOrder, memory: MutableMapping[str, Tensor]
+    federation: Federation,
+    trainer: Trainer,
+    node: int,
+    order: TrainOrder,
+    memory: MutableMapping[str, Tensor],
 ) -> Trained:
     """Return what a node's training gives.
 
     Args:
-        fleet: the scenario's nodes.
+        federation: the scenario's nodes.
         trainer: a trainer of the fleet's model; its state does not matter.
         node: which node trains.
         order: what it is asked to do.
         memory: what it remembers from round to round; written to.
     """
-    trainer.training = training_of(fleet, order)
-    (trained,) = train_cohort(trainer, [job_of(fleet, node, order, memory)])
+    trainer.training = training_of(federation, order)
+    (trained,) = train_cohort(trainer, [job_of(federation, node, order, memory)])
     return trained
 
 
-def training_of(fleet: Fleet, order: TrainOrder) -> LocalTraining:
+def training_of(federation: Federation, order: TrainOrder) -> LocalTraining:
     """Return how the order asks the fleet's nodes to train."""
-    proximal = fleet.scenario.proximal if order.proximal is None else order.proximal
-    return replace(fleet.scenario.training, proximal=proximal)
+    proximal = federation.scenario.proximal if order.proximal is None else order.proximal
+    return replace(federation.scenario.training, proximal=proximal)
 
 
 def job_of(
-    fleet: Fleet,
+    federation: Federation,
     node: int,
     order: TrainOrder,
     memory: MutableMapping[str, Tensor],
     *,
     train: Samples | None = None,
 ) -> Job:
-    """Return the node's job under this order; `train` as for `Fleet.job`."""
-    return fleet.job(node, order.server_round, order.model, order.previous_model, memory, train=train)
+    """Return the node's job under this order; `train` as for `Federation.job`."""
+    return federation.job(node, order.server_round, order.model, order.previous_model, memory, train=train)
 
 
 def train_reply(layout: Layout, trained: Trained, memory: Mapping[str, Tensor]) -> RecordDict:

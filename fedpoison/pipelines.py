@@ -6,11 +6,13 @@ import inspect
 from dataclasses import dataclass
 from typing import Any
 
-from fedpoison.errors import ScenarioError
+from fedpoison.errors import ScenarioError, unknown
 from fedpoison.registries import optimizers, preaggregators, strategies
-from fedpoison.specs import build, canonical, parse_call, spell_call, split_outside, unknown
+from fedpoison.specs import Call, Spec, parse_call, spell_call, split_outside
 from strategies.chain import Chain
-from strategies.rule import AggregationRule, PreconditionError, require
+from strategies.optimizers import ServerOptimizer
+from strategies.preaggregators import PreAggregator
+from strategies.rule import AggregationRule
 
 FLOWER = "flwr:"
 """Prefix of a strategy that is one of Flower's own classes."""
@@ -20,17 +22,21 @@ GRAMMAR = "[pre-aggregator | ...] rule [| optimizer], such as nnm | median or cl
 
 
 @dataclass(frozen=True)
-class Pipeline:
-    """Our own rule, alone or in a chain with pre-aggregators and an optimizer."""
+class Aggregation:
+    """Parsed aggregation of our own: a rule, alone or with pre-aggregators and an optimizer."""
 
-    rule: AggregationRule
+    pre: tuple[Call[PreAggregator], ...]
+    rule: Call[AggregationRule]
+    optimizer: Call[ServerOptimizer] | None
 
-    def check(self, clients: int) -> None:
-        """Raise ScenarioError unless the rule is defined for this number of updates a round."""
-        try:
-            require(self.rule, clients)
-        except PreconditionError as error:
-            raise ScenarioError(str(error)) from None
+    def build(self, byzantine: int) -> AggregationRule:
+        """Return the rule, every part tolerating `byzantine` clients unless the spec says otherwise."""
+        rule = self.rule.build(byzantine=byzantine)
+        if not self.pre and self.optimizer is None:
+            return rule
+        pre = tuple(part.build(byzantine=byzantine) for part in self.pre)
+        optimizer = None if self.optimizer is None else self.optimizer.build(byzantine=byzantine)
+        return Chain(pre=pre, rule=rule, optimizer=optimizer)
 
 
 @dataclass(frozen=True)
@@ -40,47 +46,50 @@ class FlowerClass:
     name: str
     arguments: dict[str, Any]
 
-    def check(self, clients: int) -> None:
-        """Flower's strategies check themselves, round by round."""
+    def build(self, byzantine: int) -> FlowerClass:
+        """Return this class: Flower's strategies take the number of malicious clients as an argument."""
+        return self
 
 
-def build_pipeline(spec: str, *, byzantine: int) -> Pipeline | FlowerClass:
-    """Return what `spec` describes, every part tolerating `byzantine` clients unless the spec says otherwise.
+def read_aggregation(spec: str) -> Spec[Aggregation | FlowerClass]:
+    """Return an aggregation's spec in canonical form, with what builds it.
 
-    >>> build_pipeline("nnm | krum(power=1)", byzantine=2).rule.pre
-    (NNM(byzantine=2),)
+    The form has only the knobs that are not at their default, and `byzantine` where the spec sets it.
+
+    >>> read_aggregation("nnm | krum( power = 2, byzantine = 1 )")
+    'nnm | krum(byzantine=1)'
 
     Raises:
         ScenarioError: a name or a knob is unknown, a value does not fit, or the parts are in a wrong order.
     """
-    if _is_flower(spec):
-        return _flower_class(spec)
-    before, middle, after = _parts(spec)
-    rule = build(strategies, middle, byzantine=byzantine)
-    if not before and after is None:
-        return Pipeline(rule)
-    pre = tuple(build(preaggregators, part, byzantine=byzantine) for part in before)
-    optimizer = None if after is None else build(optimizers, after, byzantine=byzantine)
-    return Pipeline(Chain(pre=pre, rule=rule, optimizer=optimizer))
+    if isinstance(spec, Spec) and spec.kind == strategies.kind:
+        return spec
+    if spec.startswith(FLOWER) and len(split_outside(spec, "|")) == 1:
+        described = _flower_class(spec)
+        return Spec(spell_call(FLOWER + described.name, described.arguments), strategies.kind, described)
+    read = _parts(spec)
+    parts: list[Call[Any]] = [*read.pre, read.rule, *([] if read.optimizer is None else [read.optimizer])]
+    text = " | ".join(part.spell(part.build(), kept=TOLERANCE) for part in parts)
+    return Spec(text, strategies.kind, read)
 
 
-def canonical_pipeline(spec: str) -> str:
-    """Return `spec` with only the knobs that differ from their defaults, and `byzantine` where it is set."""
-    if _is_flower(spec):
-        built = _flower_class(spec)
-        return spell_call(FLOWER + built.name, built.arguments)
-    before, middle, after = _parts(spec)
-    spelt = [canonical(preaggregators, part, kept=TOLERANCE) for part in before]
-    spelt.append(canonical(strategies, middle, kept=TOLERANCE))
-    if after is not None:
-        spelt.append(canonical(optimizers, after, kept=TOLERANCE))
-    return " | ".join(spelt)
+def build_aggregation(spec: str, *, byzantine: int) -> AggregationRule | FlowerClass:
+    """Return what `spec` describes, every part tolerating `byzantine` clients unless the spec says otherwise.
+
+    >>> build_aggregation("nnm | krum(power=1)", byzantine=2).pre
+    (NNM(byzantine=2),)
+
+    Raises:
+        ScenarioError: as `read_aggregation`.
+    """
+    return read_aggregation(spec).value.build(byzantine)
 
 
-def _parts(spec: str) -> tuple[list[str], str, str | None]:
-    """Return the specs of the pre-aggregators, of the rule and of the optimizer, or raise ScenarioError."""
+def _parts(spec: str) -> Aggregation:
+    """Return the parsed pre-aggregators, rule and optimizer, or raise ScenarioError."""
     parts = split_outside(spec, "|")
-    kinds = [_kind(part, alone=len(parts) == 1) for part in parts]
+    calls = [parse_call(part) for part in parts]
+    kinds = [_kind(part, name, alone=len(parts) == 1) for part, (name, _) in zip(parts, calls, strict=True)]
     rules = kinds.count("rule")
     if rules != 1:
         given = ", ".join(part for part, kind in zip(parts, kinds, strict=True) if kind == "rule")
@@ -98,11 +107,13 @@ def _parts(spec: str) -> tuple[list[str], str, str | None]:
     after = parts[at + 1 :]
     if len(after) > 1:
         raise ScenarioError(f"strategy {spec!r}: got {', '.join(after)}, wanted at most one optimizer.")
-    return parts[:at], parts[at], after[0] if after else None
+    pre = [Call.check(preaggregators, parts[place], *calls[place]) for place in range(at)]
+    rule = Call.check(strategies, parts[at], *calls[at])
+    optimizer = Call.check(optimizers, parts[-1], *calls[-1]) if after else None
+    return Aggregation(tuple(pre), rule, optimizer)
 
 
-def _kind(part: str, *, alone: bool) -> str:
-    name, _ = parse_call(part)
+def _kind(part: str, name: str, *, alone: bool) -> str:
     if name.startswith(FLOWER):
         raise ScenarioError(
             f"{part}: one of Flower's own strategies stands alone, without | before or after."
@@ -117,10 +128,6 @@ def _kind(part: str, *, alone: bool) -> str:
     if not alone:
         choices += [*preaggregators.entries(), *optimizers.entries()]
     raise unknown("strategy", name, choices)
-
-
-def _is_flower(spec: str) -> bool:
-    return spec.startswith(FLOWER) and len(split_outside(spec, "|")) == 1
 
 
 def _flower_class(spec: str) -> FlowerClass:

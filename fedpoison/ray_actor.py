@@ -21,7 +21,7 @@ from clients.cohort import Trained
 from clients.samples import Samples
 from clients.training import Trainer
 from fedpoison.datasets import Dataset
-from fedpoison.fleet import Fleet
+from fedpoison.fleet import Federation
 from fedpoison.node import Outcome, Task, TrainOrder, attempt
 from fedpoison.scenario import Scenario
 from strategies.one_thread import stay_single
@@ -30,7 +30,7 @@ Weights = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
-class SharedFleet:
+class SharedFederation:
     """A fleet as it lies in the object store."""
 
     scenario: Scenario
@@ -40,17 +40,17 @@ class SharedFleet:
     test: tuple[NDArray[Any], NDArray[Any]]
 
     @classmethod
-    def of(cls, fleet: Fleet) -> Self:
+    def of(cls, federation: Federation) -> Self:
         """Return what an actor needs to have the same fleet."""
-        train, test = fleet.dataset.train, fleet.dataset.test
-        hollow = replace(fleet.dataset, train=_hollow(train), test=_hollow(test))
-        return cls(fleet.scenario, hollow, _arrays(train), _arrays(test))
+        train, test = federation.dataset.train, federation.dataset.test
+        hollow = replace(federation.dataset, train=_hollow(train), test=_hollow(test))
+        return cls(federation.scenario, hollow, _arrays(train), _arrays(test))
 
-    def fleet(self) -> Fleet:
+    def federation(self) -> Federation:
         """Return the fleet, whose data shares the memory of the object store."""
         train = _filled(self.dataset.train, self.train)
         test = _filled(self.dataset.test, self.test)
-        return Fleet(self.scenario, replace(self.dataset, train=train, test=test))
+        return Federation(self.scenario, replace(self.dataset, train=train, test=test))
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,10 +104,10 @@ class CohortResult:
 class CohortActor:
     """Trains cohorts, one after the other."""
 
-    def __init__(self, shared: SharedFleet) -> None:
+    def __init__(self, shared: SharedFederation) -> None:
         stay_single()  # as on every engine: parallelism comes from workers
-        self._fleet = shared.fleet()
-        self._trainer = Trainer(self._fleet.model(), self._fleet.scenario.training)
+        self._federation = shared.federation()
+        self._trainer = Trainer(self._federation.model(), self._federation.scenario.training)
 
     def numerics(self) -> dict[str, str]:
         """Return what the last bits of a result depend on; that it answers says that the actor is up."""
@@ -116,7 +116,7 @@ class CohortActor:
     def train(self, cohort: Sequence[Assignment], *models: Weights) -> CohortResult:
         """Return what comes of a cohort, given the global weights (d,) that its assignments name."""
         vectors = [view(model) for model in models]
-        outcomes = [attempt(self._fleet, self._trainer, each.task(vectors)) for each in cohort]
+        outcomes = [attempt(self._federation, self._trainer, each.task(vectors)) for each in cohort]
         return CohortResult.of(outcomes, len(vectors[0]))
 
 

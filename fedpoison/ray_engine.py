@@ -21,9 +21,9 @@ from torch import Tensor
 
 from fedpoison.cohort_grid import Cohort, CohortGrid
 from fedpoison.errors import EngineError
-from fedpoison.fleet import Fleet
+from fedpoison.fleet import Federation
 from fedpoison.node import Outcome, Task
-from fedpoison.ray_actor import Assignment, CohortActor, CohortResult, SharedFleet, Weights, numerics
+from fedpoison.ray_actor import Assignment, CohortActor, CohortResult, SharedFederation, Weights, numerics
 from fedpoison.ray_session import code_path, ray_session
 
 ONE_CPU: Mapping[str, float] = {"CPU": 1}
@@ -36,18 +36,18 @@ _log = logging.getLogger(__name__)
 
 
 class ActorPool:
-    """A pool of actors, each with the whole fleet. Close it after use.
+    """A pool of actors, each with the whole federation. Close it after use.
 
     Args:
-        fleet: the nodes; sent to the object store once.
+        federation: the nodes; sent to the object store once.
         count: how many actors to start. Work begins as soon as the first is up.
         resources: what Ray reserves for each: `CPU`, `GPU`, `memory` in bytes, or resources of the
             cluster's own.
     """
 
-    def __init__(self, fleet: Fleet, count: int, resources: Mapping[str, float]) -> None:
+    def __init__(self, federation: Federation, count: int, resources: Mapping[str, float]) -> None:
         self._resources = dict(resources)
-        self._fleet = ray.put(SharedFleet.of(fleet))
+        self._federation = ray.put(SharedFederation.of(federation))
         self._actor_class: Any = ray.remote(**_options(resources))(CohortActor)
         self._starting: dict[Any, Any] = {}
         self._idle: list[Any] = []
@@ -105,7 +105,7 @@ class ActorPool:
         self._starting, self._idle, self._running = {}, [], {}
 
     def _start(self) -> None:
-        actor = self._actor_class.remote(self._fleet)
+        actor = self._actor_class.remote(self._federation)
         self._starting[actor.numerics.remote()] = actor
 
     def _next(self) -> Any:
@@ -152,14 +152,16 @@ class RayGrid(CohortGrid):
     """Trains cohorts in Ray actors.
 
     Args:
-        fleet: the nodes.
+        federation: the nodes.
         pool: the actors.
         workers: how many there are.
         cohort: as for every `CohortGrid`.
     """
 
-    def __init__(self, fleet: Fleet, pool: ActorPool, *, workers: int, cohort: int | None = None) -> None:
-        super().__init__(fleet, workers=workers, cohort=cohort)
+    def __init__(
+        self, federation: Federation, pool: ActorPool, *, workers: int, cohort: int | None = None
+    ) -> None:
+        super().__init__(federation, workers=workers, cohort=cohort)
         self._pool = pool
 
     def train(self, cohorts: Sequence[Cohort]) -> Iterable[Sequence[Outcome]]:
@@ -176,17 +178,17 @@ class RayGrid(CohortGrid):
 
 @contextmanager
 def ray_grid(
-    fleet: Fleet,
+    federation: Federation,
     *,
     address: str | None = None,
     workers: int | None = None,
     cohort: int | None = None,
     resources: Mapping[str, float] | None = None,
 ) -> Iterator[RayGrid]:
-    """Have the fleet's grid on Ray while the context lasts.
+    """Have the federation's grid on Ray while the context lasts.
 
     Args:
-        fleet: the nodes.
+        federation: the nodes.
         address: the cluster to join, as for `ray_session`.
         workers: how many actors; None is as many as find room, and there are never more than cohorts.
         cohort: as for every `CohortGrid`.
@@ -198,7 +200,7 @@ def ray_grid(
     needed = dict(resources or ONE_CPU)
     if not all(amount > 0 for amount in needed.values()):
         raise EngineError(f"resources of a Ray worker: got {needed}, wanted amounts above 0.")
-    cohorts = -(-fleet.scenario.sampled // (cohort or 1))
+    cohorts = -(-federation.scenario.sampled // (cohort or 1))
     wanted = min(workers or os.cpu_count() or 1, cohorts)
     processors = max(1, math.ceil(wanted * needed.get("CPU", 0)))
     with ray_session(address, cpus=processors):
@@ -210,8 +212,8 @@ def ray_grid(
                 f"has {ray.cluster_resources()}. Ask for less (--ray-resources)."
             )
         count = min(workers or room, cohorts)
-        with closing(ActorPool(fleet, count, needed)) as pool:
-            grid = RayGrid(fleet, pool, workers=count, cohort=cohort)
+        with closing(ActorPool(federation, count, needed)) as pool:
+            grid = RayGrid(federation, pool, workers=count, cohort=cohort)
             grid.facts["ray"] = {
                 "actors": count,
                 "resources": needed,

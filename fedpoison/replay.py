@@ -18,13 +18,12 @@ from fedpoison import measures
 from fedpoison.aggregators import RuleAggregator
 from fedpoison.errors import RunError, ScenarioError
 from fedpoison.evaluation import Evaluator, evaluate
-from fedpoison.federation import Federation
+from fedpoison.fleet import Federation
 from fedpoison.history import History
 from fedpoison.kept_updates import SavedUpdates
 from fedpoison.measures import Counts
-from fedpoison.pipelines import Pipeline, build_pipeline
+from fedpoison.pipelines import FlowerClass, build_aggregation
 from fedpoison.rounds import GroupRecord, Round, Training
-from fedpoison.simulation import prepare
 from fedpoison.store import StoredRun
 from fedpoison.workers import Workers
 from strategies.rule import Aggregate, AggregationRule, InputError, PreconditionError
@@ -106,7 +105,7 @@ def replay(
     kept = SavedUpdates.read(run, server_round)
     scenario = history.scenario
     rules = {spec: _rule(spec, scenario.byzantine) for spec in strategies}
-    federation = prepare(scenario, data_dir=data_dir)
+    federation = Federation.load(scenario, data_dir=data_dir)
     with Workers(federation.model, scenario.training, workers) as pool:
         bench = _Bench(federation, kept, pool)
         results = [bench.replayed(spec, rule, influence=influence) for spec, rule in rules.items()]
@@ -188,10 +187,10 @@ class _Bench:
 
 
 def _rule(spec: str, byzantine: int) -> AggregationRule:
-    pipeline = build_pipeline(spec, byzantine=byzantine)
-    if not isinstance(pipeline, Pipeline):
+    rule = build_aggregation(spec, byzantine=byzantine)
+    if isinstance(rule, FlowerClass):
         raise ScenarioError(f"{spec}: Flower's own strategies cannot be replayed; choose one of ours.")
-    return pipeline.rule
+    return rule
 
 
 def _shares(confusion: Counts) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
@@ -12,8 +13,18 @@ import numpy as np
 from clients.attack import Goal
 from fedpoison import measures
 from fedpoison.errors import FedPoisonError, RefusalError
-from fedpoison.evaluation import Evaluation
 from fedpoison.measures import Counts
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What one model does on the test set."""
+
+    confusion: Counts
+    loss: float
+    """Mean cross-entropy."""
+    triggered: Counts | None = None
+    """The confusion matrix of the triggered test samples, under an attack with a trigger."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +146,10 @@ class Round:
             if training[name] is not None:
                 training[name] = {int(node): value for node, value in training[name].items()}
         return cls(**values, training=Training(**training))
+
+
+OnRound = Callable[[Round], None]
+"""Function that a run calls with the record of each evaluated round."""
 
 
 @dataclass(frozen=True)

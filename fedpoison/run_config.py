@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ def to_run_config(
     scenario: Scenario, *, out: str = "", data_dir: str = ""
 ) -> dict[str, int | float | str | bool]:
     """Return the scenario as a run-config; what is unset becomes an empty text."""
-    values: dict[str, Any] = scenario.model_dump()
+    values: dict[str, Any] = scenario.model_dump(mode="json")
     values["malicious_nodes"] = ",".join(str(node) for node in scenario.malicious_nodes)
     values["groups"] = "; ".join(group.spell() for group in scenario.groups)
     return {name: "" if value is None else value for name, value in values.items()} | {
@@ -42,7 +43,13 @@ def from_run_config(config: Mapping[str, Any]) -> tuple[Scenario, Path | None, P
 
 def scenario_of(context: Context) -> tuple[Scenario, Path | None, Path | None]:
     """Return what the run-config of a Flower context describes."""
-    return from_run_config(context.run_config)
+    return _read(tuple(sorted(context.run_config.items())))
+
+
+@lru_cache(maxsize=8)
+def _read(items: tuple[tuple[str, Any], ...]) -> tuple[Scenario, Path | None, Path | None]:
+    """Read each run-config once: Flower hands it over with every message."""
+    return from_run_config(dict(items))
 
 
 def _path(value: str | None) -> Path | None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from clients.parameters import Layout
 from fedpoison.datasets import Dataset
 from fedpoison.environment import environment
-from fedpoison.fleet import Fleet
+from fedpoison.fleet import Federation
 from fedpoison.rounds import Round
 from fedpoison.scenario import Scenario
 from fedpoison.simulation import play
@@ -40,9 +40,9 @@ def steps(scenario: Scenario, dataset: list[Any]) -> Iterator[Round | Ended]:
 
     def work() -> None:
         try:
-            fleet = Fleet(scenario, _fetched(dataset[0]))
-            weights = play(fleet, told.put, workers=1)
-            told.put(Ended(weights, fleet.layout, environment("local", 1, fleet.idle)))
+            federation = Federation(scenario, _fetched(dataset[0]))
+            weights = play(federation, told.put, workers=1)
+            told.put(Ended(weights, federation.layout, environment("local", 1, federation.idle)))
         except BaseException as error:  # noqa: BLE001  # raised again where Ray looks for it
             told.put(error)
 

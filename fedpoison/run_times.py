@@ -10,9 +10,9 @@ from statistics import fmean, median
 from typing import Any
 
 from fedpoison.errors import FedPoisonError
+from fedpoison.fields import read_toml
 from fedpoison.scenario import Scenario
 from fedpoison.store import CENTRAL, StoredRun
-from fedpoison.toml_files import read_toml
 
 COST = (
     "dataset", "train_samples", "test_samples", "model", "clients", "participation", "epochs", "steps",

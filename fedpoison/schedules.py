@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from fedpoison.specs import Registry, build
+from fedpoison.specs import Registry, Spec, read
 
 
 class Schedule(Protocol):
@@ -124,13 +124,13 @@ SCHEDULES: dict[str, type[Schedule]] = {
 schedules: Registry[type[Schedule]] = Registry("schedule", SCHEDULES, "fedpoison.schedules")
 
 
-def build_schedule(spec: str) -> Schedule:
-    """Return the schedule that `spec` describes, such as `window(start=3, stop=8)`.
+def read_schedule(spec: str) -> Spec[Schedule]:
+    """Return a schedule's spec in canonical form with its object, such as `window(start=3, stop=8)`.
 
     Raises:
         ScenarioError: the name or a knob is unknown, or a value does not fit.
     """
-    return build(schedules, spec)
+    return read(schedules, spec)
 
 
 def _within(server_round: int, start: int, stop: int | None) -> bool:

@@ -12,14 +12,13 @@ import optuna
 from fedpoison.attack_space import TARGETED, UNTARGETED, Knobs, Range
 from fedpoison.batch import batches
 from fedpoison.batch_options import BatchOptions
-from fedpoison.errors import RunError, ScenarioError
-from fedpoison.fleet import Fleet
+from fedpoison.errors import RunError, ScenarioError, unknown
+from fedpoison.fleet import Federation
 from fedpoison.outcomes import Batch
-from fedpoison.registries import canonical_attack
+from fedpoison.registries import read_attack
 from fedpoison.rounds import Round
 from fedpoison.scenario import Scenario
-from fedpoison.simulation import prepare
-from fedpoison.specs import spell_call, unknown
+from fedpoison.specs import spell_call
 
 _log = logging.getLogger(__name__)
 
@@ -145,7 +144,7 @@ def search(
             raise unknown("attack of this objective", name, aim.space)
     others = 0 if aim.label is None else confirm  # a seed's test set may lack the class
     for seed in range(base.seed, base.seed + others + 1):
-        _check(prepare(base.but(seed=seed), data_dir=options.get("data_dir")), aim)
+        _check(Federation.load(base.but(seed=seed), data_dir=options.get("data_dir")), aim)
     told = options.get("notify", _log.warning)
     with batches(keep_going=True, **options) as made:
 
@@ -214,14 +213,14 @@ def _trial(aim: Objective, batch: Batch, scenario: Scenario) -> Trial:
     return Trial(scenario.attack, aim.stopped if stopped else None, stopped)
 
 
-def _check(fleet: Fleet, aim: Objective) -> None:
-    if not fleet.malicious(1):
+def _check(federation: Federation, aim: Objective) -> None:
+    if not federation.attackers.malicious(1):
         raise ScenarioError("malicious: got nobody, wanted some malicious nodes to attack with.")
-    if aim.label is not None and not bool((fleet.test.labels == aim.label).any()):
+    if aim.label is not None and not bool((federation.test.labels == aim.label).any()):
         raise ScenarioError(
-            f"objective class:{aim.label}: no test image of {fleet.dataset.name} is of that class, of "
-            f"{fleet.classes} classes and {len(fleet.test)} images with seed {fleet.scenario.seed}; name "
-            "another, or test on more."
+            f"objective class:{aim.label}: no test image of {federation.dataset.name} is of that class, of "
+            f"{federation.classes} classes and {len(federation.test)} images with seed "
+            f"{federation.scenario.seed}; name another, or test on more."
         )
 
 
@@ -236,4 +235,4 @@ def _suggest(trial: optuna.trial.Trial, names: Sequence[str], space: Mapping[str
             knobs[knob] = float(f"{proposed:.3g}")
         else:
             knobs[knob] = trial.suggest_categorical(label, values)
-    return canonical_attack(spell_call(name, knobs))
+    return read_attack(spell_call(name, knobs))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from flwr.app import ArrayRecord, MetricRecord
@@ -14,18 +14,16 @@ from torch import Tensor
 
 from fedpoison.adversary import AdversaryGrid
 from fedpoison.evaluation import Evaluator
-from fedpoison.fleet import Fleet
+from fedpoison.fleet import Federation
 from fedpoison.grids import discover_clients
 from fedpoison.host import HostStrategy, OnUpdates
-from fedpoison.rounds import Round, Training
+from fedpoison.rounds import OnRound, Round, Training
 from fedpoison.wire import from_record, to_record
 from fedpoison.workers import Workers
 
-OnRound = Callable[[Round], None]
-
 
 def serve(
-    fleet: Fleet,
+    federation: Federation,
     grid: Grid,
     workers: Workers,
     on_round: OnRound,
@@ -34,7 +32,7 @@ def serve(
     """Run every round of the scenario on the nodes of `grid` and return the final global weights (d,).
 
     Args:
-        fleet: the scenario's nodes.
+        federation: the scenario's nodes.
         grid: where they are.
         workers: trainers for evaluation and for rules that train. Where they lie, the rule computes.
         on_round: called with the record of each round that is evaluated, the initial model's (round 0) first.
@@ -44,11 +42,11 @@ def serve(
         EngineError: the grid does not have the scenario's nodes.
         RunError: too few usable updates are left for the rule.
     """
-    goal = fleet.goal
-    evaluator = Evaluator(fleet.test, goal, workers)
-    nodes = discover_clients(grid, fleet.scenario.clients)
-    host = HostStrategy(fleet, nodes, workers, on_updates)
-    adversary = AdversaryGrid(grid, fleet, nodes, host.known_rule)
+    goal = federation.goal
+    evaluator = Evaluator(federation.test, goal, workers)
+    nodes = discover_clients(grid, federation.scenario.clients)
+    host = HostStrategy(federation, nodes, workers, on_updates)
+    adversary = AdversaryGrid(grid, federation, nodes, host.known_rule)
 
     spent: defaultdict[str, float] = defaultdict(float)
 
@@ -56,10 +54,10 @@ def serve(
         training = host.report if server_round else Training()
         for phase, seconds in (training.seconds | (adversary.seconds if server_round else {})).items():
             spent[phase] += seconds
-        if not fleet.scenario.evaluates(server_round):
+        if not federation.scenario.evaluates(server_round):
             return None
         began = time.perf_counter()
-        evaluation = evaluator(from_record(arrays, fleet.layout), adversary.triggers)
+        evaluation = evaluator(from_record(arrays, federation.layout), adversary.triggers)
         training.seconds.update(spent, evaluate=time.perf_counter() - began)
         spent.clear()
         record = Round.of(server_round, evaluation, goal, training)
@@ -70,8 +68,8 @@ def serve(
 
     host.start(
         grid=adversary,
-        initial_arrays=to_record(host.model, fleet.layout),
-        num_rounds=fleet.scenario.rounds,
+        initial_arrays=to_record(host.model, federation.layout),
+        num_rounds=federation.scenario.rounds,
         timeout=float("inf"),
         evaluate_fn=evaluate,
     )

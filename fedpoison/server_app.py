@@ -8,9 +8,9 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from fedpoison.environment import environment
+from fedpoison.fleet import Federation
 from fedpoison.run_config import scenario_of
 from fedpoison.server import serve
-from fedpoison.simulation import prepare
 from fedpoison.store import RunWriter
 from fedpoison.workers import Workers
 
@@ -21,12 +21,15 @@ app = ServerApp()
 def main(grid: Grid, context: Context) -> None:
     """Run the scenario in the run-config on the nodes of `grid`, and keep it in the run store."""
     scenario, out, data_dir = scenario_of(context)
-    fleet = prepare(scenario, data_dir=data_dir)
-    path = (out or Path("runs").absolute()) / fleet.scenario.run_id
-    folder = RunWriter.begin(path, fleet.scenario, environment("flower", None, fleet.idle))
+    federation = Federation.load(scenario, data_dir=data_dir)
+    path = (out or Path("runs").absolute()) / federation.scenario.run_id
+    folder = RunWriter.begin(path, federation.scenario, environment("flower", None, federation.idle))
     print(f"fedpoison: the run is kept in {path}")  # noqa: T201  # what `flwr run --stream` shows
-    for reason in fleet.idle:
+    for reason in federation.idle:
         print(f"fedpoison: warning: {reason}")  # noqa: T201
-    with Workers(fleet.model, fleet.scenario.training) as workers, folder.record_failure(fleet.scenario):
-        weights = serve(fleet, grid, workers, folder.append)
-    folder.finish(weights, fleet.layout)
+    with (
+        Workers(federation.model, federation.scenario.training) as workers,
+        folder.record_failure(federation.scenario),
+    ):
+        weights = serve(federation, grid, workers, folder.append)
+    folder.finish(weights, federation.layout)

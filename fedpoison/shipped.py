@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fedpoison.specs import unknown
+from fedpoison.errors import unknown
 from fedpoison.study import Study
 
 SHIPPED = Path(__file__).parents[1] / "experiments"

@@ -4,31 +4,27 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from torch import Tensor
 
 from fedpoison.cohort_grid import CohortGrid
-from fedpoison.datasets import AUTO, Dataset, load_dataset
 from fedpoison.device_engine import device_grid
 from fedpoison.devices import Device, device_of
 from fedpoison.engine_options import PROCESSORS, Engine, EngineOptions
-from fedpoison.environment import environment
+from fedpoison.environment import Notify, environment
 from fedpoison.errors import ScenarioError
-from fedpoison.fleet import Fleet
+from fedpoison.fleet import Federation
 from fedpoison.history import History
 from fedpoison.kept_updates import UpdateRecorder, check_rounds
 from fedpoison.local_engine import LocalGrid
-from fedpoison.rounds import Round
+from fedpoison.rounds import OnRound, Round
 from fedpoison.scenario import Scenario
-from fedpoison.server import OnRound, quiet_flower, serve
+from fedpoison.server import quiet_flower, serve
 from fedpoison.store import RunWriter
 from fedpoison.workers import Workers
-
-Notify = Callable[[str], None]
-"""Is told, before a run, what its user should know."""
 
 _log = logging.getLogger(__name__)
 
@@ -55,7 +51,8 @@ def simulate(
         scenario: what to run.
         out: the run store; the run gets a folder of its own in it, named by its run id. None keeps
             nothing on disk.
-        engine: where the fleet runs; the result is the same. This and the next six as in `EngineOptions`.
+        engine: where clients run. Every engine gives the same result. This and the next six as in
+            `EngineOptions`.
         workers: how many nodes train at once.
         cohort: how many nodes a worker trains in one call.
         device: where the engine `local` computes.
@@ -83,7 +80,7 @@ def simulate(
         ray_resources=ray_resources,
     )
     return launch(
-        prepare(scenario, data_dir=data_dir),
+        Federation.load(scenario, data_dir=data_dir),
         options,
         out=out,
         data_dir=data_dir,
@@ -94,7 +91,7 @@ def simulate(
 
 
 def launch(
-    fleet: Fleet,
+    federation: Federation,
     options: EngineOptions,
     *,
     out: Path | None = None,
@@ -103,47 +100,28 @@ def launch(
     keep_updates: Collection[int] = (),
     notify: Notify = _log.warning,
 ) -> History:
-    """Run a fleet that is at hand on any engine, and return its history. Arguments as for `simulate`."""
+    """Run a federation that is at hand on any engine, and return its history. Arguments as for `simulate`."""
     flower = options.engine == "flower"
-    check_rounds(keep_updates, fleet.scenario.rounds)
+    check_rounds(keep_updates, federation.scenario.rounds)
     if keep_updates and (out is None or flower):
         where = "no run store" if out is None else "engine flower"
         raise ScenarioError(f"keep_updates: got {where}, wanted a run store, and engine local or ray.")
     if flower:
         from fedpoison.flower_engine import run_on_flower  # noqa: PLC0415  # only this engine needs it
 
-        warn(fleet, notify)
-        return run_on_flower(fleet, out=out, data_dir=data_dir, on_round=on_round)
-    return run(fleet, options, out=out, on_round=on_round, keep_updates=keep_updates, notify=notify)
+        warn(federation, notify)
+        return run_on_flower(federation, out=out, data_dir=data_dir, on_round=on_round)
+    return run(federation, options, out=out, on_round=on_round, keep_updates=keep_updates, notify=notify)
 
 
-def prepare(scenario: Scenario, *, data_dir: Path | None = None) -> Fleet:
-    """Load the data and return the fleet, with the data set that is really used in its scenario."""
-    dataset = load_dataset(scenario.dataset, data_dir=data_dir)
-    return Fleet(on(scenario, dataset), dataset)
-
-
-def on(scenario: Scenario, dataset: Dataset) -> Scenario:
-    """Return the scenario with the data set that is really used.
-
-    Where that was left open (`auto`) and has fewer samples than are asked for, all of them are used.
-    """
-    changes: dict[str, object] = {"dataset": dataset.name}
-    if scenario.dataset == AUTO:
-        for field, samples in (("train_samples", dataset.train), ("test_samples", dataset.test)):
-            if getattr(scenario, field) > len(samples):
-                changes[field] = 0
-    return scenario.but(**changes)
-
-
-def warn(fleet: Fleet, notify: Notify) -> None:
-    """Tell why attacks of the fleet do nothing, where they do not."""
-    for reason in fleet.idle:
+def warn(federation: Federation, notify: Notify) -> None:
+    """Tell why attacks of the federation do nothing, where they do not."""
+    for reason in federation.idle:
         notify(reason)
 
 
 def run(
-    fleet: Fleet,
+    federation: Federation,
     options: EngineOptions = PROCESSORS,
     *,
     out: Path | None = None,
@@ -151,11 +129,12 @@ def run(
     keep_updates: Collection[int] = (),
     notify: Notify = _log.warning,
 ) -> History:
-    """Run a fleet that is at hand from this process, and return its history. Arguments as for `simulate`.
+    """Run a loaded federation from this process and return its history.
 
+    Arguments as for `simulate`.
     The engine is `local` or `ray`.
     """
-    warn(fleet, notify)
+    warn(federation, notify)
     grid_of = _ray_grid if options.engine == "ray" else _local_grid
     folder: RunWriter | None = None
     records: list[Round] = []
@@ -167,32 +146,34 @@ def run(
         if on_round is not None:
             on_round(record)
 
-    with quiet_flower(), grid_of(fleet, options) as (grid, pool):
+    with quiet_flower(), grid_of(federation, options) as (grid, pool):
         if out is not None:
-            made_with = environment(options.engine, grid.workers, fleet.idle) | grid.facts
-            folder = RunWriter.begin(out / fleet.scenario.run_id, fleet.scenario, made_with)
-        recorder = UpdateRecorder(folder.path, fleet, keep_updates) if folder and keep_updates else None
-        with folder.record_failure(fleet.scenario) if folder else nullcontext():
-            weights = serve(fleet, grid, pool, keep, recorder)
+            made_with = environment(options.engine, grid.workers, federation.idle) | grid.facts
+            folder = RunWriter.begin(out / federation.scenario.run_id, federation.scenario, made_with)
+        recorder = UpdateRecorder(folder.path, federation, keep_updates) if folder and keep_updates else None
+        with folder.record_failure(federation.scenario) if folder else nullcontext():
+            weights = serve(federation, grid, pool, keep, recorder)
     if folder is not None:
-        folder.finish(weights, fleet.layout)
-    return History(fleet.scenario, records, folder.path if folder else None)
+        folder.finish(weights, federation.layout)
+    return History(federation.scenario, records, folder.path if folder else None)
 
 
-def play(fleet: Fleet, on_round: OnRound, *, workers: int | None = None, cohort: int | None = None) -> Tensor:
-    """Run a fleet in this process, keep nothing, and return the final global weights (d,)."""
+def play(
+    federation: Federation, on_round: OnRound, *, workers: int | None = None, cohort: int | None = None
+) -> Tensor:
+    """Run a federation in this process, keep nothing, and return the final global weights (d,)."""
     options = EngineOptions(workers=workers, cohort=cohort, device="cpu")
-    with quiet_flower(), _local_grid(fleet, options) as (grid, pool):
-        return serve(fleet, grid, pool, on_round)
+    with quiet_flower(), _local_grid(federation, options) as (grid, pool):
+        return serve(federation, grid, pool, on_round)
 
 
 @contextmanager
-def _local_grid(fleet: Fleet, options: EngineOptions) -> Iterator[tuple[CohortGrid, Workers]]:
+def _local_grid(federation: Federation, options: EngineOptions) -> Iterator[tuple[CohortGrid, Workers]]:
     """Have a grid in this process, on the processors or on a device, and workers for what the server does."""
     device = device_of(options.device)
     if device.type != "cpu":
         with device_grid(
-            fleet,
+            federation,
             device,
             workers=options.workers,
             cohort=options.cohort,
@@ -200,24 +181,24 @@ def _local_grid(fleet: Fleet, options: EngineOptions) -> Iterator[tuple[CohortGr
         ) as on_device:
             yield on_device
         return
-    with Workers(fleet.model, fleet.scenario.training, options.workers) as pool:
-        yield LocalGrid(fleet, pool, cohort=options.cohort), pool
+    with Workers(federation.model, federation.scenario.training, options.workers) as pool:
+        yield LocalGrid(federation, pool, cohort=options.cohort), pool
 
 
 @contextmanager
-def _ray_grid(fleet: Fleet, options: EngineOptions) -> Iterator[tuple[CohortGrid, Workers]]:
+def _ray_grid(federation: Federation, options: EngineOptions) -> Iterator[tuple[CohortGrid, Workers]]:
     """Have a grid on Ray, and workers of this process for what the server does."""
     from fedpoison.ray_engine import ray_grid  # noqa: PLC0415  # only this engine needs it
 
     here = os.cpu_count() or 1
     with (
         ray_grid(
-            fleet,
+            federation,
             address=options.ray_address,
             workers=options.workers,
             cohort=options.cohort,
             resources=options.ray_resources,
         ) as grid,
-        Workers(fleet.model, fleet.scenario.training, min(options.workers or here, here)) as pool,
+        Workers(federation.model, federation.scenario.training, min(options.workers or here, here)) as pool,
     ):
         yield grid, pool

@@ -6,18 +6,18 @@ This is where strings end: a registry turns a spec into an object, and an object
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import math
 import re
 import sys
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
-from fedpoison.errors import ScenarioError
+from fedpoison.errors import ScenarioError, unknown
 
 T = TypeVar("T")
 Entry = TypeVar("Entry")
@@ -83,18 +83,6 @@ def scalar(text: str) -> int | float | bool | str | None:
     return text
 
 
-def unknown(kind: str, name: str, choices: Iterable[str]) -> ScenarioError:
-    """Return the error for a name that is not among `choices`, with the nearest one suggested.
-
-    >>> print(unknown("strategy", "kurm", ["krum", "median"]))
-    unknown strategy 'kurm': did you mean 'krum'? Choose from krum, median.
-    """
-    names = sorted(choices)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    hint = f" did you mean {near[0]!r}?" if near else ""
-    return ScenarioError(f"unknown {kind} {name!r}:{hint} Choose from {', '.join(names)}.")
-
-
 def added(group: str) -> Mapping[str, EntryPoint]:
     """Return the entry points of other packages by name."""
     return _on_path(group, tuple(sys.path))
@@ -138,6 +126,100 @@ class Registry(Generic[Entry]):
         return name
 
 
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """Parsed spec: a registered class, and the knobs to build it with."""
+
+    text: str
+    name: str
+    chosen_class: type[T]
+    knobs: Mapping[str, Any]
+
+    @classmethod
+    def check(cls, registry: Registry[type[T]], text: str, name: str, knobs: Mapping[str, Any]) -> Call[T]:
+        """Return the call of the class `name` in `registry` with these knobs; `text` is what errors name.
+
+        Raises:
+            ScenarioError: the name or a knob is unknown.
+        """
+        chosen_class = registry[name]
+        known = [described.name for described in dataclasses.fields(chosen_class)]  # type: ignore[arg-type]
+        for knob in knobs:
+            if not known:
+                raise ScenarioError(f"{name} has no knobs, got {knob!r}: write just {name}.")
+            if knob not in known:
+                raise unknown(f"knob of {name}", knob, known)
+        return cls(text, name, chosen_class, knobs)
+
+    def build(self, **defaults: object) -> T:
+        """Return the object; `defaults` are knobs to set where the class has them and the spec does not.
+
+        Raises:
+            ScenarioError: a value does not fit.
+        """
+        known = {described.name for described in dataclasses.fields(self.chosen_class)}  # type: ignore[arg-type]
+        values = {knob: value for knob, value in defaults.items() if knob in known} | dict(self.knobs)
+        try:
+            built: T = _adapter(self.chosen_class).validate_python(values)  # type: ignore[arg-type]  # classes do hash
+        except ValidationError as error:
+            raise ScenarioError(f"{self.text}: {reasons(error)}") from None
+        return built
+
+    def spell(self, built: T, *, kept: Collection[str] = ()) -> str:
+        """Return the spec of an object that this call built, with the knobs that are not at their default.
+
+        Knobs in `kept` stay where the spec sets them: their default depends on where the object is built.
+        """
+        values = {
+            described.name: getattr(built, described.name)
+            for described in dataclasses.fields(built)  # type: ignore[arg-type]
+            if getattr(built, described.name) != _default(described)
+            or (described.name in kept and described.name in self.knobs)
+        }
+        return spell_call(self.name, values)
+
+
+class Spec(str, Generic[T]):  # noqa: SLOT000  # it has two attributes
+    """Spec in canonical form, together with the object that it describes.
+
+    Files, hashes and messages take it as a text. `read` returns it as it is, so that no text is parsed twice.
+    """
+
+    kind: str
+    """Kind of the thing, such as `attack`."""
+    value: T
+
+    def __new__(cls, text: str, kind: str, value: T) -> Self:
+        made = super().__new__(cls, text)
+        made.kind, made.value = kind, value
+        return made
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, str, T]]:
+        return type(self), (str(self), self.kind, self.value)
+
+
+def read(registry: Registry[type[T]], spec: str) -> Spec[T]:
+    """Return a spec in canonical form with its object: only the knobs that are not at their default.
+
+    Raises:
+        ScenarioError: the name or a knob is unknown, or a value does not fit.
+    """
+    if isinstance(spec, Spec) and spec.kind == registry.kind:
+        return spec
+    call = Call.check(registry, spec, *parse_call(spec))
+    built = call.build()
+    return Spec(call.spell(built), registry.kind, built)
+
+
+def reads(reader: Callable[[str], str]) -> WrapValidator:
+    """Return the validator of a model's field that holds what `reader` makes of a text."""
+
+    def validate(value: object, handler: ValidatorFunctionWrapHandler) -> str:
+        return reader(value if isinstance(value, Spec) else handler(value))
+
+    return WrapValidator(validate)
+
+
 def build(registry: Registry[type[T]], spec: str, **defaults: object) -> T:
     """Return the object that `spec` describes, of a class in `registry`.
 
@@ -149,20 +231,7 @@ def build(registry: Registry[type[T]], spec: str, **defaults: object) -> T:
     Raises:
         ScenarioError: the name or a knob is unknown, or a value does not fit.
     """
-    name, knobs = parse_call(spec)
-    chosen_class = registry[name]
-    known = [field.name for field in dataclasses.fields(chosen_class)]  # type: ignore[arg-type]
-    for knob in knobs:
-        if not known:
-            raise ScenarioError(f"{name} has no knobs, got {knob!r}: write just {name}.")
-        if knob not in known:
-            raise unknown(f"knob of {name}", knob, known)
-    values = {knob: value for knob, value in defaults.items() if knob in known} | knobs
-    try:
-        built: T = _adapter(chosen_class).validate_python(values)  # type: ignore[arg-type]  # classes do hash
-    except ValidationError as error:
-        raise ScenarioError(f"{spec}: {reasons(error)}") from None
-    return built
+    return Call.check(registry, spec, *parse_call(spec)).build(**defaults)
 
 
 @functools.lru_cache(maxsize=256)
@@ -171,23 +240,10 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-def canonical(registry: Registry[type[T]], spec: str, *, kept: Collection[str] = ()) -> str:
-    """Return `spec` with only the knobs that differ from their defaults, in the order of their fields.
-
-    Knobs in `kept` stay where `spec` sets them: what they default to depends on where it is built.
-
-    Raises:
-        ScenarioError: as `build`.
-    """
-    name, given = parse_call(spec)
-    built, plain = build(registry, spec), build(registry, name)
-    values = {
-        field.name: getattr(built, field.name)
-        for field in dataclasses.fields(built)  # type: ignore[arg-type]
-        if getattr(built, field.name) != getattr(plain, field.name)
-        or (field.name in kept and field.name in given)
-    }
-    return spell_call(name, values)
+def _default(described: dataclasses.Field[Any]) -> object:
+    if described.default_factory is not dataclasses.MISSING:
+        return described.default_factory()
+    return described.default
 
 
 def spell_call(name: str, knobs: Mapping[str, object]) -> str:

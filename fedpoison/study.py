@@ -16,11 +16,11 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from fedpoison.axes import Label, Level, levels_of, values_of
-from fedpoison.errors import ScenarioError
+from fedpoison.errors import ScenarioError, unknown
+from fedpoison.fields import read_toml
 from fedpoison.scenario import Scenario
-from fedpoison.specs import reasons, unknown
+from fedpoison.specs import reasons
 from fedpoison.study_figure import StudyFigure
-from fedpoison.toml_files import read_toml
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from fedpoison.specs import unknown
+from fedpoison.errors import unknown
 
 MEASURES = {
     "accuracy": "accuracy, %",

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from fedpoison.batch import run_all
 from fedpoison.datasets import AUTO, Dataset, load_dataset
-from fedpoison.environment import tell_versions
+from fedpoison.environment import Notify, tell_versions
+from fedpoison.fleet import resolve_dataset
 from fedpoison.history import History
 from fedpoison.rounds import Failure
 from fedpoison.run_times import estimate
 from fedpoison.scenario import Scenario
-from fedpoison.simulation import Notify, on
 from fedpoison.store import StoredRun
 from fedpoison.study import Cell, Study
 from fedpoison.study_results import Results
@@ -148,6 +148,6 @@ def _resolved(cells: Sequence[Cell], data_dir: Path | None) -> list[Cell]:
         scenario = cell.scenario
         if scenario is not None and scenario.dataset == AUTO:
             found = found or load_dataset(AUTO, data_dir=data_dir)
-            scenario = on(scenario, found)
+            scenario = resolve_dataset(scenario, found)
         resolved.append(dataclasses.replace(cell, scenario=scenario))
     return resolved

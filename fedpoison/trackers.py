@@ -11,9 +11,8 @@ from typing import Any, Literal, Protocol
 
 from fedpoison.errors import EngineError
 from fedpoison.history import History
-from fedpoison.rounds import Round
+from fedpoison.rounds import OnRound, Round
 from fedpoison.scenario import Scenario
-from fedpoison.server import OnRound
 
 Ending = Literal["finished", "failed", "killed"]
 """How a run ended: by its last round, by an error, or by Ctrl-C."""

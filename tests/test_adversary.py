@@ -6,9 +6,11 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+from threats import attacked_by
 
 from clients.attack import Attack, Card, Knowledge
-from fedpoison.simulation import prepare, run, simulate
+from fedpoison.fleet import Federation
+from fedpoison.simulation import run, simulate
 
 
 @dataclass(frozen=True)
@@ -40,10 +42,8 @@ class OmniscientWitness(Witness):
 
 
 def witnessed(scenario, kind):
-    fleet = prepare(scenario)
     attack = kind([])
-    fleet.__dict__["attack"] = attack
-    return run(fleet), attack.seen
+    return run(Federation.load(attacked_by(scenario, attack))), attack.seen
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from fedpoison.simulation import simulate
 REFUSED = Failure("round 1: Krum needs n > 2f + 2", aggregation_failed=True)
 
 
-class Fleet:
+class Federation:
     """Stands in for `run_all`: the accuracy of each run follows from its number of malicious clients."""
 
     def __init__(self, accuracy, stopped=None):
@@ -45,10 +45,10 @@ class Fleet:
 
 @pytest.fixture
 def search(small, tmp_path, monkeypatch):
-    """Return a function that searches in a fleet that is made up."""
+    """Return a function that searches in a federation that is made up."""
 
-    def found(fleet, attacks=("sign-flip",), strategies=("fedavg",), seeds=(0,), judge=None, **changes):
-        monkeypatch.setattr("fedpoison.breakdown.batches", lambda **_: nullcontext(fleet))
+    def found(federation, attacks=("sign-flip",), strategies=("fedavg",), seeds=(0,), judge=None, **changes):
+        monkeypatch.setattr("fedpoison.breakdown.batches", lambda **_: nullcontext(federation))
         base = small.but(clients=40, malicious=0.2, **changes)
         judge = judge or criterion("accuracy")
         return breakdown(base, attacks, strategies, judge=judge, seeds=seeds, out=tmp_path)
@@ -57,35 +57,35 @@ def search(small, tmp_path, monkeypatch):
 
 
 def test_the_share_is_found_to_the_single_client(search):
-    fleet = Fleet(lambda count, _: 0.95 - 0.01 * count)
-    (curve,) = search(fleet).curves
+    federation = Federation(lambda count, _: 0.95 - 0.01 * count)
+    (curve,) = search(federation).curves
     assert (curve.breaks.count, curve.held.count) == (10, 9)
     assert curve.breaks.costs == (pytest.approx(0.1),)
-    assert sorted(count for _, count in fleet.made) == [0, 4, 8, 9, 10, 12, 16, 20]
+    assert sorted(count for _, count in federation.made) == [0, 4, 8, 9, 10, 12, 16, 20]
 
 
 def test_the_mean_over_the_seeds_decides(search):
-    (curve,) = search(Fleet(lambda count, run: 0.9 - 0.01 * count * (1 + run.seed)), seeds=(0, 2)).curves
+    (curve,) = search(Federation(lambda count, run: 0.9 - 0.01 * count * (1 + run.seed)), seeds=(0, 2)).curves
     assert curve.breaks.count == 5
     assert curve.breaks.costs == (pytest.approx(0.05), pytest.approx(0.15))
 
 
 def test_each_seed_is_held_against_its_own_clean_run(search):
-    (curve,) = search(Fleet(lambda count, run: 0.9 - 0.2 * run.seed - 0.01 * count), seeds=(0, 1)).curves
+    (curve,) = search(Federation(lambda count, run: 0.9 - 0.2 * run.seed - 0.01 * count), seeds=(0, 1)).curves
     assert curve.breaks.count == 10
 
 
 def test_clean_runs_are_shared_by_the_attacks(search):
-    fleet = Fleet(lambda count, _: 0.9 - 0.01 * count)
-    found = search(fleet, attacks=("sign-flip", "label-flip"), schedule="window(start=2)")
-    clean = [scenario for scenario, count in fleet.made if not count]
+    federation = Federation(lambda count, _: 0.9 - 0.01 * count)
+    found = search(federation, attacks=("sign-flip", "label-flip"), schedule="window(start=2)")
+    clean = [scenario for scenario, count in federation.made if not count]
     assert len(clean) == 1
     assert (clean[0].attack, clean[0].schedule) == ("none", "always")
     assert {curve.breaks.count for curve in found.curves} == {10}
 
 
 def test_a_curve_that_recovers_is_flagged(search):
-    found = search(Fleet(lambda count, _: 0.5 if 5 <= count <= 9 else 0.9))
+    found = search(Federation(lambda count, _: 0.5 if 5 <= count <= 9 else 0.9))
     (curve,) = found.curves
     assert (curve.breaks.count, curve.held_above) == (5, [12, 16, 20])
     assert "more is not always worse; 12.5% is the smallest share seen that breaks it" in remarks(found)[0]
@@ -93,14 +93,14 @@ def test_a_curve_that_recovers_is_flagged(search):
 
 
 def test_a_strategy_is_told_the_true_number_and_searched_as_far_as_it_is_defined(search):
-    fleet = Fleet(lambda *_: 0.9)
-    found = search(fleet, strategies=("krum", "trimmed-mean", "median"))
+    federation = Federation(lambda *_: 0.9)
+    found = search(federation, strategies=("krum", "trimmed-mean", "median"))
     krum, trimmed, median = found.curves
     assert (krum.undefined, krum.points[-1].count) == (19, 18)
     assert "needs n > 2f + 2" in krum.reason
     assert (trimmed.undefined, trimmed.points[-1].count) == (20, 19)
     assert (median.undefined, median.points[-1].count) == (None, 20)
-    assert all(scenario.byzantine == count for scenario, count in fleet.made)
+    assert all(scenario.byzantine == count for scenario, count in federation.made)
     assert sheet(found).cells["undefined from"].tolist() == ["47.5%", "50.0%", "-"]
     assert sheet(found).cells["breaks at"].tolist() == [
         "none up to 45.0%",
@@ -110,14 +110,14 @@ def test_a_strategy_is_told_the_true_number_and_searched_as_far_as_it_is_defined
 
 
 def test_a_tolerance_that_is_given_stays(search):
-    fleet = Fleet(lambda *_: 0.9)
-    (curve,) = search(fleet, strategies=("krum",), tolerated=5).curves
+    federation = Federation(lambda *_: 0.9)
+    (curve,) = search(federation, strategies=("krum",), tolerated=5).curves
     assert curve.undefined is None
-    assert {scenario.byzantine for scenario, _ in fleet.made} == {5}
+    assert {scenario.byzantine for scenario, _ in federation.made} == {5}
 
 
 def test_a_server_that_has_to_stop_is_broken(search):
-    found = search(Fleet(lambda *_: 0.9, dict.fromkeys(range(7, 21), REFUSED)))
+    found = search(Federation(lambda *_: 0.9, dict.fromkeys(range(7, 21), REFUSED)))
     (curve,) = found.curves
     assert (curve.breaks.count, curve.breaks.stopped) == (7, REFUSED.reason)
     assert REFUSED.reason in remarks(found)[0]
@@ -131,11 +131,11 @@ def test_a_server_that_has_to_stop_is_broken(search):
 @pytest.mark.parametrize("stopped", [{8: Failure("round 1: lost")}, {0: REFUSED}])
 def test_a_run_that_is_lost_is_no_result(search, stopped):
     with pytest.raises(RunError, match="had to stop"):
-        search(Fleet(lambda *_: 0.9, stopped))
+        search(Federation(lambda *_: 0.9, stopped))
 
 
 def test_success_is_held_against_a_level(search):
-    class Backdoored(Fleet):
+    class Backdoored(Federation):
         def record(self, count, scenario):
             assert scenario.goal == (None if count else "backdoor")
             return Round(round=1, confusion=[[9, 1], [0, 10]], loss=1.0, attack_success_rate=0.05 * count)
@@ -148,7 +148,7 @@ def test_success_is_held_against_a_level(search):
 
 
 def test_a_seed_that_measures_no_success_is_no_verdict(search):
-    class Blind(Fleet):
+    class Blind(Federation):
         def record(self, count, scenario):
             success = float("nan") if scenario.seed == 2 else 0.05 * count
             return Round(round=1, confusion=[[9, 1], [0, 10]], loss=1.0, attack_success_rate=success)
@@ -158,7 +158,7 @@ def test_a_seed_that_measures_no_success_is_no_verdict(search):
 
 
 def test_the_worst_class_breaks_before_the_mean(search):
-    class Skewed(Fleet):
+    class Skewed(Federation):
         def record(self, count, _):
             return Round(round=1, confusion=[[100 - 2 * count, 2 * count], [0, 100]], loss=1.0)
 
@@ -222,7 +222,9 @@ def test_real_runs_are_what_they_are_alone_and_are_read_again(small, tmp_path):
 
 
 def test_the_figure_draws_every_cost_and_mark(search):
-    found = search(Fleet(lambda count, _: 0.9 - 0.02 * count), strategies=("fedavg", "krum"), seeds=(0, 1))
+    found = search(
+        Federation(lambda count, _: 0.9 - 0.02 * count), strategies=("fedavg", "krum"), seeds=(0, 1)
+    )
     axes = figures.breakdown_curves(found).axes[0]
     drawn = {line.get_label(): line for line in axes.lines}
     assert drawn["fedavg"].get_xdata().tolist() == [
@@ -233,9 +235,9 @@ def test_the_figure_draws_every_cost_and_mark(search):
     assert [float(line.get_xdata()[0]) for line in rings] == [12.5, 12.5]
     (cross,) = [line for line in axes.lines if line.get_marker() == "x"]
     assert float(cross.get_xdata()[0]) == 47.5
-    between = search(Fleet(lambda *_: 0.9, {8: REFUSED}))
+    between = search(Federation(lambda *_: 0.9, {8: REFUSED}))
     line = figures.breakdown_curves(between).axes[0].lines[0]
     assert dict(zip(line.get_xdata(), np.isnan(line.get_ydata()), strict=True))[20.0]  # it leaves a gap
-    stopped = search(Fleet(lambda *_: 0.9, dict.fromkeys(range(1, 21), REFUSED)))
+    stopped = search(Federation(lambda *_: 0.9, dict.fromkeys(range(1, 21), REFUSED)))
     edge = [line for line in figures.breakdown_curves(stopped).axes[0].lines if line.get_marker() == "o"][-1]
     assert (float(edge.get_xdata()[0]), float(edge.get_ydata()[0])) == (2.5, 1.0)

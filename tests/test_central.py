@@ -51,7 +51,7 @@ def test_attacks_on_updates_have_no_place_in_it(central, attack):
 
 
 def test_what_only_a_fleet_has_changes_nothing(central):
-    fleet = {"clients": 3, "proximal": 5.0, "epochs": 2, "tolerated": 1, "partition": "shards"}
-    one, other = train_centrally(central), train_centrally(central.but(**fleet))
+    federation = {"clients": 3, "proximal": 5.0, "epochs": 2, "tolerated": 1, "partition": "shards"}
+    one, other = train_centrally(central), train_centrally(central.but(**federation))
     assert [record.confusion for record in one.records] == [record.confusion for record in other.records]
     assert one.scenario.run_id == other.scenario.run_id

@@ -10,8 +10,8 @@ import torch
 
 from fedpoison.datasets import DATASETS, datasets, load_dataset
 from fedpoison.errors import DataError, ScenarioError
+from fedpoison.fleet import Federation
 from fedpoison.scenario import Scenario
-from fedpoison.simulation import prepare
 
 
 def idx(array):
@@ -229,7 +229,7 @@ def test_other_packages_add_sets_through_entry_points(offline, monkeypatch, tmp_
 def test_digits_that_stand_in_give_all_they_have(offline):
     wanted = Scenario(train_samples=6000, test_samples=100, clients=4, rounds=1)
     assert wanted.dataset == "auto"
-    used = prepare(wanted).scenario
+    used = Federation.load(wanted).scenario
     assert (used.dataset, used.train_samples, used.test_samples) == ("digits", 0, 100)
     with pytest.raises(ScenarioError, match="train_samples: got 6000, wanted at most"):
-        prepare(wanted.but(dataset="digits"))
+        Federation.load(wanted.but(dataset="digits"))

@@ -9,7 +9,7 @@ from clients.label_flip import LabelFlip
 from fedpoison.device_engine import DeviceGrid, device_grid
 from fedpoison.devices import CPU, aggregation_device, deterministic_mode, device_of
 from fedpoison.errors import EngineError
-from fedpoison.fleet import Fleet
+from fedpoison.fleet import Federation
 from fedpoison.node import Task, TrainOrder
 from fedpoison.server import serve
 from fedpoison.simulation import play, simulate
@@ -17,10 +17,10 @@ from fedpoison.simulation import play, simulate
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
-def played(fleet, device=CPU, **options):
+def played(federation, device=CPU, **options):
     records = []
-    with device_grid(fleet, device, workers=2, **options) as (grid, workers):
-        weights = serve(fleet, grid, workers, records.append)
+    with device_grid(federation, device, workers=2, **options) as (grid, workers):
+        weights = serve(federation, grid, workers, records.append)
     return weights, records
 
 
@@ -41,10 +41,10 @@ def mixed(small):
 
 @pytest.mark.parametrize("cohort", [None, 3])
 def test_the_grid_agrees_with_the_loop(mixed, digits, cohort):
-    fleet = Fleet(mixed, digits)
+    federation = Federation(mixed, digits)
     here = []
-    expected = play(fleet, here.append)
-    weights, records = played(fleet, cohort=cohort)
+    expected = play(federation, here.append)
+    weights, records = played(federation, cohort=cohort)
     torch.testing.assert_close(weights, expected, rtol=1e-3, atol=1e-4)
     for record, other in zip(records, here, strict=True):
         assert record.accuracy == pytest.approx(other.accuracy, abs=0.011)
@@ -57,25 +57,25 @@ def test_the_grid_agrees_with_the_loop(mixed, digits, cohort):
     "strategy", ["flwr:FedProx(proximal_mu=0.5)", "fltrust", "nnm | median | adam(lr=0.01)"]
 )
 def test_strategies_see_what_they_see_without_a_device(small, digits, strategy):
-    fleet = Fleet(small.but(strategy=strategy, rounds=2), digits)
-    torch.testing.assert_close(played(fleet)[0], play(fleet, lambda _: None), rtol=1e-3, atol=1e-4)
+    federation = Federation(small.but(strategy=strategy, rounds=2), digits)
+    torch.testing.assert_close(played(federation)[0], play(federation, lambda _: None), rtol=1e-3, atol=1e-4)
 
 
 def test_a_model_with_dropout_trains_in_threads(small, digits):
-    fleet = Fleet(small.but(model="cnn-bucketing", clients=4, rounds=1, dataset="digits"), digits)
-    weights, records = played(fleet)
-    assert torch.equal(weights, play(fleet, lambda _: None))
+    federation = Federation(small.but(model="cnn-bucketing", clients=4, rounds=1, dataset="digits"), digits)
+    weights, records = played(federation)
+    assert torch.equal(weights, play(federation, lambda _: None))
     assert records[-1].training.dropped == {}
 
 
 def test_a_client_that_fails_is_dropped_alone(small, digits, monkeypatch):
-    fleet = Fleet(small.but(attack="label-flip", rounds=1), digits)
+    federation = Federation(small.but(attack="label-flip", rounds=1), digits)
 
     def fail(*_):
         raise RuntimeError("no labels here")
 
     monkeypatch.setattr(LabelFlip, "poison_data", fail)
-    _, records = played(fleet)
+    _, records = played(federation)
     malicious = records[-1].training.malicious
     assert malicious
     assert records[-1].training.dropped == dict.fromkeys(malicious, "failed: RuntimeError: no labels here")
@@ -87,7 +87,7 @@ def test_too_little_memory_says_what_to_do(small, digits, monkeypatch):
 
     monkeypatch.setattr("fedpoison.device_engine.train_cohort_vectorised", exhausted)
     with pytest.raises(EngineError, match="no memory for a stack of 10 nodes; train fewer at once"):
-        played(Fleet(small, digits))
+        played(Federation(small, digits))
 
 
 def test_devices_are_found_or_refused(monkeypatch):
@@ -120,10 +120,10 @@ def test_determinism_is_put_back():
 
 
 def test_outcomes_come_in_the_order_of_the_tasks(mixed, digits):
-    fleet = Fleet(mixed, digits)
-    with device_grid(fleet, CPU, workers=2) as (grid, _):
+    federation = Federation(mixed, digits)
+    with device_grid(federation, CPU, workers=2) as (grid, _):
         assert isinstance(grid, DeviceGrid)
-        order = TrainOrder(1, fleet.initial, None, None)
+        order = TrainOrder(1, federation.initial, None, None)
         tasks = [Task(node, order, {}) for node in (7, 2, 9, 0, 4)]
         (outcomes,) = grid.train([tasks])
     assert [outcome.trained.node for outcome in outcomes] == [7, 2, 9, 0, 4]
@@ -142,7 +142,7 @@ def test_cuda_agrees_with_processors(mixed, tmp_path):
 @pytest.mark.gpu
 @needs_cuda
 def test_deterministic_runs_give_the_same_bits(mixed, digits):
-    fleet = Fleet(mixed.but(model="cnn"), digits)
+    federation = Federation(mixed.but(model="cnn"), digits)
     device = torch.device("cuda")
-    first, second = (played(fleet, device, deterministic=True)[0] for _ in range(2))
+    first, second = (played(federation, device, deterministic=True)[0] for _ in range(2))
     assert torch.equal(first, second)

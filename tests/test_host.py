@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import torch
 from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
+from threats import attacked_by
 
 from clients.attack import Attack, Card
 from fedpoison import cohort_grid
 from fedpoison.errors import RunError
+from fedpoison.fleet import Federation
 from fedpoison.local_engine import LocalGrid
-from fedpoison.simulation import prepare, run
+from fedpoison.simulation import run
 from fedpoison.wire import ARRAYS, METRICS
 
 
@@ -41,9 +43,7 @@ def broken(small, monkeypatch):
     """Return a function that runs the small scenario with an attack of the tests' own."""
 
     def play(attack, **changes):
-        fleet = prepare(small.but(malicious_nodes=(3, 8), **changes))
-        fleet.__dict__["attack"] = attack
-        return run(fleet)
+        return run(Federation.load(attacked_by(small.but(malicious_nodes=(3, 8), **changes), attack)))
 
     return play
 
@@ -140,7 +140,7 @@ def negative(reply):
 )
 def test_a_damaged_reply_is_dropped_and_named(small, monkeypatch, tamper, reason):
     monkeypatch.setattr("fedpoison.simulation.LocalGrid", tampered(tamper))
-    history = run(prepare(small.but(rounds=2)))
+    history = run(Federation.load(small.but(rounds=2)))
     for record in history.records[1:]:
         assert sorted(record.training.dropped) == [3, 8]
         assert all(reason in text for text in record.training.dropped.values())
@@ -148,9 +148,7 @@ def test_a_damaged_reply_is_dropped_and_named(small, monkeypatch, tamper, reason
 
 
 def test_the_model_stays_when_nobody_can_be_used(small, monkeypatch):
-    fleet = prepare(small.but(malicious=1.0))
-    fleet.__dict__["attack"] = Sends(value=float("nan"))
-    history = run(fleet)
+    history = run(Federation.load(attacked_by(small.but(malicious=1.0), Sends(value=float("nan")))))
     assert len(history.last.training.dropped) == 10
     assert history.last.confusion == history.records[0].confusion
 

@@ -8,10 +8,12 @@ import torch
 
 from fedpoison import catalogue
 from fedpoison.errors import ScenarioError
+from fedpoison.fleet import Federation
 from fedpoison.host import HostStrategy
-from fedpoison.pipelines import build_pipeline, canonical_pipeline
+from fedpoison.pipelines import build_aggregation, read_aggregation
 from fedpoison.registries import optimizers, preaggregators, strategies
-from fedpoison.simulation import prepare, simulate
+from fedpoison.scenario import Scenario
+from fedpoison.simulation import simulate
 from fedpoison.workers import Workers
 from strategies.chain import Chain
 from strategies.combination import weighted
@@ -23,14 +25,14 @@ from strategies.rule import AggregationRule, Card, Rule, checked
 
 
 def test_a_spec_becomes_a_chain_that_tolerates_the_same_number_everywhere():
-    pipeline = build_pipeline("clipping(threshold=3)|nnm | krum(power=4)|adam( lr = 0.1 )", byzantine=2)
-    assert pipeline.rule == Chain(
+    pipeline = build_aggregation("clipping(threshold=3)|nnm | krum(power=4)|adam( lr = 0.1 )", byzantine=2)
+    assert pipeline == Chain(
         pre=(Clipping(threshold=3.0), NNM(byzantine=2)),
         rule=Krum(byzantine=2, power=4),
         optimizer=Adam(lr=0.1),
     )
-    assert build_pipeline("nnm(byzantine=1) | krum", byzantine=2).rule.pre == (NNM(byzantine=1),)
-    assert build_pipeline("krum", byzantine=2).rule == Krum(byzantine=2)
+    assert build_aggregation("nnm(byzantine=1) | krum", byzantine=2).pre == (NNM(byzantine=1),)
+    assert build_aggregation("krum", byzantine=2) == Krum(byzantine=2)
 
 
 @pytest.mark.parametrize(
@@ -45,9 +47,9 @@ def test_a_spec_becomes_a_chain_that_tolerates_the_same_number_everywhere():
     ],
 )
 def test_equal_aggregations_have_one_spelling(spec, canonical):
-    assert canonical_pipeline(spec) == canonical
-    assert canonical_pipeline(canonical) == canonical
-    assert build_pipeline(spec, byzantine=2) == build_pipeline(canonical, byzantine=2)
+    assert read_aggregation(spec) == canonical
+    assert read_aggregation(canonical) == canonical
+    assert build_aggregation(spec, byzantine=2) == build_aggregation(canonical, byzantine=2)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +71,7 @@ def test_equal_aggregations_have_one_spelling(spec, canonical):
     ],
 )
 def test_what_is_no_aggregation_is_said_with_the_remedy(spec, words):
-    for read in (lambda text: build_pipeline(text, byzantine=0), canonical_pipeline):
+    for read in (lambda text: build_aggregation(text, byzantine=0), read_aggregation):
         with pytest.raises(ScenarioError) as caught:
             read(spec)
         assert words in str(caught.value)
@@ -120,17 +122,17 @@ def test_momentum_is_kept_from_round_to_round(small):
 
 
 def test_attackers_try_the_whole_aggregation_out_without_moving_it(small):
-    fleet = prepare(small.but(strategy="bucketing | median | sgd", tolerated=2))
-    with Workers(fleet.model, fleet.scenario.training, 1) as workers:
-        host = HostStrategy(fleet, {}, workers)
-    updates = torch.randn(10, len(fleet.initial), generator=torch.Generator().manual_seed(0))
+    federation = Federation.load(small.but(strategy="bucketing | median | sgd", tolerated=2))
+    with Workers(federation.model, federation.scenario.training, 1) as workers:
+        host = HostStrategy(federation, {}, workers)
+    updates = torch.randn(10, len(federation.initial), generator=torch.Generator().manual_seed(0))
     tried = host.known_rule(1)
     first = tried(updates)
     assert torch.equal(first, tried(updates))
-    assert first.shape == fleet.initial.shape
-    context = host.aggregator.context(1, fleet.initial, None)
+    assert first.shape == federation.initial.shape
+    context = host.aggregator.context(1, federation.initial, None)
     assert not torch.equal(first, host.aggregator.rule(updates, None, context).update)
-    assert host.aggregator.context(2, fleet.initial, None).state == {}
+    assert host.aggregator.context(2, federation.initial, None).state == {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,11 +162,11 @@ def test_a_rule_without_the_base_class_works_everywhere(small, monkeypatch):
     check_rule(WithoutBase())
     assert isinstance(WithoutBase(), AggregationRule)
     assert not isinstance(WithoutBase(), Rule)
-    assert build_pipeline("without-base", byzantine=1).rule == WithoutBase(byzantine=1)
-    assert canonical_pipeline("nnm|without-base( byzantine=2 )") == "nnm | without-base(byzantine=2)"
+    assert build_aggregation("without-base", byzantine=1) == WithoutBase(byzantine=1)
+    assert read_aggregation("nnm|without-base( byzantine=2 )") == "nnm | without-base(byzantine=2)"
     with pytest.raises(ScenarioError, match="at least 3 updates, got 2"):
-        build_pipeline("without-base", byzantine=0).check(2)
-    chain = build_pipeline("clipping(threshold=10) | without-base | sgd", byzantine=1).rule
+        Scenario.parse({"strategy": "without-base", "clients": 2, "tolerated": 0})
+    chain = build_aggregation("clipping(threshold=10) | without-base | sgd", byzantine=1)
     torch.testing.assert_close(chain(torch.ones(4, 2)).update, torch.ones(2))
     (entry,) = [entry for entry in catalogue.entries("strategies") if entry.name == "without-base"]
     assert [knob.name for knob in entry.knobs] == ["byzantine"]

@@ -9,12 +9,13 @@ from clients.parameters import flatten
 from fedpoison import measures
 from fedpoison.errors import RunError, ScenarioError
 from fedpoison.evaluation import evaluate
+from fedpoison.fleet import Federation
 from fedpoison.history import History
 from fedpoison.kept_updates import SavedUpdates, path_of, saved_rounds
-from fedpoison.pipelines import build_pipeline
+from fedpoison.pipelines import build_aggregation
 from fedpoison.replay import replay
 from fedpoison.scenario import Scenario
-from fedpoison.simulation import prepare, simulate
+from fedpoison.simulation import simulate
 from fedpoison.store import StoredRun
 from fedpoison.workers import Workers
 
@@ -39,7 +40,7 @@ def kept(scenario, tmp_path) -> History:
 
 def final_weights(history: History) -> torch.Tensor:
     weights = StoredRun(history.path).weights()
-    return flatten(weights[name] for name, _ in prepare(history.scenario).layout)
+    return flatten(weights[name] for name, _ in Federation.load(history.scenario).layout)
 
 
 @pytest.mark.parametrize("strategy", ["fedavg", "trimmed-mean", "bucketing | median", "fltrust", "weak-dp"])
@@ -73,15 +74,15 @@ def test_each_round_keeps_what_its_own_nodes_sent(kept):
 def test_the_influence_is_that_of_leaving_each_client_out(kept):
     (result,) = replay(kept.path, 2, ["fedavg"]).results
     of_round = SavedUpdates.read(kept.path, 2)
-    fleet = prepare(kept.scenario)
-    rule = build_pipeline("fedavg", byzantine=3).rule
+    federation = Federation.load(kept.scenario)
+    rule = build_aggregation("fedavg", byzantine=3)
     n = len(of_round.nodes)
     rows = []
-    with Workers(fleet.model, kept.scenario.training, 1) as workers:
+    with Workers(federation.model, kept.scenario.training, 1) as workers:
 
         def shares(members):
             update = rule(of_round.updates[members], of_round.weights[members]).update
-            counts, _ = evaluate(of_round.model + update, fleet.test, workers)
+            counts, _ = evaluate(of_round.model + update, federation.test, workers)
             return [*measures.per_class_accuracy(counts), measures.accuracy(counts)]
 
         whole = np.array(shares(list(range(n))))

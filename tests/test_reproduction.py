@@ -10,6 +10,7 @@ from clients.parameters import flatten, split
 from clients.training import batches
 from fedpoison.cli.reproduce import NAMES
 from fedpoison.errors import ScenarioError
+from fedpoison.fleet import Federation
 from fedpoison.local_engine import LocalGrid
 from fedpoison.registries import build_attack
 from fedpoison.reproduction import STUDIES, Cell, Outcome, reproduce
@@ -17,7 +18,6 @@ from fedpoison.reproduction.byzfl_heatmap import BYZFL
 from fedpoison.reproduction.study import after, best, mean_of_last
 from fedpoison.scenario import Scenario
 from fedpoison.server import serve
-from fedpoison.simulation import prepare
 from fedpoison.streams import stream
 from fedpoison.workers import Workers
 
@@ -94,8 +94,8 @@ def test_every_seed_of_bucketing_drops_values_of_its_own_in_all_steps():
 
 
 def test_of_several_attacks_the_worst_counts(tmp_path):
-    fleet = STUDIES["bucketing"].cells[0].scenarios[0].but(**SMALL, strategy="fedavg", lr=0.5)
-    harmless, harmful = fleet.but(attack="none"), fleet.but(attack="scaled-update(factor=-50)")
+    federation = STUDIES["bucketing"].cells[0].scenarios[0].but(**SMALL, strategy="fedavg", lr=0.5)
+    harmless, harmful = federation.but(attack="none"), federation.but(attack="scaled-update(factor=-50)")
     one, other, both = (
         Cell(name, made, after(2), published=0.5)
         for name, made in (("a", [harmless]), ("b", [harmful]), ("c", [harmless, harmful]))
@@ -146,17 +146,17 @@ def test_our_steps_are_byzfls(digits):
         | {"dataset": "digits", "model": "mlp", "clients": 3, "malicious": 0.0, "rounds": 4}
         | {"weight_decay": 0.0, "strategy": f"clipping(threshold={0.1 * c}) | fedavg"}
     )
-    fleet = prepare(scenario)
-    with Workers(fleet.model, scenario.training, 1) as workers:
-        ours = serve(fleet, LocalGrid(fleet, workers), workers, lambda _: None)
+    federation = Federation.load(scenario)
+    with Workers(federation.model, scenario.training, 1) as workers:
+        ours = serve(federation, LocalGrid(federation, workers), workers, lambda _: None)
 
-    model = fleet.model()
-    momenta = [torch.zeros_like(fleet.initial) for _ in range(3)]
+    model = federation.model()
+    momenta = [torch.zeros_like(federation.initial) for _ in range(3)]
     clipped = 0
     for number in range(1, 5):
         sent = []
         for node in range(3):
-            samples = fleet.train[fleet.parts[node]]
+            samples = federation.train[federation.parts[node]]
             draws = stream(scenario.seed, "client", node, "round", number)
             (index,) = batches(len(samples), scenario.training, draws)
             loss = cross_entropy(model(samples.images[index]), samples.labels[index])
@@ -167,7 +167,7 @@ def test_our_steps_are_byzfls(digits):
             sent.append(momenta[node] * min(1.0, c / float(norm)))
         step = 0.1 * torch.stack(sent).mean(dim=0)
         with torch.no_grad():
-            for parameter, part in zip(model.parameters(), split(step, fleet.layout), strict=True):
+            for parameter, part in zip(model.parameters(), split(step, federation.layout), strict=True):
                 parameter.sub_(part)
     assert 0 < clipped < 12
     torch.testing.assert_close(ours, flatten(model.parameters()), rtol=1e-4, atol=1e-5)

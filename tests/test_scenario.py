@@ -2,10 +2,12 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fedpoison.errors import ScenarioError
+from fedpoison.fields import About, changed, fields_about
 from fedpoison.run_config import from_run_config, to_run_config
 from fedpoison.scenario import Scenario
 
@@ -74,6 +76,12 @@ def test_impossible_scenarios_are_refused_with_the_reason(fields, words):
         Scenario.parse(fields)
 
 
+def test_fields_are_selected_by_what_they_are_about():
+    assert fields_about(Scenario, About.SIZE) == ("malicious", "malicious_count", "malicious_nodes")
+    assert changed(Scenario(malicious_count=3), About.MALICIOUS) == ["malicious_count"]
+    assert all(fields_about(Scenario, about) for about in About)
+
+
 def test_a_file_that_is_not_toml_is_named(tmp_path):
     path = tmp_path / "scenario.toml"
     path.write_text("rounds = ")
@@ -85,4 +93,6 @@ def test_a_file_that_is_not_toml_is_named(tmp_path):
 
 def test_flowers_app_offers_every_field_with_its_default():
     project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
-    assert project["tool"]["flwr"]["app"]["config"] == to_run_config(Scenario())
+    defaults = to_run_config(Scenario())
+    table = f"[tool.flwr.app.config]\n{tomli_w.dumps(defaults)}"
+    assert project["tool"]["flwr"]["app"]["config"] == defaults, f"write in pyproject.toml:\n{table}"

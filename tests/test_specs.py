@@ -5,14 +5,14 @@ from typing import Literal
 import pytest
 
 from fedpoison.errors import ScenarioError
-from fedpoison.pipelines import build_pipeline, canonical_pipeline
+from fedpoison.pipelines import build_aggregation, read_aggregation
 from fedpoison.registries import (
     attacks,
     build_attack,
-    canonical_attack,
     optimizers,
     partitions,
     preaggregators,
+    read_attack,
     strategies,
 )
 from fedpoison.schedules import schedules
@@ -55,20 +55,20 @@ def test_what_is_wrong_is_said_with_the_remedy(spec, words):
     ],
 )
 def test_equal_attacks_have_one_spelling(spec, canonical):
-    assert canonical_attack(spec) == canonical
-    assert canonical_attack(canonical) == canonical
+    assert read_attack(spec) == canonical
+    assert read_attack(canonical) == canonical
     assert build_attack(spec) == build_attack(canonical)
 
 
 def test_every_attack_is_read_back_from_its_spelling():
     for name in attacks.entries():
-        assert canonical_attack(name) == name
+        assert read_attack(name) == name
 
 
 def test_flower_classes_can_be_named():
-    described = build_pipeline("flwr:FedAdam(eta=0.5)", byzantine=2)
+    described = build_aggregation("flwr:FedAdam(eta=0.5)", byzantine=2)
     assert (described.name, described.arguments) == ("FedAdam", {"eta": 0.5})
-    assert canonical_pipeline("flwr:FedAdam( eta = 0.5 )") == "flwr:FedAdam(eta=0.5)"
+    assert read_aggregation("flwr:FedAdam( eta = 0.5 )") == "flwr:FedAdam(eta=0.5)"
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_flower_classes_can_be_named():
 )
 def test_flower_classes_are_checked_too(spec, words):
     with pytest.raises(ScenarioError, match=words):
-        build_pipeline(spec, byzantine=0)
+        build_aggregation(spec, byzantine=0)
 
 
 def test_values_are_read_as_what_they_spell():
@@ -109,4 +109,4 @@ def test_other_packages_add_through_entry_points(monkeypatch):
     points = {"theirs": Added()}
     monkeypatch.setattr("fedpoison.specs.added", lambda group: points if "strategies" in group else {})
     assert "theirs" in strategies.entries()
-    assert build_pipeline("theirs", byzantine=0).rule == build(strategies, "fedavg")
+    assert build_aggregation("theirs", byzantine=0) == build(strategies, "fedavg")

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from threats import TWO, but, records
 
+from fedpoison.attackers import AttackerGroup
 from fedpoison.errors import ScenarioError
-from fedpoison.fleet import Fleet
-from fedpoison.groups import Group
+from fedpoison.fleet import Federation
 from fedpoison.run_config import from_run_config, to_run_config
 from fedpoison.scenario import Scenario
 from fedpoison.simulation import simulate
@@ -22,7 +22,7 @@ def test_a_group_is_read_from_a_text_or_a_table():
         "schedule": "window(stop=8, start=3)",
         "knowledge": "omniscient",
     }
-    assert spelt == Scenario(groups=[table]) == Scenario(groups=(Group(**table),))
+    assert spelt == Scenario(groups=[table]) == Scenario(groups=(AttackerGroup(**table),))
     assert spelt.run_id == Scenario(groups=[table]).run_id
     assert spelt.groups[0].schedule == "window(start=3, stop=8)"
 
@@ -33,7 +33,7 @@ def test_groups_survive_toml_and_run_config():
     config = to_run_config(scenario)
     assert all(isinstance(value, int | float | str) for value in config.values())
     assert from_run_config(config)[0] == scenario
-    assert [Group.read(group.spell()) for group in scenario.groups] == list(scenario.groups)
+    assert [AttackerGroup.read(group.spell()) for group in scenario.groups] == list(scenario.groups)
 
 
 def test_the_flat_fields_survive_too():
@@ -129,9 +129,9 @@ def test_impossible_threats_are_refused_with_the_reason(fields, words):
 
 def test_a_goal_without_a_target_is_refused(small, digits):
     with pytest.raises(ScenarioError, match="goal: label-flip has no target"):
-        Fleet(small.but(goal="label-flip"), digits)
+        Federation(small.but(goal="label-flip"), digits)
     with pytest.raises(ScenarioError, match="attack backdoor\\(target=12\\): target: got class 12"):
-        Fleet(but(small, groups=["alie: count=1", "backdoor(target=12): count=1"]), digits)
+        Federation(but(small, groups=["alie: count=1", "backdoor(target=12): count=1"]), digits)
 
 
 def test_every_example_in_the_docs_is_a_scenario(digits):
@@ -140,6 +140,6 @@ def test_every_example_in_the_docs_is_a_scenario(digits):
     assert len(examples) >= 4
     for example in examples:
         scenario = Scenario.parse(tomllib.loads(example))
-        fleet = Fleet(scenario.but(dataset="digits"), digits)
+        federation = Federation(scenario.but(dataset="digits"), digits)
         assert scenario.threat != "none"
-        assert not fleet.idle
+        assert not federation.idle

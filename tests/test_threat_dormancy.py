@@ -5,28 +5,28 @@ from typing import ClassVar
 
 import pytest
 import torch
-from threats import but, records
+from threats import attacked_by, but, records
 
 from clients.attack import Attack, Card
 from clients.cohort import train_cohort
 from clients.none import NoAttack
 from clients.training import Trainer
-from fedpoison.fleet import Fleet
-from fedpoison.simulation import prepare, run, simulate
+from fedpoison.fleet import Federation
+from fedpoison.simulation import run, simulate
 
 
 @pytest.mark.parametrize("attack", ["label-flip", "backdoor", "scaled-update", "gaussian-update"])
 def test_a_node_outside_its_schedule_trains_bit_for_bit_as_an_honest_one(small, digits, attack):
     scenario = small.but(momentum=0.9, persistent_momentum=True)
-    honest = Fleet(scenario, digits)
-    dormant = Fleet(scenario.but(attack=attack, schedule="window(start=2, stop=2)"), digits)
+    honest = Federation(scenario, digits)
+    dormant = Federation(scenario.but(attack=attack, schedule="window(start=2, stop=2)"), digits)
     trainer = Trainer(honest.model(), scenario.training)
-    node = min(honest.malicious(1))
+    node = min(honest.attackers.malicious(1))
     memories = [{}, {}]
     for number in (1, 3):
         pair = []
-        for fleet, memory in zip((honest, dormant), memories, strict=True):
-            job = fleet.job(node, number, fleet.initial, None, memory)
+        for federation, memory in zip((honest, dormant), memories, strict=True):
+            job = federation.job(node, number, federation.initial, None, memory)
             assert isinstance(job.attack, NoAttack)
             (trained,) = train_cohort(trainer, [job])
             pair.append(trained)
@@ -62,11 +62,11 @@ def test_a_sleeping_group_does_not_touch_the_other(small):
 
 
 def test_a_node_that_is_rotated_out_is_honest_again(small, digits):
-    fleet = Fleet(small.but(attack="label-flip", schedule="rotating"), digits)
+    federation = Federation(small.but(attack="label-flip", schedule="rotating"), digits)
     for number in range(1, 6):
         for node in range(10):
-            attack = fleet.job(node, number, fleet.initial, None, {}).attack
-            assert isinstance(attack, NoAttack) == (node not in fleet.malicious(number))
+            attack = federation.job(node, number, federation.initial, None, {}).attack
+            assert isinstance(attack, NoAttack) == (node not in federation.attackers.malicious(number))
 
 
 def test_only_nodes_that_attack_are_reminded_of_the_last_model(small):
@@ -79,7 +79,5 @@ def test_only_nodes_that_attack_are_reminded_of_the_last_model(small):
             return super().train(trainer, samples, context)
 
     seen = []
-    fleet = prepare(small.but(schedule="window(start=2)"))
-    fleet.__dict__["attack"] = Looks()
-    run(fleet)
+    run(Federation.load(attacked_by(small.but(schedule="window(start=2)"), Looks())))
     assert sorted(seen) == [(2, True)] * 2 + [(3, True)] * 2

@@ -5,11 +5,11 @@ from typing import ClassVar
 
 import pytest
 import torch
-from threats import but
+from threats import attacked_by, but
 
 from clients.attack import Attack, Card, Knowledge
-from fedpoison.attackers import Attackers
-from fedpoison.simulation import prepare, run, simulate
+from fedpoison.fleet import Federation
+from fedpoison.simulation import run, simulate
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,9 @@ class Witness(Attack):
 
 def witnessed(scenario):
     """Run the scenario with a witness in place of each group's attack; return what each was handed."""
-    fleet = prepare(scenario)
     notes = [[] for _ in scenario.attackers]
-    fleet.__dict__["attackers"] = tuple(
-        Attackers.of(group, Witness(index, notes[index])) for index, group in enumerate(scenario.attackers)
-    )
-    run(fleet)
+    witnesses = [Witness(index, seen) for index, seen in enumerate(notes)]
+    run(Federation.load(attacked_by(scenario, *witnesses)))
     return notes
 
 

@@ -3,26 +3,27 @@
 import pytest
 from threats import TWO, but
 
+from fedpoison.fleet import Federation
 from fedpoison.rounds import Round
-from fedpoison.simulation import prepare, simulate
+from fedpoison.simulation import simulate
 from fedpoison.store import StoredRun
 
 
 def test_the_record_names_who_was_malicious_and_what_acted(small, tmp_path):
     scenario = but(small, rounds=3, participation=0.8, groups=TWO)
     history = simulate(scenario, out=tmp_path)
-    fleet = prepare(scenario)
+    federation = Federation.load(scenario)
     assert history.records[0].training.groups == []
     for record in history.records[1:]:
         training, number = record.training, record.round
-        assert training.sampled == fleet.sample(number)
-        assert training.malicious == sorted(fleet.malicious(number) & set(training.sampled))
+        assert training.sampled == federation.attackers.sample(number)
+        assert training.malicious == sorted(federation.attackers.malicious(number) & set(training.sampled))
         assert [group.attack for group in training.groups] == ["label-flip", "gaussian-update(std=0.5)"]
         assert [set(group.nodes) for group in training.groups] == [
-            pool & set(training.sampled) for pool in fleet.pools(number)
+            pool & set(training.sampled) for pool in federation.attackers.pools(number)
         ]
         assert [group.acted for group in training.groups] == [number > 1, True]
-        assert training.acting == sorted(fleet.acting(number) & set(training.sampled))
+        assert training.acting == sorted(federation.attackers.acting(number) & set(training.sampled))
         assert Round.from_json(record.to_json()) == record
     assert StoredRun(history.path).history.records == list(history.records)
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from fedpoison.fleet import Fleet
+from fedpoison.fleet import Federation
 from fedpoison.simulation import simulate
 
 
@@ -34,7 +34,7 @@ def test_an_idle_attack_is_told_before_the_first_round(small, tmp_path, changes,
 
 @pytest.mark.parametrize("attack", ["none", "label-flip", "alie(z=1)", "backdoor+alie"])
 def test_nothing_is_told_of_an_attack_that_acts(small, digits, attack):
-    assert Fleet(small.but(attack=attack), digits).idle == []
+    assert Federation(small.but(attack=attack), digits).idle == []
 
 
 def test_without_a_listener_the_warning_is_logged(small, caplog):

@@ -2,10 +2,10 @@
 
 from threats import but
 
-from fedpoison.fleet import Fleet
+from fedpoison.fleet import Federation
 from fedpoison.scenario import Scenario
 from fedpoison.simulation import simulate
-from fedpoison.twin import clean, simulate_twin
+from fedpoison.twin import simulate_twin
 
 
 def test_the_twin_asks_the_same_nodes_and_measures_the_same_goal(small, tmp_path):
@@ -29,10 +29,10 @@ def test_the_twin_asks_the_same_nodes_and_measures_the_same_goal(small, tmp_path
 def test_a_rotating_group_does_not_change_whom_the_twin_asks(small, digits):
     groups = ["alie: count=4, schedule=rotating", "ipm: count=6, per_round=2"]
     scenario = but(small, clients=20, participation=0.5, groups=groups)
-    attacked, twin = Fleet(scenario, digits), Fleet(clean(scenario, None), digits)
+    attacked, twin = Federation(scenario, digits), Federation(scenario.without_attack(None), digits)
     for number in range(1, 9):
-        assert attacked.sample(number) == twin.sample(number)
-        assert attacked.pools(number) == twin.pools(number)
+        assert attacked.attackers.sample(number) == twin.attackers.sample(number)
+        assert attacked.attackers.pools(number) == twin.attackers.pools(number)
 
 
 def test_the_twin_is_read_where_the_store_has_it(small, tmp_path):
@@ -46,6 +46,6 @@ def test_the_twin_is_read_where_the_store_has_it(small, tmp_path):
 
 def test_the_twin_of_a_schedule_is_the_twin_of_all():
     scenario = Scenario(attack="alie", schedule="sleeper(until=5)", knowledge="own")
-    assert clean(scenario, None) == Scenario()
+    assert scenario.without_attack(None) == Scenario()
     fixed = scenario.but(participation=0.2, malicious_per_round=3, schedule="rotating")
-    assert clean(fixed, "backdoor").schedule == "rotating"
+    assert fixed.without_attack("backdoor").schedule == "rotating"

@@ -17,7 +17,7 @@ from clients.optimal_ipm import OptimalIpm
 from clients.probe import Probe
 from clients.tailored import Tailored
 from fedpoison.adversary import rule_kind
-from fedpoison.pipelines import build_pipeline
+from fedpoison.pipelines import build_aggregation
 
 
 def test_the_number_tolerated_and_the_honest_nodes_are_handed_over_as_declared(own, honest):
@@ -56,7 +56,7 @@ def watched(spec, kind, d):
 
     It grows by the width of whatever the rule is tried on.
     """
-    rule = build_pipeline(spec, byzantine=M).rule
+    rule = build_aggregation(spec, byzantine=M)
     assert rule_kind(rule.card) == kind
     widths = []
 
@@ -108,7 +108,7 @@ def test_a_rule_by_coordinate_is_searched_on_some_with_almost_the_same_damage(at
 
 def test_what_looks_back_or_at_the_model_is_tried_on_all_of_it():
     for spec in ("fedavg | adam", "nnm | median", "centered-clipping", "fltrust", "lasa", "bulyan"):
-        assert rule_kind(build_pipeline(spec, byzantine=1).rule.card) is None
+        assert rule_kind(build_aggregation(spec, byzantine=1).card) is None
 
 
 def test_an_attack_on_a_rule_that_it_does_not_know_says_so(own, honest):

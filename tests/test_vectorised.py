@@ -14,18 +14,18 @@ from clients.pgd import Pgd
 from clients.scaled_update import ScaledUpdate
 from clients.training import LocalTraining, Trainer
 from clients.vectorised import train_cohort_vectorised, vectorises
-from fedpoison.fleet import Fleet
+from fedpoison.fleet import Federation
 from fedpoison.models import MODELS, build
 from fedpoison.streams import stream
 
 
 def fleet_of(small, digits, **changes):
     scenario = small.but(clients=6, train_samples=300, partition="dirichlet(alpha=1.0)", **changes)
-    return Fleet(scenario, digits)
+    return Federation(scenario, digits)
 
 
-def jobs_of(fleet, memories, number=1):
-    return [fleet.job(node, number, fleet.initial, None, memories[node]) for node in range(6)]
+def jobs_of(federation, memories, number=1):
+    return [federation.job(node, number, federation.initial, None, memories[node]) for node in range(6)]
 
 
 @pytest.mark.parametrize(
@@ -44,12 +44,12 @@ def jobs_of(fleet, memories, number=1):
     ids=repr,
 )
 def test_agrees_with_the_loop(small, digits, changes):
-    fleet = fleet_of(small, digits, **changes)
-    training = fleet.scenario.training
+    federation = fleet_of(small, digits, **changes)
+    training = federation.scenario.training
     results = []
     for train in (train_cohort, train_cohort_vectorised):
         memories = [{} for _ in range(6)]
-        results.append(list(train(Trainer(fleet.model(), training), jobs_of(fleet, memories))))
+        results.append(list(train(Trainer(federation.model(), training), jobs_of(federation, memories))))
     assert len({each.examples for each in results[0]}) > 1, "nodes of one size would not show the mask"
     for looped, stacked in zip(*results, strict=True):
         assert (stacked.node, stacked.examples) == (looped.node, looped.examples)
@@ -58,41 +58,47 @@ def test_agrees_with_the_loop(small, digits, changes):
 
 
 def test_worker_momentum_goes_from_round_to_round(small, digits):
-    fleet = fleet_of(small, digits, momentum=0.9, persistent_momentum=True, steps=3)
+    federation = fleet_of(small, digits, momentum=0.9, persistent_momentum=True, steps=3)
     results = []
     for train in (train_cohort, train_cohort_vectorised):
         memories = [{} for _ in range(6)]
-        trainer = Trainer(fleet.model(), fleet.scenario.training)
+        trainer = Trainer(federation.model(), federation.scenario.training)
         for number in (1, 2):
-            trained = list(train(trainer, jobs_of(fleet, memories, number)))
+            trained = list(train(trainer, jobs_of(federation, memories, number)))
         results.append([*(each.weights for each in trained), *(memory["momentum"] for memory in memories)])
     for looped, stacked in zip(*results, strict=True):
         torch.testing.assert_close(stacked, looped, rtol=1e-3, atol=1e-5)
 
 
 def test_the_stack_leaves_the_global_model_and_the_data_alone(small, digits):
-    fleet = fleet_of(small, digits)
-    model, images = fleet.initial.clone(), fleet.train.images.clone()
-    list(train_cohort_vectorised(Trainer(fleet.model(), fleet.scenario.training), jobs_of(fleet, [{}] * 6)))
-    assert torch.equal(fleet.initial, model)
-    assert torch.equal(fleet.train.images, images)
+    federation = fleet_of(small, digits)
+    model, images = federation.initial.clone(), federation.train.images.clone()
+    list(
+        train_cohort_vectorised(
+            Trainer(federation.model(), federation.scenario.training), jobs_of(federation, [{}] * 6)
+        )
+    )
+    assert torch.equal(federation.initial, model)
+    assert torch.equal(federation.train.images, images)
 
 
 def test_a_stack_of_one_or_none(small, digits):
-    fleet = fleet_of(small, digits)
-    trainer = Trainer(fleet.model(), fleet.scenario.training)
+    federation = fleet_of(small, digits)
+    trainer = Trainer(federation.model(), federation.scenario.training)
     assert list(train_cohort_vectorised(trainer, [])) == []
-    (alone,) = train_cohort_vectorised(trainer, jobs_of(fleet, [{}] * 6)[2:3])
-    together = list(train_cohort_vectorised(trainer, jobs_of(fleet, [{}] * 6)))[2]
+    (alone,) = train_cohort_vectorised(trainer, jobs_of(federation, [{}] * 6)[2:3])
+    together = list(train_cohort_vectorised(trainer, jobs_of(federation, [{}] * 6)))[2]
     torch.testing.assert_close(alone.weights, together.weights, rtol=1e-3, atol=1e-5)
 
 
 def test_mixed_precision_strays_no_further_in_the_stack_than_in_the_loop(small, digits):
     weights = {}
     for precision in ("fp32", "bf16"):
-        fleet = fleet_of(small, digits, precision=precision)
+        federation = fleet_of(small, digits, precision=precision)
         for train in (train_cohort, train_cohort_vectorised):
-            trained = train(Trainer(fleet.model(), fleet.scenario.training), jobs_of(fleet, [{}] * 6))
+            trained = train(
+                Trainer(federation.model(), federation.scenario.training), jobs_of(federation, [{}] * 6)
+            )
             weights[precision, train] = torch.stack([each.weights for each in trained])
     strays = {
         train: float((weights["bf16", train] - weights["fp32", train]).norm())
@@ -108,18 +114,18 @@ def test_what_hooks_into_the_training_is_left_to_the_loop(small, digits):
         assert not vectorises(dropping, attack)
     for attack in (Pgd(), Composite((Pgd(), ScaledUpdate()))):
         assert not vectorises(plain, attack)
-    fleet = fleet_of(small, digits, attack="pgd", malicious=0.5)
-    trainer = Trainer(fleet.model(), fleet.scenario.training)
+    federation = fleet_of(small, digits, attack="pgd", malicious=0.5)
+    trainer = Trainer(federation.model(), federation.scenario.training)
     with pytest.raises(ValueError, match="train it in the loop"):
-        list(train_cohort_vectorised(trainer, jobs_of(fleet, [{}] * 6)))
+        list(train_cohort_vectorised(trainer, jobs_of(federation, [{}] * 6)))
 
 
 def test_an_honest_node_trains_on_its_positions_as_on_a_copy_of_them(small, digits):
-    fleet = fleet_of(small, digits)
-    part = fleet.parts[0]
+    federation = fleet_of(small, digits)
+    part = federation.parts[0]
     weights = []
-    for samples, among in ((fleet.train, part), (fleet.train[part], None)):
-        trainer = Trainer(fleet.model(), LocalTraining(batch_size=8))
+    for samples, among in ((federation.train, part), (federation.train[part], None)):
+        trainer = Trainer(federation.model(), LocalTraining(batch_size=8))
         trainer.fit(samples, stream(0, "batches"), part=among)
         weights.append(trainer.weights())
     assert torch.equal(*weights)

@@ -2,6 +2,9 @@
 
 import json
 
+from fedpoison.attackers import AttackerGroup
+from fedpoison.specs import Spec
+
 TWO = (
     "label-flip: count=1, schedule=window(start=2)",
     "gaussian-update(std=0.5): nodes=(1, 4), knowledge=colluding",
@@ -11,6 +14,15 @@ TWO = (
 def but(scenario, **changes):
     """Return the scenario with groups in place of the share that the small one has."""
     return scenario.but(**{"malicious": 0.2, "attack": "none"} | changes)
+
+
+def attacked_by(scenario, *attacks):
+    """Return the scenario with these objects in place of its groups' attacks."""
+    specs = [Spec(f"test-{place}", "attack", attack) for place, attack in enumerate(attacks)]
+    if not scenario.groups:
+        return scenario.but(attack=specs[0])
+    pairs = zip(scenario.groups, specs, strict=True)
+    return scenario.but(groups=[AttackerGroup(**dict(group) | {"attack": spec}) for group, spec in pairs])
 
 
 def records(history):

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from experiments.benchmarks.peers import Peer, available_memory, peers
 from fedpoison.errors import ScenarioError
-from fedpoison.pipelines import Pipeline, build_pipeline
+from fedpoison.pipelines import FlowerClass, build_aggregation
 from fedpoison.registries import optimizers, preaggregators, strategies
 from fedpoison.specs import split_outside
 from strategies.rule import AggregationRule, Context, InputError, PreconditionError, require
@@ -104,14 +104,14 @@ def measured(spec: str, updates: Tensor, *, repeats: int, with_peers: bool) -> l
 def tolerant(spec: str, n: int) -> tuple[AggregationRule | None, int]:
     """Return the rule that tolerates as many of n clients as it can, up to SHARE of them, and how many."""
     for byzantine in range(int(SHARE * n), -1, -1):
-        pipeline = build_pipeline(spec, byzantine=byzantine)
-        if not isinstance(pipeline, Pipeline):
+        rule = build_aggregation(spec, byzantine=byzantine)
+        if isinstance(rule, FlowerClass):
             raise ScenarioError(f"{spec}: Flower's strategies are timed with --peers, not by name.")
         try:
-            require(pipeline.rule, n)
+            require(rule, n)
         except PreconditionError:
             continue
-        return pipeline.rule, byzantine
+        return rule, byzantine
     return None, 0
 
 

@@ -36,9 +36,8 @@ from clients.training import Trainer
 from experiments.benchmarks.clock import Clock, UnavailableError
 from experiments.benchmarks.work import Work
 from fedpoison.datasets import data_folders
-from fedpoison.fleet import Fleet
+from fedpoison.fleet import Federation
 from fedpoison.models import MODELS
-from fedpoison.simulation import prepare
 from fedpoison.streams import stream
 
 WORK = "work"
@@ -145,14 +144,14 @@ def train_idiomatically(message: Message, context: Context) -> Message:
 def train_leanly(message: Message, context: Context) -> Message:
     """Train with a model and data that stay in memory, and nothing else."""
     work = str(message.content.config_records["config"][WORK])
-    fleet, trainer = _resident(work)
+    federation, trainer = _resident(work)
     arrays = message.content.array_records["arrays"]
     trainer.load(torch.cat([torch.from_numpy(array.numpy()).reshape(-1) for array in arrays.values()]))
     node = int(context.node_config["partition-id"])
-    loss = trainer.fit(fleet.train, stream(0, "client", node), part=fleet.parts[node])
-    trained = split(trainer.weights(), fleet.layout)
-    record = ArrayRecord({name: value for (name, _), value in zip(fleet.layout, trained, strict=True)})
-    metrics = MetricRecord({"train_loss": loss, "num-examples": len(fleet.parts[node])})
+    loss = trainer.fit(federation.train, stream(0, "client", node), part=federation.parts[node])
+    trained = split(trainer.weights(), federation.layout)
+    record = ArrayRecord({name: value for (name, _), value in zip(federation.layout, trained, strict=True)})
+    metrics = MetricRecord({"train_loss": loss, "num-examples": len(federation.parts[node])})
     return Message(content=RecordDict({"arrays": record, "metrics": metrics}), reply_to=message)
 
 
@@ -168,7 +167,7 @@ def _transformed() -> datasets.MNIST:
 
 
 @functools.cache
-def _resident(work: str) -> tuple[Fleet, Trainer]:
+def _resident(work: str) -> tuple[Federation, Trainer]:
     torch.set_num_threads(1)
-    fleet = prepare(Work.of(json.loads(work)).scenario(1))
-    return fleet, Trainer(fleet.model(), fleet.scenario.training)
+    federation = Federation.load(Work.of(json.loads(work)).scenario(1))
+    return federation, Trainer(federation.model(), federation.scenario.training)

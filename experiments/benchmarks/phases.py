@@ -20,9 +20,10 @@ from clients.training import Trainer
 from experiments.benchmarks.work import Work
 from fedpoison.aggregators import RuleAggregator
 from fedpoison.errors import ScenarioError
-from fedpoison.pipelines import Pipeline
+from fedpoison.fleet import Federation
+from fedpoison.pipelines import FlowerClass
 from fedpoison.rounds import Round
-from fedpoison.simulation import play, prepare
+from fedpoison.simulation import play
 
 MACHINERY = ("wire", "data", "matrix", "measures", "rest")
 """What is neither training nor aggregation nor evaluation."""
@@ -85,11 +86,11 @@ def phases(work: Work, *, rounds: int) -> Iterable[str]:
     def on_round(_: Round) -> None:
         marks.append((time.process_time(), dict(found.seconds)))
 
-    fleet = prepare(work.scenario((rounds + 1) * work.block))
-    if not isinstance(fleet.pipeline, Pipeline):
-        raise ScenarioError(f"{fleet.scenario.strategy}: wanted one of our own strategies.")
-    with observed(found, type(fleet.pipeline.rule)):
-        play(fleet, on_round, workers=1)
+    federation = Federation.load(work.scenario((rounds + 1) * work.block))
+    if isinstance(federation.scenario.aggregation, FlowerClass):
+        raise ScenarioError(f"{federation.scenario.strategy}: wanted one of our own strategies.")
+    with observed(found, type(federation.scenario.aggregation)):
+        play(federation, on_round, workers=1)
     (began, before), (ended, after) = marks[1], marks[-1]
     count = (len(marks) - 2) * work.block
     total = (ended - began) / count

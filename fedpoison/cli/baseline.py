@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from fedpoison.central import FLEET_ONLY, train_centrally
+from fedpoison.central import FEDERATION_ONLY, train_centrally
 from fedpoison.cli.options import Data, Out, WorkerCount, with_scenario
 from fedpoison.cli.progress import RoundProgress
 from fedpoison.cli.tables import class_table, percent
@@ -14,7 +14,7 @@ from fedpoison.history import History
 from fedpoison.scenario import Scenario
 
 
-@with_scenario(without=FLEET_ONLY, rounds=5)
+@with_scenario(without=FEDERATION_ONLY, rounds=5)
 def baseline(
     *, scenario: Scenario, out: Out = Path("runs"), workers: WorkerCount = None, data_dir: Data = None
 ) -> None:

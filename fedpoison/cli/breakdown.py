@@ -18,16 +18,12 @@ from fedpoison.cli.progress import BatchProgress
 from fedpoison.cli.sheets import Form, show
 from fedpoison.criterion import criterion
 from fedpoison.errors import ScenarioError, file_errors
+from fedpoison.fields import About, fields_about
 from fedpoison.file_names import content_name
 from fedpoison.scenario import Scenario
 
-_WITHOUT = (
-    "attack", "groups", "strategy", "seed",
-    "malicious", "malicious_count", "malicious_nodes", "malicious_per_round",
-)  # fmt: skip
 
-
-@with_scenario(without=_WITHOUT)
+@with_scenario(without=("attack", "strategy", "seed", *fields_about(Scenario, About.MALICIOUS)))
 def breakdown(
     *,
     scenario: Scenario,

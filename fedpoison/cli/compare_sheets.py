@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from fedpoison.attackers import aim
+from fedpoison.attackers import first_goal
 from fedpoison.cli.lists import spell_seeds
 from fedpoison.cli.sheets import Sheet, interval, records
 from fedpoison.cli.tables import percent
@@ -99,7 +99,7 @@ def _by_measure(
 def _targeted(found: Comparison, attack: str) -> bool:
     """Return whether the success of an attack is measured; what stopped has no record that would tell."""
     scenario = next(iter(found.histories.values())).scenario
-    return scenario.goal is not None or aim([attack], found.labels) is not None
+    return scenario.goal is not None or first_goal([attack], found.labels) is not None
 
 
 def _gap(found: Comparison, attack: str, strategy: str, reference: str | None) -> str:

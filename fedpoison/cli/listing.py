@@ -18,9 +18,9 @@ from rich.text import Text
 from fedpoison import catalogue, registries
 from fedpoison.cli.options import Json
 from fedpoison.datasets import datasets
+from fedpoison.errors import unknown
 from fedpoison.schedules import schedules
 from fedpoison.shipped import find_study, shipped
-from fedpoison.specs import unknown
 from fedpoison.study import Study
 from strategies.optimizers import ServerOptimizer
 from strategies.rule import Stage

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Literal
 
 from fedpoison.errors import ScenarioError
+from fedpoison.pipelines import read_aggregation
+from fedpoison.registries import read_attack
 from fedpoison.specs import split_outside
-from fedpoison.spellings import SPELLINGS
 
-_FIELDS = {"attacks": "attack", "strategies": "strategy"}
+_READERS: dict[str, Callable[[str], str]] = {"attacks": read_attack, "strategies": read_aggregation}
 
 
 def names_in(option: Literal["attacks", "strategies"], text: str) -> list[str]:
@@ -28,7 +29,7 @@ def names_in(option: Literal["attacks", "strategies"], text: str) -> list[str]:
         raise ScenarioError(f"--{option}: got nothing, wanted names separated by commas.")
     meant: dict[str, str] = {}
     for item in items:
-        meant.setdefault(SPELLINGS[_FIELDS[option]](item), item)
+        meant.setdefault(_READERS[option](item), item)
     return list(meant.values())
 
 

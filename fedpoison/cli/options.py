@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal, cast
 import typer
 from rich.console import Console
 
-from fedpoison.groups import SIZES, Group
+from fedpoison.attackers import AttackerGroup
+from fedpoison.fields import About, fields_about, read_toml
 from fedpoison.scenario import Scenario
-from fedpoison.toml_files import read_toml
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="The run store: each run gets a folder of its own.")]
 Data = Annotated[
@@ -44,6 +44,7 @@ RayAddress = Annotated[
     typer.Option(help="A Ray cluster to run on: auto, or host:port.", show_default=False),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+_SIZES = fields_about(Scenario, About.SIZE)
 SCENARIO_PANEL = "Scenario"
 """Where the help shows the fields of the scenario."""
 _File = Annotated[
@@ -77,8 +78,8 @@ def with_scenario(
                 )
             fields = defaults | read
             given = {name: value for name, value in given.items() if value not in (None, [])}
-            if any(name in given for name in SIZES):  # an option takes the place of another way to say it
-                fields = {name: value for name, value in fields.items() if name not in SIZES}
+            if any(name in given for name in _SIZES):  # an option takes the place of another way to say it
+                fields = {name: value for name, value in fields.items() if name not in _SIZES}
             fields |= given
             command(scenario=Scenario.parse(fields), **options)
 
@@ -121,7 +122,7 @@ def _plain(annotation: Any) -> type:
         return _plain(next(part for part in typing.get_args(annotation) if part is not type(None)))
     if origin is Annotated:
         return _plain(typing.get_args(annotation)[0])
-    if origin is tuple and typing.get_args(annotation)[0] is Group:
+    if origin is tuple and typing.get_args(annotation)[0] is AttackerGroup:
         return list[str]
     if origin is Literal or origin is tuple:
         return str

@@ -15,7 +15,7 @@ from fedpoison.cli.options import Data, Fresh, Jobs, Out, RayAddress
 from fedpoison.cli.progress import BatchProgress
 from fedpoison.cli.sheets import Form, Sheet, show, spread
 from fedpoison.cli.tables import percent
-from fedpoison.specs import unknown
+from fedpoison.errors import unknown
 
 if TYPE_CHECKING:
     from fedpoison.reproduction import Cell, Outcome, Study

@@ -18,10 +18,11 @@ from fedpoison.cli.tables import class_table, percent
 from fedpoison.devices import Device
 from fedpoison.engine_options import Engine, EngineOptions
 from fedpoison.errors import ScenarioError
+from fedpoison.fleet import Federation
 from fedpoison.history import History
 from fedpoison.measures import plain
 from fedpoison.scenario import Scenario
-from fedpoison.simulation import launch, prepare
+from fedpoison.simulation import launch
 from fedpoison.trackers import MLflow, TensorBoard, Tracker, WeightsAndBiases, tracked
 from fedpoison.twin import simulate_twin
 
@@ -94,11 +95,11 @@ def run(
     kept = _rounds(keep_updates, scenario.rounds)
     clean = None
     with RoundProgress((1 + twin) * scenario.rounds, title=run_title(scenario)) as progress:
-        fleet = prepare(scenario, data_dir=data_dir)
-        trackers = _trackers(fleet.scenario, tensorboard, wandb, mlflow)
-        with tracked(fleet.scenario, trackers, progress.show) as on_round:
+        federation = Federation.load(scenario, data_dir=data_dir)
+        trackers = _trackers(federation.scenario, tensorboard, wandb, mlflow)
+        with tracked(federation.scenario, trackers, progress.show) as on_round:
             history = launch(
-                fleet,
+                federation,
                 options,
                 out=out,
                 data_dir=data_dir,

@@ -18,10 +18,10 @@ from fedpoison.cli.options import Data, Fresh, Jobs, Json, Out, RayAddress
 from fedpoison.cli.progress import BatchProgress
 from fedpoison.cli.sheets import Form, Format, show
 from fedpoison.cli.sweep_sheets import as_json, remarks, sheet, spell
-from fedpoison.errors import ScenarioError, file_errors
+from fedpoison.errors import ScenarioError, file_errors, unknown
 from fedpoison.scenario import Scenario
 from fedpoison.shipped import find_study
-from fedpoison.specs import scalar, split_outside, unknown
+from fedpoison.specs import scalar, split_outside
 from fedpoison.study import can_be_unset
 from fedpoison.study_results import Results
 from fedpoison.sweep import SweepPlan

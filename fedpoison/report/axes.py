@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from fedpoison.groups import ONE_GROUP, Group
+from fedpoison.attackers import AttackerGroup
+from fedpoison.fields import About, fields_about
 from fedpoison.scenario import Scenario
-from fedpoison.twin import clean
 
 CLEAN = "none"
-_VARIED = ("attack", "groups", "schedule", "knowledge", "goal", "strategy", "seed")
-"""Fields that the page has axes for; all others make up the setting."""
+_COMPARED, _GROUP = fields_about(Scenario, About.COMPARED), fields_about(Scenario, About.GROUP)
 
 
 def attack_label(scenario: Scenario) -> str:
@@ -37,7 +36,7 @@ def _attackers(scenario: Scenario) -> Sequence[str | None]:
     return group.attack, _schedule(group), group.knowledge
 
 
-def _schedule(group: Group) -> str | None:
+def _schedule(group: AttackerGroup) -> str | None:
     return None if group.schedule == "always" else group.schedule
 
 
@@ -62,7 +61,7 @@ def _head(label: str) -> str:
 
 def setting(scenario: Scenario) -> dict[str, Any]:
     """Return the fields of a scenario that are neither attack nor strategy nor seed."""
-    return {name: value for name, value in scenario.content().items() if name not in _VARIED}
+    return {name: value for name, value in scenario.content().items() if name not in _COMPARED}
 
 
 def split_settings(scenarios: Sequence[Scenario]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -81,7 +80,7 @@ def split_settings(scenarios: Sequence[Scenario]) -> tuple[dict[str, Any], list[
 
 
 def _told(name: str, content: Mapping[str, Any]) -> bool:
-    return name in content or name not in ONE_GROUP
+    return name in content or name not in _GROUP
 
 
 def spell(fields: Mapping[str, Any]) -> str:
@@ -100,7 +99,7 @@ def twins(scenarios: Sequence[Scenario]) -> list[int | None]:
 
     What success is measured on the twin does not matter here, its accuracy is the same: the first one counts.
     """
-    cleaned = [clean(scenario, None).run_id for scenario in scenarios]
+    cleaned = [scenario.without_attack(None).run_id for scenario in scenarios]
     places: dict[str, int] = {}
     for place, (run_id, scenario) in enumerate(zip(cleaned, scenarios, strict=True)):
         if is_clean(scenario):

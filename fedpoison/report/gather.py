@@ -9,7 +9,6 @@ from pathlib import Path
 from fedpoison.errors import FedPoisonError, RunError
 from fedpoison.report.axes import is_clean
 from fedpoison.store import CENTRAL, StoredRun
-from fedpoison.twin import clean
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +59,7 @@ def _alike(runs: Iterable[StoredRun]) -> list[tuple[StoredRun, StoredRun]]:
     for run in sorted(runs, key=lambda run: run.progress, reverse=True):
         scenario = run.history.scenario
         if is_clean(scenario):
-            first = firsts.setdefault(clean(scenario, scenario.goal).run_id, run)
+            first = firsts.setdefault(scenario.without_attack(scenario.goal).run_id, run)
             if first is not run:
                 pairs.append((run, first))
     return pairs
@@ -79,7 +78,7 @@ def _folders(path: Path) -> list[Path]:
 def _read(folder: Path) -> tuple[str, StoredRun]:
     """Return the run in a folder with its id, or raise FedPoisonError if it cannot be read."""
     if folder.name.startswith(CENTRAL):
-        raise RunError(f"{folder}: was trained centrally, without a fleet.")
+        raise RunError(f"{folder}: was trained centrally, without a federation.")
     run = StoredRun(folder)
     _ = run.failure  # raises if its file is damaged
     return run.history.scenario.run_id, run

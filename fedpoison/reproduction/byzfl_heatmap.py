@@ -49,7 +49,7 @@ def _cells() -> Iterator[Cell]:
     for rule, rows in PUBLISHED.items():
         for gamma, shares in rows.items():
             for malicious, share in enumerate(shares, start=1):
-                fleet = Scenario.parse(
+                federation = Scenario.parse(
                     BYZFL
                     | {
                         "train_samples": 48_000,
@@ -63,7 +63,7 @@ def _cells() -> Iterator[Cell]:
                 )
                 yield Cell(
                     name=f"{rule}/gamma{gamma}/f{malicious}",
-                    scenarios=[fleet.but(attack=attack) for attack in ATTACKS],
+                    scenarios=[federation.but(attack=attack) for attack in ATTACKS],
                     reading=best,
                     published=share,
                 )
