@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from clients.attack import Attack, Card, ClientContext, CraftContext, Goal, Knowledge
+from clients.attack import Attack, AttackCard, ClientContext, CraftContext, Goal, Knowledge
 from clients.samples import Samples
 from clients.training import Trainer
 
@@ -30,9 +30,9 @@ class Composite(Attack):
             raise ValueError(f"{self.parts}: more than one of these replaces the local training; keep one.")
 
     @property
-    def card(self) -> Card:  # type: ignore[override]  # read off the parts, hence no class variable
+    def card(self) -> AttackCard:  # type: ignore[override]  # read off the parts, hence no class variable
         cards = [part.card for part in self.parts]
-        return Card(
+        return AttackCard(
             paper="; ".join(card.paper for card in cards),
             knowledge=max((card.knowledge for card in cards), key=_ORDER.index),
             knows_rule=any(card.knows_rule for card in cards),

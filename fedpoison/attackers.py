@@ -6,8 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import ceil
 
-from clients.attack import Attack, Knowledge
-from clients.none import NoAttack
+from clients.attack import Attack, Knowledge, NoAttack
 from fedpoison.groups import Group
 from fedpoison.registries import build_attack
 from fedpoison.roster import expected

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from clients.attack import Attack
-from clients.none import NoAttack
+from clients.attack import Attack, NoAttack
 from fedpoison.attackers import Attackers
 
 

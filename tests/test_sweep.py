@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from clients import ATTACKS
-from clients.attack import Attack, Card
+from clients.attack import Attack, AttackCard
 from fedpoison.batch import run_all
 from fedpoison.errors import RunError, ScenarioError
 from fedpoison.failure import Failure
@@ -27,7 +27,7 @@ class Stumbling(Attack):
 
     mended: str = ""
 
-    card: ClassVar = Card(paper="-")
+    card: ClassVar = AttackCard(paper="-")
 
     def craft(self, own, seen, context):
         if not Path(self.mended).exists():

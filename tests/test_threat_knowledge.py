@@ -7,7 +7,7 @@ import pytest
 import torch
 from threats import but
 
-from clients.attack import Attack, Card, Knowledge
+from clients.attack import Attack, AttackCard, Knowledge
 from fedpoison.attackers import Attackers
 from fedpoison.simulation import prepare, run, simulate
 
@@ -19,7 +19,7 @@ class Witness(Attack):
     number: int
     seen: list
 
-    card: ClassVar = Card(paper="-", knowledge=Knowledge.COLLUDING)
+    card: ClassVar = AttackCard(paper="-", knowledge=Knowledge.COLLUDING)
 
     def __hash__(self):
         return self.number

@@ -4,14 +4,14 @@ import pytest
 import torch
 from torch import nn
 
+from clients.attack import NoAttack
 from clients.backdoor import Backdoor
 from clients.cohort import train_cohort
 from clients.composite import Composite
 from clients.dropout import Dropout
 from clients.label_flip import LabelFlip
-from clients.none import NoAttack
 from clients.pgd import Pgd
-from clients.scaled_update import ScaledUpdate
+from clients.simple_updates import ScaledUpdate
 from clients.training import LocalTraining, Trainer
 from clients.vectorised import train_cohort_vectorised, vectorises
 from fedpoison.fleet import Fleet
