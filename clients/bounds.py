@@ -58,7 +58,7 @@ def check_bounds(instance: object) -> None:
     Raises:
         ValueError: A value is outside its bounds. The message names the field, the value and the bounds.
     """
-    for name, bounds in _bounds_of(type(instance)).items():
+    for name, bounds in _bounds_of(type(instance)).items():  # type: ignore[arg-type]  # classes do hash
         value = getattr(instance, name)
         if value is not None and value not in bounds:
             raise ValueError(f"{name}: got {value}, expected {bounds}.")

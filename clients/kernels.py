@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -47,12 +47,9 @@ def column_std(rows: Tensor, mean: Tensor, *, correction: int = 0) -> Tensor:
     spread = torch.zeros_like(mean)
     if n > 1:
         ones = rows.new_ones(n)
-
-        def work(columns: slice) -> None:
+        for columns in _chunks(rows):
             # A product with ones adds up rows several times faster than a sum over the first axis.
             spread[columns] = ones @ (rows[:, columns] - mean[columns]).square_()
-
-        over_chunks(work, rows, values=CHUNK * n)
         spread.div_(n - correction).sqrt_()
     return spread
 
@@ -74,17 +71,17 @@ def inner_products(*parts: Tensor, origin: Tensor) -> Tensor:
             start += len(part)
         return block @ block.T
 
-    return _summed(work, origin.expand(n, -1), (n, n))
+    like = origin.expand(max(n, 1), -1)  # only the shape counts: it cuts runs of CHUNK columns
+    return sum_over_chunks(work, like, (n, n), values=CHUNK * len(like))
 
 
 def products_with(rows: Tensor, vector: Tensor, *, origin: Tensor | None = None) -> Tensor:
     """Return the inner products (n,), float64, of `rows` (n, d) minus `origin` (d,) with `vector` (d,)."""
-
-    def work(columns: slice) -> Tensor:
+    total = torch.zeros(len(rows), dtype=torch.float64, device=rows.device)
+    for columns in _chunks(rows):
         block = rows[:, columns] if origin is None else rows[:, columns] - origin[columns]
-        return block @ vector[columns]
-
-    return _summed(work, rows, (len(rows),))
+        total += block @ vector[columns]
+    return total
 
 
 def squared_norms(rows: Tensor, *, origin: Tensor | None = None) -> Tensor:
@@ -93,13 +90,11 @@ def squared_norms(rows: Tensor, *, origin: Tensor | None = None) -> Tensor:
     >>> squared_norms(torch.tensor([[3.0, 4.0]]), origin=torch.tensor([0.0, 4.0]))
     tensor([9.], dtype=torch.float64)
     """
-
-    def work(columns: slice) -> Tensor:
+    total = torch.zeros(len(rows), dtype=torch.float64, device=rows.device)
+    for columns in _chunks(rows):
         block = rows[:, columns] if origin is None else rows[:, columns] - origin[columns]
-        norms: Tensor = torch.linalg.vector_norm(block, dim=1)
-        return norms.double().square()
-
-    return _summed(work, rows, (len(rows),))
+        total += torch.linalg.vector_norm(block, dim=1).double().square()
+    return total
 
 
 def length(vector: Tensor) -> float:
@@ -156,6 +151,9 @@ class _Buffers(threading.local):
         self.rows = like.new_empty(n, min(CHUNK, len(like)))
 
 
-def _summed(work: Callable[[slice], Tensor], rows: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Return the sum (shape), float64, of `work(columns)` over chunks of the columns of `rows` (n, d)."""
-    return sum_over_chunks(work, rows, shape, values=CHUNK * max(len(rows), 1))
+def _chunks(rows: Tensor) -> Iterator[slice]:
+    """Yield chunks of the columns of `rows` (n, d), for work of microseconds: a thread per chunk costs more.
+
+    A sum over so few columns is never shared out among torch's threads, so their number changes no bit.
+    """
+    return (slice(start, start + CHUNK) for start in range(0, rows.shape[1], CHUNK))
