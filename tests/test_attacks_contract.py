@@ -12,7 +12,7 @@ from torch import Tensor
 
 import clients
 from clients import ATTACKS
-from clients.attack import Attack, AttackCard, CraftContext, Knowledge
+from clients.attack import Attack, AttackCard, CraftContext, Knowledge, Range, SearchSpace
 from clients.backdoor import Square, Trigger
 from clients.composite import Composite
 from clients.contract import CheckError, check_attack
@@ -157,3 +157,25 @@ def law_breaker(craft):
 def test_the_suite_finds_a_broken_law(craft, fault):
     with pytest.raises(CheckError, match=fault):
         check_attack(law_breaker(craft))
+
+
+@pytest.mark.parametrize(
+    ("space", "fault"),
+    [
+        (SearchSpace(parameters={"much": (1,)}), r"unknown parameters \['much'\]"),
+        (SearchSpace(parameters={"factor": Range(low=0, high=1)}), "has no effect"),
+        (SearchSpace(objective="backdoor"), "is not an attack on backdoor"),
+    ],
+)
+def test_the_suite_finds_a_wrong_search_space(space, fault):
+    @dataclass(frozen=True, kw_only=True)
+    class Scales(Attack):
+        card = AttackCard(paper="-")
+        search_space = space
+        factor: float = 2.0
+
+        def idle(self, clients, malicious):
+            return "factor is 1" if self.factor == 1 else None
+
+    with pytest.raises(CheckError, match=fault):
+        check_attack(Scales())
