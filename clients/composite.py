@@ -64,13 +64,14 @@ class Composite(Attack):
 
 def poisons(attack: Attack) -> bool:
     """Return whether `attack`, or a part of it, edits data."""
-    return any(type(part).poison_data is not Attack.poison_data for part in _parts(attack))
+    return any(type(part).poison_data is not Attack.poison_data for part in parts_of(attack))
 
 
 def trains(attack: Attack) -> bool:
     """Return whether `attack`, or a part of it, replaces the local training."""
-    return any(type(part).train is not Attack.train for part in _parts(attack))
+    return any(type(part).train is not Attack.train for part in parts_of(attack))
 
 
-def _parts(attack: Attack) -> tuple[Attack, ...]:
+def parts_of(attack: Attack) -> tuple[Attack, ...]:
+    """Return the parts of a composite, or the attack itself as its only part."""
     return attack.parts if isinstance(attack, Composite) else (attack,)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from clients.attack import Attack, Knowledge, Range
-from clients.composite import Composite
+from clients.composite import parts_of
 from clients.samples import Samples
 from clients.trial import (
     ROUNDS,
@@ -34,7 +34,10 @@ def check_attack(attack: Attack, *, classes: int = 10, shape: tuple[int, int, in
     Args:
         attack: an instance. Check each of the settings that you use.
         classes: the number of classes of the synthetic data.
-        shape: channels, height and width of the trial images.
+        shape: channels, height and width of the synthetic images.
+
+    Raises:
+        CheckError: The attack lacks a property. The message names the attack and its fault.
 
     >>> from clients.simple_updates import SignFlip
     >>> check_attack(SignFlip())
@@ -97,7 +100,7 @@ def check_craft(attack: Attack, *, m: int, h: int, dtype: torch.dtype) -> None:
 
 def check_knowledge(attack: Attack) -> None:
     """Check that what the card does not declare does not change what is sent."""
-    for part in attack.parts if isinstance(attack, Composite) else (attack,):
+    for part in parts_of(attack):
         card = part.card
         synthetic = SyntheticClients()
         usual = synthetic.play(part)

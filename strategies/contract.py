@@ -1,4 +1,4 @@
-"""The contract suite of rules: `check_rule` holds any rule, ours or yours, to the laws of `Rule`."""
+"""Checks of rules: `check_rule` tests that a rule has every property that `Rule` lists."""
 
 from __future__ import annotations
 
@@ -30,11 +30,14 @@ HUGE = 1e25
 
 
 def check_rule(rule: Rule, *, clients: Sequence[int] = (9, 10)) -> None:
-    """Raise CheckError unless `rule` keeps every law of the `Rule` docstring and its card is true.
+    """Check that `rule` has every property that the docstring of `Rule` lists, and that its card is true.
 
     Args:
-        rule: an instance; check each of the settings that you care about.
-        clients: numbers of updates to try, odd and even; all are raised until the rule is defined.
+        rule: an instance. Check each of the settings that you use.
+        clients: numbers of updates to try, odd and even. All are raised until the rule is defined.
+
+    Raises:
+        CheckError: The rule lacks a property. The message names the rule and its fault.
 
     >>> from strategies.median import Median
     >>> check_rule(Median())
