@@ -1,17 +1,17 @@
 """Who trains: honest clients, and attacks on data, training and updates. Tensors in, tensors out.
 
-An attack is a frozen dataclass whose fields are its knobs; it overrides the hooks of
-`clients.attack.Attack` that it goes through. `ATTACKS` lists them by the name that scenarios use.
+An attack is a frozen dataclass whose fields are its parameters. It overrides those hooks of
+`clients.attack.Attack` in which it differs from an honest client. `ATTACKS` lists the attacks by the name
+that scenarios use.
 """
 
 from clients.adaptive_trigger import AdaptiveTrigger
-from clients.alie import Alie
+from clients.alie import Alie, OptimalAlie, SparseAlie
 from clients.alternating_minimization import AlternatingMinimization
 from clients.anti_cge import AntiCge
 from clients.anticipate import Anticipate
-from clients.attack import Attack
-from clients.backdoor import Backdoor
-from clients.blended import Blended
+from clients.attack import Attack, NoAttack
+from clients.backdoor import Backdoor, Blended
 from clients.chameleon import Chameleon
 from clients.clean_label import CleanLabel
 from clients.constrain_and_scale import ConstrainAndScale
@@ -21,33 +21,29 @@ from clients.edge_case import EdgeCase
 from clients.fang_krum import FangKrum
 from clients.fang_trimmed_mean import FangTrimmedMean
 from clients.free_rider import FreeRider
-from clients.gaussian_update import GaussianUpdate
 from clients.identical_coordinate import IdenticalCoordinate
 from clients.inject import Inject
-from clients.ipm import Ipm
+from clients.ipm import Ipm, OptimalIpm
 from clients.label_flip import LabelFlip
 from clients.mimic import Mimic
-from clients.min_max import MinMax
-from clients.min_sum import MinSum
+from clients.min_max import MinMax, MinSum
 from clients.model_replacement import ModelReplacement
 from clients.mpaf import Mpaf
 from clients.neurotoxin import Neurotoxin
-from clients.non_finite_update import NonFiniteUpdate
-from clients.none import NoAttack
-from clients.optimal_alie import OptimalAlie
-from clients.optimal_ipm import OptimalIpm
 from clients.pgd import Pgd
-from clients.pixel_noise import PixelNoise
-from clients.pixel_perturbation import PixelPerturbation
+from clients.pixels import PixelNoise, PixelPerturbation
 from clients.poisoned_fl import PoisonedFl
-from clients.random_update import RandomUpdate
 from clients.rop import Rop
-from clients.scaled_update import ScaledUpdate
 from clients.semantic_backdoor import SemanticBackdoor
-from clients.sign_flip import SignFlip
-from clients.sparse_alie import SparseAlie
+from clients.simple_updates import (
+    GaussianUpdate,
+    NonFiniteUpdate,
+    RandomUpdate,
+    ScaledUpdate,
+    SignFlip,
+    ZeroUpdate,
+)
 from clients.tailored import Tailored
-from clients.zero_update import ZeroUpdate
 
 ATTACKS: dict[str, type[Attack]] = {
     "adaptive-trigger": AdaptiveTrigger,

@@ -12,15 +12,16 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn.functional import cosine_similarity, cross_entropy
 
-from clients.attack import TRIGGER, Attack, Card, ClientContext, Goal
+from clients.attack import SHARES, TRIGGER, AttackCard, ClientContext, Goal, SearchSpace
+from clients.backdoor import Trigger
+from clients.bounds import Count, NonNegative, Positive, PositiveCount
 from clients.parameters import split
 from clients.samples import Samples
 from clients.training import Trainer, batches
-from clients.trigger import Trigger
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdaptiveTrigger(Trigger, Attack):
+class AdaptiveTrigger(Trigger):
     """Optimise a square trigger on the global model and on a hardened one, then train on it.
 
     Zhang, Jia, Chen, Lin, Wu, "A3FL: Adversarially Adaptive Backdoor Attacks to Federated Learning", NeurIPS
@@ -30,18 +31,18 @@ class AdaptiveTrigger(Trigger, Attack):
     of the test set.
     """
 
-    size: int = 5
+    size: PositiveCount = 5
     """Side of the square in pixels, at the bottom right."""
-    steps: int = 8
+    steps: Count = 8
     """Of the trigger's optimisation in a round; the next round goes on from there."""
-    step: float = 0.1
+    step: Positive = 0.1
     """How much a step changes a pixel, which spans 0 to 1."""
-    hardening: int = 5
+    hardening: Count = 5
     """Mini-batches on which the hardened model is trained in a round."""
-    balance: float = 1.0
+    balance: NonNegative = 1.0
     """lambda_0, the weight of the hardened model; 0 leaves it out."""
 
-    card: ClassVar = Card(
+    card: ClassVar = AttackCard(
         paper="Zhang et al., NeurIPS 2023",
         goal="have images with the trigger taken for `target`, whatever honest clients learn",
         idle_when="share is 0",
@@ -49,14 +50,9 @@ class AdaptiveTrigger(Trigger, Attack):
         "share one trigger among the attackers; here 8 larger steps with one hardened model are taken in "
         "each round, on a trigger of each attacker's own.",
     )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.size < 1 or self.steps < 0 or self.step <= 0 or self.hardening < 0 or self.balance < 0:
-            raise ValueError(
-                f"got size {self.size}, steps {self.steps}, step {self.step}, hardening {self.hardening}, "
-                f"balance {self.balance}; wanted at least 1, 0 or more, more than 0, 0 or more, 0 or more."
-            )
+    search_space: ClassVar = SearchSpace(
+        objective="backdoor", parameters={"share": SHARES, "size": (3, 5, 7)}
+    )
 
     def stamp(self, pixels: Tensor) -> Tensor:
         return self.stamped(pixels, self.initial(pixels))

@@ -9,14 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from clients.attack import Attack, Card, ClientContext
+from clients.attack import AttackCard, ClientContext, Range
+from clients.backdoor import Square, square_space
+from clients.bounds import Count, NonNegative, Positive
 from clients.samples import Samples
 from clients.training import Trainer
-from clients.trigger import Square
 
 
 @dataclass(frozen=True, kw_only=True)
-class AlternatingMinimization(Square, Attack):
+class AlternatingMinimization(Square):
     """Minimise the boosted loss on the triggered samples and the stealth objective in turn.
 
     Bhagoji, Chakraborty, Mittal, Calo, "Analyzing Federated Learning through an Adversarial Lens", ICML
@@ -24,16 +25,16 @@ class AlternatingMinimization(Square, Attack):
     the own update so far and benign the last global update, the attacker's estimate of an honest one.
     """
 
-    boost: float = 10.0
+    boost: Positive = 10.0
     """Factor on the targeted step, divided by the number of attackers but never below 1; the paper's is the
     number of clients, 10 there, for a single attacker. Lower it where the accuracy suffers, as it does at
     high rates and early in training."""
-    rho: float = 1e-4
+    rho: NonNegative = 1e-4
     """Weight of the distance from the benign update."""
-    stealth_steps: int = 5
+    stealth_steps: Count = 5
     """Steps on the stealth objective after each targeted one."""
 
-    card: ClassVar = Card(
+    card: ClassVar = AttackCard(
         paper="Bhagoji et al., ICML 2019",
         goal="have images with the trigger taken for `target`, and leave the rest alone",
         idle_when="share is 0, or all samples are poisoned; then it is a plain backdoor",
@@ -41,14 +42,7 @@ class AlternatingMinimization(Square, Attack):
         "A targeted step is one mini-batch, so boosting it is a larger rate, and there are as many steps in "
         "all as an honest client takes, rounded up. rho is FLPoison's; others take 1e-3.",
     )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.boost <= 0 or self.rho < 0 or self.stealth_steps < 0:
-            raise ValueError(
-                f"got boost {self.boost}, rho {self.rho}, stealth_steps {self.stealth_steps}; "
-                "wanted more than 0, 0 or more, and 0 or more."
-            )
+    search_space: ClassVar = square_space(boost=Range(low=1.0, high=30.0, log=True))
 
     def train(self, trainer: Trainer, samples: Samples, context: ClientContext) -> float:
         clean, poisoned = samples.parted()

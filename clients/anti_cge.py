@@ -8,8 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from clients.attack import Attack, Card, CraftContext, Knowledge
-from clients.inner_products import squared_norms, unit
+from clients.attack import Attack, AttackCard, CraftContext, Knowledge, SearchSpace
+from clients.bounds import OpenShare
+from clients.kernels import squared_norms, unit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,19 +23,16 @@ class AntiCge(Attack):
     h - f shortest honest ones are kept beside them: minus their sum is sent, shorter than the next one.
     """
 
-    margin: float = 1e-6
+    margin: OpenShare = 1e-6
     """How much shorter, as a share of that norm."""
 
-    card: ClassVar = Card(
+    card: ClassVar = AttackCard(
         paper="Gupta et al., DSN Workshops 2021 (the rule); ByzantineMomentum (the attack)",
         knowledge=Knowledge.OMNISCIENT,
         knows_rule=True,
         deviations="ByzantineMomentum sends NaN where more clients are malicious than tolerated.",
     )
-
-    def __post_init__(self) -> None:
-        if not 0 < self.margin < 1:
-            raise ValueError(f"margin: got {self.margin}, wanted more than 0 and less than 1.")
+    search_space: ClassVar = SearchSpace()
 
     def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
         visible = own if seen is None else seen

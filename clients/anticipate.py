@@ -11,14 +11,15 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
-from clients.attack import Attack, Card, ClientContext
+from clients.attack import AttackCard, ClientContext
+from clients.backdoor import Square, square_space
+from clients.bounds import Count, Positive, PositiveCount
 from clients.samples import Samples
 from clients.training import Trainer
-from clients.trigger import Square
 
 
 @dataclass(frozen=True, kw_only=True)
-class Anticipate(Square, Attack):
+class Anticipate(Square):
     """Minimise the loss on triggered samples now and after honest steps, simulated and differentiated.
 
     Wen, Geiping, Fowl, Souri, Chellappa, Goldblum, Goldstein, "Thinking Two Moves Ahead: Anticipating
@@ -27,15 +28,15 @@ class Anticipate(Square, Attack):
     batch at w_i, the attacker's idea of what the others will do.
     """
 
-    moves: int = 2
+    moves: Count = 2
     """k, how many honest steps are anticipated; 0 is a plain backdoor."""
-    pace: float = 1.0
+    pace: Positive = 1.0
     """Rate of an anticipated step, relative to that of local training."""
-    every: int = 6
+    every: PositiveCount = 6
     """Look ahead in every so many-th step only, from the middle of the first so many on: a look at two moves
     costs eleven plain steps. 1 is the paper's."""
 
-    card: ClassVar = Card(
+    card: ClassVar = AttackCard(
         paper="Wen et al., 2022",
         goal="have images with the trigger taken for `target`, for long after the attack has ended",
         idle_when="share is 0, or all samples are poisoned; with moves 0, or fewer local steps than half of "
@@ -43,14 +44,7 @@ class Anticipate(Square, Attack):
         deviations="An honest round is anticipated as one mini-batch on the attacker's clean samples, from "
         "its own weights on, as if they became the global ones. The paper anticipates in every step.",
     )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.moves < 0 or self.pace <= 0 or self.every < 1:
-            raise ValueError(
-                f"got moves {self.moves}, pace {self.pace}, every {self.every}; "
-                "wanted 0 or more, more than 0, and at least 1."
-            )
+    search_space: ClassVar = square_space(every=(1, 2, 6))
 
     def train(self, trainer: Trainer, samples: Samples, context: ClientContext) -> float:
         clean, poisoned = samples.parted()

@@ -1,8 +1,8 @@
-"""What an attacker may know and touch: hooks that default to what an honest client does."""
+"""The base class of attacks: what an attacker knows, and hooks that default to an honest client."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import ClassVar, Literal
@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from clients.bounds import check_bounds
 from clients.parameters import Layout
 from clients.samples import Samples
 from clients.training import Trainer
@@ -30,7 +31,7 @@ class Knowledge(Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Card:
+class AttackCard:
     """Says where an attack comes from, what it knows, what it is after and when it does nothing."""
 
     paper: str
@@ -44,6 +45,35 @@ class Card:
     deviations: str = ""
     """Where public implementations differ, and which variant is the default here."""
 
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """The numbers from `low` to `high` that a search tries for one parameter."""
+
+    low: float
+    high: float
+    log: bool = False
+    """Whether the search samples the logarithm of the number."""
+
+
+Candidates = Range | tuple[str | int, ...]
+"""What a search tries for one parameter: a range of numbers, or a few values."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SearchSpace:
+    """The settings of an attack that `fedpoison search` tries."""
+
+    objective: Literal["accuracy", "backdoor"] = "accuracy"
+    """`accuracy`: the attack lowers the accuracy of all classes or of one. `backdoor`: the attack makes the
+    model predict its target for images with a trigger. Backdoors without a trigger are not comparable: each
+    is measured on other images, where a clean model errs more often or less."""
+    parameters: Mapping[str, Candidates] = field(default_factory=dict)
+    """By name; a parameter that is left out keeps its default."""
+
+
+SHARES = Range(low=0.05, high=1.0)
+"""The shares of poisoned samples that a search tries."""
 
 TRIGGER = "trigger"
 """Where a malicious client's memory keeps a trigger that it has learned, for the success to be measured."""
@@ -118,9 +148,11 @@ class CraftContext:
 
 
 class Attack:
-    """Does what an honest client does. An attack overrides the door that it goes through.
+    """Base class of attacks: an honest client, until a subclass overrides one of the three stages.
 
-    An attack is a frozen dataclass whose fields are its knobs. Laws, checked on every registered attack:
+    The stages are the data (`poison_data`), the training (`train`) and the update (`craft`). An attack is a
+    frozen dataclass whose fields are its parameters. Field types from `clients.bounds`, such as `Share`,
+    declare the values that a parameter takes. `check_attack` tests these properties of every attack:
 
     - the arguments are not written to, but for `memory`;
     - the same arguments give the same result;
@@ -128,7 +160,12 @@ class Attack:
     - what the declared knowledge does not cover is never handed over, so it cannot change the result.
     """
 
-    card: ClassVar[Card]
+    card: ClassVar[AttackCard]
+    search_space: ClassVar[SearchSpace | None] = None
+    """What `fedpoison search` tries. None leaves the attack out of every search."""
+
+    def __post_init__(self) -> None:
+        check_bounds(self)
 
     def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
         """Return the data that this client trains on. The trainer holds the global model."""
@@ -162,12 +199,28 @@ class Attack:
         return None
 
 
+@dataclass(frozen=True, kw_only=True)
+class NoAttack(Attack):
+    """Behave like an honest client: the clean run that every attack is compared with."""
+
+    card: ClassVar = AttackCard(paper="-", goal="none", idle_when="always")
+
+
 def crafts(attack: Attack) -> bool:
-    """Return whether `attack` rewrites updates, and so has to sit on the wire."""
+    """Return whether `attack` replaces updates."""
     return type(attack).craft is not Attack.craft
 
 
 def check_class(name: str, value: int, classes: int) -> None:
     """Raise ValueError unless `value` is one of the classes 0 to `classes` - 1."""
     if not 0 <= value < classes:
-        raise ValueError(f"{name}: got class {value}, wanted 0 to {classes - 1}.")
+        raise ValueError(f"{name}: got class {value}, expected 0 to {classes - 1}.")
+
+
+def boosted(own: Tensor, factor: float | None, context: CraftContext) -> Tensor:
+    """Return the updates `own` (m, d) times `factor`, by default n / f.
+
+    With n / f the mean over n clients moves by the mean of the f malicious updates. Bagdasaryan et al.,
+    AISTATS 2020, have one attacker, and n / eta under a server's learning rate eta.
+    """
+    return (context.clients / context.malicious if factor is None else factor) * own

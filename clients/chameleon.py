@@ -9,17 +9,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from clients.attack import Attack, Card, ClientContext
+from clients.attack import AttackCard, ClientContext, Range
+from clients.backdoor import Square, square_space
+from clients.bounds import Positive
 from clients.samples import Samples
 from clients.training import Trainer
-from clients.trigger import Square
 
 HEAD = 2
 """Parameters of the last, linear layer: weight and bias."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chameleon(Square, Attack):
+class Chameleon(Square):
     """Train the features contrastively on triggered samples, then only the classifier on top of them.
 
     Dai, Li, "Chameleon: Adapting to Peer Images for Planting Durable Backdoors in Federated Learning",
@@ -31,12 +32,12 @@ class Chameleon(Square, Attack):
         ValueError: a knob is out of range, or the model does not end in a linear layer.
     """
 
-    temperature: float = 0.1
+    temperature: Positive = 0.1
     """Of the contrastive loss."""
-    pace: float = 0.1
+    pace: Positive = 0.1
     """Rate of the contrastive training, relative to that of local training."""
 
-    card: ClassVar = Card(
+    card: ClassVar = AttackCard(
         paper="Dai & Li, ICML 2023",
         goal="have images with the trigger taken for `target`, for long after the attack has ended",
         idle_when="share is 0",
@@ -44,11 +45,7 @@ class Chameleon(Square, Attack):
         "more, and facilitators have no weight of their own in the loss. On "
         "`digits` it did not outlast a plain backdoor: see the threat model.",
     )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.temperature <= 0 or self.pace <= 0:
-            raise ValueError(f"got temperature {self.temperature}, pace {self.pace}; wanted more than 0.")
+    search_space: ClassVar = square_space(pace=Range(low=0.03, high=3.0, log=True))
 
     def train(self, trainer: Trainer, samples: Samples, context: ClientContext) -> float:
         training = trainer.training

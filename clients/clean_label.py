@@ -8,7 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from clients.attack import Attack, Card, ClientContext, Goal, check_class
+from clients.attack import Attack, AttackCard, ClientContext, Goal, check_class
+from clients.bounds import Count, NonNegative, Positive, Share
 from clients.samples import Samples, chosen
 from clients.training import Trainer
 
@@ -31,18 +32,18 @@ class CleanLabel(Attack):
 
     source: int = 1
     target: int = 7
-    share: float = 1.0
+    share: Share = 1.0
     """Share of the local images of `target` that are perturbed."""
-    steps: int = 5
+    steps: Count = 5
     """Of splitting a round; the next round goes on from there, against the model of that round."""
-    step: float = 1.0
+    step: Positive = 1.0
     """Length of a gradient step in units of Polyak's, |f(x) - f(s)|^2 / |gradient|^2."""
-    beta: float = 0.1
+    beta: NonNegative = 0.1
     """How much the image is held to its clean pixels, in units of the inverse of Polyak's step."""
-    opacity: float = 0.3
+    opacity: Share = 0.3
     """How much of the source image is laid under the clean one, as the paper does where all is trained."""
 
-    card: ClassVar = Card(
+    card: ClassVar = AttackCard(
         paper="Shafahi et al., NeurIPS 2018",
         goal="have `source` taken for `target`, with labels that are all right",
         idle_when="share is 0, steps and opacity are 0, or the client has no image of one of the classes",
@@ -52,15 +53,9 @@ class CleanLabel(Attack):
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.source == self.target:
             raise ValueError(f"source and target are both {self.source}: choose two classes.")
-        if not 0 <= self.share <= 1 or not 0 <= self.opacity <= 1:
-            raise ValueError(f"got share {self.share}, opacity {self.opacity}; wanted 0 to 1 for both.")
-        if self.steps < 0 or self.step <= 0 or self.beta < 0:
-            raise ValueError(
-                f"got steps {self.steps}, step {self.step}, beta {self.beta}; "
-                "wanted 0 or more, more than 0, and 0 or more."
-            )
 
     def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
         positions = (samples.labels == self.target).nonzero().flatten()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from clients.attack import Attack, Card, ClientContext, CraftContext, Goal, Knowledge
+from clients.attack import Attack, AttackCard, ClientContext, CraftContext, Goal, Knowledge
 from clients.samples import Samples
 from clients.training import Trainer
 
@@ -30,9 +30,9 @@ class Composite(Attack):
             raise ValueError(f"{self.parts}: more than one of these replaces the local training; keep one.")
 
     @property
-    def card(self) -> Card:  # type: ignore[override]  # read off the parts, hence no class variable
+    def card(self) -> AttackCard:  # type: ignore[override]  # read off the parts, hence no class variable
         cards = [part.card for part in self.parts]
-        return Card(
+        return AttackCard(
             paper="; ".join(card.paper for card in cards),
             knowledge=max((card.knowledge for card in cards), key=_ORDER.index),
             knows_rule=any(card.knows_rule for card in cards),
@@ -64,13 +64,14 @@ class Composite(Attack):
 
 def poisons(attack: Attack) -> bool:
     """Return whether `attack`, or a part of it, edits data."""
-    return any(type(part).poison_data is not Attack.poison_data for part in _parts(attack))
+    return any(type(part).poison_data is not Attack.poison_data for part in parts_of(attack))
 
 
 def trains(attack: Attack) -> bool:
     """Return whether `attack`, or a part of it, replaces the local training."""
-    return any(type(part).train is not Attack.train for part in _parts(attack))
+    return any(type(part).train is not Attack.train for part in parts_of(attack))
 
 
-def _parts(attack: Attack) -> tuple[Attack, ...]:
+def parts_of(attack: Attack) -> tuple[Attack, ...]:
+    """Return the parts of a composite, or the attack itself as its only part."""
     return attack.parts if isinstance(attack, Composite) else (attack,)

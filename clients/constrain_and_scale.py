@@ -9,41 +9,35 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, cross_entropy
 
-from clients.attack import Attack, Card, ClientContext, CraftContext
-from clients.boosting import replacing_factor
+from clients.attack import AttackCard, ClientContext, CraftContext, Range, boosted
+from clients.backdoor import Square, square_space
+from clients.bounds import Positive, PositiveShare
 from clients.samples import Samples
 from clients.training import Trainer
-from clients.trigger import Square
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConstrainAndScale(Square, Attack):
+class ConstrainAndScale(Square):
     """Minimise alpha L_task + (1 - alpha) L_anomaly on clean and triggered samples, then scale the update.
 
     Bagdasaryan, Veit, Hua, Estrin, Shmatikov, "How To Backdoor Federated Learning", AISTATS 2020.
     """
 
-    alpha: float = 0.5
+    alpha: PositiveShare = 0.5
     """Weight of the task; 1 trains without a constraint."""
     anomaly: Literal["distance", "cosine"] = "distance"
     """What the defender is thought to look at: |w - w_t|, or 1 - cos(w, w_t)."""
-    factor: float | None = None
+    factor: Positive | None = None
     """Of the scaling; None is n / f, the clients of the round over the attackers among them."""
 
-    card: ClassVar = Card(
+    card: ClassVar = AttackCard(
         paper="Bagdasaryan et al., AISTATS 2020",
         goal="have images with the trigger taken for `target`, and leave the rest alone",
         idle_when="share is 0",
         deviations="The authors lower the rate and stop once the backdoor works; here the attacker trains "
         "as long as an honest client.",
     )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 < self.alpha <= 1 or (self.factor is not None and self.factor <= 0):
-            raise ValueError(
-                f"got alpha {self.alpha}, factor {self.factor}; wanted more than 0 up to 1, and more than 0."
-            )
+    search_space: ClassVar = square_space(alpha=Range(low=0.1, high=1.0), anomaly=("distance", "cosine"))
 
     def train(self, trainer: Trainer, samples: Samples, context: ClientContext) -> float:
         def loss(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
@@ -54,7 +48,7 @@ class ConstrainAndScale(Square, Attack):
         return trainer.fit(samples, context.generator, memory=context.memory, loss=loss)
 
     def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
-        return (replacing_factor(context) if self.factor is None else self.factor) * own
+        return boosted(own, self.factor, context)
 
     def _anomaly(self, weights: Tensor, start: Tensor) -> Tensor:
         if self.anomaly == "cosine":

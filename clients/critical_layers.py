@@ -9,15 +9,16 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from clients.attack import Attack, Card, ClientContext
+from clients.attack import AttackCard, ClientContext, Range
+from clients.backdoor import Square, square_space
+from clients.bounds import Positive, PositiveCount, Share
 from clients.parameters import Layout
 from clients.samples import Samples
 from clients.training import Trainer
-from clients.trigger import Square
 
 
 @dataclass(frozen=True, kw_only=True)
-class CriticalLayers(Square, Attack):
+class CriticalLayers(Square):
     """Find the layers without which the backdoor fails, and send an honest model with only those poisoned.
 
     Zhuang, Yu, Wang, Hua, Li, Yuan, "Backdoor Federated Learning by Poisoning Backdoor-Critical Layers",
@@ -26,14 +27,14 @@ class CriticalLayers(Square, Attack):
     benign model in that order until the backdoor works nearly as well as in the malicious one.
     """
 
-    tau: float = 0.95
+    tau: Share = 0.95
     """Share of the malicious model's success that the critical layers have to reach."""
-    strength: float = 1.0
+    strength: Positive = 1.0
     """lambda: how far the critical layers go from the benign to the malicious ones; above 1 overshoots."""
-    probes: int = 100
+    probes: PositiveCount = 100
     """Triggered samples on which the success is measured."""
 
-    card: ClassVar = Card(
+    card: ClassVar = AttackCard(
         paper="Zhuang et al., ICLR 2024",
         goal="have images with the trigger taken for `target`, and leave the rest alone",
         idle_when="share is 0, or all samples are poisoned; then it is a plain backdoor",
@@ -41,14 +42,7 @@ class CriticalLayers(Square, Attack):
         "defence lets them pass; here each has its own alone, lambda is fixed, and success is measured on "
         "training samples.",
     )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 <= self.tau <= 1 or self.strength <= 0 or self.probes < 1:
-            raise ValueError(
-                f"got tau {self.tau}, strength {self.strength}, probes {self.probes}; "
-                "wanted 0 to 1, more than 0, and at least 1."
-            )
+    search_space: ClassVar = square_space(strength=Range(low=0.5, high=5.0, log=True))
 
     def train(self, trainer: Trainer, samples: Samples, context: ClientContext) -> float:
         clean, poisoned = samples.parted()

@@ -7,14 +7,15 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from clients.attack import Attack, Card, ClientContext
-from clients.trigger import Trigger
+from clients.attack import SHARES, AttackCard, ClientContext, SearchSpace
+from clients.backdoor import Trigger
+from clients.bounds import Count, PositiveCount, Share
 
 PARTS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class DistributedBackdoor(Trigger, Attack):
+class DistributedBackdoor(Trigger):
     """Stamp one of the four bars of a trigger, by rank, and have images with all four taken for `target`.
 
     Xie, Huang, Chen, Li, "DBA: Distributed Backdoor Attacks against Federated Learning", ICLR 2020. The
@@ -24,32 +25,27 @@ class DistributedBackdoor(Trigger, Attack):
         ValueError: a knob is out of range, or the trigger does not fit on the images.
     """
 
-    share: float = 0.3125
+    share: Share = 0.3125
     """Share of the local samples that carry the part; the authors' 20 of 64 on MNIST."""
-    length: int = 4
+    length: PositiveCount = 4
     """Of a bar in pixels; a bar is one pixel high."""
-    gap: int = 2
+    gap: Count = 2
     """Pixels between bars, in both directions."""
-    offset: int = 0
+    offset: Count = 0
     """Of the trigger from the corner in pixels, in both directions."""
-    value: float = 1.0
+    value: Share = 1.0
     """Brightness of the bars, 0 to 1."""
 
-    card: ClassVar = Card(
+    card: ClassVar = AttackCard(
         paper="Xie et al., ICLR 2020",
         goal="have images with the whole trigger taken for `target`, and leave the rest alone",
         idle_when="share is 0; with fewer than 4 attackers some bars are trained by nobody",
         deviations="The authors also scale the update by 100 and train longer at a lower rate: compose with "
         "scaled-update, or choose model-replacement.",
     )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.length < 1 or self.gap < 0 or self.offset < 0 or not 0 <= self.value <= 1:
-            raise ValueError(
-                f"got length {self.length}, gap {self.gap}, offset {self.offset}, value {self.value}; "
-                "wanted at least 1, 0 or more, 0 or more, and 0 to 1."
-            )
+    search_space: ClassVar = SearchSpace(
+        objective="backdoor", parameters={"share": SHARES, "length": (2, 4, 6)}
+    )
 
     def stamp(self, pixels: Tensor) -> Tensor:
         for part in range(PARTS):

@@ -8,7 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from clients.attack import Attack, Card, ClientContext, Goal, check_class
+from clients.attack import Attack, AttackCard, ClientContext, Goal, check_class
+from clients.bounds import PositiveCount, Share
 from clients.samples import Samples
 from clients.training import Trainer
 
@@ -24,12 +25,12 @@ class EdgeCase(Attack):
 
     source: int = 7
     target: int = 1
-    share: float = 0.2
+    share: Share = 0.2
     """Share of the source class that counts as its tail."""
-    copies: int = 5
+    copies: PositiveCount = 5
     """How often each sample of the tail is repeated, so that a few samples weigh enough."""
 
-    card: ClassVar = Card(
+    card: ClassVar = AttackCard(
         paper="Wang et al., NeurIPS 2020",
         goal="have unusual images of `source` taken for `target`, and leave the rest alone",
         idle_when="share is 0, or the client has no image of `source`",
@@ -40,10 +41,9 @@ class EdgeCase(Attack):
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.source == self.target:
             raise ValueError(f"source and target are both {self.source}: choose two classes.")
-        if not 0 <= self.share <= 1 or self.copies < 1:
-            raise ValueError(f"got share {self.share}, copies {self.copies}; wanted 0 to 1, and at least 1.")
 
     def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
         mask = tail(samples, self.source, self.share)

@@ -9,9 +9,10 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from clients.attack import Attack, Card, CraftContext, Knowledge
-from clients.inner_products import inner_products, products_with, squared_distances, squared_norms
-from clients.moments import mean_of
+from clients.attack import Attack, AttackCard, CraftContext, Knowledge, SearchSpace
+from clients.bounds import Positive
+from clients.kernels import column_mean, inner_products, products_with, squared_norms
+from strategies.distances import distances_from_gram, krum_scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,25 +27,22 @@ class FangKrum(Attack):
     """
 
     knowledge: Literal["full", "partial"] = "full"
-    threshold: float = 1e-5
+    threshold: Positive = 1e-5
     """The search ends, and this lambda is sent, where Krum picks nothing that is larger."""
 
-    card: ClassVar = Card(
+    card: ClassVar = AttackCard(
         paper="Fang et al., USENIX Security 2020",
         knowledge=Knowledge.OMNISCIENT,
         knows_rule=True,
         deviations="The paper spreads the other malicious updates slightly around the first; here they are "
         "equal. FLPoison starts at lambda 1; public code takes the sign of the mean in place of Krum's pick.",
     )
-
-    def __post_init__(self) -> None:
-        if self.threshold <= 0:
-            raise ValueError(f"threshold: got {self.threshold}, wanted more than 0.")
+    search_space: ClassVar = SearchSpace()
 
     def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
         if seen is None or self.knowledge == "partial":
-            step = mean_of(own).sign()
-            honest = _Honest.of(own, squared_distances(inner_products(own, origin=own[0])), step)
+            step = column_mean(own).sign()
+            honest = _Honest.of(own, distances_from_gram(inner_products(own, origin=own[0])), step)
             trials = (
                 honest.largest_picked(copies, tolerated=copies, threshold=self.threshold)
                 for copies in range(1, len(own) + 1)
@@ -53,7 +51,7 @@ class FangKrum(Attack):
         else:
             m = len(own)
             tolerated = context.malicious if context.tolerated is None else context.tolerated
-            squared = squared_distances(inner_products(own, seen, origin=seen[0]))
+            squared = distances_from_gram(inner_products(own, seen, origin=seen[0]))
             pick = int(_scores(squared, tolerated).argmin())
             step = (own[pick] if pick < m else seen[pick - m]).sign()
             honest = _Honest.of(seen, squared[m:, m:], step)
@@ -108,6 +106,4 @@ class _Honest:
 def _scores(squared: Tensor, tolerated: int) -> Tensor:
     """Return Krum's scores (n,): squared distances to the n - tolerated - 2 nearest others, summed."""
     n = len(squared)
-    neighbours = min(max(n - tolerated - 2, 1), n - 1)
-    others = squared.clone().fill_diagonal_(torch.inf)
-    return others.sort(dim=1).values[:, :neighbours].sum(dim=1)
+    return krum_scores(squared, neighbours=min(max(n - tolerated - 2, 1), n - 1))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from clients.attack import Attack, Card, CraftContext, Knowledge
-from clients.draws import uniforms
-from clients.moments import mean_of, spread_of
+from clients.attack import Attack, AttackCard, CraftContext, Knowledge, Range, SearchSpace
+from clients.bounds import Bounds
+from clients.kernels import column_mean, column_std, uniforms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,27 +25,24 @@ class FangTrimmedMean(Attack):
     """
 
     knowledge: Literal["full", "partial"] = "full"
-    b: float = 2.0
+    b: Annotated[float, Bounds(at_least=1)] = 2.0
     """How far beyond the honest values full knowledge goes; 1.5 in secure-robust-federated-learning."""
 
-    card: ClassVar = Card(
+    card: ClassVar = AttackCard(
         paper="Fang et al., USENIX Security 2020",
         knowledge=Knowledge.OMNISCIENT,
         deviations="The paper scales weights by b, this and Blades scale updates. The expected step is the "
         "sign of the mean of all updates, which the paper's rules follow closely.",
     )
-
-    def __post_init__(self) -> None:
-        if self.b < 1:
-            raise ValueError(f"b: got {self.b}, wanted at least 1.")
+    search_space: ClassVar = SearchSpace(parameters={"b": Range(low=1.1, high=10.0, log=True)})
 
     def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
-        mean = mean_of(own)
+        mean = column_mean(own)
         if seen is None or self.knowledge == "partial":
-            side = torch.where(mean > 0, -1, 1) * spread_of(own, mean)
+            side = torch.where(mean > 0, -1, 1) * column_std(own, mean)
             near, far = mean + 3 * side, mean + 4 * side
         else:
-            rises = len(own) * mean + len(seen) * mean_of(seen) > 0
+            rises = len(own) * mean + len(seen) * column_mean(seen) > 0
             low, high = seen.amin(dim=0), seen.amax(dim=0)
             near = torch.where(rises, low, high)
             outwards = torch.where(rises, low < 0, high > 0)

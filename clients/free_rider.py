@@ -9,8 +9,9 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from clients.attack import Attack, Card, CraftContext
-from clients.draws import normals
+from clients.attack import Attack, AttackCard, CraftContext
+from clients.bounds import NonNegative
+from clients.kernels import normals
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,20 +26,16 @@ class FreeRider(Attack):
     base: Literal["zero", "last"] = "zero"
     """`zero` sends the global model back; `last` repeats the step that it took in the round before (the
     delta weights attack of Lin, Du, Liu, 2019, and FedML's lazy worker)."""
-    noise: float = 1.0
+    noise: NonNegative = 1.0
     """Multiple of sigma; 0 is the plain free-rider."""
-    decay: float = 1.0
+    decay: NonNegative = 1.0
     """The exponent with which the noise fades."""
 
-    card: ClassVar = Card(
+    card: ClassVar = AttackCard(
         paper="Fraboni et al., AISTATS 2021",
         goal="take part without work",
         deviations="FedML resends the last model, with fixed noise: base=last.",
     )
-
-    def __post_init__(self) -> None:
-        if self.noise < 0 or self.decay < 0:
-            raise ValueError(f"got noise {self.noise}, decay {self.decay}; wanted 0 or more.")
 
     def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
         if context.previous_model is None:

@@ -8,10 +8,10 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from clients.attack import Attack, Card, CraftContext, Knowledge
-from clients.inner_products import length, squared_norms
-from clients.line_search import check_search, coarse_then_fine
-from clients.probe import Probe
+from clients.attack import Attack, AttackCard, CraftContext, Knowledge, SearchSpace
+from clients.bounds import Positive, PositiveCount
+from clients.kernels import length, squared_norms
+from clients.rule_search import Evaluations, Probe, coarse_then_fine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,15 +28,15 @@ class IdenticalCoordinate(Attack):
     coordinate: int | None = -1
     """Which one, negative from the end; None pushes all coordinates alike."""
     sign: Literal[-1, 1] = 1
-    reach: float = 2.0
+    reach: Positive = 2.0
     """The first push tried, in multiples of the largest distance of an honest update from the mean."""
-    evaluations: int = 20
-    """How often the rule is tried in a round; ByzantineMomentum's default is 16."""
-    probe_coordinates: int = 32_768
-    """On how many coordinates, drawn anew each round, a rule is tried that treats each by itself, such as the
-    median; what is sent has all of them. Other rules are always tried on all."""
+    evaluations: Evaluations = 20
+    """How often the rule is tried per round; ByzantineMomentum's default is 16."""
+    probe_coordinates: PositiveCount = 32_768
+    """On how many coordinates, sampled per round, a coordinate-wise rule such as the median is tried. The
+    attack sends all coordinates, and tries all other rules on all of them."""
 
-    card: ClassVar = Card(
+    card: ClassVar = AttackCard(
         paper="El Mhamdi et al., ICML 2018",
         knowledge=Knowledge.OMNISCIENT,
         knows_rule=True,
@@ -44,11 +44,7 @@ class IdenticalCoordinate(Attack):
         deviations="ByzantineMomentum (`bulyan`) searches from 0 in steps of 1; here the first push has the "
         "scale of the honest updates.",
     )
-
-    def __post_init__(self) -> None:
-        check_search(self.evaluations, self.probe_coordinates)
-        if self.reach <= 0:
-            raise ValueError(f"reach: got {self.reach}, wanted more than 0.")
+    search_space: ClassVar = SearchSpace(parameters={"sign": (-1, 1)})
 
     def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
         direction = self._direction(own[0])

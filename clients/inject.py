@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 
-from clients.attack import Attack, Card, ClientContext, check_class
+from clients.attack import Attack, AttackCard, ClientContext, Range, SearchSpace, check_class
+from clients.bounds import Bounds, NonNegative
 from clients.label_flip import wrong_labels
 from clients.samples import Samples
 from clients.training import Trainer
@@ -21,21 +22,15 @@ class Inject(Attack):
     Vector Machines", ICML 2012, and Tolpegin et al., ESORICS 2020.
     """
 
-    share: float = 1.0
+    share: NonNegative = 1.0
     """Samples added, as a share of the local ones; may exceed 1."""
-    std: float = 0.1
+    std: NonNegative = 0.1
     """Of the noise on the added images, in pixel values, where an image spans 0 to 1."""
-    target: int = -1
+    target: Annotated[int, Bounds(at_least=-1)] = -1
     """The label of all added samples; -1 draws a wrong class for each."""
 
-    card: ClassVar = Card(paper="Biggio et al., ICML 2012")
-
-    def __post_init__(self) -> None:
-        if self.share < 0 or self.std < 0 or self.target < -1:
-            raise ValueError(
-                f"got share {self.share}, std {self.std}, target {self.target}; "
-                "wanted 0 or more, 0 or more, and a class or -1."
-            )
+    card: ClassVar = AttackCard(paper="Biggio et al., ICML 2012")
+    search_space: ClassVar = SearchSpace(parameters={"share": Range(low=0.1, high=5.0, log=True)})
 
     def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
         generator = context.poison_generator

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from clients.attack import Attack, CraftContext, Knowledge, crafts
-from clients.composite import Composite
+from clients.composite import parts_of
 
 ContextOf = Callable[[Attack, int | None], CraftContext]
 """`context_of(part, node)` is the context of one part of the attack, for one node, or with None for the
@@ -45,7 +45,7 @@ def crafted(
     if len(nodes) != len(own):
         raise ValueError(f"nodes: got {len(nodes)} for {len(own)} rows of own, wanted one for each row.")
     sent = own
-    for part in attack.parts if isinstance(attack, Composite) else (attack,):
+    for part in parts_of(attack):
         if crafts(part):
             sent = _crafted(part, sent, honest, context_of, nodes=nodes, knowledge=knowledge)
     return sent

@@ -8,7 +8,8 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from clients.attack import Attack, Card, ClientContext, Goal, check_class
+from clients.attack import SHARES, Attack, AttackCard, ClientContext, Goal, SearchSpace, check_class
+from clients.bounds import Share
 from clients.samples import Samples, chosen
 from clients.training import Trainer
 
@@ -24,20 +25,20 @@ class LabelFlip(Attack):
     mode: Literal["mirror", "targeted", "random", "all-to-one"] = "mirror"
     """`mirror`: y -> C - 1 - y; `targeted`: `source` -> `target`; `random`: any other class;
     `all-to-one`: everything -> `target`."""
-    share: float = 1.0
+    share: Share = 1.0
     """Share of the samples concerned (all, or those of the source class) that are flipped."""
     source: int = 1
     target: int = 7
 
-    card: ClassVar = Card(
+    card: ClassVar = AttackCard(
         paper="Tolpegin et al., ESORICS 2020",
         goal="lower the accuracy; `targeted`: have `source` taken for `target`; `all-to-one`: everything",
         deviations="ByzFL averages honest clients' gradients on flipped labels instead of training on them.",
     )
+    search_space: ClassVar = SearchSpace(parameters={"mode": ("mirror", "random"), "share": SHARES})
 
     def __post_init__(self) -> None:
-        if not 0 <= self.share <= 1:
-            raise ValueError(f"share: got {self.share}, wanted 0 to 1.")
+        super().__post_init__()
         if self.mode == "targeted" and self.source == self.target:
             raise ValueError(f"source and target are both {self.source}: choose two classes.")
 

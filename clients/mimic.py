@@ -10,9 +10,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from clients.attack import Attack, Card, CraftContext, Knowledge
-from clients.inner_products import length, products_with, unit
-from clients.moments import mean_of
+from clients.attack import Attack, AttackCard, CraftContext, Knowledge, SearchSpace
+from clients.bounds import Count, PositiveCount
+from clients.kernels import column_mean, length, products_with, unit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,23 +24,18 @@ class Mimic(Attack):
     minus their running mean, and mimics the client with the largest <z, update>; its last choice stays.
     """
 
-    warmup: int = 1
+    warmup: PositiveCount = 1
     """Rounds in which z is learned and the client chosen anew; 1 is the default of the authors' code."""
-    node: int | None = None
+    node: Count | None = None
     """Mimic this node (or the next honest one of the round) from the start; None chooses by the warm-up."""
 
-    card: ClassVar = Card(
+    card: ClassVar = AttackCard(
         paper="Karimireddy et al., ICLR 2022",
         knowledge=Knowledge.OMNISCIENT,
         deviations="ByzFL mimics a fixed client: see `node`. Like the authors' code, each round's power step "
         "is normalised before it is averaged into z.",
     )
-
-    def __post_init__(self) -> None:
-        if self.warmup < 1 or (self.node is not None and self.node < 0):
-            raise ValueError(
-                f"got warmup {self.warmup}, node {self.node}; wanted at least 1 round, and a node or none."
-            )
+    search_space: ClassVar = SearchSpace()
 
     def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
         visible, nodes = (own, context.nodes) if seen is None else (seen, context.seen_nodes)
@@ -68,7 +63,7 @@ class Mimic(Attack):
 
     def _learn(self, visible: Tensor, rounds: int, context: CraftContext) -> None:
         memory = context.memory
-        mean = mean_of(visible)
+        mean = column_mean(visible)
         if rounds == 0:
             start = torch.randn(mean.shape, generator=context.generator, dtype=mean.dtype).to(mean.device)
             direction = unit(start)

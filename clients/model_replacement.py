@@ -7,13 +7,13 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from clients.attack import Attack, Card, CraftContext
-from clients.boosting import replacing_factor
-from clients.trigger import Square
+from clients.attack import AttackCard, CraftContext, Range, boosted
+from clients.backdoor import Square, square_space
+from clients.bounds import Positive
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelReplacement(Square, Attack):
+class ModelReplacement(Square):
     """Train a backdoored model and scale its update so that averaging puts it in the global one's place.
 
     Bagdasaryan, Veit, Hua, Estrin, Shmatikov, "How To Backdoor Federated Learning", AISTATS 2020: the
@@ -21,20 +21,16 @@ class ModelReplacement(Square, Attack):
     do near convergence, the average is then the attackers' mean model.
     """
 
-    factor: float | None = None
+    factor: Positive | None = None
     """gamma; None is n / f, the clients of the round over the attackers among them."""
 
-    card: ClassVar = Card(
+    card: ClassVar = AttackCard(
         paper="Bagdasaryan et al., AISTATS 2020",
         goal="have images with the trigger taken for `target`, and leave the rest alone",
         idle_when="share is 0, or factor is 1 without one",
         deviations="FLPoison scales by 50, BackFed by 25, the authors of DBA by 100, FedML by n.",
     )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.factor is not None and self.factor <= 0:
-            raise ValueError(f"factor: got {self.factor}, wanted more than 0.")
+    search_space: ClassVar = square_space(factor=Range(low=0.5, high=30.0, log=True))
 
     def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
-        return (replacing_factor(context) if self.factor is None else self.factor) * own
+        return boosted(own, self.factor, context)

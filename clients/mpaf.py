@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from clients.attack import Attack, Card, CraftContext, Knowledge
+from clients.attack import Attack, AttackCard, CraftContext, Knowledge, Range, SearchSpace
 from clients.parameters import split
 
 
@@ -26,10 +26,13 @@ class Mpaf(Attack):
     """`random` draws normal weights once, with each tensor's own scale in the initial model; `initial` is
     that model itself, PoisonedFL's init attack."""
 
-    card: ClassVar = Card(
+    card: ClassVar = AttackCard(
         paper="Cao & Gong, CVPR Workshops 2022",
         knowledge=Knowledge.COLLUDING,
         idle_when="factor is 0: no step is sent",
+    )
+    search_space: ClassVar = SearchSpace(
+        parameters={"factor": Range(low=1.0, high=1e6, log=True), "base": ("random", "initial")}
     )
 
     def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:

@@ -8,25 +8,26 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from clients.attack import Attack, Card, ClientContext
+from clients.attack import AttackCard, ClientContext, Range
+from clients.backdoor import Square, square_space
+from clients.bounds import Share
 from clients.parameters import split
 from clients.samples import Samples
 from clients.training import Trainer
-from clients.trigger import Square
 
 
 @dataclass(frozen=True, kw_only=True)
-class Neurotoxin(Square, Attack):
+class Neurotoxin(Square):
     """Train on triggered samples, but not on the coordinates that the last global update moved most.
 
     Zhang, Panda, Song, Yang, Mahoney, Mittal, Gonzalez, Ramchandran, "Neurotoxin: Durable Backdoors in
     Federated Learning", ICML 2022.
     """
 
-    top: float = 0.05
+    top: Share = 0.05
     """Share of the coordinates, those largest in magnitude, whose gradient is set to 0."""
 
-    card: ClassVar = Card(
+    card: ClassVar = AttackCard(
         paper="Zhang et al., ICML 2022",
         goal="have images with the trigger taken for `target`, for long after the attack has ended",
         idle_when="share is 0; in the first round, before there is an update, it is a plain backdoor",
@@ -34,11 +35,7 @@ class Neurotoxin(Square, Attack):
         "signed values. Weight decay still moves what is masked. On "
         "`digits` it did not outlast a plain backdoor: see the threat model.",
     )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 <= self.top <= 1:
-            raise ValueError(f"top: got {self.top}, wanted 0 to 1.")
+    search_space: ClassVar = square_space(top=Range(low=0.01, high=0.5, log=True))
 
     def train(self, trainer: Trainer, samples: Samples, context: ClientContext) -> float:
         if context.previous_model is None:

@@ -8,41 +8,36 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from clients.attack import Attack, Card, ClientContext
+from clients.attack import AttackCard, ClientContext, Range
+from clients.backdoor import Square, square_space
+from clients.bounds import Positive, PositiveCount
 from clients.parameters import split
 from clients.samples import Samples
 from clients.training import Trainer
-from clients.trigger import Square
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pgd(Square, Attack):
+class Pgd(Square):
     """Train on triggered samples and put the weights back onto a ball around the global ones.
 
     Sun, Kairouz, Suresh, McMahan, "Can You Really Backdoor Federated Learning?", 2019; Wang et al.,
     "Attack of the Tails: Yes, You Really Can Backdoor Federated Learning", NeurIPS 2020.
     """
 
-    radius: float = 0.5
+    radius: Positive = 0.5
     """Of the ball."""
     norm: Literal["l2", "linf"] = "l2"
-    every: int = 1
+    every: PositiveCount = 1
     """Steps from one projection to the next; after the last step there always is one."""
 
-    card: ClassVar = Card(
+    card: ClassVar = AttackCard(
         paper="Sun et al., 2019; Wang et al., NeurIPS 2020",
         goal="have images with the trigger taken for `target`, and leave the rest alone",
         idle_when="share is 0; a radius that no honest client leaves makes it a plain backdoor",
         deviations="Radii depend on the model: BackFed has 10, FLPoison 0.25. Both papers also scale the "
         "projected update: compose with scaled-update.",
     )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.radius <= 0 or self.every < 1:
-            raise ValueError(
-                f"got radius {self.radius}, every {self.every}; wanted more than 0, and at least 1."
-            )
+    search_space: ClassVar = square_space(radius=Range(low=0.05, high=5.0, log=True))
 
     def train(self, trainer: Trainer, samples: Samples, context: ClientContext) -> float:
         start = split(context.model, context.layout)

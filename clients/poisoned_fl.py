@@ -10,8 +10,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from clients.attack import Attack, Card, CraftContext, Knowledge
-from clients.inner_products import length, unit
+from clients.attack import Attack, AttackCard, CraftContext, Knowledge, Range, SearchSpace
+from clients.bounds import OpenShare, PositiveCount, PositiveShare
+from clients.kernels import length, unit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,27 +28,21 @@ class PoisonedFl(Attack):
     """
 
     factor: float = 8.0
-    shrink: float = 0.7
+    shrink: PositiveShare = 0.7
     floor: float = 0.5
     """The factor is not shrunk to below this."""
-    period: int = 50
+    period: PositiveCount = 50
     """Rounds between tests."""
-    confidence: float = 0.99
+    confidence: OpenShare = 0.99
     """Of the test that the model moves along s."""
 
-    card: ClassVar = Card(
+    card: ClassVar = AttackCard(
         paper="Xie et al., CVPR 2025",
         knowledge=Knowledge.COLLUDING,
         deviations="The authors' code tabulates the quantile of the test for its four models; here it is the "
         "normal approximation, which gives the same numbers.",
     )
-
-    def __post_init__(self) -> None:
-        if not 0 < self.shrink <= 1 or self.period < 1 or not 0 < self.confidence < 1:
-            raise ValueError(
-                f"got shrink {self.shrink}, period {self.period}, confidence {self.confidence}; wanted more "
-                "than 0 to 1, at least 1, and strictly between 0 and 1."
-            )
+    search_space: ClassVar = SearchSpace(parameters={"factor": Range(low=1.0, high=20.0, log=True)})
 
     def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
         memory, model = context.memory, context.model.to(own.dtype)

@@ -9,10 +9,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from clients.alie import largest_z
-from clients.attack import Attack, Card, CraftContext, Knowledge
-from clients.inner_products import products_with, unit
-from clients.moments import mean_of
+from clients.alie import z_of
+from clients.attack import Attack, AttackCard, CraftContext, Knowledge, Range, SearchSpace
+from clients.bounds import Share
+from clients.kernels import column_mean, products_with, unit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,24 +31,23 @@ class Rop(Attack):
     """Length of the perturbation, in the unit of updates; None is the z of `alie`."""
     angle: float = 270.0
     """Degrees; 180 turns straight back from the reference."""
-    relocation: float = 1.0
+    relocation: Share = 1.0
     """pi: 0 perturbs the mean of this round, 1 the last global step."""
-    blend: float = 0.9
+    blend: Share = 0.9
     """lambda: how much of the last global step is in the reference."""
 
-    card: ClassVar = Card(
+    card: ClassVar = AttackCard(
         paper="Ozfatura et al., IEEE TIFS 2024",
         knowledge=Knowledge.OMNISCIENT,
         idle_when="relocation is 0 and z is 0, which `alie`'s formula gives for small fleets",
         deviations="FL-Byzantine-Library takes 0 for the first round's location.",
     )
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.relocation <= 1 or not 0 <= self.blend <= 1:
-            raise ValueError(f"got relocation {self.relocation}, blend {self.blend}; wanted 0 to 1.")
+    search_space: ClassVar = SearchSpace(
+        parameters={"angle": Range(low=90.0, high=270.0), "relocation": Range(low=0.0, high=1.0)}
+    )
 
     def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
-        mean = mean_of(own if seen is None else seen)
+        mean = column_mean(own if seen is None else seen)
         last = mean
         if context.previous_model is not None:
             last = (context.model - context.previous_model).to(mean.dtype)
@@ -57,11 +56,9 @@ class Rop(Attack):
         aside = unit(ones - products_with(reference[None], ones).to(mean.dtype) * reference)
         turned = unit(cos(radians(self.angle)) * reference - sin(radians(self.angle)) * aside)
         location = self.relocation * last + (1 - self.relocation) * mean
-        return (location + self._length(context.clients, context.malicious) * turned).expand_as(own).clone()
+        z = z_of(self.z, context.clients, context.malicious)
+        return (location + z * turned).expand_as(own).clone()
 
     def idle(self, clients: int, malicious: int) -> str | None:
-        still = not self.relocation and not self._length(clients, malicious)
+        still = not self.relocation and not z_of(self.z, clients, malicious)
         return f"z = 0 for {malicious} of {clients} clients: the mean is sent" if still else None
-
-    def _length(self, clients: int, malicious: int) -> float:
-        return largest_z(clients, malicious) if self.z is None else self.z

@@ -8,7 +8,8 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from clients.attack import Attack, Card, ClientContext, Goal, check_class
+from clients.attack import Attack, AttackCard, ClientContext, Goal, check_class
+from clients.bounds import Share
 from clients.samples import Samples
 from clients.training import Trainer
 
@@ -24,20 +25,16 @@ class SemanticBackdoor(Attack):
     target: int = 0
     property: Literal["thick", "thin", "slanted-right", "slanted-left"] = "thick"
     """`thick`, `thin`: the mean brightness; `slanted`: the shear of the strokes."""
-    share: float = 0.2
+    share: Share = 0.2
     """Share of the samples that count as showing the property."""
 
-    card: ClassVar = Card(
+    card: ClassVar = AttackCard(
         paper="Bagdasaryan et al., AISTATS 2020",
         goal="have images with the property taken for `target`, and leave the rest alone",
         idle_when="share is 0",
         deviations="The paper's properties are those of cars (racing stripes, green paint, a striped wall), "
         "these are what greyscale digits have. It replaces the model as well: compose with scaled-update.",
     )
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.share <= 1:
-            raise ValueError(f"share: got {self.share}, wanted 0 to 1.")
 
     def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
         mask = self._showing(samples)

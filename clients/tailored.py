@@ -7,10 +7,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from clients.attack import Attack, Card, CraftContext, Knowledge
-from clients.line_search import check_search, coarse_then_fine
-from clients.perturbation import Direction, perturbation
-from clients.probe import Probe
+from clients.attack import Attack, AttackCard, CraftContext, Knowledge, SearchSpace
+from clients.bounds import Positive, PositiveCount
+from clients.min_max import DIRECTIONS, Direction, perturbation
+from clients.rule_search import Evaluations, Probe, coarse_then_fine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,26 +27,22 @@ class Tailored(Attack):
     """
 
     direction: Direction = "std"
-    start: float = 10.0
+    start: Positive = 10.0
     """The paper's first gamma; the search covers `start` / 2^(evaluations / 2 - 1) to twice `start`."""
-    evaluations: int = 20
-    """How often the rule is tried in a round."""
-    probe_coordinates: int = 32_768
-    """On how many coordinates, drawn anew each round, a rule is tried that treats each by itself, such as the
-    median; what is sent has all of them. Other rules are always tried on all."""
+    evaluations: Evaluations = 20
+    """How often the rule is tried per round."""
+    probe_coordinates: PositiveCount = 32_768
+    """On how many coordinates, sampled per round, a coordinate-wise rule such as the median is tried. The
+    attack sends all coordinates, and tries all other rules on all of them."""
 
-    card: ClassVar = Card(
+    card: ClassVar = AttackCard(
         paper="Shejwalkar & Houmansadr, NDSS 2021",
         knowledge=Knowledge.OMNISCIENT,
         knows_rule=True,
         deviations="The authors' code asks whether multi-Krum and Bulyan select all malicious updates, and "
         "measures the displacement for the other rules; here it is the displacement for all of them.",
     )
-
-    def __post_init__(self) -> None:
-        check_search(self.evaluations, self.probe_coordinates)
-        if self.start <= 0:
-            raise ValueError(f"start: got {self.start}, wanted more than 0.")
+    search_space: ClassVar = SearchSpace(parameters={"direction": DIRECTIONS})
 
     def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
         probe = Probe(own, seen, context)

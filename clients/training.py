@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from clients.bounds import Count, NonNegative, Positive, PositiveCount, check_bounds
 from clients.dropout import Dropout, drawing
 from clients.parameters import flatten, load
 from clients.samples import Samples
@@ -29,30 +30,24 @@ class LocalTraining:
         ValueError: a number is out of its range, or both `epochs` and `steps` are 0.
     """
 
-    epochs: int = 1
-    """Passes over the local data; ignored where `steps` is positive."""
-    steps: int = 0
-    """Mini-batches a round; 0 counts in epochs."""
-    batch_size: int = 32
-    lr: float = 0.1
-    momentum: float = 0.0
+    epochs: Count = 1
+    """Passes over the local data. Ignored if `steps` is positive."""
+    steps: Count = 0
+    """Mini-batches per round. If 0, the client trains for `epochs`."""
+    batch_size: PositiveCount = 32
+    lr: Positive = 0.1
+    momentum: NonNegative = 0.0
     persistent_momentum: bool = False
     """Whether a client keeps its momentum buffer from round to round (worker momentum)."""
-    weight_decay: float = 0.0
-    proximal: float = 0.0
+    weight_decay: NonNegative = 0.0
+    proximal: NonNegative = 0.0
     """FedProx's mu: adds mu (w - global) to the gradient. Li et al., MLSys 2020."""
     precision: Literal["fp32", "bf16"] = "fp32"
     dropout_seed: int | None = None
     """Has dropout drop the same in every step of every client; None has it draw anew."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "steps", "momentum", "weight_decay", "proximal"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}: got {getattr(self, name)}, wanted 0 or more.")
-        if self.batch_size < 1 or self.lr <= 0:
-            raise ValueError(
-                f"got batch_size {self.batch_size}, lr {self.lr}; wanted at least 1, and more than 0."
-            )
+        check_bounds(self)
         if not self.epochs and not self.steps:
             raise ValueError("epochs and steps are both 0: set one of them, or there is nothing to train.")
 

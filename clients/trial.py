@@ -1,4 +1,4 @@
-"""Made-up rounds on which the contract suite tries an attack."""
+"""Synthetic clients on which `check_attack` runs an attack."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ ROUNDS = 3
 
 
 @dataclass(kw_only=True)
-class Trial:
-    """Plays a few rounds of an attack on made-up updates."""
+class SyntheticClients:
+    """Malicious and honest clients with random updates, on which an attack runs for a few rounds."""
 
     m: int = 3
     h: int = 6
@@ -79,7 +79,7 @@ class Trial:
         return [play_round(index) for index in range(ROUNDS)]
 
 
-def trial_samples(count: int, classes: int, shape: tuple[int, int, int]) -> Samples:
+def synthetic_samples(count: int, classes: int, shape: tuple[int, int, int]) -> Samples:
     """Return random images, normalised, with every class among the labels."""
     generator = torch.Generator().manual_seed(11)
     images = torch.rand((count, *shape), generator=generator)
@@ -90,7 +90,7 @@ def trial_samples(count: int, classes: int, shape: tuple[int, int, int]) -> Samp
     return empty.with_pixels(images)
 
 
-def trial_trainer(classes: int, shape: tuple[int, int, int]) -> Trainer:
+def synthetic_trainer(classes: int, shape: tuple[int, int, int]) -> Trainer:
     """Return a trainer of a small network with fixed weights."""
     pixels = shape[0] * shape[1] * shape[2]
     model = nn.Sequential(nn.Flatten(), nn.Linear(pixels, 8), nn.ReLU(), nn.Linear(8, classes))
@@ -102,7 +102,7 @@ def trial_trainer(classes: int, shape: tuple[int, int, int]) -> Trainer:
     return trainer
 
 
-def trial_context(
+def synthetic_context(
     model: Tensor,
     previous: Tensor | None,
     server_round: int,

@@ -11,11 +11,10 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 from torch.nn.functional import cross_entropy
 
-from clients.attack import Attack
+from clients.attack import Attack, NoAttack
 from clients.cohort import Job, Trained
 from clients.composite import poisons, trains
 from clients.dropout import has_dropout
-from clients.none import NoAttack
 from clients.parameters import Layout, layout_of
 from clients.samples import Samples
 from clients.training import LocalTraining, Trainer, arithmetic, batches, sgd_step

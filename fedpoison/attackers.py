@@ -8,9 +8,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from clients.attack import Attack, Goal, Knowledge
+from clients.attack import Attack, Goal, Knowledge, NoAttack
 from clients.composite import Composite
-from clients.none import NoAttack
 from fedpoison.errors import ScenarioError, unknown
 from fedpoison.registries import read_attack
 from fedpoison.schedules import Schedule, read_schedule
@@ -35,7 +34,7 @@ Nodes = Annotated[tuple[Count, ...], BeforeValidator(_listed)]
 
 
 class AttackerGroup(BaseModel):
-    """One group of attackers: some nodes of the fleet, and what they do when.
+    """One group of attackers: some nodes of the federation, and what they do when.
 
     >>> group = AttackerGroup.read("label-flip: share=0.1, schedule=window( start = 5 )")
     >>> group.size(clients=50), group.spell()
@@ -46,7 +45,7 @@ class AttackerGroup(BaseModel):
 
     attack: AttackSpec
     share: Share | None = None
-    """Share of the fleet's nodes, drawn at random."""
+    """Share of the federation's nodes, drawn at random."""
     count: Count | None = None
     """Number of nodes, drawn at random."""
     nodes: Nodes = ()

@@ -9,10 +9,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from clients.attack import TRIGGER, Attack, crafts
+from clients.attack import TRIGGER, Attack, NoAttack, crafts
 from clients.cohort import Job, Trained, train_cohort
 from clients.composite import Composite
-from clients.none import NoAttack
 from clients.samples import Samples, chosen
 from clients.training import Trainer
 from fedpoison.environment import environment

@@ -5,7 +5,8 @@ FedPoisonError
 ├── DataError       a data set that cannot be had, or is damaged
 ├── RunError        a run that had to stop
 │   └── RefusalError   the strategy had no answer to the updates of a round
-└── EngineError     an engine that could not do its work
+├── EngineError     an engine that could not do its work
+└── CheckError      an attack or a rule that fails `check_attack` or `check_rule`
 """
 
 from __future__ import annotations
@@ -38,6 +39,16 @@ class RefusalError(RunError):
 
 class EngineError(FedPoisonError):
     """An engine could not do its work: a runtime did not start, or ended with an error."""
+
+
+class CheckError(FedPoisonError, AssertionError):
+    """An attack or a rule lacks a property that all attacks or rules must have, or its card is wrong."""
+
+
+def ensure(condition: object, subject: object, fault: str) -> None:
+    """Raise CheckError, which names the `subject` and its `fault`, unless the condition holds."""
+    if not condition:
+        raise CheckError(f"{subject!r} {fault}.")
 
 
 @contextmanager

@@ -5,20 +5,24 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Unpack
+from typing import Literal, Unpack
 
 import optuna
 
-from fedpoison.attack_space import TARGETED, UNTARGETED, Knobs, Range
+from clients.attack import Candidates, Range
 from fedpoison.batch import batches
 from fedpoison.batch_options import BatchOptions
 from fedpoison.errors import RunError, ScenarioError, unknown
 from fedpoison.fleet import Federation
 from fedpoison.outcomes import Batch
+from fedpoison.registries import attacks as registered
 from fedpoison.registries import read_attack
 from fedpoison.rounds import Round
 from fedpoison.scenario import Scenario
 from fedpoison.specs import spell_call
+
+Parameters = Mapping[str, Candidates]
+"""The values of an attack's parameters that a search tries, by name."""
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +36,8 @@ class Objective:
 
     strength: Callable[[Round], float]
     """What of it the last round shows: a share, larger for a stronger attack."""
-    space: Mapping[str, Knobs]
+    space: Mapping[str, Parameters]
+    """The attacks to try, by name."""
     label: int | None = None
     """The class whose accuracy it is, where it is that of one class."""
     stopped: float | None = None
@@ -80,8 +85,10 @@ def objective(name: str) -> Objective:
     `accuracy` is what is missing of the accuracy, `class` of that of the class that fares worst, `class:3` of
     that of class 3, and `backdoor` is the success on triggered images.
 
-    >>> objective("backdoor").space is TARGETED
-    True
+    The objective's attacks are those whose `search_space` says so, of other packages too.
+
+    >>> objective("backdoor").space["blended"]["alpha"]
+    Range(low=0.05, high=0.5, log=False)
 
     Raises:
         ScenarioError: there is no such objective.
@@ -90,20 +97,29 @@ def objective(name: str) -> Objective:
     if kind == "class" and label.isdecimal():
         return Objective(
             lambda record: 1 - record.per_class_accuracy[int(label)],
-            UNTARGETED,
+            search_spaces("accuracy"),
             label=int(label),
             stopped=1.0,
         )
-    if name not in _OBJECTIVES:
-        raise unknown("objective", name, [*_OBJECTIVES, "class:3"])
-    return _OBJECTIVES[name]
+    if name == "accuracy":
+        return Objective(lambda record: 1 - record.accuracy, search_spaces("accuracy"), stopped=1.0)
+    if name == "class":
+        return Objective(
+            lambda record: 1 - record.worst_class_accuracy, search_spaces("accuracy"), stopped=1.0
+        )
+    if name == "backdoor":
+        return Objective(lambda record: record.success or 0.0, search_spaces("backdoor"))
+    raise unknown("objective", name, ["accuracy", "class", "backdoor", "class:3"])
 
 
-_OBJECTIVES = {
-    "accuracy": Objective(lambda record: 1 - record.accuracy, UNTARGETED, stopped=1.0),
-    "class": Objective(lambda record: 1 - record.worst_class_accuracy, UNTARGETED, stopped=1.0),
-    "backdoor": Objective(lambda record: record.success or 0.0, TARGETED),
-}
+def search_spaces(kind: Literal["accuracy", "backdoor"]) -> dict[str, Parameters]:
+    """Return what a search with this kind of objective tries: the parameters of every attack, by name."""
+    spaces = {name: attack.search_space for name, attack in registered.entries().items()}
+    return {
+        name: space.parameters
+        for name, space in spaces.items()
+        if space is not None and space.objective == kind
+    }
 
 
 def search(
@@ -224,15 +240,15 @@ def _check(federation: Federation, aim: Objective) -> None:
         )
 
 
-def _suggest(trial: optuna.trial.Trial, names: Sequence[str], space: Mapping[str, Knobs]) -> str:
+def _suggest(trial: optuna.trial.Trial, names: Sequence[str], space: Mapping[str, Parameters]) -> str:
     """Return the spec of the attack that the search proposes, its numbers short enough to be read."""
     name = trial.suggest_categorical("attack", names)
-    knobs: dict[str, object] = {}
-    for knob, values in space[name].items():
-        label = f"{name}.{knob}"
-        if isinstance(values, Range):
-            proposed = trial.suggest_float(label, values.low, values.high, log=values.log)
-            knobs[knob] = float(f"{proposed:.3g}")
+    chosen: dict[str, object] = {}
+    for parameter, candidates in space[name].items():
+        label = f"{name}.{parameter}"
+        if isinstance(candidates, Range):
+            proposed = trial.suggest_float(label, candidates.low, candidates.high, log=candidates.log)
+            chosen[parameter] = float(f"{proposed:.3g}")
         else:
-            knobs[knob] = trial.suggest_categorical(label, values)
-    return read_attack(spell_call(name, knobs))
+            chosen[parameter] = trial.suggest_categorical(label, candidates)
+    return read_attack(spell_call(name, chosen))

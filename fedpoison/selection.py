@@ -10,8 +10,7 @@ from math import ceil
 
 import torch
 
-from clients.attack import Attack
-from clients.none import NoAttack
+from clients.attack import Attack, NoAttack
 from fedpoison.attackers import AttackerGroup, Attackers
 from fedpoison.errors import ScenarioError
 from fedpoison.streams import stream

@@ -8,8 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from strategies.distances import squared_distances
-from strategies.krum_scores import krum_scores
+from strategies.distances import krum_scores, squared_distances
 from strategies.medians import middle
 from strategies.nearest_values import mean_of_nearest
 from strategies.order_statistics import over_sorted_columns

@@ -6,26 +6,27 @@ from dataclasses import replace
 
 import torch
 
-from strategies.examined import close, examined, require_law
+from fedpoison.errors import ensure
+from strategies.examined import close, examined
 from strategies.rule import AggregationRule as Rule
-from strategies.trial import Trial
+from strategies.trial import SyntheticRounds
 
 
-def check_columns(rule: Rule, trial: Trial) -> None:
+def check_columns(rule: Rule, rounds: SyntheticRounds) -> None:
     """Check that the rule turns along with its updates, or treats coordinates one by one, if it says so."""
     card = rule.card
     if not (card.rotation_equivariant or card.coordinate_wise):
         return
-    usual = trial.play(rule, examined)
+    usual = rounds.play(rule, examined)
     if card.rotation_equivariant:
-        generator = torch.Generator().manual_seed(trial.n)
-        drawn = torch.randn(trial.d, trial.d, generator=generator, dtype=torch.float64)
-        turn = torch.linalg.qr(drawn)[0].to(trial.dtype)
-        turned = trial.play(rule, examined, change=lambda rows: rows @ turn)
+        generator = torch.Generator().manual_seed(rounds.n)
+        drawn = torch.randn(rounds.d, rounds.d, generator=generator, dtype=torch.float64)
+        turn = torch.linalg.qr(drawn)[0].to(rounds.dtype)
+        turned = rounds.play(rule, examined, change=lambda rows: rows @ turn)
         wanted = [replace(result, update=result.update @ turn) for result in usual]
-        require_law(close(wanted, turned, trial.dtype), rule, "does not turn along with its updates")
+        ensure(close(wanted, turned, rounds.dtype), rule, "does not turn along with its updates")
     if card.coordinate_wise:
-        half = trial.play(rule, examined, change=lambda rows: rows[..., ::2].contiguous())
+        half = rounds.play(rule, examined, change=lambda rows: rows[..., ::2].contiguous())
         for result, part in zip(usual, half, strict=True):
             alike = torch.allclose(result.update[::2], part.update, rtol=1e-4, atol=1e-6)
-            require_law(alike, rule, "does not treat each coordinate by itself")
+            ensure(alike, rule, "does not treat each coordinate by itself")

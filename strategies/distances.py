@@ -8,12 +8,17 @@ rows are measured again from one of their own rows.
 from __future__ import annotations
 
 import threading
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from strategies.chunks import CACHED, PADDING, STREAMED, columns_of, sum_over_chunks
+from strategies.order_statistics import ascending
+
+Power = Literal[1, 2, 4]
+"""Exponent of the distances in Krum's scores."""
 
 MULTIPLIED = 1_600_000
 """Number of values per chunk of a product of matrices, which is fast with long rows."""
@@ -57,11 +62,42 @@ def squared_distances(updates: Tensor) -> Tensor:
     """
     products = centred_gram(updates)
     norms = products.diagonal()
-    sums = norms[:, None] + norms[None, :]
-    distances = (sums - (products + products.T)).clamp_(min=0).fill_diagonal_(0)
+    distances = distances_from_gram(products)
+    sums = norms[:, None] + norms
     for rows in _groups(distances < CLOSE * sums):
         distances[rows[:, None], rows] = squared_distances(updates[rows])
     return distances
+
+
+def distances_from_gram(products: Tensor) -> Tensor:
+    """Return the squared distances (n, n) between rows, given their inner products (n, n).
+
+    >>> distances_from_gram(torch.tensor([[0.0, 0.0], [0.0, 25.0]]))
+    tensor([[ 0., 25.],
+            [25.,  0.]])
+    """
+    squares = products.diagonal()
+    # The two halves of a product may differ in their last bits. Their sum is symmetric.
+    distances = squares[:, None] + squares - (products + products.T)
+    return distances.clamp_(min=0).fill_diagonal_(0)
+
+
+def krum_scores(squared: Tensor, *, neighbours: int, power: Power = 2) -> Tensor:
+    """Compute Krum's scores: the sum of the distances of each update to its nearest neighbours, (n,) float64.
+
+    Krum, Multi-Krum and Bulyan select by this score, and attacks on them predict it.
+
+    Args:
+        squared: squared distances between the updates, (n, n).
+        neighbours: number of nearest others that count, 1 to n - 1.
+        power: exponent of the distance, 2 in the paper.
+
+    >>> krum_scores(torch.tensor([[0.0, 1.0, 9.0], [1.0, 0.0, 4.0], [9.0, 4.0, 0.0]]), neighbours=1)
+    tensor([1., 1., 4.])
+    """
+    others = squared.clone().fill_diagonal_(torch.inf)
+    nearest = ascending(others)[:, :neighbours]
+    return nearest.pow(power / 2).sum(dim=1)
 
 
 def row_norms(updates: Tensor, *, origin: Tensor | None = None) -> Tensor:

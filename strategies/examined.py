@@ -8,22 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fedpoison.errors import ensure
 from strategies.rule import Aggregate, Context
 from strategies.rule import AggregationRule as Rule
 
 
-class ContractError(AssertionError):
-    """A rule breaks one of the laws of `strategies.rule.Rule`, or its card says what is not so."""
-
-
-def require_law(condition: object, rule: Rule, fault: str) -> None:
-    """Raise ContractError, which names the rule and its fault, unless the condition holds."""
-    if not condition:
-        raise ContractError(f"{rule!r} {fault}.")
-
-
 def examined(rule: Rule, updates: Tensor, weights: Tensor | None, context: Context) -> Aggregate:
-    """Return what the rule makes of its arguments, or raise ContractError where it breaks a law."""
+    """Return what the rule makes of its arguments, or raise CheckError if it breaks a law."""
     arguments = _tensors(updates, weights, context)
     kept = {name: tensor.clone() for name, tensor in arguments.items()}
     streams = _global_streams()
@@ -32,23 +23,23 @@ def examined(rule: Rule, updates: Tensor, weights: Tensor | None, context: Conte
     case = f"for {n} updates of {updates.dtype}"
     after = _tensors(updates, weights, context)
     untouched = after.keys() == kept.keys() and all(torch.equal(after[name], kept[name]) for name in kept)
-    require_law(untouched, rule, f"writes to its arguments {case}")
-    require_law(_global_streams() == streams, rule, "draws from a global random stream")
+    ensure(untouched, rule, f"writes to its arguments {case}")
+    ensure(_global_streams() == streams, rule, "draws from a global random stream")
     update, trust = result.update, result.trust
-    require_law(update.shape == (d,), rule, f"returns {tuple(update.shape)}, wanted {(d,)} {case}")
-    require_law(update.dtype == updates.dtype, rule, f"returns {update.dtype} {case}")
-    require_law(update.isfinite().all(), rule, f"returns what is not finite {case}")
-    require_law(trust.shape == (n,), rule, f"returns trust {tuple(trust.shape)}, wanted {(n,)} {case}")
-    require_law(trust.dtype == torch.float64, rule, f"returns trust as {trust.dtype}, wanted float64")
-    require_law(trust.isfinite().all() and (trust >= 0).all(), rule, f"returns trust {trust.tolist()} {case}")
-    require_law(trust.sum() <= 1 + 1e-9, rule, f"gives away {float(trust.sum())} of trust {case}")
+    ensure(update.shape == (d,), rule, f"returns {tuple(update.shape)}, wanted {(d,)} {case}")
+    ensure(update.dtype == updates.dtype, rule, f"returns {update.dtype} {case}")
+    ensure(update.isfinite().all(), rule, f"returns what is not finite {case}")
+    ensure(trust.shape == (n,), rule, f"returns trust {tuple(trust.shape)}, wanted {(n,)} {case}")
+    ensure(trust.dtype == torch.float64, rule, f"returns trust as {trust.dtype}, wanted float64")
+    ensure(trust.isfinite().all() and (trust >= 0).all(), rule, f"returns trust {trust.tolist()} {case}")
+    ensure(trust.sum() <= 1 + 1e-9, rule, f"gives away {float(trust.sum())} of trust {case}")
     named = all(isinstance(name, str) and isinstance(value, Tensor) for name, value in result.state.items())
-    require_law(named, rule, "returns a state that is not a mapping of names to tensors")
+    ensure(named, rule, "returns a state that is not a mapping of names to tensors")
     returned = [update, trust, *result.state.values()]
     shared = {_storage(tensor) for tensor in arguments.values() if tensor.numel()} & {
         *map(_storage, returned)
     }
-    require_law(not shared, rule, f"returns memory of its arguments {case}")
+    ensure(not shared, rule, f"returns memory of its arguments {case}")
     return result
 
 

@@ -8,8 +8,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from strategies.combination import mean_of
-from strategies.distances import squared_distances
-from strategies.krum_scores import Power, krum_scores
+from strategies.distances import Power, krum_scores, squared_distances
 from strategies.rule import Aggregate, ByzantineRule, Card, Context, refuse_non_finite
 
 

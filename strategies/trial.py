@@ -1,4 +1,4 @@
-"""Made-up rounds on which the contract suite tries a rule."""
+"""Synthetic rounds on which `check_rule` runs a rule."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ Examiner = Callable[[Rule, Tensor, Tensor | None, Context], Aggregate]
 
 
 @dataclass(kw_only=True)
-class Trial:
-    """Plays a few rounds of a rule on made-up updates of a linear classifier."""
+class SyntheticRounds:
+    """A few rounds of random updates of a linear classifier, on which a rule runs."""
 
     n: int = 9
     dtype: torch.dtype = torch.float32
@@ -97,7 +97,7 @@ class Trial:
         """Return the aggregate of every round, each round given the state of the one before.
 
         Args:
-            rule: the rule on trial.
+            rule: the rule to run.
             call: calls it.
             order: the order of the rows, with the nodes and the weights along.
             change: applied to the updates and to the root update.

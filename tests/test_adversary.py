@@ -8,7 +8,7 @@ import pytest
 import torch
 from threats import attacked_by
 
-from clients.attack import Attack, Card, Knowledge
+from clients.attack import Attack, AttackCard, Knowledge
 from fedpoison.fleet import Federation
 from fedpoison.simulation import run, simulate
 
@@ -19,7 +19,7 @@ class Witness(Attack):
 
     seen: list
 
-    card: ClassVar = Card(paper="-")
+    card: ClassVar = AttackCard(paper="-")
 
     def __hash__(self):
         return 0
@@ -31,13 +31,13 @@ class Witness(Attack):
 
 @dataclass(frozen=True)
 class ColludingWitness(Witness):
-    card: ClassVar = Card(paper="-", knowledge=Knowledge.COLLUDING)
+    card: ClassVar = AttackCard(paper="-", knowledge=Knowledge.COLLUDING)
     __hash__ = Witness.__hash__
 
 
 @dataclass(frozen=True)
 class OmniscientWitness(Witness):
-    card: ClassVar = Card(paper="-", knowledge=Knowledge.OMNISCIENT, knows_rule=True)
+    card: ClassVar = AttackCard(paper="-", knowledge=Knowledge.OMNISCIENT, knows_rule=True)
     __hash__ = Witness.__hash__
 
 

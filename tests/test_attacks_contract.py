@@ -12,9 +12,10 @@ from torch import Tensor
 
 import clients
 from clients import ATTACKS
-from clients.attack import Attack, Card, CraftContext, Knowledge
+from clients.attack import Attack, AttackCard, CraftContext, Knowledge, Range, SearchSpace
+from clients.backdoor import Square, Trigger
 from clients.composite import Composite
-from clients.contract import ContractError, check_attack
+from clients.contract import CheckError, check_attack
 from clients.knowledge import crafted
 
 
@@ -24,14 +25,12 @@ def test_the_laws(attack):
 
 
 def test_the_registry_is_what_lies_on_disk():
-    found = {}
+    found = set()
     for module in pkgutil.iter_modules(clients.__path__):
         names = vars(importlib.import_module(f"clients.{module.name}")).values()
-        kinds = [kind for kind in names if isinstance(kind, type) and issubclass(kind, Attack)]
-        for kind in set(kinds) - {Attack, Composite}:
-            if kind.__module__ == f"clients.{module.name}":
-                found[module.name] = kind
-    assert {name.replace("-", "_"): kind for name, kind in ATTACKS.items()} == found
+        found |= {kind for kind in names if isinstance(kind, type) and issubclass(kind, Attack)}
+    assert {*ATTACKS.values()} == found - {Attack, Composite, Trigger, Square}
+    assert len(ATTACKS) == len({*ATTACKS.values()})
     assert list(ATTACKS) == sorted(ATTACKS)
 
 
@@ -44,10 +43,10 @@ def test_the_class_is_named_like_the_attack(name):
 class Recorder(Attack):
     """Notes what it is handed."""
 
-    card = Card(paper="-")
+    card = AttackCard(paper="-")
 
     def __init__(self, knowledge: Knowledge, *, knows_rule: bool = False):
-        self.card = Card(paper="-", knowledge=knowledge, knows_rule=knows_rule)
+        self.card = AttackCard(paper="-", knowledge=knowledge, knows_rule=knows_rule)
         self.calls = []
 
     def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
@@ -137,7 +136,7 @@ def test_nodes_have_to_fit_the_rows():
 def law_breaker(craft):
     @dataclass(frozen=True, kw_only=True)
     class Breaker(Attack):
-        card = Card(paper="-", knowledge=Knowledge.COLLUDING)
+        card = AttackCard(paper="-", knowledge=Knowledge.COLLUDING)
 
         def craft(self, own, seen, context):
             return craft(own, context)
@@ -156,5 +155,27 @@ def law_breaker(craft):
     ],
 )
 def test_the_suite_finds_a_broken_law(craft, fault):
-    with pytest.raises(ContractError, match=fault):
+    with pytest.raises(CheckError, match=fault):
         check_attack(law_breaker(craft))
+
+
+@pytest.mark.parametrize(
+    ("space", "fault"),
+    [
+        (SearchSpace(parameters={"much": (1,)}), r"unknown parameters \['much'\]"),
+        (SearchSpace(parameters={"factor": Range(low=0, high=1)}), "has no effect"),
+        (SearchSpace(objective="backdoor"), "is not an attack on backdoor"),
+    ],
+)
+def test_the_suite_finds_a_wrong_search_space(space, fault):
+    @dataclass(frozen=True, kw_only=True)
+    class Scales(Attack):
+        card = AttackCard(paper="-")
+        search_space = space
+        factor: float = 2.0
+
+        def idle(self, clients, malicious):
+            return "factor is 1" if self.factor == 1 else None
+
+    with pytest.raises(CheckError, match=fault):
+        check_attack(Scales())

@@ -10,7 +10,7 @@ import pytest
 import ray
 
 from clients import ATTACKS
-from clients.attack import Attack, Card
+from clients.attack import Attack, AttackCard
 from fedpoison.batch import batches, run_all
 from fedpoison.simulation import simulate
 from fedpoison.store import RunWriter, StoredRun
@@ -21,7 +21,7 @@ from fedpoison.watch import Watch
 class NoneLeft(Attack):
     """Fail, so that the server has nothing to aggregate."""
 
-    card: ClassVar = Card(paper="-")
+    card: ClassVar = AttackCard(paper="-")
 
     def train(self, trainer, samples, context):
         raise RuntimeError("gone")

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from strategies.combination import weighted
-from strategies.contract import ContractError, check_rule
+from strategies.contract import CheckError, check_rule
 from strategies.rule import Aggregate, Card, checked
 
 TRUE = Card(paper="-", mean_without_byzantine=True)
@@ -221,5 +221,5 @@ def test_the_suite_passes_the_sound_one():
     ],
 )
 def test_the_suite_finds_a_broken_law(broken, fault):
-    with pytest.raises(ContractError, match=fault):
+    with pytest.raises(CheckError, match=fault):
         check_rule(broken())

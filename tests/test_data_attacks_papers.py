@@ -8,12 +8,12 @@ import pytest
 import torch
 from poisoning import linear, poisoned_by
 
-from clients.blended import Blended
+from clients.backdoor import Blended
 from clients.clean_label import CleanLabel
 from clients.distributed_backdoor import DistributedBackdoor
 from clients.edge_case import EdgeCase, tail
 from clients.label_flip import LabelFlip
-from clients.pixel_perturbation import PixelPerturbation
+from clients.pixels import PixelPerturbation
 from clients.semantic_backdoor import SemanticBackdoor, slant
 from clients.training import LocalTraining, Trainer
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy import stats
 
-from clients.draws import BLOCK, normals, uniforms
+from clients.kernels import BLOCK, normals, uniforms
 
 DRAWS = [(normals, "norm"), (uniforms, "uniform")]
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from clients.none import NoAttack
+from clients.attack import NoAttack
 from fedpoison.errors import ScenarioError
 from fedpoison.fleet import Federation
 
@@ -55,7 +55,7 @@ def test_ranks_number_the_malicious_nodes(small, digits):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"attack": "label-flip(mode=targeted, target=12)"}, "target: got class 12, wanted 0 to 9"),
+        ({"attack": "label-flip(mode=targeted, target=12)"}, "target: got class 12, expected 0 to 9"),
         ({"attack": "backdoor(target=10)"}, "target: got class 10"),
         ({"train_samples": 5000}, "train_samples: got 5000, wanted at most 1442"),
         ({"clients": 401}, "got 400 samples, wanted at least 401"),

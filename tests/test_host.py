@@ -9,7 +9,7 @@ import torch
 from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 from threats import attacked_by
 
-from clients.attack import Attack, Card
+from clients.attack import Attack, AttackCard
 from fedpoison import cohort_grid
 from fedpoison.errors import RunError
 from fedpoison.fleet import Federation
@@ -20,7 +20,7 @@ from fedpoison.wire import ARRAYS, METRICS
 
 @dataclass(frozen=True, kw_only=True)
 class Raises(Attack):
-    card: ClassVar = Card(paper="-")
+    card: ClassVar = AttackCard(paper="-")
 
     def train(self, trainer, samples, context):
         raise OSError("the disk is full")
@@ -32,7 +32,7 @@ class Sends(Attack):
 
     value: float
 
-    card: ClassVar = Card(paper="-")
+    card: ClassVar = AttackCard(paper="-")
 
     def craft(self, own, seen, context):
         return torch.full_like(own, self.value)
@@ -162,7 +162,7 @@ def test_a_run_stops_when_too_few_are_left_for_the_rule(broken):
 class Counts(Attack):
     """Counts its rounds, fails in the second after counting it, and tells in the third."""
 
-    card: ClassVar = Card(paper="-")
+    card: ClassVar = AttackCard(paper="-")
 
     def train(self, trainer, samples, context):
         context.memory["count"] = context.memory.get("count", torch.zeros(())) + 1

@@ -14,7 +14,7 @@ import torch
 from clients import ATTACKS
 from clients.attack import ClientContext, CraftContext
 from clients.cohort import Job, train_cohort
-from clients.none import NoAttack
+from clients.attack import NoAttack
 from clients.parameters import flatten
 from clients.samples import Samples
 from clients.training import LocalTraining, Trainer

@@ -1,4 +1,4 @@
-"""The fleet on Ray: the same bits as in this process, whatever happens to its workers."""
+"""The federation on Ray: the same bits as in this process, whatever happens to its workers."""
 
 import json
 
@@ -25,7 +25,7 @@ from typing import ClassVar
 
 import torch
 
-from clients.attack import Attack, Card
+from clients.attack import Attack, AttackCard
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class Saboteur(Attack):
     marker: str = ""
     ends: str = "self"
 
-    card: ClassVar = Card(paper="-")
+    card: ClassVar = AttackCard(paper="-")
 
     def train(self, trainer, samples, context):
         context.memory["count"] = context.memory.get("count", torch.zeros(())) + 1

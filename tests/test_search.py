@@ -1,33 +1,69 @@
 """The search for the strongest attack."""
 
 import re
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
+from typing import ClassVar
 
 import pytest
 
 from clients import ATTACKS
+from clients.attack import Attack, AttackCard, Range, SearchSpace
 from fedpoison import cli
-from fedpoison.attack_space import TARGETED, UNTARGETED, Range
 from fedpoison.cli.search import _again
 from fedpoison.errors import RunError, ScenarioError
-from fedpoison.registries import build_attack
+from fedpoison.registries import attacks, build_attack
 from fedpoison.search import Repeat, Trial, objective, search
 from fedpoison.simulation import simulate
 from fedpoison.specs import spell_call
 
+SPACES = {
+    name: (space.objective, space.parameters)
+    for name, attack in ATTACKS.items()
+    if (space := attack.search_space) is not None
+}
 
-@pytest.mark.parametrize("space", [UNTARGETED, TARGETED], ids=["untargeted", "targeted"])
-def test_every_range_is_of_a_knob_that_takes_it(space):
-    for name, knobs in space.items():
-        assert knobs.keys() <= {knob.name for knob in fields(ATTACKS[name])}
-        ends = [
-            (values.low, values.high) if isinstance(values, Range) else values for values in knobs.values()
-        ]
-        for position in range(max((len(end) for end in ends), default=1)):
-            values = {knob: end[position % len(end)] for knob, end in zip(knobs, ends, strict=True)}
-            attack = build_attack(spell_call(name, values))
-            assert attack.idle(20, 4) is None
-            assert (attack.goal(10) is not None) == (space is TARGETED)
+
+@pytest.mark.parametrize("name", SPACES)
+def test_a_parameter_takes_both_ends_of_its_range(name):
+    kind, parameters = SPACES[name]
+    assert parameters.keys() <= {parameter.name for parameter in fields(ATTACKS[name])}
+    ends = [
+        (values.low, values.high) if isinstance(values, Range) else values for values in parameters.values()
+    ]
+    for position in range(max((len(end) for end in ends), default=1)):
+        values = {each: end[position % len(end)] for each, end in zip(parameters, ends, strict=True)}
+        attack = build_attack(spell_call(name, values))
+        assert attack.idle(20, 4) is None
+        assert (attack.goal(10) is not None) == (kind == "backdoor")
+
+
+def test_a_search_tries_the_attacks_of_its_objective():
+    accuracy, worst, third, backdoor = (
+        objective(name).space for name in ("accuracy", "class", "class:3", "backdoor")
+    )
+    assert accuracy == worst == third
+    assert len(accuracy) == 25
+    assert len(backdoor) == 12
+    assert {**accuracy, **backdoor} == {name: parameters for name, (_, parameters) in SPACES.items()}
+    assert {*ATTACKS} - {*SPACES} == {
+        "none",
+        "free-rider",
+        "zero-update",
+        "clean-label",
+        "edge-case",
+        "semantic-backdoor",
+    }
+
+
+def test_a_search_finds_the_attacks_of_other_packages(monkeypatch):
+    @dataclass(frozen=True, kw_only=True)
+    class Ours(Attack):
+        card: ClassVar = AttackCard(paper="-")
+        search_space: ClassVar = SearchSpace(parameters={"much": (1, 2)})
+        much: int = 1
+
+    monkeypatch.setattr(attacks, "entries", lambda: {**ATTACKS, "ours": Ours})
+    assert objective("accuracy").space["ours"] == {"much": (1, 2)}
 
 
 def test_the_strongest_comes_first_and_is_as_strong_as_it_says(small, tmp_path):

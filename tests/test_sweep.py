@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from clients import ATTACKS
-from clients.attack import Attack, Card
+from clients.attack import Attack, AttackCard
 from fedpoison.batch import run_all
 from fedpoison.errors import RunError, ScenarioError
 from fedpoison.rounds import Failure
@@ -27,7 +27,7 @@ class Stumbling(Attack):
 
     mended: str = ""
 
-    card: ClassVar = Card(paper="-")
+    card: ClassVar = AttackCard(paper="-")
 
     def craft(self, own, seen, context):
         if not Path(self.mended).exists():
@@ -154,7 +154,7 @@ def test_means_are_made_of_whole_combinations_only(study, tmp_path):
 
 
 def test_what_only_the_data_refuse_is_a_failure_but_not_in_a_comparison(small, tmp_path):
-    """A fleet that cannot be made is found before any training; whether the others go on is asked."""
+    """A federation that cannot be made is found before any training; whether the others go on is asked."""
     bad = small.but(clients=500, malicious=0.1)  # more clients than samples
     with pytest.raises(ScenarioError):
         run_all([bad, small], out=tmp_path, jobs=1)

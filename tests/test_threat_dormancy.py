@@ -7,9 +7,8 @@ import pytest
 import torch
 from threats import attacked_by, but, records
 
-from clients.attack import Attack, Card
+from clients.attack import Attack, AttackCard, NoAttack
 from clients.cohort import train_cohort
-from clients.none import NoAttack
 from clients.training import Trainer
 from fedpoison.fleet import Federation
 from fedpoison.simulation import run, simulate
@@ -72,7 +71,7 @@ def test_a_node_that_is_rotated_out_is_honest_again(small, digits):
 def test_only_nodes_that_attack_are_reminded_of_the_last_model(small):
     @dataclass(frozen=True, kw_only=True)
     class Looks(Attack):
-        card: ClassVar = Card(paper="-")
+        card: ClassVar = AttackCard(paper="-")
 
         def train(self, trainer, samples, context):
             seen.append((context.round, context.previous_model is not None))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from threats import attacked_by, but
 
-from clients.attack import Attack, Card, Knowledge
+from clients.attack import Attack, AttackCard, Knowledge
 from fedpoison.fleet import Federation
 from fedpoison.simulation import run, simulate
 
@@ -19,7 +19,7 @@ class Witness(Attack):
     number: int
     seen: list
 
-    card: ClassVar = Card(paper="-", knowledge=Knowledge.COLLUDING)
+    card: ClassVar = AttackCard(paper="-", knowledge=Knowledge.COLLUDING)
 
     def __hash__(self):
         return self.number

@@ -9,7 +9,7 @@ from clients.adaptive_trigger import AdaptiveTrigger
 from clients.alternating_minimization import AlternatingMinimization
 from clients.anticipate import Anticipate
 from clients.attack import TRIGGER, Attack
-from clients.backdoor import Backdoor
+from clients.backdoor import Backdoor, Trigger
 from clients.chameleon import Chameleon
 from clients.composite import Composite
 from clients.constrain_and_scale import ConstrainAndScale
@@ -19,7 +19,6 @@ from clients.model_replacement import ModelReplacement
 from clients.neurotoxin import Neurotoxin
 from clients.pgd import Pgd
 from clients.training import LocalTraining, Trainer
-from clients.trigger import Trigger
 from fedpoison.simulation import simulate
 
 TRAINING = [kind for kind in ATTACKS.values() if issubclass(kind, Trigger) and kind.train is not Attack.train]
@@ -38,7 +37,7 @@ def test_alone_it_brings_its_trigger_and_reports_success(kind, digits, deep):
         torch.testing.assert_close(goal.trigger(few).images[..., -4:, -4:].min(), made.images.max())
     assert attack.idle(10, 3) is None
     assert kind(share=0).idle(10, 3)
-    with pytest.raises(ValueError, match="wanted 0 to 9"):
+    with pytest.raises(ValueError, match="expected 0 to 9"):
         kind(target=10).goal(10)
 
 
@@ -91,7 +90,7 @@ def test_where_all_or_nothing_is_poisoned_it_trains_as_usual(kind, samples, trai
     ids=repr,
 )
 def test_impossible_knobs_are_refused(kind, knobs):
-    with pytest.raises(ValueError, match="got .*wanted"):
+    with pytest.raises(ValueError, match="got .*expected"):
         kind(**knobs)
 
 

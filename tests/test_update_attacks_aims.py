@@ -10,18 +10,14 @@ import pytest
 import torch
 from crafting import RULES, D, H, M, context, displacement, drawn, krum, median, one, trimmed_mean
 
-from clients.alie import Alie
+from clients.alie import Alie, OptimalAlie
 from clients.anti_cge import AntiCge
 from clients.fang_krum import FangKrum
 from clients.fang_trimmed_mean import FangTrimmedMean
 from clients.identical_coordinate import IdenticalCoordinate
-from clients.ipm import Ipm
+from clients.ipm import Ipm, OptimalIpm
 from clients.mimic import Mimic
-from clients.min_max import MinMax
-from clients.min_sum import MinSum
-from clients.optimal_alie import OptimalAlie
-from clients.optimal_ipm import OptimalIpm
-from clients.perturbation import Direction
+from clients.min_max import Direction, MinMax, MinSum
 from clients.poisoned_fl import PoisonedFl
 from clients.tailored import Tailored
 

@@ -11,12 +11,10 @@ import numpy as np
 import pytest
 from crafting import M, context, numpy_rule, one
 
-from clients.alie import Alie
-from clients.ipm import Ipm
+from clients.alie import Alie, OptimalAlie
+from clients.ipm import Ipm, OptimalIpm
 from clients.mimic import Mimic
-from clients.non_finite_update import NonFiniteUpdate
-from clients.optimal_alie import OptimalAlie
-from clients.optimal_ipm import OptimalIpm
+from clients.simple_updates import NonFiniteUpdate
 
 
 @pytest.mark.parametrize(

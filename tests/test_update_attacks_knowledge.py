@@ -8,13 +8,11 @@ import pytest
 import torch
 from crafting import D, H, M, context, displacement, drawn
 
-from clients.alie import Alie
+from clients.alie import Alie, OptimalAlie
 from clients.identical_coordinate import IdenticalCoordinate
-from clients.ipm import Ipm
+from clients.ipm import Ipm, OptimalIpm
 from clients.knowledge import crafted
-from clients.optimal_alie import OptimalAlie
-from clients.optimal_ipm import OptimalIpm
-from clients.probe import Probe
+from clients.rule_search import Probe
 from clients.tailored import Tailored
 from fedpoison.adversary import rule_kind
 from fedpoison.pipelines import build_aggregation

@@ -4,14 +4,14 @@ import pytest
 import torch
 from torch import nn
 
+from clients.attack import NoAttack
 from clients.backdoor import Backdoor
 from clients.cohort import train_cohort
 from clients.composite import Composite
 from clients.dropout import Dropout
 from clients.label_flip import LabelFlip
-from clients.none import NoAttack
 from clients.pgd import Pgd
-from clients.scaled_update import ScaledUpdate
+from clients.simple_updates import ScaledUpdate
 from clients.training import LocalTraining, Trainer
 from clients.vectorised import train_cohort_vectorised, vectorises
 from fedpoison.fleet import Federation
@@ -19,7 +19,7 @@ from fedpoison.models import MODELS, build
 from fedpoison.streams import stream
 
 
-def fleet_of(small, digits, **changes):
+def federation_of(small, digits, **changes):
     scenario = small.but(clients=6, train_samples=300, partition="dirichlet(alpha=1.0)", **changes)
     return Federation(scenario, digits)
 
@@ -44,7 +44,7 @@ def jobs_of(federation, memories, number=1):
     ids=repr,
 )
 def test_agrees_with_the_loop(small, digits, changes):
-    federation = fleet_of(small, digits, **changes)
+    federation = federation_of(small, digits, **changes)
     training = federation.scenario.training
     results = []
     for train in (train_cohort, train_cohort_vectorised):
@@ -58,7 +58,7 @@ def test_agrees_with_the_loop(small, digits, changes):
 
 
 def test_worker_momentum_goes_from_round_to_round(small, digits):
-    federation = fleet_of(small, digits, momentum=0.9, persistent_momentum=True, steps=3)
+    federation = federation_of(small, digits, momentum=0.9, persistent_momentum=True, steps=3)
     results = []
     for train in (train_cohort, train_cohort_vectorised):
         memories = [{} for _ in range(6)]
@@ -71,7 +71,7 @@ def test_worker_momentum_goes_from_round_to_round(small, digits):
 
 
 def test_the_stack_leaves_the_global_model_and_the_data_alone(small, digits):
-    federation = fleet_of(small, digits)
+    federation = federation_of(small, digits)
     model, images = federation.initial.clone(), federation.train.images.clone()
     list(
         train_cohort_vectorised(
@@ -83,7 +83,7 @@ def test_the_stack_leaves_the_global_model_and_the_data_alone(small, digits):
 
 
 def test_a_stack_of_one_or_none(small, digits):
-    federation = fleet_of(small, digits)
+    federation = federation_of(small, digits)
     trainer = Trainer(federation.model(), federation.scenario.training)
     assert list(train_cohort_vectorised(trainer, [])) == []
     (alone,) = train_cohort_vectorised(trainer, jobs_of(federation, [{}] * 6)[2:3])
@@ -94,7 +94,7 @@ def test_a_stack_of_one_or_none(small, digits):
 def test_mixed_precision_strays_no_further_in_the_stack_than_in_the_loop(small, digits):
     weights = {}
     for precision in ("fp32", "bf16"):
-        federation = fleet_of(small, digits, precision=precision)
+        federation = federation_of(small, digits, precision=precision)
         for train in (train_cohort, train_cohort_vectorised):
             trained = train(
                 Trainer(federation.model(), federation.scenario.training), jobs_of(federation, [{}] * 6)
@@ -114,14 +114,14 @@ def test_what_hooks_into_the_training_is_left_to_the_loop(small, digits):
         assert not vectorises(dropping, attack)
     for attack in (Pgd(), Composite((Pgd(), ScaledUpdate()))):
         assert not vectorises(plain, attack)
-    federation = fleet_of(small, digits, attack="pgd", malicious=0.5)
+    federation = federation_of(small, digits, attack="pgd", malicious=0.5)
     trainer = Trainer(federation.model(), federation.scenario.training)
     with pytest.raises(ValueError, match="train it in the loop"):
         list(train_cohort_vectorised(trainer, jobs_of(federation, [{}] * 6)))
 
 
 def test_an_honest_node_trains_on_its_positions_as_on_a_copy_of_them(small, digits):
-    federation = fleet_of(small, digits)
+    federation = federation_of(small, digits)
     part = federation.parts[0]
     weights = []
     for samples, among in ((federation.train, part), (federation.train[part], None)):

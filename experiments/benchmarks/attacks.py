@@ -16,11 +16,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from clients.attack import Attack, ClientContext, CraftContext, RuleKind, crafts
+from clients.attack import Attack, ClientContext, CraftContext, NoAttack, RuleKind, crafts
 from clients.cohort import Job, train_cohort
 from clients.composite import poisons, trains
 from clients.knowledge import crafted
-from clients.none import NoAttack
 from clients.parameters import layout_of
 from clients.samples import Samples
 from clients.training import LocalTraining, Trainer

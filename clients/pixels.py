@@ -1,4 +1,4 @@
-"""Adversarial pixels: images that the global model gets wrong, under their true labels."""
+"""Attacks that change pixels and keep labels: random noise, and adversarial perturbations."""
 
 from __future__ import annotations
 
@@ -9,11 +9,41 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from clients.attack import Attack, Card, ClientContext
+from clients.attack import SHARES, Attack, AttackCard, ClientContext, Range, SearchSpace
+from clients.bounds import Count, NonNegative, Share
 from clients.samples import Samples, chosen
 from clients.training import Trainer
 
 BATCH = 64
+"""Images per gradient."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PixelNoise(Attack):
+    """Add Gaussian noise to the pixels of a share of the local images.
+
+    The noisy-data client of Fung, Yoon, Beschastnikh, "The Limitations of Federated Learning in Sybil
+    Settings", RAID 2020, and of the data-poisoning literature at large.
+    """
+
+    std: NonNegative = 0.5
+    """Of the noise, in pixel values, where an image spans 0 to 1; the result is clamped to that range."""
+    share: Share = 1.0
+    """Share of the local samples that are spoilt."""
+
+    card: ClassVar = AttackCard(paper="Fung et al., RAID 2020")
+    search_space: ClassVar = SearchSpace(
+        parameters={"std": Range(low=0.1, high=3.0, log=True), "share": SHARES}
+    )
+
+    def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
+        spoilt = chosen(len(samples), self.share, context.poison_generator)
+        noise = torch.randn(samples.images.shape, generator=context.poison_generator)
+        part = samples[spoilt]
+        return samples.replaced(spoilt, part.with_pixels(part.pixels() + self.std * noise[spoilt]))
+
+    def idle(self, clients: int, malicious: int) -> str | None:
+        return "std or share is 0: no pixel is changed" if not self.std * self.share else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,26 +56,20 @@ class PixelPerturbation(Attack):
     Szegedy, "Explaining and Harnessing Adversarial Examples", ICLR 2015.
     """
 
-    epsilon: float = 0.3
+    epsilon: NonNegative = 0.3
     """How far a pixel may move, where an image spans 0 to 1."""
-    steps: int = 3
-    """Ascent steps a round, each of 2.5 epsilon / steps a pixel; a single one is of epsilon."""
-    share: float = 0.5
+    steps: Count = 3
+    """Ascent steps per round. Each moves a pixel by 2.5 epsilon / steps, a single one by epsilon."""
+    share: Share = 0.5
     """Share of the local samples that are perturbed."""
 
-    card: ClassVar = Card(
+    card: ClassVar = AttackCard(
         paper="Madry et al., ICLR 2018; Fowl et al., NeurIPS 2021",
         idle_when="epsilon, steps or share is 0",
         deviations="Starts from the clean image, without a random start, and is made anew against the global "
         "model of each round; the papers take 40 steps and more.",
     )
-
-    def __post_init__(self) -> None:
-        if self.epsilon < 0 or self.steps < 0 or not 0 <= self.share <= 1:
-            raise ValueError(
-                f"got epsilon {self.epsilon}, steps {self.steps}, share {self.share}; "
-                "wanted 0 or more, 0 or more, and 0 to 1."
-            )
+    search_space: ClassVar = SearchSpace(parameters={"epsilon": Range(low=0.05, high=0.5), "share": SHARES})
 
     def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
         mask = chosen(len(samples), self.share, context.poison_generator)

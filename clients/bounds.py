@@ -1,0 +1,77 @@
+"""Bounds of numeric parameters: declared in the type of a field, checked when the object is built."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any, get_args, get_type_hints
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """An interval of numbers; None as a bound leaves that side open.
+
+    >>> print(Bounds(at_least=0, below=1), Bounds(above=0), sep=" | ")
+    0 or more and less than 1 | more than 0
+    """
+
+    at_least: float | None = None
+    above: float | None = None
+    at_most: float | None = None
+    below: float | None = None
+
+    def __contains__(self, value: float) -> bool:
+        return (
+            (self.at_least is None or value >= self.at_least)
+            and (self.above is None or value > self.above)
+            and (self.at_most is None or value <= self.at_most)
+            and (self.below is None or value < self.below)
+            and not math.isnan(value)
+        )
+
+    def __str__(self) -> str:
+        if self.at_least is not None and self.at_most is not None:
+            return f"{self.at_least} to {self.at_most}"
+        words = {
+            "{} or more": self.at_least,
+            "more than {}": self.above,
+            "at most {}": self.at_most,
+            "less than {}": self.below,
+        }
+        return " and ".join(word.format(value) for word, value in words.items() if value is not None)
+
+
+Share = Annotated[float, Bounds(at_least=0, at_most=1)]
+PositiveShare = Annotated[float, Bounds(above=0, at_most=1)]
+OpenShare = Annotated[float, Bounds(above=0, below=1)]
+Positive = Annotated[float, Bounds(above=0)]
+NonNegative = Annotated[float, Bounds(at_least=0)]
+Count = Annotated[int, Bounds(at_least=0)]
+PositiveCount = Annotated[int, Bounds(at_least=1)]
+
+
+def check_bounds(instance: object) -> None:
+    """Check every field of the dataclass `instance` whose type declares `Bounds`. None is always allowed.
+
+    Raises:
+        ValueError: A value is outside its bounds. The message names the field, the value and the bounds.
+    """
+    for name, bounds in _bounds_of(type(instance)).items():  # type: ignore[arg-type]  # classes do hash
+        value = getattr(instance, name)
+        if value is not None and value not in bounds:
+            raise ValueError(f"{name}: got {value}, expected {bounds}.")
+
+
+@cache  # resolving the type hints takes far longer than checking a dozen numbers
+def _bounds_of(kind: type) -> Mapping[str, Bounds]:
+    """Return the bounds of the fields of `kind`, by name."""
+    declared = {name: _declared(hint) for name, hint in get_type_hints(kind, include_extras=True).items()}
+    return {name: bounds for name, bounds in declared.items() if bounds is not None}
+
+
+def _declared(hint: Any) -> Bounds | None:
+    """Return the bounds in a type hint such as `Share` or `Share | None`."""
+    marks = (*getattr(hint, "__metadata__", ()), *map(_declared, get_args(hint)))
+    return next((mark for mark in marks if isinstance(mark, Bounds)), None)

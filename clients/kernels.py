@@ -1,0 +1,159 @@
+"""Sums over long rows, and noise for whole updates: the same bits on any number of threads.
+
+Rows are moved by an origin before they are multiplied, and the sums of chunks are added up in float64. What
+nearly equal updates have in common is gone before it can cancel.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from strategies.chunks import over_chunks, sum_over_chunks
+
+CHUNK = 4096
+"""Columns per chunk. A hundred rows of a chunk stay in the processor's cache between two uses of them."""
+BLOCK = 1 << 18
+"""Numbers per random stream."""
+TINY = 1e-30
+"""A shorter vector counts as zero."""
+
+Fill = Callable[[np.random.Generator, NDArray[np.floating]], object]
+"""`fill(stream, block)` fills a block with numbers of the stream."""
+
+
+def column_mean(rows: Tensor) -> Tensor:
+    """Return the mean (d,) of `rows` (n, d), as a product: several times faster than `Tensor.mean`.
+
+    >>> column_mean(torch.tensor([[1.0, 4.0], [3.0, 0.0]]))
+    tensor([2., 2.])
+    """
+    return rows.new_ones(len(rows)) @ rows / len(rows)
+
+
+def column_std(rows: Tensor, mean: Tensor, *, correction: int = 0) -> Tensor:
+    """Return the standard deviation (d,) of `rows` (n, d) around their `mean` (d,); 0 for a single row.
+
+    >>> column_std(torch.tensor([[1.0, 4.0], [3.0, 0.0]]), torch.tensor([2.0, 2.0]))
+    tensor([1., 2.])
+    """
+    n = len(rows)
+    spread = torch.zeros_like(mean)
+    if n > 1:
+        ones = rows.new_ones(n)
+        for columns in _chunks(rows):
+            # A product with ones adds up rows several times faster than a sum over the first axis.
+            spread[columns] = ones @ (rows[:, columns] - mean[columns]).square_()
+        spread.div_(n - correction).sqrt_()
+    return spread
+
+
+def inner_products(*parts: Tensor, origin: Tensor) -> Tensor:
+    """Return the inner products (n, n), float64, of the rows of all `parts`, (k, d) each, minus `origin`.
+
+    The parts are never joined to one matrix: at a million parameters the copy would cost as much as the work.
+    """
+    n = sum(len(part) for part in parts)
+    buffers = _Buffers(n, origin)
+
+    def work(columns: slice) -> Tensor:
+        shift = origin[columns]
+        block = buffers.rows[:, : len(shift)]
+        start = 0
+        for part in parts:
+            torch.sub(part[:, columns], shift, out=block[start : start + len(part)])
+            start += len(part)
+        return block @ block.T
+
+    like = origin.expand(max(n, 1), -1)  # only the shape counts: it cuts runs of CHUNK columns
+    return sum_over_chunks(work, like, (n, n), values=CHUNK * len(like))
+
+
+def products_with(rows: Tensor, vector: Tensor, *, origin: Tensor | None = None) -> Tensor:
+    """Return the inner products (n,), float64, of `rows` (n, d) minus `origin` (d,) with `vector` (d,)."""
+    total = torch.zeros(len(rows), dtype=torch.float64, device=rows.device)
+    for columns in _chunks(rows):
+        block = rows[:, columns] if origin is None else rows[:, columns] - origin[columns]
+        total += block @ vector[columns]
+    return total
+
+
+def squared_norms(rows: Tensor, *, origin: Tensor | None = None) -> Tensor:
+    """Return the squared lengths (n,), float64, of `rows` (n, d) minus `origin` (d,).
+
+    >>> squared_norms(torch.tensor([[3.0, 4.0]]), origin=torch.tensor([0.0, 4.0]))
+    tensor([9.], dtype=torch.float64)
+    """
+    total = torch.zeros(len(rows), dtype=torch.float64, device=rows.device)
+    for columns in _chunks(rows):
+        block = rows[:, columns] if origin is None else rows[:, columns] - origin[columns]
+        total += torch.linalg.vector_norm(block, dim=1).double().square()
+    return total
+
+
+def length(vector: Tensor) -> float:
+    """Return the Euclidean length of `vector` (d,).
+
+    >>> length(torch.tensor([3.0, 4.0]))
+    5.0
+    """
+    return math.sqrt(float(squared_norms(vector[None])))
+
+
+def unit(vector: Tensor) -> Tensor:
+    """Return `vector` (d,) at length 1; zero stays zero.
+
+    >>> unit(torch.tensor([3.0, 4.0]))
+    tensor([0.6000, 0.8000])
+    """
+    return vector / max(length(vector), TINY)
+
+
+def normals(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Return standard normal noise of the shape, dtype and device of `like`.
+
+    >>> normals(torch.zeros(2, 3), torch.Generator().manual_seed(0)).shape
+    torch.Size([2, 3])
+    """
+    return _filled(
+        like, generator, lambda stream, block: stream.standard_normal(dtype=block.dtype, out=block)
+    )
+
+
+def uniforms(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Return noise from 0 to 1, 1 left out, of the shape, dtype and device of `like`."""
+    return _filled(like, generator, lambda stream, block: stream.random(dtype=block.dtype, out=block))
+
+
+def _filled(like: Tensor, generator: torch.Generator, fill: Fill) -> Tensor:
+    """Return noise like `like`. NumPy samples: its streams run in threads, and each block has its own."""
+    drawn = torch.empty(1, like.numel(), dtype=torch.promote_types(like.dtype, torch.float32))
+    numbers = drawn[0].numpy()
+    seeds = torch.randint(2**63 - 1, (-(-len(numbers) // BLOCK),), generator=generator).tolist()
+
+    def work(block: slice) -> None:
+        fill(np.random.Generator(np.random.SFC64(seeds[block.start // BLOCK])), numbers[block])
+
+    over_chunks(work, drawn, values=BLOCK)
+    return drawn.view(like.shape).to(like)
+
+
+class _Buffers(threading.local):
+    """A chunk of all rows for each thread: fresh memory for every chunk would cost more than the copies."""
+
+    def __init__(self, n: int, like: Tensor) -> None:
+        self.rows = like.new_empty(n, min(CHUNK, len(like)))
+
+
+def _chunks(rows: Tensor) -> Iterator[slice]:
+    """Yield chunks of the columns of `rows` (n, d), for work of microseconds: a thread per chunk costs more.
+
+    A sum over so few columns is never shared out among torch's threads, so their number changes no bit.
+    """
+    return (slice(start, start + CHUNK) for start in range(0, rows.shape[1], CHUNK))
