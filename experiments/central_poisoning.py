@@ -17,7 +17,7 @@ from fedpoison.central import train_centrally
 from fedpoison.cli.sheets import show
 from fedpoison.cli.sweep_sheets import sheet
 from fedpoison.study import Study
-from fedpoison.study_plot import write_figure
+from fedpoison.study_figures import write_figure
 from fedpoison.study_results import Results
 
 STUDY = Study.parse(

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from fedpoison.comparison import MEASURES
 from fedpoison.errors import ScenarioError
 from fedpoison.rounds import Round
+from fedpoison.run_frame import MEASURES
 from fedpoison.specs import unknown
 
 POINTS = 10.0
@@ -59,7 +59,7 @@ class Criterion:
 
     def value(self, record: Round) -> float:
         """Return what is measured; NaN where the run has none."""
-        found = _MEASURES[self.measure](record)
+        found = getattr(record, _MEASURES[self.measure])
         return float("nan") if found is None else found
 
     def cost(self, value: float, clean: float) -> float:

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from fedpoison.specs import unknown
 
-MEASURES = {
+AXIS_TITLES = {
     "accuracy": "accuracy, %",
     "worst_class_accuracy": "worst-class accuracy, %",
     "success": "attack success, %",
@@ -25,8 +25,8 @@ def _several(value: object) -> object:
 
 
 def _measure(name: str) -> str:
-    if name not in MEASURES:
-        raise unknown("measure", name, MEASURES)
+    if name not in AXIS_TITLES:
+        raise unknown("measure", name, AXIS_TITLES)
     return name
 
 

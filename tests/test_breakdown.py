@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fedpoison import figures
+from fedpoison import study_figures as figures
 from fedpoison.breakdown import breakdown
 from fedpoison.cli.breakdown_sheets import as_json, remarks, sheet
 from fedpoison.criterion import criterion

@@ -12,7 +12,7 @@ from fedpoison.cli.app import app
 from fedpoison.report import gather, write_report
 from fedpoison.report.contents import Contents
 from fedpoison.report.ledger import DROPPED, ledger
-from fedpoison.report.summary import rows
+from fedpoison.report.summary import summarize
 from fedpoison.report.thinning import MOST_LEDGER_NODES, Limits, evenly
 from fedpoison.report.write import SCRIPTS
 from fedpoison.rounds import GroupRecord, Round, Training
@@ -111,13 +111,14 @@ def test_damage_is_taken_from_the_clean_twin(found):
         if twin is not None:
             clean = contents.runs[twin].history.scenario
             assert (clean.attack, clean.strategy, clean.seed) == ("none", attacked.strategy, attacked.seed)
-    row = next(row for row in rows(contents) if (row.attack, row.strategy) == ("backdoor", "krum"))
+    row = next(summarize(contents).query("attack == 'backdoor' and strategy == 'krum'").itertuples())
     damages = [
         contents.runs[place].history.damage(contents.runs[contents.twins[place]].history).iloc[-1]
         for place in row.places
     ]
-    np.testing.assert_allclose(row.damages, np.mean(damages, axis=0)[:-1])
-    assert row.damage.mean == pytest.approx(max(row.damages))
+    lost = [getattr(row, f"lost_{label}") for label in range(10)]
+    np.testing.assert_allclose(lost, np.mean(damages, axis=0)[:-1])
+    assert row.damage == pytest.approx(max(lost)) == lost[row.damaged_class]
 
 
 def test_a_single_run_makes_a_page(small, tmp_path):

@@ -107,8 +107,8 @@ def breakdown(
 
 
 def _write(found: Breakdown, folder: Path, ending: str) -> None:
-    from fedpoison import figures  # noqa: PLC0415  # matplotlib takes a second to import
-    from fedpoison.figure_files import save  # noqa: PLC0415  # likewise
+    from fedpoison import study_figures as figures  # noqa: PLC0415  # matplotlib takes a second to import
+    from fedpoison.plotting import save  # noqa: PLC0415  # likewise
 
     folder.mkdir(parents=True, exist_ok=True)
     save(figures.breakdown_curves(found), folder / f"breakdown.{ending}")

@@ -17,7 +17,7 @@ from fedpoison.cli.options import Data, Fresh, Jobs, Json, Out, RayAddress, with
 from fedpoison.cli.progress import BatchProgress
 from fedpoison.cli.sheets import Form, Sheet, interval, show
 from fedpoison.cli.tables import percent
-from fedpoison.intervals import estimate, shortfall
+from fedpoison.intervals import coverage_note, estimate
 from fedpoison.scenario import Scenario
 from fedpoison.specs import split_outside
 
@@ -99,7 +99,7 @@ def _again(repeats: Sequence[Repeat]) -> str:
         text += (
             f", {interval(gain.mean, gain.low, gain.high, signed=True)} points to what is missing without it"
         )
-    few = shortfall(len(seeds))
+    few = coverage_note(len(seeds))
     return f"{text} (95 % bootstrap intervals; {few})" if few else text
 
 

@@ -132,7 +132,7 @@ def _draw(results: Results, folder: Path) -> None:
     figure = results.study.figure
     if figure is None or not results.histories:
         return
-    from fedpoison.study_plot import write_figure  # noqa: PLC0415  # matplotlib takes a second to import
+    from fedpoison.study_figures import write_figure  # noqa: PLC0415  # matplotlib takes a second to import
 
     with writing(folder):
         write_figure(results.study, results.runs if "seed" in figure.axes else results.averaged, folder)

@@ -88,8 +88,9 @@ def page(contents: Contents, found: Found, title: str) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"spelt": summary.spelt, "percent": summary.percent}
-    table = summary.rows(contents)
+    environment.filters["percent"] = summary.percent
+    environment.globals["spread"] = summary.spread
+    table = summary.summarize(contents)
     return environment.get_template("page.html.j2").render(
         title=title,
         made=datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC"),
@@ -97,7 +98,7 @@ def page(contents: Contents, found: Found, title: str) -> str:
         contents=contents,
         left_out=found.left_out,
         headlines=summary.headlines(contents, table),
-        rows=table,
+        rows=table.astype(object).where(table.notna(), None).itertuples(),
         classes=max(len(run.history.last.confusion) for run in contents.shown),
         style=Markup(_text("page.css")),  # noqa: S704  # our own file
         plotly=Markup(get_plotlyjs()),  # noqa: S704  # plotly's own file
