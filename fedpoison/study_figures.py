@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from fedpoison.axes import Label
-from fedpoison.breakdown_curves import Breakdown, Curve
+from fedpoison.breakdown_result import Breakdown, Curve
 from fedpoison.comparison import Comparison
 from fedpoison.errors import ScenarioError
 from fedpoison.plotting import (
@@ -30,12 +30,13 @@ from fedpoison.plotting import (
     strategy_heat_map,
 )
 from fedpoison.run_frame import MEASURES, cross_table
-from fedpoison.study import Study
-from fedpoison.study_figure import AXIS_TITLES, StudyFigure
+from fedpoison.study import AXIS_TITLES, Study, StudyFigure
 
 HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo", "--")
 RING: dict[str, Any] = {"marker": "o", "markersize": 10, "markerfacecolor": "none"}
 CROSS: dict[str, Any] = {"marker": "x", "markersize": 7, "markeredgewidth": 2}
+Labels = dict[str, list[Label]]
+"""Labels of each axis of a study, in the order of the study."""
 
 
 def accuracy_by_round(comparison: Comparison) -> Figure:
@@ -140,8 +141,8 @@ def draw(study: Study, runs: pd.DataFrame) -> Figure:
     for (row, measure), (column, facet) in product(enumerate(asked.measure), enumerate(facets)):
         axes = grid[row][column]
         shown = runs if facet is None else runs[runs[str(asked.facet)] == facet]
-        values = shown.assign(percent=100 * shown[measure])
-        panel(axes, values, asked, labels[asked.x], labels[asked.series])
+        values = shown.assign(**{measure: 100 * shown[measure]})
+        panel(axes, values, asked, measure, labels)
         _name(axes, asked, measure, facet, outer=(row == len(asked.measure) - 1, column == 0))
     if asked.kind != "heatmap":
         names = [str(label) for label in labels[asked.series]]
@@ -156,9 +157,7 @@ def write_figure(study: Study, runs: pd.DataFrame, folder: Path) -> None:
         save(figure, folder / f"figure.{ending}")
 
 
-def _panels(
-    asked: StudyFigure, labels: dict[str, list[Label]], facets: int
-) -> tuple[Figure, Sequence[Sequence[Axes]]]:
+def _panels(asked: StudyFigure, labels: Labels, facets: int) -> tuple[Figure, Sequence[Sequence[Axes]]]:
     across, down = len(labels[asked.x]), len(labels[asked.series])
     width, height = {
         "lines": (3.2, 2.7),
@@ -180,18 +179,16 @@ def _columns(width: float, names: Sequence[str]) -> int:
     return max(1, min(len(names), int(width / (0.6 + 0.075 * max(map(len, names))))))
 
 
-def _lines(
-    axes: Axes, values: pd.DataFrame, asked: StudyFigure, xs: Sequence[Label], series: Sequence[Label]
-) -> None:
-    lines(axes, values, x=asked.x, y="percent", series=asked.series, names=series, places=xs)
+def _lines(axes: Axes, values: pd.DataFrame, asked: StudyFigure, measure: str, labels: Labels) -> None:
+    names, places = labels[asked.series], labels[asked.x]
+    lines(axes, values, x=asked.x, y=measure, series=asked.series, names=names, places=places)
     axes.set_ylim(0, 101)
 
 
-def _bars(
-    axes: Axes, values: pd.DataFrame, asked: StudyFigure, xs: Sequence[Label], series: Sequence[Label]
-) -> None:
+def _bars(axes: Axes, values: pd.DataFrame, asked: StudyFigure, measure: str, labels: Labels) -> None:
+    series, xs = labels[asked.series], labels[asked.x]
     width = 0.8 / len(series)
-    groups = values.dropna(subset="percent").groupby([asked.series, asked.x])["percent"]
+    groups = values.dropna(subset=measure).groupby([asked.series, asked.x])[measure]
     table = groups.agg(["mean", "min", "max"])
     for position, name in enumerate(series):
         drawn = table.reindex(pd.MultiIndex.from_product([[name], xs]))
@@ -212,11 +209,9 @@ def _bars(
     axes.set_ylim(0, 101)
 
 
-def _heat_map(
-    axes: Axes, values: pd.DataFrame, asked: StudyFigure, xs: Sequence[Label], series: Sequence[Label]
-) -> None:
-    means = cross_table(values, "percent", asked.series, asked.x)
-    heat_map(axes, means.reindex(index=list(series), columns=list(xs)))
+def _heat_map(axes: Axes, values: pd.DataFrame, asked: StudyFigure, measure: str, labels: Labels) -> None:
+    means = cross_table(values, measure, asked.series, asked.x)
+    heat_map(axes, means.reindex(index=labels[asked.series], columns=labels[asked.x]))
 
 
 def _name(

@@ -14,8 +14,7 @@ from fedpoison.axes import Label
 from fedpoison.failure import Failure
 from fedpoison.history import History
 from fedpoison.run_frame import MEASURES, measured, of_whole_groups
-from fedpoison.study import Cell, Study
-from fedpoison.study_figure import AXIS_TITLES
+from fedpoison.study import AXIS_TITLES, Cell, Study
 from fedpoison.writing import writing
 
 

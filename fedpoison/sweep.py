@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,6 @@ from fedpoison.datasets import AUTO, Dataset, load_dataset
 from fedpoison.failure import Failure
 from fedpoison.history import History
 from fedpoison.reuse import tell_versions
-from fedpoison.run_times import estimate
 from fedpoison.scenario import Scenario
 from fedpoison.simulation import Notify, on
 from fedpoison.store import RunFolder
@@ -46,12 +44,6 @@ class SweepPlan:
         missing = set(self.missing)
         held = [cell.scenario for cell in self.cells if cell not in self.failures]
         return [scenario for scenario in held if scenario is not None and scenario not in missing]
-
-    def seconds(self, jobs: int | None = None) -> float | None:
-        """Return about how long it will take with so many runs at once, here; None if nothing can be told."""
-        processors = os.cpu_count() or 1
-        parallel = min(jobs or processors, processors, len(self.missing))
-        return estimate(self.missing, self.out, processors if parallel == 1 else parallel)
 
 
 def plan(

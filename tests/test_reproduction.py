@@ -13,7 +13,7 @@ from fedpoison.errors import ScenarioError
 from fedpoison.local_engine import LocalGrid
 from fedpoison.registries import build_attack
 from fedpoison.reproduction import STUDIES, Cell, Outcome, reproduce
-from fedpoison.reproduction.byzfl_heatmap import BYZFL
+from fedpoison.reproduction.byzfl import BYZFL
 from fedpoison.reproduction.study import after, best, mean_of_last
 from fedpoison.scenario import Scenario
 from fedpoison.server import serve

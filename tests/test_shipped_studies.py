@@ -6,8 +6,7 @@ import pytest
 from experiments import central_poisoning
 from fedpoison.errors import ScenarioError
 from fedpoison.shipped import find_study, shipped
-from fedpoison.study import Study
-from fedpoison.study_figure import AXIS_TITLES
+from fedpoison.study import AXIS_TITLES, Study
 from fedpoison.study_figures import draw
 from fedpoison.sweep import plan, sweep
 

@@ -7,8 +7,7 @@ import pytest
 from fedpoison.axes import TAKEN
 from fedpoison.errors import ScenarioError
 from fedpoison.simulation import simulate
-from fedpoison.study import Study
-from fedpoison.study_figure import AXIS_TITLES
+from fedpoison.study import AXIS_TITLES, Study
 from fedpoison.study_results import Results
 
 STUDY = """

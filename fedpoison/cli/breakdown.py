@@ -10,13 +10,12 @@ import typer
 from rich.console import Console
 
 from fedpoison import breakdown as breakdowns
-from fedpoison.breakdown_curves import Breakdown
+from fedpoison.breakdown_result import Breakdown, criterion
 from fedpoison.cli.breakdown_sheets import as_json, remarks, sheet
 from fedpoison.cli.lists import names_in, seeds_in
 from fedpoison.cli.options import Data, Fresh, Jobs, Json, Out, RayAddress, with_scenario
 from fedpoison.cli.progress import BatchProgress
 from fedpoison.cli.sheets import Form, show
-from fedpoison.criterion import criterion
 from fedpoison.errors import ScenarioError
 from fedpoison.file_names import content_name
 from fedpoison.scenario import Scenario
