@@ -130,7 +130,7 @@ class Comparison:
 
     def classes(self, attack: str) -> pd.DataFrame:
         """Return the rows of `per_class` under one attack, by strategy."""
-        return self.per_class().loc[attack]
+        return self.per_class().loc[[attack]].droplevel("attack")
 
     def estimates(self) -> pd.DataFrame:
         """Return one row per attack, strategy and measure: `mean` over the seeds, `low` and `high` (95 %).
@@ -170,11 +170,12 @@ class Comparison:
         An attack that stops a strategy with any seed is its worst case: `under` and `class_under` name the
         attack, and the accuracies are NaN.
         """
-        accuracy, success, classes = self.table("accuracy"), self.table("success"), self.per_class()
-        rows = []
+        accuracy, success = self.table("accuracy"), self.table("success")
+        classes = {attack: self.classes(attack) for attack in self.attacks}
+        rows: list[dict[str, object]] = []
         for strategy in self.strategies:
             stopping = [attack for attack in self.attacks if self.stops(attack, strategy)]
-            by_class = pd.concat({attack: classes.loc[attack, strategy] for attack in self.attacks})
+            by_class = pd.concat({attack: frame.loc[strategy] for attack, frame in classes.items()})
             under, label = (stopping[0], None) if stopping else by_class.idxmin()
             reached = success[strategy].dropna()
             rows.append(

@@ -55,7 +55,7 @@ def lines(
     frame: pd.DataFrame,
     *,
     x: str,
-    y: str,
+    y: str | int,
     series: str,
     names: Iterable[object],
     places: Sequence[object] | None = None,
@@ -144,8 +144,11 @@ def heat_map(axes: Axes, frame: pd.DataFrame, *, numbers: bool = True, **scale: 
     names = [str(name) for name in frame.columns]
     whole = all(isinstance(name, int | np.integer) for name in frame.columns)
     step = max(1, len(names) // MOST_TICKS) if whole else 1
-    turned = {} if whole else {"rotation": 30, "ha": "right"}
-    axes.set_xticks(range(0, len(names), step), names[::step], **turned)
+    axes.set_xticks(range(0, len(names), step), names[::step])
+    if not whole:
+        axes.tick_params(axis="x", labelrotation=30)
+        for label in axes.get_xticklabels():
+            label.set_horizontalalignment("right")
     axes.set_yticks(range(len(frame)), [str(name) for name in frame.index])
     for (row, column), value in np.ndenumerate(values if numbers else values[:0]):
         dark = not np.isnan(value) and np.dot(image.to_rgba(value)[:3], LUMINANCE) < DARK_CELL

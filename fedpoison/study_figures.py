@@ -107,7 +107,7 @@ def breakdown_curves(found: Breakdown) -> Figure:
 
 def _mark(axes: Axes, curves: Sequence[Curve], found: Breakdown, strategies: Sequence[str]) -> None:
     """Draw the rings and the crosses; crosses at the same share are below each other."""
-    edge = {"transform": axes.get_xaxis_transform(), "clip_on": False}
+    edge: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "clip_on": False}
     drawn: Counter[int] = Counter()
     for curve in curves:
         colour = COLOURS[strategies.index(curve.pair.strategy) % len(COLOURS)]

@@ -22,7 +22,7 @@ from fedpoison.scenario import Scenario
 from fedpoison.specs import split_outside
 
 if TYPE_CHECKING:
-    from fedpoison.search import Found, Repeat, Trial
+    from fedpoison.search import Repeat, SearchResult, Trial
 
 SHOWN = 10
 
@@ -112,7 +112,7 @@ def _sheet(trials: Sequence[Trial], scenario: Scenario, objective: str) -> Sheet
     return Sheet(f"Strongest against {scenario.strategy}, by {objective}", pd.DataFrame(rows))
 
 
-def _as_json(found: Found, scenario: Scenario, objective: str, trials: int) -> dict[str, object]:
+def _as_json(found: SearchResult, scenario: Scenario, objective: str, trials: int) -> dict[str, object]:
     return {
         "strategy": scenario.strategy,
         "objective": objective,

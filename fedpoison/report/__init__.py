@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fedpoison.report.gather import Found, StoredRun, gather
+from fedpoison.report.gather import StoredRun, StoredRuns, gather
 from fedpoison.report.write import Written, write_report
 
-__all__ = ["Found", "StoredRun", "Written", "gather", "write_report"]
+__all__ = ["StoredRun", "StoredRuns", "Written", "gather", "write_report"]

@@ -12,8 +12,8 @@ from typing import Any
 from fedpoison.history import History
 from fedpoison.report.axes import CLEAN, attack_label, ordered, spell, split_settings, twins
 from fedpoison.report.gather import StoredRun
-from fedpoison.report.ledger import Ledger, ledger
-from fedpoison.report.thinning import LEDGER_NUMBERS, Limits, evenly
+from fedpoison.report.ledger import TrustMatrix, trust_matrix
+from fedpoison.report.thinning import TRUST_NUMBERS, Limits, evenly
 
 AXES = ("setting", "attack", "strategy")
 
@@ -114,9 +114,9 @@ class Contents:
         for place, cell in enumerate(self.places[: len(self.shown)]):
             seen[cell] = seen.get(cell, -1) + 1
             turns.append((seen[cell], place))
-        found, room = {}, LEDGER_NUMBERS
+        found, room = {}, TRUST_NUMBERS
         for _, place in sorted(turns):
-            made: Ledger | None = ledger(self.runs[place].history) if room > 0 else None
+            made: TrustMatrix | None = trust_matrix(self.runs[place].history) if room > 0 else None
             if made is not None:
                 room -= made.size
                 found[place] = asdict(made)

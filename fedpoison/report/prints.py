@@ -24,7 +24,7 @@ from fedpoison.plotting import (
     strategy_heat_map,
 )
 from fedpoison.report.contents import Contents, seconds_by_phase
-from fedpoison.report.ledger import DROPPED, Ledger, ledger
+from fedpoison.report.ledger import DROPPED, TrustMatrix, trust_matrix
 from fedpoison.report.summary import summarize
 from fedpoison.run_frame import MEASURES, cross_table
 
@@ -55,9 +55,11 @@ def draw(contents: Contents, folder: Path, on_figure: Callable[[int], None] = la
 
 def _setting(contents: Contents, table: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
     yield "attack-by-strategy", _overview(table)
-    for attack, cells in table.groupby("attack", sort=False):
+    for attack in dict.fromkeys(table["attack"]):
+        cells = table[table["attack"] == attack]
         runs = {
-            row.strategy: [contents.runs[place].history for place in row.places] for row in cells.itertuples()
+            str(row["strategy"]): [contents.runs[place].history for place in row["places"]]
+            for row in cells.to_dict("records")
         }
         whole = {strategy: runs[strategy] for strategy in cells.loc[cells["mark"] == "", "strategy"]}
         if whole:
@@ -74,7 +76,7 @@ def _setting(contents: Contents, table: pd.DataFrame) -> Iterator[tuple[str, Fig
 def _cell(name: str, history: History) -> Iterator[tuple[str, Figure]]:
     yield f"rounds-{name}", history.plot()
     yield f"confusion-{name}", history.plot_confusion()
-    made = ledger(history)
+    made = trust_matrix(history)
     if made is not None:
         yield f"trust-{name}", trust(history, made)
 
@@ -106,11 +108,11 @@ def damage(cells: pd.DataFrame, title: str) -> Figure:
     """Return what an attack took from each class (columns) under each strategy (rows), in points."""
     lost = 100 * cells.set_index("strategy").filter(like="lost_").dropna(axis=1, how="all")
     lost.columns = lost.columns.str.removeprefix("lost_").astype(int)
-    most = max(5.0, float(lost.abs().max(axis=None)))
+    most = max(5.0, float(np.nanmax(lost.abs().to_numpy())))
     return strategy_heat_map(lost, title, low=-most, high=most, colours=DIVERGING, unit="percentage points")
 
 
-def trust(history: History, made: Ledger) -> Figure:
+def trust(history: History, made: TrustMatrix) -> Figure:
     """Return the trust of each node (rows; malicious ones marked) in each round (columns)."""
     shares = pd.DataFrame(
         made.shares,

@@ -115,10 +115,10 @@ def _extent(contents: Contents, table: pd.DataFrame) -> Iterator[Headline]:
 
 
 def _clean(table: pd.DataFrame) -> Iterator[Headline]:
-    accuracy = table.loc[table["attack"].map(nobody_attacks), "accuracy"].dropna()
-    if len(accuracy):
-        strategy = table.loc[accuracy.idxmax(), "strategy"]
-        yield Headline("Best without attack", percent(accuracy.max()), f"accuracy of {strategy}")
+    clean = table[table["attack"].map(nobody_attacks).astype(bool) & table["accuracy"].notna()]
+    if len(clean):
+        best = clean.iloc[int(clean["accuracy"].to_numpy().argmax())]
+        yield Headline("Best without attack", percent(best["accuracy"]), f"accuracy of {best['strategy']}")
 
 
 def _under_attack(table: pd.DataFrame) -> Iterator[Headline]:
@@ -126,7 +126,7 @@ def _under_attack(table: pd.DataFrame) -> Iterator[Headline]:
     if attacked.empty:
         return
     accuracy = attacked["accuracy"].mask(attacked["mark"] != "", STOPPED)
-    low = attacked.loc[accuracy.idxmin()]
+    low = attacked.iloc[int(accuracy.to_numpy().argmin())]
     yield Headline(
         "Lowest accuracy", low["mark"] or percent(low["accuracy"]), f"{low['strategy']} under {low['attack']}"
     )
@@ -137,9 +137,9 @@ def _under_attack(table: pd.DataFrame) -> Iterator[Headline]:
             f"{lowest.idxmax()}: its lowest accuracy under what all were attacked with, the highest of them"
         )
         yield Headline("Stands attacks best", percent(lowest.max()), note)
-    success = attacked["success"].dropna()
-    if len(success):
-        top = attacked.loc[success.idxmax()]
+    aimed = attacked[attacked["success"].notna()]
+    if len(aimed):
+        top = aimed.iloc[int(aimed["success"].to_numpy().argmax())]
         yield Headline(
             "Highest attack success", percent(top["success"]), f"{top['attack']} on {top['strategy']}"
         )
@@ -153,7 +153,7 @@ def _counted(number: int, one: str, many: str = "") -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
-def percent(share: float) -> str:
+def percent(share: float | None) -> str:
     """Return a share in per cent.
 
     >>> percent(0.915), percent(float("nan"))
@@ -162,7 +162,7 @@ def percent(share: float) -> str:
     return "-" if pd.isna(share) else f"{100 * share:.1f} %"
 
 
-def spread(mean: float, deviation: float) -> str:
+def spread(mean: float | None, deviation: float | None) -> str:
     """Return a mean in per cent, with its deviation if there is one.
 
     >>> spread(0.9, 0.01), spread(0.9, float("nan")), spread(float("nan"), 0.0)

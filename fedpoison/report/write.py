@@ -13,7 +13,7 @@ from pathlib import Path
 from fedpoison.errors import RunError
 from fedpoison.report import summary
 from fedpoison.report.contents import Contents
-from fedpoison.report.gather import Found, gather
+from fedpoison.report.gather import StoredRuns, gather
 
 SCRIPTS = (
     "data.js", "theme.js", "build.js", "overview.js", "curves.js", "run.js", "ledger.js", "damage.js",
@@ -75,7 +75,7 @@ def write_report(
     return Written(output, len(found.runs) - unfinished, unfinished, found.left_out, drawn)
 
 
-def page(contents: Contents, found: Found, title: str) -> str:
+def page(contents: Contents, found: StoredRuns, title: str) -> str:
     """Return the page as text."""
     from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415  # only a report needs it
     from markupsafe import Markup  # noqa: PLC0415  # likewise

@@ -2,8 +2,10 @@
 
 from fedpoison.reproduction.bucketing import BUCKETING
 from fedpoison.reproduction.byzfl import BYZFL_HEATMAP, BYZFL_QUICKSTART
-from fedpoison.reproduction.study import Cell, Outcome, Study, reproduce
+from fedpoison.reproduction.study import CellResult, Publication, PublishedValue, reproduce
 
-STUDIES: dict[str, Study] = {study.name: study for study in (BUCKETING, BYZFL_HEATMAP, BYZFL_QUICKSTART)}
+STUDIES: dict[str, Publication] = {
+    study.name: study for study in (BUCKETING, BYZFL_HEATMAP, BYZFL_QUICKSTART)
+}
 
-__all__ = ["STUDIES", "Cell", "Outcome", "Study", "reproduce"]
+__all__ = ["STUDIES", "CellResult", "Publication", "PublishedValue", "reproduce"]

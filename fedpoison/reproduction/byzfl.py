@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fedpoison.reproduction.study import Cell, Study, after, best
+from fedpoison.reproduction.study import Publication, PublishedValue, after, best
 from fedpoison.scenario import Scenario
 
 HONEST = 10
@@ -49,7 +49,7 @@ PUBLISHED: dict[str, dict[float, tuple[float, ...]]] = {
 """By rule and share of IID data: the accuracy with 1, 2, 3 and 4 malicious clients."""
 
 
-def _cells() -> Iterator[Cell]:
+def _cells() -> Iterator[PublishedValue]:
     for rule, rows in PUBLISHED.items():
         for gamma, shares in rows.items():
             for malicious, share in enumerate(shares, start=1):
@@ -65,7 +65,7 @@ def _cells() -> Iterator[Cell]:
                         "strategy": f"clipping(threshold=0.2) | nnm | {RULES[rule]}",
                     }
                 )
-                yield Cell(
+                yield PublishedValue(
                     name=f"{rule}/gamma{gamma}/f{malicious}",
                     scenarios=[fleet.but(attack=attack) for attack in ATTACKS],
                     reading=best,
@@ -73,7 +73,7 @@ def _cells() -> Iterator[Cell]:
                 )
 
 
-BYZFL_HEATMAP = Study(
+BYZFL_HEATMAP = Publication(
     name="byzfl-heatmap",
     title="ByzFL's heat maps: two rules behind clipping and NNM, under the worst of three attacks",
     cells=list(_cells()),
@@ -112,11 +112,11 @@ QUICKSTART_ACCURACY = {
     1000: 0.9733,
 }
 
-BYZFL_QUICKSTART = Study(
+BYZFL_QUICKSTART = Publication(
     name="byzfl-quickstart",
     title="ByzFL's README: trimmed mean behind clipping and NNM under IPM",
     cells=[
-        Cell(name=f"round{number}", scenarios=[QUICKSTART], reading=after(number), published=share)
+        PublishedValue(name=f"round{number}", scenarios=[QUICKSTART], reading=after(number), published=share)
         for number, share in QUICKSTART_ACCURACY.items()
     ],
     seeds=(0,),
