@@ -8,17 +8,19 @@ read, not made again, so it can be stopped and started.
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fedpoison.batch import run_all
-from fedpoison.cli.progress import BatchProgress
 from fedpoison.history import History
 from fedpoison.registries import attacks, build_attack
 from fedpoison.rounds import Round
 from fedpoison.scenario import Scenario
+from fedpoison.watch import Watch
 
 BASE = Scenario(
     dataset="mnist",
@@ -88,6 +90,16 @@ def cell(values: Sequence[float]) -> str:
     return f"{statistics.fmean(values):.1f} ± {spread:.1f}"
 
 
+def progress(runs: int) -> Watch:
+    """Return callbacks that print how many runs have ended."""
+    ended = itertools.count(1)
+
+    def on_end(run: Scenario, _outcome: object) -> None:
+        print(f"{next(ended)} of {runs}: {run.strategy} under {run.attack}, seed {run.seed}", file=sys.stderr)
+
+    return Watch(on_end=on_end)
+
+
 def main() -> None:
     """Make the runs that are missing and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -97,10 +109,7 @@ def main() -> None:
     arguments = parser.parse_args()
     names = arguments.attacks.split(",") if arguments.attacks else list(attacks.entries())
     runs = list(matrix(names))
-    with BatchProgress(len(runs), BASE.rounds) as progress:
-        batch = run_all(
-            runs, out=arguments.out, jobs=arguments.jobs, watch=progress.watch(), notify=progress.warn
-        )
+    batch = run_all(runs, out=arguments.out, jobs=arguments.jobs, watch=progress(len(runs)))
     aimed = [name for name in names if build_attack(name).goal(10) is not None]
     for table in (
         Table("Accuracy, %", lambda record: record.accuracy, names),

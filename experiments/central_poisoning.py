@@ -11,13 +11,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rich.console import Console
-
 from fedpoison.central import train_centrally
-from fedpoison.cli.sheets import show
-from fedpoison.cli.sweep_sheets import sheet
 from fedpoison.study import Study
-from fedpoison.study_plot import write_figure
+from fedpoison.study_figures import write_figure
 from fedpoison.study_results import Results
 
 STUDY = Study.parse(
@@ -69,8 +65,9 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, help="where the data sets lie")
     arguments = parser.parse_args()
     results = carry_out(STUDY, arguments.out, arguments.data_dir)
-    show([sheet(results)], "terminal")
-    Console().print(f"results: {arguments.out / 'studies' / STUDY.name}", soft_wrap=True)
+    print(f"{STUDY.title}, %, mean over the seeds:")
+    print((100 * results.summary()).round(1).to_string())
+    print(f"results: {arguments.out / 'studies' / STUDY.name}")
 
 
 if __name__ == "__main__":

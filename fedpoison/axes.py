@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from decimal import Decimal
+from typing import Annotated, Any, Self
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fedpoison.errors import ScenarioError, unknown
 from fedpoison.scenario import Scenario
 from fedpoison.specs import reasons
-from fedpoison.value_ranges import Range
 
 Label = str | int | float | bool
 
@@ -21,10 +21,50 @@ TAKEN = frozenset(
         "run_id", "round", "accuracy", "worst_class_accuracy", "loss", "attack_success_rate",
         "source_to_target_rate", "success", "true_positive_rate", "false_positive_rate", "trust_auroc",
         "malicious_mass", "acting", "malicious_norm", "malicious_distance", "malicious_cosine", "honest_norm",
-        "honest_distance", "dropped", "seconds", "reason", "refused", "asked", "ended", "seed",
+        "honest_distance", "dropped", "seconds", "reason", "refused", "stopped", "asked", "ended", "seed",
     )
 )  # fmt: skip
 """Columns of the results, which no axis of bundles can have for its name; nor can it be `class_3`."""
+
+
+Number = int | float
+MOST_VALUES = 10_000
+"""How many numbers a range can have."""
+
+
+class ValueRange(BaseModel):
+    """Numbers from one to another, both included.
+
+    >>> ValueRange.model_validate({"from": 0.0, "to": 0.3, "step": 0.1}).values()
+    [0.0, 0.1, 0.2, 0.3]
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+
+    start: Annotated[Number, Field(alias="from")]
+    to: Number
+    step: Number
+
+    @model_validator(mode="after")
+    def _ends(self) -> Self:
+        start, to, step = self._decimals()
+        if step and (to - start) / step >= MOST_VALUES:
+            raise ValueError(f"range: got more than {MOST_VALUES} values; make the step larger.")
+        if step == 0 or (to - start) / step < 0 or (to - start) % step != 0:
+            raise ValueError(
+                f"range: got from={self.start}, to={self.to}, step={self.step}; "
+                "wanted whole steps that lead from the one to the other."
+            )
+        return self
+
+    def values(self) -> list[Number]:
+        """Return the numbers: whole ones if all that is given is whole."""
+        start, to, step = self._decimals()
+        kind = int if all(isinstance(given, int) for given in (self.start, self.to, self.step)) else float
+        return [kind(start + step * number) for number in range(int((to - start) / step) + 1)]
+
+    def _decimals(self) -> tuple[Decimal, Decimal, Decimal]:
+        return Decimal(str(self.start)), Decimal(str(self.to)), Decimal(str(self.step))
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +90,7 @@ def values_of(axis: str, given: object) -> object:
         if key not in ("from", "to", "step"):
             raise unknown(f"key of the range axes.{axis}", key, ("from", "to", "step"))
     try:
-        return Range.model_validate(given).values()
+        return ValueRange.model_validate(given).values()
     except ValidationError as error:
         raise ScenarioError(f"axes.{axis}: {reasons(error)}") from None
 

@@ -11,9 +11,7 @@ from typing import Unpack
 
 from fedpoison.batch import batches
 from fedpoison.batch_options import BatchOptions
-from fedpoison.bisection import explore
-from fedpoison.breakdown_curves import Breakdown, Curve, Pair, Point
-from fedpoison.criterion import Criterion
+from fedpoison.breakdown_result import Breakdown, Criterion, Curve, Pair, Point, explore
 from fedpoison.errors import ScenarioError
 from fedpoison.fields import About, changed
 from fedpoison.fleet import Federation

@@ -3,44 +3,46 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal, Unpack
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from fedpoison.batch import run_all
 from fedpoison.batch_options import BatchOptions
-from fedpoison.errors import ScenarioError
+from fedpoison.errors import ScenarioError, unknown
 from fedpoison.history import History
-from fedpoison.measures import class_means
+from fedpoison.intervals import intervals, paired_differences
+from fedpoison.pipelines import read_aggregation
 from fedpoison.rounds import Round
+from fedpoison.run_frame import (
+    STOPPED,
+    class_columns,
+    cross_table,
+    lowest_accuracy,
+    of_whole_groups,
+    run_frame,
+)
 from fedpoison.scenario import Scenario
 
 _log = logging.getLogger(__name__)
 
-Measure = Callable[[Round], float | None]
 At = Literal["last", "best"]
-"""Which round of a run is read: the last one, or the one after which the accuracy was highest."""
+"""Round that is read of a run: the last one, or the one with the highest accuracy."""
 OPTIMISTIC = (
     "reading each run at its best round: a maximum over rounds is chosen on the test set, which flatters "
     "every strategy, and above all those that an attack makes unstable. Nobody who deploys the model gets "
     "it; report the last round."
 )
-
-MEASURES: dict[str, Measure] = {
-    "accuracy": lambda record: record.accuracy,
-    "worst-class accuracy": lambda record: record.worst_class_accuracy,
-    "attack success": lambda record: record.success,
-}
-"""What a comparison tabulates, read off one round of each run."""
+_PAIR = ["attack", "strategy"]
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One run to make: an attack against a strategy, with one seed."""
+class CompareCell:
+    """One run of a comparison: an attack against a strategy, with one seed."""
 
     attack: str
     strategy: str
@@ -51,28 +53,37 @@ class Cell:
 class Comparison:
     """The runs of a matrix of attacks and strategies.
 
-    A mean is only given where no run had to stop: one over the seeds that are left would hide the worst.
+    A mean is NaN if a run stopped with any seed: a mean over the other seeds would hide the worst.
     """
 
     attacks: Sequence[str]
     strategies: Sequence[str]
     seeds: Sequence[int]
-    histories: dict[Cell, History]
+    histories: dict[CompareCell, History]
     at: At = "last"
-    stopped: Mapping[Cell, str] = field(default_factory=dict)
-    """Why a run has no history: its strategy had no answer to the updates of a round."""
+    stopped: Mapping[CompareCell, str] = field(default_factory=dict)
+    """Reasons of the runs without a history: the strategy could not aggregate the updates of a round."""
+
+    def cells(self) -> list[CompareCell]:
+        """Return the runs in the order of attacks, strategies and seeds."""
+        return [
+            CompareCell(attack, strategy, seed)
+            for attack in self.attacks
+            for strategy in self.strategies
+            for seed in self.seeds
+        ]
 
     def runs(self, attack: str, strategy: str) -> list[History]:
-        """Return the histories of one attack against one strategy, a seed each, without the stopped ones."""
-        cells = [Cell(attack, strategy, seed) for seed in self.seeds]
+        """Return the histories of one attack against one strategy, per seed, without the stopped runs."""
+        cells = [CompareCell(attack, strategy, seed) for seed in self.seeds]
         return [self.histories[cell] for cell in cells if cell not in self.stopped]
 
     def stops(self, attack: str, strategy: str) -> list[int]:
-        """Return the seeds with which the strategy had to stop under the attack."""
-        return [seed for seed in self.seeds if Cell(attack, strategy, seed) in self.stopped]
+        """Return the seeds with which the strategy stopped under the attack."""
+        return [seed for seed in self.seeds if CompareCell(attack, strategy, seed) in self.stopped]
 
-    def record(self, cell: Cell) -> Round | None:
-        """Return the round that is read of a run, None if it had to stop; the initial model is never best."""
+    def record(self, cell: CompareCell) -> Round | None:
+        """Return the round that is read of a run, None if it stopped; the initial model is never best."""
         if cell in self.stopped:
             return None
         history = self.histories[cell]
@@ -80,55 +91,118 @@ class Comparison:
             return history.last
         return max(history.records[1:], key=lambda record: record.accuracy)
 
-    def values(self, measure: Measure, attack: str, strategy: str) -> list[float]:
-        """Return the measure with each seed, NaN where a run has none or had to stop."""
-        records = [self.record(Cell(attack, strategy, seed)) for seed in self.seeds]
-        found = [None if record is None else measure(record) for record in records]
-        return [float("nan") if value is None else value for value in found]
-
-    def table(self, measure: Measure, *, spread: bool = False) -> pd.DataFrame:
-        """Return attacks (rows) by strategies (columns): the mean over the seeds, or their deviation.
-
-        Args:
-            measure: what to read off a round.
-            spread: whether to return the sample standard deviation over the seeds in place of the mean.
-        """
-
-        def reduced(values: list[float]) -> float:
-            if spread:
-                return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-            return float(np.mean(values))
-
-        return pd.DataFrame(
-            {
-                strategy: [reduced(self.values(measure, attack, strategy)) for attack in self.attacks]
-                for strategy in self.strategies
-            },
-            index=pd.Index(self.attacks, name="attack"),
-        )
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """One row per run: `attack`, `strategy`, `seed`, `stopped`, measures and classes. See `run_frame`."""
+        runs = (((cell.attack, cell.strategy, cell.seed), self.record(cell)) for cell in self.cells())
+        return run_frame(["attack", "strategy", "seed"], runs)
 
     @property
     def labels(self) -> int:
-        """How many classes there are."""
+        """Number of classes."""
         return len(next(iter(self.histories.values())).last.per_class_accuracy)
 
+    def values(self, measure: str, attack: str, strategy: str) -> list[float]:
+        """Return a column of `frame` for one attack and strategy: a value per seed, NaN without one."""
+        chosen = (self.frame["attack"] == attack) & (self.frame["strategy"] == strategy)
+        return list(self.frame.loc[chosen, measure])
+
+    def table(self, measure: str, reduce: Literal["mean", "std"] = "mean") -> pd.DataFrame:
+        """Return attacks (rows) by strategies (columns).
+
+        Args:
+            measure: A column of `frame`, such as those in `MEASURES`.
+            reduce: Mean over the seeds, or standard deviation of a sample.
+        """
+        return cross_table(
+            self.frame, measure, "attack", "strategy", lambda values: values.agg(reduce, skipna=False)
+        )
+
     def per_class(self) -> pd.DataFrame:
-        """Return one row an attack and strategy with the accuracy of each class, mean over seeds."""
-        return pd.concat({attack: self.classes(attack) for attack in self.attacks}, names=["attack"])
+        """Return one row per attack and strategy with the accuracy of each class, mean over seeds.
+
+        A seed whose test set lacks a class does not count in the mean of that class.
+        """
+        columns = class_columns(self.frame)
+        means = of_whole_groups(self.frame, _PAIR, columns).groupby(_PAIR, sort=False)[columns].mean()
+        return means.set_axis(pd.RangeIndex(len(columns), name="class"), axis=1)
 
     def classes(self, attack: str) -> pd.DataFrame:
-        """Return one row a strategy with the accuracy of each class under `attack`, mean over seeds.
+        """Return the rows of `per_class` under one attack, by strategy."""
+        return self.per_class().loc[[attack]].droplevel("attack")
 
-        Seeds whose test set lacks a class have no part in its mean.
+    def estimates(self) -> pd.DataFrame:
+        """Return one row per attack, strategy and measure: `mean` over the seeds, `low` and `high` (95 %).
+
+        A measure that a run lacks, such as the success of an attack without a target, is NaN.
         """
-        rows = {strategy: self._classes(attack, strategy).tolist() for strategy in self.strategies}
-        frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis(columns="class")
-        return frame.rename_axis(index="strategy")
+        return intervals(self.frame, _PAIR)
 
-    def _classes(self, attack: str, strategy: str) -> NDArray[np.float64]:
-        records = [self.record(Cell(attack, strategy, seed)) for seed in self.seeds]
-        ended = [record.per_class_accuracy for record in records if record is not None]
-        return class_means(ended) if len(ended) == len(records) else np.full(self.labels, np.nan)
+    def differences(self, reference: str | None = None) -> pd.DataFrame:
+        """Return the rows of `estimates` for each strategy minus the reference, paired over the seeds.
+
+        Args:
+            reference: One of the strategies. Default: `most_robust`.
+
+        Raises:
+            ScenarioError: The reference is none of the strategies.
+        """
+        reference = self.most_robust() if reference is None else check_reference(self.strategies, reference)
+        return intervals(paired_differences(self.frame, "strategy", reference, ["attack", "seed"]), _PAIR)
+
+    def most_robust(self) -> str:
+        """Return the strategy with the highest lowest accuracy over the attacks; one that stops is last."""
+        return str(lowest_accuracy(self.table("accuracy").fillna(STOPPED)).idxmax())
+
+    def stopped_runs(self) -> pd.DataFrame:
+        """Return one row per run that stopped: `attack`, `strategy`, `seed` and the `reason`."""
+        rows = [(cell.attack, cell.strategy, cell.seed, reason) for cell, reason in self.stopped.items()]
+        return pd.DataFrame(rows, columns=["attack", "strategy", "seed", "reason"])
+
+    def worst_case(self) -> pd.DataFrame:
+        """Return one row per strategy with its worst case, by means over the seeds.
+
+        `accuracy` is the lowest over the attacks, and `under` is that attack. `class`, `class_accuracy` and
+        `class_under` give the class with the lowest accuracy under any attack. `success` is the highest
+        success of an attack with a target and `success_of` is that attack: NaN and None without one.
+
+        An attack that stops a strategy with any seed is its worst case: `under` and `class_under` name the
+        attack, and the accuracies are NaN.
+        """
+        accuracy, success = self.table("accuracy"), self.table("success")
+        classes = {attack: self.classes(attack) for attack in self.attacks}
+        rows: list[dict[str, object]] = []
+        for strategy in self.strategies:
+            stopping = [attack for attack in self.attacks if self.stops(attack, strategy)]
+            by_class = pd.concat({attack: frame.loc[strategy] for attack, frame in classes.items()})
+            under, label = (stopping[0], None) if stopping else by_class.idxmin()
+            reached = success[strategy].dropna()
+            rows.append(
+                {
+                    "accuracy": np.nan if stopping else accuracy[strategy].min(),
+                    "under": stopping[0] if stopping else accuracy[strategy].idxmin(),
+                    "class": label,
+                    "class_accuracy": np.nan if stopping else by_class.min(),
+                    "class_under": under,
+                    "success": reached.max(),
+                    "success_of": reached.idxmax() if len(reached) else None,
+                }
+            )
+        frame = pd.DataFrame(rows, index=pd.Index(self.strategies, name="strategy"))
+        return frame.astype({"class": "Int64"})
+
+
+def check_reference(strategies: Sequence[str], reference: str) -> str:
+    """Return the reference as the strategies spell it.
+
+    Raises:
+        ScenarioError: The reference is none of the strategies.
+    """
+    spelled = {read_aggregation(strategy): strategy for strategy in strategies}
+    try:
+        return spelled[read_aggregation(reference)]
+    except (KeyError, ScenarioError):
+        raise unknown("reference", reference, strategies) from None
 
 
 def compare(
@@ -160,7 +234,7 @@ def compare(
     if base.groups:
         raise ScenarioError("groups: a comparison varies a single attack; leave the groups out.")
     cells = {
-        Cell(attack, strategy, seed): base.but(attack=attack, strategy=strategy, seed=seed)
+        CompareCell(attack, strategy, seed): base.but(attack=attack, strategy=strategy, seed=seed)
         for attack in attacks
         for strategy in strategies
         for seed in seeds

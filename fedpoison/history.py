@@ -123,11 +123,22 @@ class History:
             None if twin is None else [record.accuracy for record in twin.records],
         )
 
-    def plot(self) -> Figure:
-        """Return a figure of the accuracy of every class after every round."""
-        from fedpoison.figures import class_heat_map  # noqa: PLC0415  # matplotlib takes a second to import
+    @property
+    def title(self) -> str:
+        """Strategy, attack and data set, as the title of a figure."""
+        return f"{self.scenario.strategy} under {self.scenario.threat} ({self.scenario.dataset})"
 
-        return class_heat_map(self)
+    def plot(self) -> Figure:
+        """Return the heat map of the accuracy of each class after each round."""
+        from fedpoison.plotting import class_heat_map  # noqa: PLC0415  # matplotlib takes a second to import
+
+        return class_heat_map(self.per_class(), self.title)
+
+    def plot_confusion(self) -> Figure:
+        """Return the heat map of the confusion matrix after the last round."""
+        from fedpoison.plotting import confusion_matrix  # noqa: PLC0415  # matplotlib takes a second to import
+
+        return confusion_matrix(self.last.counts, self.title)
 
     def _check_twin(self, twin: History) -> None:
         for name in fields_about(Scenario, About.REFERENCE):

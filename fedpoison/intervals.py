@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
+
+from fedpoison.run_frame import MEASURES
 
 CONFIDENCE = 0.95
 RESAMPLES = 9999
@@ -26,7 +29,7 @@ class Estimate:
 def estimate(values: Sequence[float]) -> Estimate:
     """Return the mean with a 95 % bootstrap interval (BCa), the same for the same values.
 
-    A few seeds say little: see `shortfall`.
+    A few seeds say little: see `coverage_note`.
 
     >>> estimate([0.75, 0.25]).mean, estimate([0.8])
     (0.5, Estimate(mean=0.8, low=None, high=None))
@@ -43,10 +46,10 @@ def estimate(values: Sequence[float]) -> Estimate:
     return Estimate(mean, *_bootstrap(sample))
 
 
-def shortfall(seeds: int) -> str:
+def coverage_note(seeds: int) -> str:
     """Return in words how often the interval of so few seeds holds the true mean; empty for ten and more.
 
-    >>> shortfall(3)
+    >>> coverage_note(3)
     'with 3 seeds they hold the true mean in some 72 % of cases'
     """
     if seeds not in _HELD:
@@ -66,3 +69,37 @@ def _bootstrap(sample: np.ndarray[tuple[int], np.dtype[np.float64]]) -> tuple[fl
         rng=np.random.default_rng(0),
     )
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
+
+
+def intervals(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """Return one row per group and measure: `mean`, and `low` and `high` of the 95 % bootstrap interval.
+
+    A measure that a run of the group lacks is NaN.
+    """
+    rows = [
+        (*labels, name, found.mean, found.low, found.high)
+        for labels, group in frame.groupby(list(by), sort=False)
+        for name, column in MEASURES.items()
+        for found in [estimate(group[column].tolist())]
+    ]
+    ends = {"mean": np.float64, "low": np.float64, "high": np.float64}
+    return pd.DataFrame(rows, columns=[*by, "measure", *ends]).astype(ends)
+
+
+def paired_differences(
+    frame: pd.DataFrame, axis: str, reference: object, pairs: Sequence[str]
+) -> pd.DataFrame:
+    """Return the rows of the other labels on an axis, with each measure minus that of the reference.
+
+    Args:
+        frame: Runs.
+        axis: Axis of the reference.
+        reference: Label that the others are compared with.
+        pairs: Axes on which a run and its reference agree. The same seed gives both the same weights, data
+            and malicious clients, so that their difference does not contain them.
+    """
+    columns = list(MEASURES.values())
+    chosen = frame[axis] == reference
+    others, theirs = frame[~chosen], frame[chosen].set_index(list(pairs))[columns]
+    paired = theirs.loc[pd.MultiIndex.from_frame(others[list(pairs)])].to_numpy()
+    return others.assign(**dict(zip(columns, (others[columns] - paired).to_numpy().T, strict=True)))

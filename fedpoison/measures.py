@@ -149,18 +149,6 @@ def recovery_half_life(
     return float(next(regained, np.nan) - last)
 
 
-def class_means(accuracies: Sequence[Sequence[float]] | Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Return the mean accuracy of each class (k,) over runs (r, k); NaN where no run has it.
-
-    A run whose test set lacks a class has NaN for it and no part in its mean.
-
-    >>> class_means([[0.5, 0.7], [float("nan"), 0.9]]).tolist()
-    [0.5, 0.8]
-    """
-    values = np.array(accuracies, dtype=np.float64)
-    return _ratio(np.nansum(values, axis=0), np.sum(~np.isnan(values), axis=0))
-
-
 def plain(value: float | None) -> float | None:
     """Return a measure for JSON, which knows no NaN: None where there is none.
 

@@ -69,7 +69,7 @@ class Repeat:
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """What a search found."""
 
     trials: list[Trial]
@@ -131,7 +131,7 @@ def search(
     confirm: int = 3,
     expect: Callable[[int], None] = lambda _: None,
     **options: Unpack[BatchOptions],
-) -> Found:
+) -> SearchResult:
     """Try attacks on a scenario, each guided by what came of those before.
 
     Every attack is tried at least once, if there are trials enough. The scenario's seed seeds the search.
@@ -175,7 +175,7 @@ def search(
         clean = _clean(base, aim, [base.seed], run)
         tried = _explore(base, aim, list(dict.fromkeys(attacks or aim.space)), trials, run)
         repeats = _repeats(base.but(attack=tried[0].attack), aim, confirm, run)
-        return Found(tried, clean.get(base.seed), repeats)
+        return SearchResult(tried, clean.get(base.seed), repeats)
 
 
 Run = Callable[[Sequence[Scenario]], Batch]

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
-import numpy as np
 import pandas as pd
 
 from fedpoison.axes import Label
 from fedpoison.errors import file_errors
 from fedpoison.history import History
 from fedpoison.rounds import Failure
-from fedpoison.study import Cell, Study
-from fedpoison.study_figure import MEASURES
-
-SUMMARY = ("accuracy", "worst_class_accuracy", "success")
+from fedpoison.run_frame import MEASURES, measured, of_whole_groups
+from fedpoison.study import AXIS_TITLES, Cell, Study
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,34 +58,43 @@ class Results:
         ]
         return pd.DataFrame(rows, columns=[*self.study.axes, "run_id", "reason", "refused"])
 
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """One row per combination of all axes, in the order of the study: `runs`, and whether it `stopped`.
+
+        A run that failed for any reason counts as stopped.
+        """
+        ended = dict(zip(map(_place, self.histories), self.runs.to_dict("records"), strict=True))
+        rows = [
+            {**cell.place, **ended.get(_place(cell), {}), "stopped": _place(cell) not in ended}
+            for cell in self.study.cells()
+        ]
+        return pd.DataFrame(rows).reindex(columns=[*self.runs.columns, "stopped"])
+
     @property
     def seeds(self) -> pd.DataFrame:
-        """One row a combination of the axes but the seed: the runs `asked` for, and how many `ended`."""
-        rows = [(*labels, *counts) for labels, counts in self._counts.items()]
-        return pd.DataFrame(rows, columns=[*self._beside_seed, "asked", "ended"])
+        """One row per combination of the axes except the seed: the runs `asked` for, and how many `ended`."""
+        stopped = self.frame.groupby(self._without_seed, sort=False)["stopped"]
+        counts = pd.DataFrame({"asked": stopped.size(), "ended": stopped.size() - stopped.sum()})
+        return counts.reset_index()
 
     @property
     def averaged(self) -> pd.DataFrame:
-        """The rows of `runs`, with measures only where every seed of a combination came to its end.
+        """The rows of `runs`, with measures only if every seed of a combination ended: the basis of means."""
+        measures = self.runs.columns.intersection([*AXIS_TITLES])
+        whole = of_whole_groups(self.frame, self._without_seed, measures)
+        return whole[~whole["stopped"]].drop(columns="stopped").reset_index(drop=True)
 
-        What means are made of: one over the seeds that are left would hide those that an attack stopped.
-        """
-        counts = [self._counts[self._combination(cell)] for cell in self.histories]
-        runs = self.runs.copy()
-        runs.loc[[ended < asked for asked, ended in counts], runs.columns.intersection([*MEASURES])] = np.nan
-        return runs
+    def summary(self, reduce: Literal["mean", "std"] = "mean") -> pd.DataFrame:
+        """Return a table over the axes except the seed: accuracy, worst class and success of the last round.
 
-    def summary(self, reduce: str = "mean") -> pd.DataFrame:
-        """Return a table over the axes but the seed: accuracy, worst class and success after the last round.
-
-        NaN where a seed did not come to its end.
+        A value is NaN if a seed did not end.
 
         Args:
-            reduce: `mean` over the seeds, or their standard deviation (of a sample), `std`.
+            reduce: Mean over the seeds, or standard deviation of a sample.
         """
-        shown = [name for name in SUMMARY if self.runs[name].notna().any()]
-        groups = self.averaged.groupby(self._beside_seed, sort=False)[shown]
-        return groups.mean() if reduce == "mean" else groups.std()
+        shown = [name for name in MEASURES.values() if self.runs[name].notna().any()]
+        return self.averaged.groupby(self._without_seed, sort=False)[shown].agg(reduce)
 
     def write(self, folder: Path) -> None:
         """Write the study and its frames, as Parquet and as CSV, into a folder.
@@ -105,36 +111,31 @@ class Results:
                 frame.to_csv(folder / f"{name}.csv", index=False)
 
     @property
-    def _beside_seed(self) -> list[str]:
+    def _without_seed(self) -> list[str]:
         return [axis for axis in self.study.axes if axis != "seed"] or ["seed"]
 
-    @cached_property
-    def _counts(self) -> Mapping[tuple[Label, ...], tuple[int, int]]:
-        asked = Counter(self._combination(cell) for cell in self.study.cells())
-        ended = Counter(self._combination(cell) for cell in self.histories)
-        return {labels: (count, ended[labels]) for labels, count in asked.items()}
 
-    def _combination(self, cell: Cell) -> tuple[Label, ...]:
-        return tuple(cell.place[axis] for axis in self._beside_seed)
+def _place(cell: Cell) -> tuple[Label, ...]:
+    return tuple(cell.place.values())
 
 
 def _rows(cell: Cell, history: History) -> Iterator[dict[str, object]]:
-    measured = history.rounds().reset_index().to_dict("records")
-    for record, measures in zip(history.records, measured, strict=True):
+    rounds = history.rounds().reset_index().to_dict("records")
+    for record, row in zip(history.records, rounds, strict=True):
         yield {
             "run_id": history.scenario.run_id,
             "seed": history.scenario.seed,
             **cell.place,
-            **{str(name): value for name, value in measures.items()},
-            "success": record.success,
-            **{f"class_{label}": share for label, share in enumerate(record.per_class_accuracy)},
+            **{str(name): value for name, value in row.items()},
+            **measured(record),
         }
 
 
 def _numeric(frame: pd.DataFrame, axes: Collection[str]) -> pd.DataFrame:
     """Return the frame with the axes first, and measures that no run has as missing numbers."""
     if frame.empty:
-        return pd.DataFrame(columns=list(dict.fromkeys([*axes, "run_id", "seed", "round", *SUMMARY])))
+        columns = [*axes, "run_id", "seed", "round", *MEASURES.values()]
+        return pd.DataFrame(columns=list(dict.fromkeys(columns)))
     order = [*axes, *(name for name in frame.columns if name not in axes)]
     missing = [name for name in order if name not in axes and frame[name].isna().all()]
     return frame[order].astype(dict.fromkeys(missing, "float64"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,6 @@ from fedpoison.environment import Notify, tell_versions
 from fedpoison.fleet import resolve_dataset
 from fedpoison.history import History
 from fedpoison.rounds import Failure
-from fedpoison.run_times import estimate
 from fedpoison.scenario import Scenario
 from fedpoison.store import StoredRun
 from fedpoison.study import Cell, Study
@@ -46,12 +44,6 @@ class SweepPlan:
         missing = set(self.missing)
         held = [cell.scenario for cell in self.cells if cell not in self.failures]
         return [scenario for scenario in held if scenario is not None and scenario not in missing]
-
-    def seconds(self, jobs: int | None = None) -> float | None:
-        """Return about how long it will take with so many runs at once, here; None if nothing can be told."""
-        processors = os.cpu_count() or 1
-        parallel = min(jobs or processors, processors, len(self.missing))
-        return estimate(self.missing, self.out, processors if parallel == 1 else parallel)
 
 
 def plan(

@@ -6,7 +6,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedpoison.bisection import explore, held_above, next_counts, smallest_broken
+from fedpoison.breakdown_result import explore, held_above, next_counts, smallest_broken
 
 
 @st.composite

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fedpoison import figures
+from fedpoison import study_figures as figures
 from fedpoison.breakdown import breakdown
+from fedpoison.breakdown_result import criterion
 from fedpoison.cli.breakdown_sheets import as_json, remarks, sheet
-from fedpoison.criterion import criterion
 from fedpoison.errors import RunError, ScenarioError
 from fedpoison.history import History
 from fedpoison.outcomes import Batch

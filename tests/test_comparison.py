@@ -12,12 +12,12 @@ from fedpoison import intervals
 from fedpoison.cli.compare_sheets import as_json, sheets
 from fedpoison.cli.lists import names_in
 from fedpoison.cli.sheets import Sheet, in_latex, in_markdown
-from fedpoison.comparison import MEASURES, OPTIMISTIC, Cell, Comparison, compare
-from fedpoison.contrasts import check_reference, differences, estimates, steadiest, weakest
+from fedpoison.comparison import OPTIMISTIC, CompareCell, Comparison, check_reference, compare
 from fedpoison.errors import ScenarioError
 from fedpoison.history import History
-from fedpoison.intervals import Estimate, estimate, shortfall
+from fedpoison.intervals import Estimate, coverage_note, estimate
 from fedpoison.rounds import Round
+from fedpoison.run_frame import MEASURES
 
 SEEDS = (0, 1, 2)
 RIGHT = {
@@ -41,7 +41,7 @@ def record(number, right, attack):
 def made(small):
     """A comparison by hand; the first round is better than the last, and the initial model the best."""
     histories = {
-        Cell(attack, strategy, seed): History(
+        CompareCell(attack, strategy, seed): History(
             small, [record(0, 10, attack), record(1, 9, attack), record(2, right, attack)]
         )
         for (attack, strategy), rights in RIGHT.items()
@@ -85,10 +85,10 @@ def test_few_seeds_are_said_to_hold_the_mean_as_often_as_they_do(seeds, monkeypa
     samples = np.random.default_rng(seeds).normal(size=(400, seeds))
     found = [estimate(list(sample)) for sample in samples]
     held = np.mean([each.low <= 0 <= each.high for each in found])
-    said = int(re.search(r"some (\d+) %", shortfall(seeds))[1]) / 100
+    said = int(re.search(r"some (\d+) %", coverage_note(seeds))[1]) / 100
     assert held == pytest.approx(said, abs=0.06)  # three standard deviations of a share of 400
     assert held < 0.95
-    assert not shortfall(10)
+    assert not coverage_note(10)
 
 
 def test_no_interval_is_claimed_where_there_is_none():
@@ -100,31 +100,31 @@ def test_no_interval_is_claimed_where_there_is_none():
 
 
 def test_estimates_are_means_over_the_seeds(made):
-    found = row(estimates(made), "none", "fedavg")
+    found = row(made.estimates(), "none", "fedavg")
     assert found["mean"] == pytest.approx((0.95 + 1.0 + 0.9) / 3)
     assert found["low"] < found["mean"] < found["high"]
-    assert row(estimates(made), "backdoor", "krum", "attack success")["mean"] == pytest.approx(0.3)
-    assert np.isnan(row(estimates(made), "none", "krum", "attack success")["mean"])
+    assert row(made.estimates(), "backdoor", "krum", "attack success")["mean"] == pytest.approx(0.3)
+    assert np.isnan(row(made.estimates(), "none", "krum", "attack success")["mean"])
 
 
 def test_differences_are_paired(made):
-    found = row(differences(made, "krum"), "backdoor", "fedavg", "worst-class accuracy")
+    found = row(made.differences("krum"), "backdoor", "fedavg", "worst-class accuracy")
     each = [0.3 - 0.6, 0.4 - 0.9, 0.2 - 0.6]
     assert found["mean"] == pytest.approx(np.mean(each))
     assert (found["low"], found["high"]) == pytest.approx((estimate(each).low, estimate(each).high))
-    assert set(differences(made, "krum")["strategy"]) == {"fedavg"}
-    assert np.isnan(row(differences(made, "krum"), "none", "fedavg", "attack success")["mean"])
+    assert set(made.differences("krum")["strategy"]) == {"fedavg"}
+    assert np.isnan(row(made.differences("krum"), "none", "fedavg", "attack success")["mean"])
 
 
 def test_the_reference_is_the_one_that_an_attack_harms_least(made):
-    assert steadiest(made) == "krum"
-    pd.testing.assert_frame_equal(differences(made), differences(made, "krum"))
+    assert made.most_robust() == "krum"
+    pd.testing.assert_frame_equal(made.differences(), made.differences("krum"))
     with pytest.raises(ScenarioError, match="unknown reference 'kurm': did you mean 'krum'"):
-        differences(made, "kurm")
+        made.differences("kurm")
 
 
 def test_weak_points_name_the_attack_and_the_class(made):
-    found = weakest(made).loc["krum"]
+    found = made.worst_case().loc["krum"]
     assert found["accuracy"] == pytest.approx((16 + 19 + 16) / 60)
     assert (found["under"], found["class"], found["class_under"]) == ("backdoor", 0, "backdoor")
     assert found["class_accuracy"] == pytest.approx(0.7)
@@ -134,15 +134,15 @@ def test_weak_points_name_the_attack_and_the_class(made):
 def test_a_class_that_some_seeds_do_not_test_is_a_mean_over_the_others(made):
     for seed, rows in ((0, [[8, 2], [0, 0]]), (1, [[0, 0], [5, 5]])):
         last = Round(round=2, confusion=rows, loss=1.0, attack_success_rate=0.5)
-        made.histories[Cell("backdoor", "krum", seed)].records[-1] = last
+        made.histories[CompareCell("backdoor", "krum", seed)].records[-1] = last
     assert made.classes("backdoor").loc["krum"].tolist() == pytest.approx([0.7, 0.75])
-    (worst,) = weakest(made).loc[["krum"]].to_dict("records")
+    (worst,) = made.worst_case().loc[["krum"]].to_dict("records")
     assert (worst["class"], worst["class_accuracy"]) == (0, pytest.approx(0.7))
 
 
 def test_an_untargeted_attack_has_no_success(made):
     clean = Comparison(["none"], made.strategies, SEEDS, made.histories)
-    assert weakest(clean)["success"].isna().all()
+    assert clean.worst_case()["success"].isna().all()
     assert not any("success" in sheet.title.lower() for sheet in sheets(clean, None)[:-2])
     assert all(cell == "-" for cell in sheets(clean, None)[-2].cells["highest success"])
 

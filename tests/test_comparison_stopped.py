@@ -7,18 +7,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fedpoison import figures
+from fedpoison import study_figures as figures
 from fedpoison.cli.compare_sheets import as_json, remarks, sheets
-from fedpoison.comparison import MEASURES, Cell, Comparison, compare
-from fedpoison.contrasts import differences, estimates, steadiest, weakest
+from fedpoison.comparison import CompareCell, Comparison, compare
 from fedpoison.errors import RunError
 from fedpoison.history import History
 from fedpoison.outcomes import Batch
 from fedpoison.rounds import Failure, Round
+from fedpoison.run_frame import MEASURES
 
 ATTACKS, STRATEGIES, SEEDS = ["none", "ipm"], ["krum", "median"], (0, 1, 2)
 REFUSED = Failure("round 2: Krum needs n > 2f + 2", aggregation_failed=True)
-STOPPED = {Cell("ipm", "krum", 1): REFUSED}
+STOPPED = {CompareCell("ipm", "krum", 1): REFUSED}
 
 
 def outcomes(scenario, stopped):
@@ -30,7 +30,7 @@ def outcomes(scenario, stopped):
             right = 9 if run.strategy == "krum" else 6
             counts = [[right, 10 - right], [0, 10]]
             records = [Round(round=number, confusion=counts, loss=1.0) for number in (0, 1)]
-            failure = stopped.get(Cell(run.attack, run.strategy, run.seed))
+            failure = stopped.get(CompareCell(run.attack, run.strategy, run.seed))
             made[run] = failure or History(scenario, records)
         return Batch.of(made)
 
@@ -52,14 +52,14 @@ def test_no_mean_hides_a_seed_that_stopped(found):
     made = found(STOPPED)
     values = made.values(MEASURES["accuracy"], "ipm", "krum")
     assert np.isnan(values).tolist() == [False, True, False]
-    means = estimates(made).query("measure == 'accuracy'").set_index(["attack", "strategy"])["mean"]
+    means = made.estimates().query("measure == 'accuracy'").set_index(["attack", "strategy"])["mean"]
     assert means.isna().to_dict() == {
         ("none", "krum"): False,
         ("none", "median"): False,
         ("ipm", "krum"): True,
         ("ipm", "median"): False,
     }
-    gaps = differences(made, "median").query("measure == 'accuracy'").set_index("attack")["mean"].isna()
+    gaps = made.differences("median").query("measure == 'accuracy'").set_index("attack")["mean"].isna()
     assert gaps.to_dict() == {"none": False, "ipm": True}
     assert made.classes("ipm").loc["krum"].isna().all()
     assert made.classes("ipm").loc["median"].tolist() == pytest.approx([0.6, 1.0])
@@ -67,8 +67,8 @@ def test_no_mean_hides_a_seed_that_stopped(found):
 
 def test_an_attack_that_stops_a_strategy_is_its_worst(found):
     made = found(STOPPED)
-    assert steadiest(made) == "median"
-    worst = weakest(made)
+    assert made.most_robust() == "median"
+    worst = made.worst_case()
     assert (worst.loc["krum", "under"], worst.loc["krum", "class_under"]) == ("ipm", "ipm")
     assert math.isnan(worst.loc["krum", "accuracy"])
     assert worst.loc["median", "accuracy"] == pytest.approx(0.8)
@@ -77,7 +77,7 @@ def test_an_attack_that_stops_a_strategy_is_its_worst(found):
 
 @pytest.mark.parametrize(("seeds", "mark"), [((1,), "1 of 3 stopped"), ((0, 1, 2), "stopped")])
 def test_the_tables_mark_it_and_a_note_says_why(found, tmp_path, seeds, mark):
-    made = found({Cell("ipm", "krum", seed): REFUSED for seed in seeds})
+    made = found({CompareCell("ipm", "krum", seed): REFUSED for seed in seeds})
     accuracy, *_ = made_sheets = sheets(made, None)
     assert accuracy.cells.set_index("attack").loc["ipm", "krum"] == mark
     weak = next(sheet for sheet in made_sheets if "weakest" in sheet.title).cells.set_index("strategy")
@@ -93,12 +93,12 @@ def test_the_tables_mark_it_and_a_note_says_why(found, tmp_path, seeds, mark):
 
 @pytest.mark.parametrize("seeds", [(1,), (0, 1, 2)])
 def test_the_differences_say_where_the_reference_stopped(found, seeds):
-    made = found({Cell("ipm", "krum", seed): REFUSED for seed in seeds})
+    made = found({CompareCell("ipm", "krum", seed): REFUSED for seed in seeds})
     paired = next(sheet for sheet in sheets(made, "krum") if "the reference krum" in sheet.title)
     cells = paired.cells.set_index("attack")["median"]
     assert cells["none"].startswith("-15.0 [")
     assert cells["ipm"] == "reference stopped"
-    made = found({Cell("ipm", rule, seed): REFUSED for seed in seeds for rule in STRATEGIES})
+    made = found({CompareCell("ipm", rule, seed): REFUSED for seed in seeds for rule in STRATEGIES})
     paired = next(sheet for sheet in sheets(made, "krum") if "the reference krum" in sheet.title)
     own = "stopped" if len(seeds) == len(SEEDS) else "1 of 3 stopped"
     assert paired.cells.set_index("attack").loc["ipm", "median"] == own
@@ -111,9 +111,11 @@ def test_only_an_attack_with_a_target_is_said_to_have_stopped_short_of_it(small)
         for rule in STRATEGIES:
             if rule in successes:
                 measured = {"confusion": [[9, 1], [0, 10]], "attack_success_rate": successes[rule]}
-                histories[Cell(attack, rule, 0)] = History(small, [Round(round=1, loss=1.0, **measured)])
+                histories[CompareCell(attack, rule, 0)] = History(
+                    small, [Round(round=1, loss=1.0, **measured)]
+                )
             else:
-                stopped[Cell(attack, rule, 0)] = REFUSED.reason
+                stopped[CompareCell(attack, rule, 0)] = REFUSED.reason
     made = Comparison(list(ended), STRATEGIES, [0], histories, stopped=stopped)
     accuracy, *_, success = sheets(made, None)[:3]
     assert accuracy.cells["krum"].tolist() == ["95.0", "stopped", "stopped"]
@@ -126,7 +128,7 @@ def test_only_an_attack_with_a_target_is_said_to_have_stopped_short_of_it(small)
 
 def test_a_note_names_the_seeds_of_each_reason(found):
     other = Failure("round 7: Krum needs n > 2f + 2", aggregation_failed=True)
-    made = found({Cell("ipm", "krum", seed): other if seed == 1 else REFUSED for seed in SEEDS})
+    made = found({CompareCell("ipm", "krum", seed): other if seed == 1 else REFUSED for seed in SEEDS})
     assert remarks(made) == [
         f"krum under ipm: the server had to stop with seeds 0, 2: {REFUSED.reason}",
         f"krum under ipm: the server had to stop with seed 1: {other.reason}",
@@ -137,7 +139,7 @@ def test_the_figures_leave_a_gap_and_name_it(found):
     panel = figures.accuracy_by_round(found(STOPPED)).axes[1]
     assert [len(line.get_xdata()) for line in panel.lines] == [0, 2]
     assert [text.get_text() for text in panel.texts] == ["stopped: krum"]
-    everywhere = {Cell(attack, strategy, 2): REFUSED for attack in ATTACKS for strategy in STRATEGIES}
+    everywhere = {CompareCell(attack, strategy, 2): REFUSED for attack in ATTACKS for strategy in STRATEGIES}
     made = found(everywhere)
     assert figures.attack_by_strategy(made).axes
     assert isinstance(sheets(made, None), list)
@@ -146,8 +148,13 @@ def test_the_figures_leave_a_gap_and_name_it(found):
 @pytest.mark.parametrize(
     "stopped",
     [
-        {Cell("ipm", "krum", 1): Failure("WorkerCrashedError: round 1: lost")},
-        {Cell(attack, rule, seed): REFUSED for attack in ATTACKS for rule in STRATEGIES for seed in SEEDS},
+        {CompareCell("ipm", "krum", 1): Failure("WorkerCrashedError: round 1: lost")},
+        {
+            CompareCell(attack, rule, seed): REFUSED
+            for attack in ATTACKS
+            for rule in STRATEGIES
+            for seed in SEEDS
+        },
     ],
     ids=["for another reason", "every run"],
 )

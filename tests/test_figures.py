@@ -2,12 +2,14 @@ import logging
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from fedpoison import figures
-from fedpoison.comparison import MEASURES, compare
-from fedpoison.figure_files import save
+from fedpoison import study_figures as figures
+from fedpoison.comparison import compare
+from fedpoison.plotting import lines, save
+from fedpoison.run_frame import MEASURES
 from fedpoison.scenario import Scenario
 
 
@@ -24,7 +26,7 @@ def test_tables_are_means_over_seeds(comparison):
     table = comparison.table(MEASURES["accuracy"])
     runs = comparison.runs("backdoor", "median")
     assert table.loc["backdoor", "median"] == pytest.approx(np.mean([run.last.accuracy for run in runs]))
-    spread = comparison.table(MEASURES["accuracy"], spread=True)
+    spread = comparison.table(MEASURES["accuracy"], "std")
     assert spread.loc["backdoor", "median"] == pytest.approx(
         np.std([run.last.accuracy for run in runs], ddof=1)
     )
@@ -55,9 +57,9 @@ def test_accuracy_by_round_draws_every_strategy(comparison):
 
 def test_heat_maps_show_the_numbers(comparison):
     history = comparison.runs("none", "fedavg")[0]
-    image = figures.class_heat_map(history).axes[0].images[0].get_array()
+    image = history.plot().axes[0].images[0].get_array()
     np.testing.assert_allclose(image, 100 * history.per_class().T)
-    confusion = figures.confusion_matrix(history).axes[0].images[0].get_array()
+    confusion = history.plot_confusion().axes[0].images[0].get_array()
     np.testing.assert_allclose(confusion.sum(axis=1), 100)
     figure = figures.attack_by_strategy(comparison)
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
@@ -82,7 +84,7 @@ def named(*labels):
 
 def test_characters_that_the_font_lacks_are_told_once(tmp_path, caplog):
     figure = named("世界", "plain", "界")
-    with caplog.at_level(logging.WARNING, logger="fedpoison.figure_files"):
+    with caplog.at_level(logging.WARNING, logger="fedpoison.plotting"):
         for ending in ("png", "svg", "pdf"):
             save(figure, tmp_path / f"figure.{ending}")
     assert [record.getMessage() for record in caplog.records] == [
@@ -99,6 +101,23 @@ def test_other_warnings_are_not_swallowed(tmp_path, monkeypatch):
     monkeypatch.setattr(Figure, "savefig", lambda *_, **__: warnings.warn("odd", UserWarning, stacklevel=1))
     with pytest.warns(UserWarning, match="odd"):
         save(Figure(), tmp_path / "figure.png")
+
+
+def test_a_line_has_gaps_and_a_band_from_the_lowest_to_the_highest():
+    rows = [("a", 0, 1.0), ("a", 0, 3.0), ("a", 1, np.nan), ("a", 2, 5.0), ("b", 2, 4.0)]
+    frame = pd.DataFrame(rows, columns=["rule", "x", "y"])
+    axes = Figure().subplots()
+    lines(axes, frame, x="x", y="y", series="rule", names=["a", "b", "c"])
+    first, second, absent = axes.lines
+    np.testing.assert_array_equal(first.get_ydata(), [2, np.nan, 5])
+    assert second.get_xdata().tolist() == [2]
+    assert (absent.get_label(), len(absent.get_xdata())) == ("c", 0)
+    (band,) = axes.collections
+    assert band.get_paths()[0].vertices[:, 1].min() == 1
+    axes = Figure().subplots()
+    lines(axes, frame.replace({"x": {0: "r", 2: "s"}}), x="x", y="y", series="rule", names=["b"], places="rs")
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), [np.nan, 4])
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["r", "s"]
 
 
 def test_a_history_draws_itself(comparison):

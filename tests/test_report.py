@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 from fedpoison.cli.app import app
 from fedpoison.report import gather, write_report
 from fedpoison.report.contents import Contents
-from fedpoison.report.ledger import DROPPED, ledger
-from fedpoison.report.summary import rows
-from fedpoison.report.thinning import MOST_LEDGER_NODES, Limits, evenly
+from fedpoison.report.ledger import DROPPED, trust_matrix
+from fedpoison.report.summary import summarize
+from fedpoison.report.thinning import MOST_TRUST_NODES, Limits, evenly
 from fedpoison.report.write import SCRIPTS
 from fedpoison.rounds import GroupRecord, Round, Training
 from fedpoison.simulation import simulate
@@ -111,13 +111,14 @@ def test_damage_is_taken_from_the_clean_twin(found):
         if twin is not None:
             clean = contents.runs[twin].history.scenario
             assert (clean.attack, clean.strategy, clean.seed) == ("none", attacked.strategy, attacked.seed)
-    row = next(row for row in rows(contents) if (row.attack, row.strategy) == ("backdoor", "krum"))
+    row = next(summarize(contents).query("attack == 'backdoor' and strategy == 'krum'").itertuples())
     damages = [
         contents.runs[place].history.damage(contents.runs[contents.twins[place]].history).iloc[-1]
         for place in row.places
     ]
-    np.testing.assert_allclose(row.damages, np.mean(damages, axis=0)[:-1])
-    assert row.damage.mean == pytest.approx(max(row.damages))
+    lost = [getattr(row, f"lost_{label}") for label in range(10)]
+    np.testing.assert_allclose(lost, np.mean(damages, axis=0)[:-1])
+    assert row.damage == pytest.approx(max(lost)) == lost[row.damaged_class]
 
 
 def test_a_single_run_makes_a_page(small, tmp_path):
@@ -180,7 +181,7 @@ def test_a_ledger_tells_shares_of_an_equal_share(small):
     )
     record = Round(round=1, confusion=[[1, 0], [0, 1]], loss=0.0, training=training)
     history = type("Told", (), {"records": [record]})
-    made = ledger(history)
+    made = trust_matrix(history)
     assert made.nodes == [2, 0, 1, 3]
     assert made.malicious == [2]
     assert made.acting == [[2]]
@@ -191,9 +192,9 @@ def test_large_fleets_and_long_runs_are_thinned():
     trust = dict.fromkeys(range(1000), 0.001)
     training = Training(sampled=list(trust), malicious=list(range(0, 1000, 4)), trust=trust)
     records = [Round(round=n, confusion=[[1]], loss=0.0, training=training) for n in range(1, 500)]
-    made = ledger(type("Told", (), {"records": records}))
-    assert len(made.nodes) == MOST_LEDGER_NODES
-    assert len(made.malicious) == MOST_LEDGER_NODES // 2
+    made = trust_matrix(type("Told", (), {"records": records}))
+    assert len(made.nodes) == MOST_TRUST_NODES
+    assert len(made.malicious) == MOST_TRUST_NODES // 2
     assert (made.all_nodes, made.all_rounds) == (1000, 499)
     assert (made.rounds[0], made.rounds[-1]) == (1, 499)
     assert Limits.of([10] * 500).matrices == 18

@@ -1,5 +1,7 @@
 """Which runs a report is about, and which of them stand together."""
 
+import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -9,12 +11,16 @@ from fedpoison.errors import RunError
 from fedpoison.report import gather, write_report
 from fedpoison.report.contents import Contents
 from fedpoison.report.prints import draw
-from fedpoison.report.summary import Row, Value, headlines, rows
+from fedpoison.report.summary import headlines, summarize
 from fedpoison.rounds import Failure
 from fedpoison.scenario import Scenario
 from fedpoison.simulation import simulate
 from fedpoison.store import RunWriter, StoredRun
 from fedpoison.twin import simulate_twin
+
+
+def by_cell(table):
+    return {(row.attack, row.strategy): row for row in table.itertuples()}
 
 
 def test_clean_runs_that_measure_different_goals_stay_apart(small, tmp_path):
@@ -25,12 +31,12 @@ def test_clean_runs_that_measure_different_goals_stay_apart(small, tmp_path):
     assert contents.settings == [""]
     labels = ["none", "none, goal backdoor", "none, goal label-flip(mode=targeted)", "backdoor"]
     assert contents.attacks == labels
-    table = rows(contents)
-    assert [len(row.places) for row in table] == [1, 1, 1, 1]
-    for row in table[1:3]:
-        assert row.success.mean == contents.runs[row.places[0]].history.last.success is not None
-    assert table[0].success.mean is None
-    assert table[3].damage.mean is not None
+    table = summarize(contents)
+    assert table["places"].map(len).tolist() == [1, 1, 1, 1]
+    for row in table[1:3].itertuples():
+        assert row.success == contents.runs[row.places[0]].history.last.success is not None
+    assert table["success"].isna()[0]
+    assert table["damage"].notna()[3]
     assert headlines(contents, table)[0].note.startswith("1 attack, 1 strategy")
 
 
@@ -39,7 +45,7 @@ def test_clean_runs_that_are_the_same_count_once(small, tmp_path):
     for changes in ({}, {"schedule": "once(round=1)"}, {"knowledge": "own"}, {"seed": 1}):
         simulate(short.but(**changes), out=tmp_path)
     stored = gather([tmp_path])
-    (row,) = rows(Contents.of(stored.runs))
+    (row,) = summarize(Contents.of(stored.runs)).itertuples()
     seeds = [run.history.scenario.seed for run in stored.runs]
     assert (len(row.places), sorted(seeds)) == (2, [0, 1])
     assert all("nobody attacks in it: it is the run in" in reason for reason in stored.left_out.values())
@@ -56,9 +62,9 @@ def test_clean_runs_of_groups_of_other_sizes_stay_apart(small, tmp_path):
         simulate_twin(attacked, out=tmp_path)
     contents = Contents.of(gather([tmp_path]).runs)
     assert contents.attacks[:2] == ["none, count=1", "none, count=3"]
-    table = rows(contents)
-    assert [len(row.places) for row in table] == [1, 1, 1, 1]
-    assert all(row.damage.mean is not None for row in table[2:])
+    table = summarize(contents)
+    assert table["places"].map(len).tolist() == [1, 1, 1, 1]
+    assert table["damage"].notna()[2:].all()
 
 
 def test_an_unfinished_clean_run_hides_no_twin(small, tmp_path):
@@ -67,8 +73,10 @@ def test_an_unfinished_clean_run_hides_no_twin(small, tmp_path):
     simulate_twin(attacked, out=tmp_path)
     other = simulate(attacked.but(attack="none", goal="backdoor"), out=tmp_path)
     StoredRun(other.path).model.unlink()
-    (damaged,) = [row for row in rows(Contents.of(gather([tmp_path]).runs)) if row.attack == "scaled-update"]
-    assert damaged.damage.mean is not None
+    (damaged,) = (
+        summarize(Contents.of(gather([tmp_path]).runs)).query("attack == 'scaled-update'").itertuples()
+    )
+    assert not np.isnan(damaged.damage)
 
 
 def test_classes_that_a_test_set_lacks_are_no_obstacle(small, tmp_path):
@@ -76,8 +84,8 @@ def test_classes_that_a_test_set_lacks_are_no_obstacle(small, tmp_path):
         attacked = small.but(rounds=1, attack="scaled-update", seed=seed, test_samples=4)
         simulate(attacked, out=tmp_path / "runs")
         simulate_twin(attacked, out=tmp_path / "runs")
-    table = rows(Contents.of(gather([tmp_path / "runs"]).runs))
-    assert all(row.worst_class is not None for row in table)
+    table = summarize(Contents.of(gather([tmp_path / "runs"]).runs))
+    assert table["worst_class"].notna().all()
     write_report([tmp_path / "runs"], tmp_path / "report.html")
 
 
@@ -94,15 +102,17 @@ def test_central_training_is_left_out(small, tmp_path):
 
 def test_unfinished_runs_are_in_no_mean_and_told_apart(report_store, unfinished_store, tmp_path):
     contents = Contents.of(gather([unfinished_store]).runs)
-    whole = {(row.attack, row.strategy): row for row in rows(Contents.of(gather([report_store]).runs))}
-    table = {(row.attack, row.strategy): row for row in rows(contents)}
+    whole = by_cell(summarize(Contents.of(gather([report_store]).runs)))
+    summary = summarize(contents)
+    table = by_cell(summary)
     assert list(table) == [("none", "fedavg"), ("none", "krum"), ("backdoor", "fedavg")]
     for place, run in enumerate(contents.runs):
         assert run.complete == any(place in row.places for row in table.values())
     (place,) = table["backdoor", "fedavg"].places
-    assert table["backdoor", "fedavg"].accuracy == Value(contents.runs[place].history.last.accuracy)
+    assert table["backdoor", "fedavg"].accuracy == contents.runs[place].history.last.accuracy
+    assert np.isnan(table["backdoor", "fedavg"].accuracy_deviation)
     assert table["none", "krum"].accuracy == whole["none", "krum"].accuracy
-    told = {line.name: line.value for line in headlines(contents, list(table.values()))}
+    told = {line.name: line.value for line in headlines(contents, summary)}
     assert (told["Finished runs"], told["Not finished"]) == ("5", "3")
     assert "Stands attacks best" not in told
     assert draw(contents, tmp_path) > 0
@@ -152,12 +162,9 @@ def test_a_folder_without_runs_is_an_error(tmp_path):
 
 
 def test_strategies_are_ranked_where_all_were_attacked_alike():
-    def row(attack, strategy, accuracy):
-        return Row(
-            "", attack, strategy, [], Value(accuracy), Value(0), 0, Value(None), Value(None), None, None
-        )
-
-    table = [row("mild", "a", 0.9), row("mild", "b", 0.8), row("harsh", "b", 0.7), row("other", "a", 0.95)]
+    cases = [("mild", "a", 0.9), ("mild", "b", 0.8), ("harsh", "b", 0.7), ("other", "a", 0.95)]
+    table = pd.DataFrame(cases, columns=["attack", "strategy", "accuracy"])
+    table = table.assign(setting="", mark="", success=float("nan"), places=[[]] * len(cases))
     contents = type("None", (), {"attacks": [], "strategies": [], "runs": [], "settings": []})
     best = [line for line in headlines(contents, table) if line.name == "Stands attacks best"]
     assert [(line.value, line.note[:2]) for line in best] == [("90.0 %", "a:")]

@@ -2,13 +2,15 @@
 
 import re
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from fedpoison.comparison import compare
 from fedpoison.report import gather, write_report
 from fedpoison.report.contents import Contents
 from fedpoison.report.prints import draw
-from fedpoison.report.summary import Row, Value, headlines, rows
+from fedpoison.report.summary import headlines, summarize
 
 
 def section(page, name, following):
@@ -20,11 +22,12 @@ def section(page, name, following):
 
 def test_no_mean_hides_a_seed_that_stopped(stopped_store, tmp_path):
     contents = Contents.of(gather([stopped_store]).runs)
-    table = {(row.attack, row.strategy): row for row in rows(contents)}
+    table = {(row.attack, row.strategy): row for row in summarize(contents).itertuples()}
     stopped = table["non-finite-update", "krum"]
-    assert (stopped.mark, stopped.accuracy, stopped.damages) == ("1 of 2 stopped", Value(None), None)
+    assert stopped.mark == "1 of 2 stopped"
+    assert np.isnan([stopped.accuracy, stopped.accuracy_deviation, stopped.damage, stopped.lost_3]).all()
     assert [len(row.places) for row in table.values()] == [2, 2, 1, 2]
-    assert all(row.mark == "" and row.accuracy.mean for row in table.values() if row is not stopped)
+    assert all(row.mark == "" and row.accuracy > 0 for row in table.values() if row is not stopped)
     page = write_report([stopped_store], tmp_path / "page.html").page.read_text(encoding="utf-8")
     line = ["non-finite-update", "krum", "1", "1 of 2 stopped", "-", "-", "-"]
     assert section(page, "summary", '<section id="unfinished"')[2] == line
@@ -47,7 +50,7 @@ def test_the_page_says_why_a_run_of_a_comparison_stopped(stopping, tmp_path, job
 
 def test_a_strategy_that_an_attack_stopped_never_stands_attacks_best(stopped_store):
     contents = Contents.of(gather([stopped_store]).runs)
-    told = {line.name: line for line in headlines(contents, rows(contents))}
+    told = {line.name: line for line in headlines(contents, summarize(contents))}
     lowest = told["Lowest accuracy"]
     assert (lowest.value, lowest.note) == ("1 of 2 stopped", "krum under non-finite-update")
     assert told["Stands attacks best"].note.startswith("median:")
@@ -57,15 +60,14 @@ def test_a_strategy_that_an_attack_stopped_never_stands_attacks_best(stopped_sto
 
 
 def test_an_attack_that_the_others_did_not_meet_counts_where_it_stops_a_strategy():
-    def row(attack, strategy, accuracy):
-        mark = "" if accuracy else "stopped"
-        return Row("", attack, strategy, [], Value(accuracy), mark=mark)
-
-    def best(table):
+    def best(cases):
+        table = pd.DataFrame(cases, columns=["attack", "strategy", "accuracy"])
+        marks = ["stopped" if np.isnan(accuracy) else "" for accuracy in table["accuracy"]]
+        table = table.assign(setting="", mark=marks, success=np.nan, places=[[]] * len(cases))
         contents = type("None", (), {"attacks": [], "strategies": [], "runs": [], "settings": []})
         return [line.note[:2] for line in headlines(contents, table) if line.name == "Stands attacks best"]
 
-    met = [row("mild", "a", 0.9), row("mild", "b", 0.8), row("mild", "c", 0.7)]
+    met = [("mild", "a", 0.9), ("mild", "b", 0.8), ("mild", "c", 0.7)]
     assert best(met) == ["a:"]
-    assert best([*met, row("harsh", "a", None)]) == ["b:"]
-    assert best([*met, *(row("harsh", name, None) for name in "abc")]) == []
+    assert best([*met, ("harsh", "a", np.nan)]) == ["b:"]
+    assert best([*met, *(("harsh", name, np.nan) for name in "abc")]) == []

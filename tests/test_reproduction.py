@@ -13,8 +13,8 @@ from fedpoison.errors import ScenarioError
 from fedpoison.fleet import Federation
 from fedpoison.local_engine import LocalGrid
 from fedpoison.registries import build_attack
-from fedpoison.reproduction import STUDIES, Cell, Outcome, reproduce
-from fedpoison.reproduction.byzfl_heatmap import BYZFL
+from fedpoison.reproduction import STUDIES, CellResult, PublishedValue, reproduce
+from fedpoison.reproduction.byzfl import BYZFL
 from fedpoison.reproduction.study import after, best, mean_of_last
 from fedpoison.scenario import Scenario
 from fedpoison.server import serve
@@ -60,9 +60,9 @@ def test_readings():
     [(0.905, None, True), (0.92, None, False), (0.92, 0.01, True), (0.871, 0.01, True), (0.86, 0.01, False)],
 )
 def test_the_verdict_allows_two_deviations_and_a_point(ours, deviation, matches):
-    cell = Cell("c", [], best, published=0.9, deviation=deviation)
-    assert Outcome(cell, ours, None).matches == matches
-    assert Outcome(cell, None, None, "stopped").matches is False
+    cell = PublishedValue("c", [], best, published=0.9, deviation=deviation)
+    assert CellResult(cell, ours, None).matches == matches
+    assert CellResult(cell, None, None, "stopped").matches is False
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_of_several_attacks_the_worst_counts(tmp_path):
     federation = STUDIES["bucketing"].cells[0].scenarios[0].but(**SMALL, strategy="fedavg", lr=0.5)
     harmless, harmful = federation.but(attack="none"), federation.but(attack="scaled-update(factor=-50)")
     one, other, both = (
-        Cell(name, made, after(2), published=0.5)
+        PublishedValue(name, made, after(2), published=0.5)
         for name, made in (("a", [harmless]), ("b", [harmful]), ("c", [harmless, harmful]))
     )
     found = reproduce([one, other, both], [0, 1], out=tmp_path, jobs=1)
@@ -107,7 +107,9 @@ def test_of_several_attacks_the_worst_counts(tmp_path):
 
 def test_a_seed_can_differ_from_the_others(tmp_path):
     (cell,) = STUDIES["bucketing"].pick(["sorted/s0/rfa/mimic"])
-    small = Cell("c", [cell.scenarios[0].but(**SMALL)], after(2), published=0.5, by_seed=cell.by_seed)
+    small = PublishedValue(
+        "c", [cell.scenarios[0].but(**SMALL)], after(2), published=0.5, by_seed=cell.by_seed
+    )
     reproduce([small], [1, 2, 5], out=tmp_path, jobs=1)
     ran = [Scenario.load(path) for path in tmp_path.glob("*/scenario.toml")]
     assert {made.seed: made.attack for made in ran} == {1: "mimic(node=17)", 2: "mimic(node=1)", 5: "mimic"}
@@ -175,7 +177,7 @@ def test_our_steps_are_byzfls(digits):
 
 def test_the_command_prints_ours_beside_theirs(fedpoison, tmp_path, monkeypatch):
     (cell,) = STUDIES["bucketing"].pick(["sorted/s0/median/bit-flip"])
-    small = Cell(cell.name, [cell.scenarios[0].but(**SMALL)], cell.reading, 0.0, 0.5)
+    small = PublishedValue(cell.name, [cell.scenarios[0].but(**SMALL)], cell.reading, 0.0, 0.5)
     study = STUDIES["bucketing"]
     monkeypatch.setitem(
         STUDIES, "bucketing", type(study)("bucketing", study.title, [small], (0, 1), study.remarks)

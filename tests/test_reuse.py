@@ -6,7 +6,7 @@ import pytest
 
 from fedpoison.batch import batches, run_all
 from fedpoison.environment import sources, versions
-from fedpoison.reproduction import STUDIES, Cell, Study
+from fedpoison.reproduction import STUDIES, Publication, PublishedValue
 from fedpoison.reproduction.study import after
 from fedpoison.rounds import Failure
 from fedpoison.store import RunWriter, StoredRun
@@ -42,8 +42,8 @@ def test_every_command_over_many_runs_makes_them_anew_if_asked(
         file.write_text(Sweep.parse({"name": "s", "title": "S", "base": base, "axes": axes}).to_toml())
     if command == "reproduce":
         subject = "bucketing"
-        cell = Cell("one", [tiny], after(1), published=0.5)
-        monkeypatch.setitem(STUDIES, subject, Study(subject, "One", [cell], [0, 1], []))
+        cell = PublishedValue("one", [tiny], after(1), published=0.5)
+        monkeypatch.setitem(STUDIES, subject, Publication(subject, "One", [cell], [0, 1], []))
 
     def made(*options):
         arguments = [command, subject, *COMMANDS[command], "--jobs", 1, "--out", store, *options]

@@ -6,9 +6,8 @@ import pytest
 from experiments import central_poisoning
 from fedpoison.errors import ScenarioError
 from fedpoison.shipped import find_study, shipped
-from fedpoison.study import Study
-from fedpoison.study_figure import MEASURES
-from fedpoison.study_plot import draw
+from fedpoison.study import AXIS_TITLES, Study
+from fedpoison.study_figures import draw
 from fedpoison.sweep import plan, sweep
 
 NAMES = sorted(shipped())
@@ -80,7 +79,7 @@ def test_a_figure_shows_means_ranges_and_gaps(small, tmp_path):
     axes = {"strategy": ["fedavg", "krum"], "malicious": [0.2, 0.4], "seed": [0, 1]}
     short = small.but(rounds=1).content()
     base = {field: value for field, value in short.items() if field not in axes}
-    figure = {"kind": "lines", "x": "malicious", "series": "strategy", "measure": list(MEASURES)[:2]}
+    figure = {"kind": "lines", "x": "malicious", "series": "strategy", "measure": list(AXIS_TITLES)[:2]}
     study = Study.parse({"name": "s", "title": "S", "base": base, "axes": axes, "figure": figure})
     runs = sweep(plan(study, out=tmp_path), jobs=1).runs
     upper = panels(draw(study, runs))[0]

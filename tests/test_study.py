@@ -7,8 +7,7 @@ import pytest
 from fedpoison.axes import TAKEN
 from fedpoison.errors import ScenarioError
 from fedpoison.simulation import simulate
-from fedpoison.study import Study
-from fedpoison.study_figure import MEASURES
+from fedpoison.study import AXIS_TITLES, Study
 from fedpoison.study_results import Results
 
 STUDY = """
@@ -206,4 +205,4 @@ def test_the_names_of_columns_are_taken(small):
     results = Results(study, {cell: history}, {})
     measured = {name for name in results.rounds.columns if not name.startswith("class_")}
     assert measured | {*results.failed.columns, *results.seeds.columns} == TAKEN
-    assert set(MEASURES) <= measured
+    assert set(AXIS_TITLES) <= measured

@@ -1,6 +1,5 @@
 """A sweep makes what is missing, and goes on past what fails."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -13,7 +12,6 @@ from clients.attack import Attack, AttackCard
 from fedpoison.batch import run_all
 from fedpoison.errors import RunError, ScenarioError
 from fedpoison.rounds import Failure
-from fedpoison.run_times import estimate
 from fedpoison.store import StoredRun
 from fedpoison.study import Study
 from fedpoison.study_results import Results
@@ -169,41 +167,3 @@ def test_a_store_that_cannot_be_written_ends_the_sweep(study, tmp_path):
     blocked.write_text("not a folder")
     with pytest.raises(RunError, match="cannot be written"):
         made(plan(study, out=blocked))
-
-
-def test_the_time_is_that_of_comparable_runs(small, tmp_path):
-    assert estimate([small], tmp_path, 1) is None
-    short = small.but(rounds=2)
-    run_all([short], out=tmp_path, jobs=1)
-    folder = StoredRun(tmp_path / short.run_id)
-    workers = json.loads((folder.path / "environment.json").read_text())["workers"]
-    effort = folder.history.seconds * workers
-    longer, other = small.but(rounds=20, strategy="median"), small.but(rounds=20, batch_size=4)
-    assert estimate([longer], tmp_path, 2) == pytest.approx(effort * 10 / 2)
-    assert estimate([longer, other], tmp_path, 1) == pytest.approx(2 * effort * 10)
-    assert estimate([other], tmp_path, 1) is None
-
-
-def test_what_the_store_cannot_show_is_passed_over(small, tmp_path):
-    run_all([small.but(seed=seed) for seed in range(3)], out=tmp_path, jobs=1)
-    whole = estimate([small], tmp_path, 1)
-    damaged, foreign, nameless = (tmp_path / name for name in ("damaged", "foreign", "nameless"))
-    for folder in (damaged, foreign, nameless):
-        folder.mkdir()
-        (folder / "model.safetensors").touch()
-    (damaged / "scenario.toml").write_text(small.to_toml())
-    (damaged / "environment.json").write_text('{"workers": 1}')
-    (damaged / "rounds.jsonl").write_bytes(b"\xff")
-    (foreign / "scenario.toml").write_text("no toml")
-    (nameless / "scenario.toml").write_text("rounds = 1")
-    assert estimate([small], tmp_path, 1) == whole
-    (tmp_path / small.run_id / "environment.json").write_text("{}")
-    assert estimate([small], tmp_path, 1) > 0
-
-
-def test_groups_of_attackers_are_told_apart(small, tmp_path):
-    several = [small.but(malicious=0.2, groups=[f"{attack}: share=0.2"]) for attack in ("alie", "sign-flip")]
-    run_all(several, out=tmp_path, jobs=1)
-    alone = [estimate([scenario], tmp_path, 1) for scenario in several]
-    efforts = [StoredRun(tmp_path / scenario.run_id).history.seconds for scenario in several]
-    assert alone[0] / alone[1] == pytest.approx(efforts[0] / efforts[1])

@@ -74,7 +74,7 @@ def test_a_sweep_is_planned_made_and_read(fedpoison, file, tmp_path):
     assert "A tiny study, %" in out
     assert {path: path.stat().st_mtime_ns for path in store.glob("*/model.safetensors")} == models
     _, out, _ = fedpoison(*options, "--set", "rounds=20", "--dry-run")
-    assert "8 to make, about " in out
+    assert "8 runs, 0 complete, 0 failed, 8 to make\n" in out
 
 
 def test_failures_are_listed_and_make_the_exit_code_1(fedpoison, file, tmp_path):

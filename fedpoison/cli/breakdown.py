@@ -10,13 +10,12 @@ import typer
 from rich.console import Console
 
 from fedpoison import breakdown as breakdowns
-from fedpoison.breakdown_curves import Breakdown
+from fedpoison.breakdown_result import Breakdown, criterion
 from fedpoison.cli.breakdown_sheets import as_json, remarks, sheet
 from fedpoison.cli.lists import names_in, seeds_in
 from fedpoison.cli.options import Data, Fresh, Jobs, Json, Out, RayAddress, with_scenario
 from fedpoison.cli.progress import BatchProgress
 from fedpoison.cli.sheets import Form, show
-from fedpoison.criterion import criterion
 from fedpoison.errors import ScenarioError, file_errors
 from fedpoison.fields import About, fields_about
 from fedpoison.file_names import content_name
@@ -102,8 +101,8 @@ def breakdown(
 
 
 def _write(found: Breakdown, folder: Path, ending: str) -> None:
-    from fedpoison import figures  # noqa: PLC0415  # matplotlib takes a second to import
-    from fedpoison.figure_files import save  # noqa: PLC0415  # likewise
+    from fedpoison import study_figures as figures  # noqa: PLC0415  # matplotlib takes a second to import
+    from fedpoison.plotting import save  # noqa: PLC0415  # likewise
 
     folder.mkdir(parents=True, exist_ok=True)
     save(figures.breakdown_curves(found), folder / f"breakdown.{ending}")

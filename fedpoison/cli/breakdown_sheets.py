@@ -7,7 +7,7 @@ from statistics import fmean
 
 import pandas as pd
 
-from fedpoison.breakdown_curves import Breakdown, Curve, Point
+from fedpoison.breakdown_result import Breakdown, Curve, Point
 from fedpoison.cli.sheets import Sheet, interval
 from fedpoison.cli.tables import percent
 from fedpoison.intervals import estimate

@@ -15,11 +15,11 @@ from fedpoison.cli.lists import names_in, seeds_in
 from fedpoison.cli.options import Data, Fresh, Jobs, Json, Out, RayAddress, with_scenario
 from fedpoison.cli.progress import BatchProgress
 from fedpoison.cli.sheets import Form, show
-from fedpoison.comparison import MEASURES, At, Comparison
-from fedpoison.contrasts import check_reference, differences, estimates, stopped, weakest
+from fedpoison.comparison import At, Comparison, check_reference
 from fedpoison.errors import file_errors
 from fedpoison.file_names import content_name, file_name
-from fedpoison.intervals import shortfall
+from fedpoison.intervals import coverage_note
+from fedpoison.run_frame import MEASURES
 from fedpoison.scenario import Scenario
 
 
@@ -92,7 +92,7 @@ def compare(
 def _setting(found: Comparison) -> str:
     scenario = next(iter(found.histories.values())).scenario
     seeds = f"{len(found.seeds)} seeds, 95 % bootstrap intervals" if len(found.seeds) > 1 else "1 seed"
-    few = shortfall(len(found.seeds))
+    few = coverage_note(len(found.seeds))
     moment = f"after {scenario.rounds} rounds" if found.at == "last" else "after the best round of each run"
     return (
         f"{scenario.dataset}, {scenario.clients} clients, {_malicious(scenario)} malicious, {moment}, {seeds}"
@@ -106,8 +106,8 @@ def _malicious(scenario: Scenario) -> str:
 
 
 def _draw(found: Comparison, folder: Path) -> None:
-    from fedpoison import figures  # noqa: PLC0415  # matplotlib takes a second to import
-    from fedpoison.figure_files import save  # noqa: PLC0415  # likewise
+    from fedpoison import study_figures as figures  # noqa: PLC0415  # matplotlib takes a second to import
+    from fedpoison.plotting import save  # noqa: PLC0415  # likewise
 
     drawn = {
         "accuracy-by-round": figures.accuracy_by_round(found),
@@ -118,8 +118,8 @@ def _draw(found: Comparison, folder: Path) -> None:
         for strategy in found.strategies:
             name = f"{attack}-{strategy}"
             for history in found.runs(attack, strategy)[:1]:
-                drawn[file_name(f"rounds-{name}", drawn)] = figures.class_heat_map(history)
-                drawn[file_name(f"confusion-{name}", drawn)] = figures.confusion_matrix(history)
+                drawn[file_name(f"rounds-{name}", drawn)] = history.plot()
+                drawn[file_name(f"confusion-{name}", drawn)] = history.plot_confusion()
     for name, figure in drawn.items():
         save(figure, folder / f"{name}.png")
 
@@ -128,7 +128,7 @@ def _write(found: Comparison, reference: str | None, folder: Path) -> None:
     for name, measure in MEASURES.items():
         found.table(measure).to_csv(folder / f"{file_name(name)}.csv")
     found.per_class().to_csv(folder / "per-class.csv")
-    estimates(found).to_csv(folder / "estimates.csv", index=False)
-    differences(found, reference).to_csv(folder / "differences.csv", index=False)
-    weakest(found).to_csv(folder / "weakest.csv")
-    stopped(found).to_csv(folder / "stopped.csv", index=False)
+    found.estimates().to_csv(folder / "estimates.csv", index=False)
+    found.differences(reference).to_csv(folder / "differences.csv", index=False)
+    found.worst_case().to_csv(folder / "weakest.csv")
+    found.stopped_runs().to_csv(folder / "stopped.csv", index=False)

@@ -11,8 +11,8 @@ from fedpoison.attackers import first_goal
 from fedpoison.cli.lists import spell_seeds
 from fedpoison.cli.sheets import Sheet, interval, records
 from fedpoison.cli.tables import percent
-from fedpoison.comparison import MEASURES, Comparison
-from fedpoison.contrasts import SUCCESS, differences, estimates, steadiest, stopped, weakest
+from fedpoison.comparison import Comparison
+from fedpoison.run_frame import MEASURES
 
 
 def sheets(found: Comparison, reference: str | None) -> list[Sheet]:
@@ -20,12 +20,12 @@ def sheets(found: Comparison, reference: str | None) -> list[Sheet]:
 
     The differences are left out with a single seed, unless a reference is asked for.
     """
-    tables = _by_measure(found, estimates(found), found.strategies, "{}, %")
+    tables = _by_measure(found, found.estimates(), found.strategies, "{}, %")
     if len(found.strategies) > 1 and (reference is not None or len(found.seeds) > 1):
-        chosen = steadiest(found) if reference is None else reference
+        chosen = found.most_robust() if reference is None else reference
         title = f"{{}}: points more than the reference {chosen}, paired over the seeds"
         others = [strategy for strategy in found.strategies if strategy != chosen]
-        tables += _by_measure(found, differences(found, chosen), others, title, reference=chosen)
+        tables += _by_measure(found, found.differences(chosen), others, title, reference=chosen)
     tables.append(_weak_points(found))
     tables += [_classes(found, attack) for attack in found.attacks]
     return tables
@@ -34,7 +34,7 @@ def sheets(found: Comparison, reference: str | None) -> list[Sheet]:
 def remarks(found: Comparison) -> list[str]:
     """Return why cells of the tables hold no number."""
     made = []
-    alike = stopped(found).groupby(["attack", "strategy", "reason"], sort=False)
+    alike = found.stopped_runs().groupby(["attack", "strategy", "reason"], sort=False)
     for (attack, strategy, reason), runs in alike:
         seeds = spell_seeds(runs["seed"])
         made.append(f"{strategy} under {attack}: the server had to stop with {seeds}: {reason}")
@@ -43,16 +43,16 @@ def remarks(found: Comparison) -> list[str]:
 
 def as_json(found: Comparison, reference: str | None, folder: Path) -> dict[str, object]:
     """Return a comparison as plain values; what is not a number is null."""
-    reference = steadiest(found) if reference is None else reference
+    reference = found.most_robust() if reference is None else reference
     return {
         "attacks": list(found.attacks),
         "strategies": list(found.strategies),
         "seeds": list(found.seeds),
         "at": found.at,
         "reference": reference,
-        "estimates": records(estimates(found)),
-        "differences": records(differences(found, reference)),
-        "weakest": records(weakest(found).reset_index()),
+        "estimates": records(found.estimates()),
+        "differences": records(found.differences(reference)),
+        "weakest": records(found.worst_case().reset_index()),
         "per_class_accuracy": {
             attack: {
                 strategy: [None if pd.isna(value) else value for value in row.tolist()]
@@ -60,7 +60,7 @@ def as_json(found: Comparison, reference: str | None, folder: Path) -> dict[str,
             }
             for attack in found.attacks
         },
-        "stopped": records(stopped(found)),
+        "stopped": records(found.stopped_runs()),
         "path": str(folder),
     }
 
@@ -87,7 +87,7 @@ def _by_measure(
         }
         cells = []
         for attack in found.attacks:
-            measured = measure is not SUCCESS or _targeted(found, attack)
+            measured = measure != "success" or _targeted(found, attack)
             gaps = [_gap(found, attack, rule, reference) if measured else "-" for rule in strategies]
             told = [texts.get((attack, rule), gap) for rule, gap in zip(strategies, gaps, strict=True)]
             cells.append([attack, *told])
@@ -124,7 +124,7 @@ def _weak_points(found: Comparison) -> Sheet:
             if pd.isna(row["success"])
             else f"{percent(row['success'])} of {row['success_of']}",
         }
-        for strategy, row in weakest(found).iterrows()
+        for strategy, row in found.worst_case().iterrows()
     ]
     frame = pd.DataFrame(rows)
     return Sheet("Where each strategy is weakest, %", frame, words=list(frame.columns[1:]))

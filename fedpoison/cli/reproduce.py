@@ -18,7 +18,7 @@ from fedpoison.cli.tables import percent
 from fedpoison.errors import unknown
 
 if TYPE_CHECKING:
-    from fedpoison.reproduction import Cell, Outcome, Study
+    from fedpoison.reproduction import CellResult, Publication, PublishedValue
 
 NAMES = ("bucketing", "byzfl-heatmap", "byzfl-quickstart")
 """The studies, whose hundreds of scenarios take seconds to check: no other command has to wait for them."""
@@ -87,7 +87,7 @@ def reproduce(
         console.print(f"- {remark}")
 
 
-def _published(study: Study, cells: Sequence[Cell]) -> Sheet:
+def _published(study: Publication, cells: Sequence[PublishedValue]) -> Sheet:
     rows = [
         {
             "cell": cell.name,
@@ -100,7 +100,9 @@ def _published(study: Study, cells: Sequence[Cell]) -> Sheet:
     return Sheet(study.title, pd.DataFrame(rows), labels=3)
 
 
-def _compared(study: Study, outcomes: Sequence[Outcome], seeds: Sequence[int], *, cut: bool) -> Sheet:
+def _compared(
+    study: Publication, outcomes: Sequence[CellResult], seeds: Sequence[int], *, cut: bool
+) -> Sheet:
     rows = []
     for outcome in outcomes:
         verdict = "yes" if outcome.matches else f"no{': ' if outcome.failure else ''}{outcome.failure}"

@@ -17,12 +17,12 @@ from fedpoison.cli.options import Data, Fresh, Jobs, Json, Out, RayAddress, with
 from fedpoison.cli.progress import BatchProgress
 from fedpoison.cli.sheets import Form, Sheet, interval, show
 from fedpoison.cli.tables import percent
-from fedpoison.intervals import estimate, shortfall
+from fedpoison.intervals import coverage_note, estimate
 from fedpoison.scenario import Scenario
 from fedpoison.specs import split_outside
 
 if TYPE_CHECKING:
-    from fedpoison.search import Found, Repeat, Trial
+    from fedpoison.search import Repeat, SearchResult, Trial
 
 SHOWN = 10
 
@@ -99,7 +99,7 @@ def _again(repeats: Sequence[Repeat]) -> str:
         text += (
             f", {interval(gain.mean, gain.low, gain.high, signed=True)} points to what is missing without it"
         )
-    few = shortfall(len(seeds))
+    few = coverage_note(len(seeds))
     return f"{text} (95 % bootstrap intervals; {few})" if few else text
 
 
@@ -112,7 +112,7 @@ def _sheet(trials: Sequence[Trial], scenario: Scenario, objective: str) -> Sheet
     return Sheet(f"Strongest against {scenario.strategy}, by {objective}", pd.DataFrame(rows))
 
 
-def _as_json(found: Found, scenario: Scenario, objective: str, trials: int) -> dict[str, object]:
+def _as_json(found: SearchResult, scenario: Scenario, objective: str, trials: int) -> dict[str, object]:
     return {
         "strategy": scenario.strategy,
         "objective": objective,

@@ -63,9 +63,9 @@ def sweep(
     chosen = found.but(**_changes(changes or [], found.levels()))
     planned = sweeps.plan(chosen, out=out, retry_failed=retry_failed, fresh=fresh, data_dir=data_dir)
     if dry_run and as_object:
-        typer.echo(json.dumps(_planned(planned, jobs)))
+        typer.echo(json.dumps(_planned(planned)))
     else:
-        _show(planned, jobs, Console(stderr=as_object or form != "terminal", highlight=False))
+        _show(planned, Console(stderr=as_object or form != "terminal", highlight=False))
     if dry_run:
         return
     longest = max((scenario.rounds for scenario in planned.missing), default=0)
@@ -89,7 +89,7 @@ def sweep(
         raise typer.Exit(FAILED)
 
 
-def _planned(planned: SweepPlan, jobs: int | None) -> dict[str, object]:
+def _planned(planned: SweepPlan) -> dict[str, object]:
     return {
         "study": planned.study.name,
         "title": planned.study.title,
@@ -97,19 +97,16 @@ def _planned(planned: SweepPlan, jobs: int | None) -> dict[str, object]:
         "complete": len(planned.held),
         "failed": len(planned.failures),
         "missing": len(planned.missing),
-        "seconds": planned.seconds(jobs),
     }
 
 
-def _show(planned: SweepPlan, jobs: int | None, console: Console) -> None:
+def _show(planned: SweepPlan, console: Console) -> None:
     console.print(f"[bold]{planned.study.name}[/]: {escape(planned.study.title)}")
     if planned.study.description:
         console.print(Padding(escape(" ".join(planned.study.description.split())), (0, 2)))
-    seconds = planned.seconds(jobs)
-    time = f", about {_duration(seconds)}" if seconds else ""
     console.print(
         f"plan: {len(planned.cells)} runs, {len(planned.held)} complete, {len(planned.failures)} failed, "
-        f"{len(planned.missing)} to make{time}"
+        f"{len(planned.missing)} to make"
     )
 
 
@@ -131,7 +128,7 @@ def _draw(results: Results, folder: Path) -> None:
     figure = results.study.figure
     if figure is None or not results.histories:
         return
-    from fedpoison.study_plot import write_figure  # noqa: PLC0415  # matplotlib takes a second to import
+    from fedpoison.study_figures import write_figure  # noqa: PLC0415  # matplotlib takes a second to import
 
     with file_errors(folder):
         write_figure(results.study, results.runs if "seed" in figure.axes else results.averaged, folder)
@@ -160,14 +157,3 @@ def _value(field: str, text: str) -> object:
         return text
     value = scalar(text)
     return text if value is None and not can_be_unset(field) else value
-
-
-def _duration(seconds: float) -> str:
-    """Return a time in the unit that suits it.
-
-    >>> _duration(42), _duration(90), _duration(9000)
-    ('42 s', '2 min', '2.5 h')
-    """
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"

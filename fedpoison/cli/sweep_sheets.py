@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Literal
 
 from fedpoison.cli.sheets import Sheet, records, spread
 from fedpoison.study_results import Results
@@ -57,7 +58,9 @@ def spell(place: Mapping[str, object]) -> str:
     return ", ".join(f"{axis}={value}" for axis, value in place.items())
 
 
-def _measured(results: Results, reduce: str) -> dict[tuple[object, ...], dict[str, object]]:
+def _measured(
+    results: Results, reduce: Literal["mean", "std"]
+) -> dict[tuple[object, ...], dict[str, object]]:
     """Return what each combination has of each measure, by its labels."""
     if not results.histories:
         return {}

@@ -7,13 +7,12 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import count
 from typing import Any
 
 from fedpoison.history import History
 from fedpoison.report.axes import CLEAN, attack_label, ordered, spell, split_settings, twins
-from fedpoison.report.ledger import Ledger, ledger
-from fedpoison.report.thinning import LEDGER_NUMBERS, Limits, evenly
+from fedpoison.report.ledger import TrustMatrix, trust_matrix
+from fedpoison.report.thinning import TRUST_NUMBERS, Limits, evenly
 from fedpoison.store import StoredRun
 
 AXES = ("setting", "attack", "strategy")
@@ -88,7 +87,7 @@ class Contents:
     def data(self) -> dict[str, object]:
         """Return the contents as JSON's values: shares in parts of 100,000, None for what is missing."""
         limits = Limits.of([len(run.history.last.confusion) for run in self.shown])
-        lines, environments = Table(), Table()
+        lines, environments = dict[str, int](), dict[str, int]()
         ledgers = self._ledgers()
         return {
             "settings": list(self.settings),
@@ -104,8 +103,8 @@ class Contents:
                 | _provenance(run, lines, environments)
                 for place, run in enumerate(self.shown)
             ],
-            "lines": lines.texts,
-            "environments": environments.texts,
+            "lines": list(lines),
+            "environments": list(environments),
         }
 
     def _ledgers(self) -> dict[int, dict[str, object]]:
@@ -115,31 +114,13 @@ class Contents:
         for place, cell in enumerate(self.places[: len(self.shown)]):
             seen[cell] = seen.get(cell, -1) + 1
             turns.append((seen[cell], place))
-        found, room = {}, LEDGER_NUMBERS
+        found, room = {}, TRUST_NUMBERS
         for _, place in sorted(turns):
-            made: Ledger | None = ledger(self.runs[place].history) if room > 0 else None
+            made: TrustMatrix | None = trust_matrix(self.runs[place].history) if room > 0 else None
             if made is not None:
                 room -= made.size
                 found[place] = asdict(made)
         return found
-
-
-class Table:
-    """Keeps each text once, and tells its place."""
-
-    def __init__(self) -> None:
-        self._places: dict[str, int] = {}
-        self._next = count()
-
-    @property
-    def texts(self) -> list[str]:
-        return list(self._places)
-
-    def place(self, text: str) -> int:
-        """Return the place of a text, which is new or known."""
-        if text not in self._places:
-            self._places[text] = next(self._next)
-        return self._places[text]
 
 
 def _usable(runs: Sequence[StoredRun], place: int, twin: int | None) -> int | None:
@@ -195,16 +176,18 @@ def seconds_by_phase(history: History) -> dict[str, float]:
     return {phase: round(seconds / max(1, history.last.round), 5) for phase, seconds in total.items()}
 
 
-def _provenance(run: StoredRun, lines: Table, environments: Table) -> dict[str, object]:
-    """Return what made the run; texts that many runs share are kept once."""
+def _provenance(run: StoredRun, lines: dict[str, int], environments: dict[str, int]) -> dict[str, object]:
+    """Return what made the run; `lines` and `environments` keep the place of each text, once for all runs."""
     own = {
         name: run.environment[name] for name in ("started", "command", "warnings") if name in run.environment
     }
     shared = {name: value for name, value in run.environment.items() if name not in own}
     return {
-        "scenario": [lines.place(line) for line in run.history.scenario.to_toml().splitlines()],
+        "scenario": [
+            lines.setdefault(line, len(lines)) for line in run.history.scenario.to_toml().splitlines()
+        ],
         "made": own,
-        "environment": environments.place(json.dumps(shared, indent=2)),
+        "environment": environments.setdefault(json.dumps(shared, indent=2), len(environments)),
     }
 
 

@@ -12,7 +12,7 @@ from fedpoison.store import CENTRAL, StoredRun
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class StoredRuns:
     """What some folders hold."""
 
     runs: list[StoredRun] = field(default_factory=list)
@@ -20,7 +20,7 @@ class Found:
     """Folders that hold no federated run or cannot be read, with the reason."""
 
 
-def gather(paths: Iterable[Path]) -> Found:
+def gather(paths: Iterable[Path]) -> StoredRuns:
     """Return the runs in run folders, in run stores, and in folders that hold any of these.
 
     A run that lies in several places is taken once, from where it came farthest; so are runs without an
@@ -49,7 +49,7 @@ def gather(paths: Iterable[Path]) -> Found:
         }
         empty = [f"{path}: {reason}" for path, reason in reasons.items()]
         raise RunError("no run can be read. " + " ".join([*left_out.values(), *empty]))
-    return Found(list(runs.values()), left_out)
+    return StoredRuns(list(runs.values()), left_out)
 
 
 def _alike(runs: Iterable[StoredRun]) -> list[tuple[StoredRun, StoredRun]]:

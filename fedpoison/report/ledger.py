@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fedpoison.history import History
-from fedpoison.report.thinning import MOST_LEDGER_NODES, MOST_LEDGER_ROUNDS, evenly
+from fedpoison.report.thinning import MOST_TRUST_NODES, MOST_TRUST_ROUNDS, evenly
 from fedpoison.rounds import Round
 
 DROPPED = -1
@@ -14,7 +14,7 @@ DROPPED = -1
 
 
 @dataclass(frozen=True)
-class Ledger:
+class TrustMatrix:
     """The trust that each node got in each round."""
 
     rounds: list[int]
@@ -35,17 +35,17 @@ class Ledger:
         return len(self.rounds) * len(self.nodes)
 
 
-def ledger(history: History) -> Ledger | None:
+def trust_matrix(history: History) -> TrustMatrix | None:
     """Return the ledger of a run, thinned where it is large; None where its strategy tells no trust."""
     told = [record for record in history.records if record.training.trust]
     if not told:
         return None
-    records = [told[place] for place in evenly(len(told), MOST_LEDGER_ROUNDS)]
+    records = [told[place] for place in evenly(len(told), MOST_TRUST_ROUNDS)]
     malicious = {node for record in told for node in record.training.malicious}
     everyone = {node for record in told for node in record.training.sampled}
     nodes = _chosen(sorted(malicious), sorted(everyone - malicious))
     kept = set(nodes)
-    return Ledger(
+    return TrustMatrix(
         rounds=[record.round for record in records],
         nodes=nodes,
         malicious=[node for node in nodes if node in malicious],
@@ -58,9 +58,9 @@ def ledger(history: History) -> Ledger | None:
 
 def _chosen(malicious: Sequence[int], honest: Sequence[int]) -> list[int]:
     """Return the nodes to show: all, or else an even choice of both kinds."""
-    room = max(MOST_LEDGER_NODES - len(honest), MOST_LEDGER_NODES // 2)
+    room = max(MOST_TRUST_NODES - len(honest), MOST_TRUST_NODES // 2)
     bad = [malicious[place] for place in evenly(len(malicious), room)]
-    good = [honest[place] for place in evenly(len(honest), MOST_LEDGER_NODES - len(bad))]
+    good = [honest[place] for place in evenly(len(honest), MOST_TRUST_NODES - len(bad))]
     return bad + good
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 CURVE_NUMBERS = 900_000
 MATRIX_NUMBERS = 900_000
-LEDGER_NUMBERS = 600_000
+TRUST_NUMBERS = 600_000
 """Numbers in the page of each kind, over all runs."""
 MOST_ROUNDS = 200
-MOST_LEDGER_ROUNDS = 60
-MOST_LEDGER_NODES = 150
+MOST_TRUST_ROUNDS = 60
+MOST_TRUST_NODES = 150
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from fedpoison.errors import RunError
 from fedpoison.report import summary
 from fedpoison.report.contents import Contents
-from fedpoison.report.gather import Found, gather
+from fedpoison.report.gather import StoredRuns, gather
 
 SCRIPTS = (
     "data.js", "theme.js", "build.js", "overview.js", "curves.js", "run.js", "ledger.js", "damage.js",
@@ -75,7 +75,7 @@ def write_report(
     return Written(output, len(found.runs) - unfinished, unfinished, found.left_out, drawn)
 
 
-def page(contents: Contents, found: Found, title: str) -> str:
+def page(contents: Contents, found: StoredRuns, title: str) -> str:
     """Return the page as text."""
     from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415  # only a report needs it
     from markupsafe import Markup  # noqa: PLC0415  # likewise
@@ -88,8 +88,9 @@ def page(contents: Contents, found: Found, title: str) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"spelt": summary.spelt, "percent": summary.percent}
-    table = summary.rows(contents)
+    environment.filters["percent"] = summary.percent
+    environment.globals["spread"] = summary.spread
+    table = summary.summarize(contents)
     return environment.get_template("page.html.j2").render(
         title=title,
         made=datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC"),
@@ -97,7 +98,7 @@ def page(contents: Contents, found: Found, title: str) -> str:
         contents=contents,
         left_out=found.left_out,
         headlines=summary.headlines(contents, table),
-        rows=table,
+        rows=table.astype(object).where(table.notna(), None).itertuples(),
         classes=max(len(run.history.last.confusion) for run in contents.shown),
         style=Markup(_text("page.css")),  # noqa: S704  # our own file
         plotly=Markup(get_plotlyjs()),  # noqa: S704  # plotly's own file

@@ -1,10 +1,11 @@
 """Published results, reproduced cell by cell: ours beside theirs, the difference, and a verdict."""
 
 from fedpoison.reproduction.bucketing import BUCKETING
-from fedpoison.reproduction.byzfl_heatmap import BYZFL_HEATMAP
-from fedpoison.reproduction.byzfl_quickstart import BYZFL_QUICKSTART
-from fedpoison.reproduction.study import Cell, Outcome, Study, reproduce
+from fedpoison.reproduction.byzfl import BYZFL_HEATMAP, BYZFL_QUICKSTART
+from fedpoison.reproduction.study import CellResult, Publication, PublishedValue, reproduce
 
-STUDIES: dict[str, Study] = {study.name: study for study in (BUCKETING, BYZFL_HEATMAP, BYZFL_QUICKSTART)}
+STUDIES: dict[str, Publication] = {
+    study.name: study for study in (BUCKETING, BYZFL_HEATMAP, BYZFL_QUICKSTART)
+}
 
-__all__ = ["STUDIES", "Cell", "Outcome", "Study", "reproduce"]
+__all__ = ["STUDIES", "CellResult", "Publication", "PublishedValue", "reproduce"]

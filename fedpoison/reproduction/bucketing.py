@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from fedpoison.reproduction.study import Cell, Study, mean_of_last
+from fedpoison.reproduction.study import Publication, PublishedValue, mean_of_last
 from fedpoison.scenario import Scenario
 
 FLEET = Scenario(
@@ -77,7 +77,7 @@ MIMICKED = {"sorted": (14, 17, 1), "iid": (2, 4, 12)}
 """The honest worker that was mimicked with each seed, by the authors' logs: much depends on who it is."""
 
 
-def _cells() -> Iterator[Cell]:
+def _cells() -> Iterator[PublishedValue]:
     for (size, rule), numbers in SORTED.items():
         for attack, number in zip(ATTACKS, numbers, strict=True):
             yield _cell("sorted", size, rule, attack, number)
@@ -85,10 +85,10 @@ def _cells() -> Iterator[Cell]:
         yield _cell(partition, size, rule, "mimic", number)
 
 
-def _cell(partition: str, size: int, rule: str, attack: str, number: Number) -> Cell:
+def _cell(partition: str, size: int, rule: str, attack: str, number: Number) -> PublishedValue:
     strategy = f"bucketing(size={size}) | {RULES[rule]}" if size else RULES[rule]
     mean, deviation = number
-    return Cell(
+    return PublishedValue(
         name=f"{partition}/s{size}/{rule}/{attack}",
         scenarios=[FLEET.but(partition=partition, strategy=strategy, **ATTACKS[attack])],
         reading=mean_of_last(5),
@@ -104,7 +104,7 @@ def _own(seed: int, partition: str, attack: str) -> dict[str, Any]:
     return {"dropout_seed": seed} | copied
 
 
-BUCKETING = Study(
+BUCKETING = Publication(
     name="bucketing",
     title="Byzantine-Robust Learning on Heterogeneous Datasets via Bucketing (Karimireddy et al., ICLR 2022)",
     cells=list(_cells()),

@@ -57,7 +57,7 @@ def after(number: int) -> Reading:
 
 
 @dataclass(frozen=True, eq=False)
-class Cell:
+class PublishedValue:
     """One published number."""
 
     name: str
@@ -78,18 +78,18 @@ class Cell:
 
 
 @dataclass(frozen=True, eq=False)
-class Study:
+class Publication:
     """The numbers of one publication."""
 
     name: str
     title: str
     """What was published, and where."""
-    cells: Sequence[Cell]
+    cells: Sequence[PublishedValue]
     seeds: Sequence[int]
     remarks: Sequence[str]
     """How ours is known to differ from theirs."""
 
-    def pick(self, patterns: Sequence[str]) -> list[Cell]:
+    def pick(self, patterns: Sequence[str]) -> list[PublishedValue]:
         """Return the cells whose name fits one of `patterns`, such as `*/krum/*`; all of them for none.
 
         Raises:
@@ -108,10 +108,10 @@ class Study:
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class CellResult:
     """What came of one cell."""
 
-    cell: Cell
+    cell: PublishedValue
     mean: float | None
     """Ours; None where a run had to stop."""
     deviation: float | None
@@ -130,12 +130,12 @@ class Outcome:
 
 
 def reproduce(
-    cells: Sequence[Cell],
+    cells: Sequence[PublishedValue],
     seeds: Sequence[int],
     *,
     changes: Mapping[str, Any] | None = None,
     **options: Unpack[BatchOptions],
-) -> list[Outcome]:
+) -> list[CellResult]:
     """Make the runs behind the cells that the store does not hold, and return what came out.
 
     Args:
@@ -162,14 +162,14 @@ def reproduce(
     return [_outcome(cell, rows, batch) for cell, rows in planned.items()]
 
 
-def _outcome(cell: Cell, rows: Sequence[Sequence[Scenario]], batch: Batch) -> Outcome:
+def _outcome(cell: PublishedValue, rows: Sequence[Sequence[Scenario]], batch: Batch) -> CellResult:
     failures = [batch.failures[scenario] for row in rows for scenario in row if scenario in batch.failures]
     if failures:
-        return Outcome(cell, None, None, failures[0].reason)
+        return CellResult(cell, None, None, failures[0].reason)
     read = [
         cell.reading(
             pd.DataFrame({scenario.seed: batch.histories[scenario].rounds()["accuracy"] for scenario in row})
         )
         for row in rows
     ]
-    return Outcome(cell, *min(read))
+    return CellResult(cell, *min(read))
