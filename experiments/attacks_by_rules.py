@@ -99,7 +99,7 @@ def main() -> None:
     runs = list(matrix(names))
     with BatchProgress(len(runs), BASE.rounds) as progress:
         batch = run_all(
-            runs, out=arguments.out, jobs=arguments.jobs, watch=progress.watch(), notify=progress.warn
+            runs, out=arguments.out, jobs=arguments.jobs, callbacks=progress.callbacks(), notify=progress.warn
         )
     aimed = [name for name in names if build_attack(name).goal(10) is not None]
     for table in (

@@ -14,8 +14,8 @@ from pathlib import Path
 from rich.console import Console
 
 from fedpoison.central import train_centrally
-from fedpoison.cli.sheets import show
-from fedpoison.cli.sweep_sheets import sheet
+from fedpoison.cli.sweep import table
+from fedpoison.cli.tables import print_tables
 from fedpoison.study import Study
 from fedpoison.study_plot import write_figure
 from fedpoison.study_results import Results
@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, help="where the data sets lie")
     arguments = parser.parse_args()
     results = carry_out(STUDY, arguments.out, arguments.data_dir)
-    show([sheet(results)], "terminal")
+    print_tables([table(results)], "terminal")
     Console().print(f"results: {arguments.out / 'studies' / STUDY.name}", soft_wrap=True)
 
 

@@ -9,14 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Unpack
 
-from fedpoison.batch import batches
-from fedpoison.batch_options import BatchOptions
+from fedpoison.batch import BatchOptions, BatchResult, batches
 from fedpoison.bisection import explore
 from fedpoison.breakdown_curves import Breakdown, Curve, Pair, Point
 from fedpoison.criterion import Criterion
 from fedpoison.errors import ScenarioError
 from fedpoison.failure import Failure
-from fedpoison.outcomes import Batch
 from fedpoison.rounds import Round
 from fedpoison.scenario import Scenario
 from fedpoison.simulation import prepare
@@ -82,7 +80,7 @@ class _Trials:
     judge: Criterion
     seeds: Sequence[int]
     goals: Mapping[str, str | None]
-    run: Callable[[Sequence[Scenario]], Batch]
+    run: Callable[[Sequence[Scenario]], BatchResult]
     expect: Callable[[int], None]
     ends: dict[Scenario, Round | Failure] = field(default_factory=dict)
     """The last round of each run, or why it had to stop."""

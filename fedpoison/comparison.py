@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fedpoison.batch import run_all
-from fedpoison.batch_options import BatchOptions
+from fedpoison.batch import BatchOptions, run_all
 from fedpoison.errors import ScenarioError
 from fedpoison.history import History
 from fedpoison.measures import class_means

@@ -10,11 +10,9 @@ from typing import Unpack
 import optuna
 
 from fedpoison.attack_space import TARGETED, UNTARGETED, Knobs, Range
-from fedpoison.batch import batches
-from fedpoison.batch_options import BatchOptions
+from fedpoison.batch import BatchOptions, BatchResult, batches
 from fedpoison.errors import RunError, ScenarioError
 from fedpoison.fleet import Fleet
-from fedpoison.outcomes import Batch
 from fedpoison.registries import canonical_attack
 from fedpoison.rounds import Round
 from fedpoison.scenario import Scenario
@@ -149,7 +147,7 @@ def search(
     told = options.get("notify", _log.warning)
     with batches(keep_going=True, **options) as made:
 
-        def run(scenarios: Sequence[Scenario]) -> Batch:
+        def run(scenarios: Sequence[Scenario]) -> BatchResult:
             expect(len(set(scenarios)))
             batch = made(scenarios)
             for scenario, failure in batch.failures.items():
@@ -163,7 +161,7 @@ def search(
         return Found(tried, clean.get(base.seed), repeats)
 
 
-Run = Callable[[Sequence[Scenario]], Batch]
+Run = Callable[[Sequence[Scenario]], BatchResult]
 
 
 def _clean(base: Scenario, aim: Objective, seeds: Sequence[int], run: Run) -> dict[int, float | None]:
@@ -207,7 +205,7 @@ def _repeats(attacked: Scenario, aim: Objective, count: int, run: Run) -> list[R
     return [Repeat(seed, trial.strength, trial.stopped, clean.get(seed)) for seed, trial in again.items()]
 
 
-def _trial(aim: Objective, batch: Batch, scenario: Scenario) -> Trial:
+def _trial(aim: Objective, batch: BatchResult, scenario: Scenario) -> Trial:
     if scenario in batch.histories:
         return Trial(scenario.attack, aim.strength(batch.histories[scenario].last))
     stopped = batch.failures[scenario].refused

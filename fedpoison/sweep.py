@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedpoison.batch import run_all
+from fedpoison.batch import BatchCallbacks, run_all
 from fedpoison.datasets import AUTO, Dataset, load_dataset
 from fedpoison.failure import Failure
 from fedpoison.history import History
@@ -20,7 +20,6 @@ from fedpoison.simulation import Notify, on
 from fedpoison.store import RunFolder
 from fedpoison.study import Cell, Study
 from fedpoison.study_results import Results
-from fedpoison.watch import Watch
 
 _log = logging.getLogger(__name__)
 
@@ -96,7 +95,7 @@ def sweep(
     jobs: int | None = None,
     ray_address: str | None = None,
     data_dir: Path | None = None,
-    watch: Watch | None = None,
+    callbacks: BatchCallbacks | None = None,
     notify: Notify = _log.warning,
 ) -> Results:
     """Make the runs that are missing, and return all that there is.
@@ -106,7 +105,7 @@ def sweep(
         jobs: how many runs at once, as for `run_all`.
         ray_address: a Ray cluster to use.
         data_dir: as for `simulate`.
-        watch: is told how the runs go.
+        callbacks: as for `run_all`.
         notify: told before the first run, as by `run_all`.
 
     Raises:
@@ -124,7 +123,7 @@ def sweep(
         keep_going=True,
         settle=True,
         data_dir=data_dir,
-        watch=watch or Watch(),
+        callbacks=callbacks or BatchCallbacks(),
         notify=notify,
     )
     histories: dict[Cell, History] = {}

@@ -10,7 +10,7 @@ import pytest
 
 from clients import ATTACKS
 from clients.attack import Attack, Card
-from fedpoison.batch import run_all
+from fedpoison.batch import BatchCallbacks, run_all
 from fedpoison.errors import RunError, ScenarioError
 from fedpoison.failure import Failure
 from fedpoison.run_times import estimate
@@ -18,7 +18,6 @@ from fedpoison.store import RunFolder
 from fedpoison.study import Study
 from fedpoison.study_results import Results
 from fedpoison.sweep import plan, sweep
-from fedpoison.watch import Watch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +54,8 @@ def with_axes(study, **axes):
 def made(planned):
     """Carry out a plan, and return its results with the runs that were begun."""
     started = []
-    watch = Watch(on_start=lambda scenario: started.append(scenario.run_id))
-    return sweep(planned, jobs=1, watch=watch), started
+    callbacks = BatchCallbacks(on_start=lambda scenario: started.append(scenario.run_id))
+    return sweep(planned, jobs=1, callbacks=callbacks), started
 
 
 def test_only_what_is_missing_is_made(study, tmp_path):
