@@ -134,13 +134,14 @@ def _show(entry: catalogue.Entry) -> None:
         console.print()
     for title, value in entry.facts.items():
         console.print(f"[dim]{title}:[/] {escape(value)}", highlight=False)
-    if entry.knobs:
-        knobs = Table(title="knobs", title_justify="left")
+    if entry.parameters:
+        parameters = Table(title="parameters", title_justify="left")
         for column in ("name", "takes", "default", "meaning"):
-            knobs.add_column(column)
-        for knob in entry.knobs:
-            knobs.add_row(f"[bold]{knob.name}[/]", *map(Markdown, (knob.values, knob.default, knob.meaning)))
-        console.print(knobs)
+            parameters.add_column(column)
+        for part in entry.parameters:
+            row = map(Markdown, (part.values, part.default, part.meaning))
+            parameters.add_row(f"[bold]{part.name}[/]", *row)
+        console.print(parameters)
 
 
 def _show_study(study: Study) -> None:

@@ -98,7 +98,9 @@ class TextTable:
             )
         ]
         for number, part in enumerate(self._parts(columns, options.max_width)):
-            table = Table(title=None if number else Text(self.title), title_justify="left")
+            if number == 0:
+                yield Text(self.title, style="table.title")
+            table = Table()
             whole = _table_width(column.width for column in part) <= options.max_width
             for column in part:
                 column.add_to(table, whole=whole)
