@@ -25,7 +25,7 @@ def main() -> None:
 
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
-        from fedpoison.cli.app import app  # noqa: PLC0415  # takes seconds, in which users may press Ctrl-C
+        from fedpoison.cli.app import app  # noqa: PLC0415
 
         code = app(standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt):

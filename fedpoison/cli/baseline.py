@@ -18,9 +18,9 @@ from fedpoison.scenario import Scenario
 def baseline_command(
     *, scenario: Scenario, out: Out = Path("runs"), workers: WorkerCount = None, data_dir: Data = None
 ) -> None:
-    """Train a central model on clean data, and with --attack on poisoned data, and compare them per class.
+    """Train a central model on clean data, and with --attack on poisoned data, and compare both.
 
-    A round is one epoch. --malicious is the share of poisoned training samples.
+    The comparison is per class. A round is one epoch. --malicious is the share of poisoned training samples.
     """
     variants = {"clean": scenario.but(attack="none")}
     if scenario.attack != "none":

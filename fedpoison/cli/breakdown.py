@@ -73,10 +73,10 @@ def breakdown_command(
     figure: Annotated[Literal["png", "svg", "pdf"], typer.Option(help="Format of the figure.")] = "png",
     settings: BatchSettings,
 ) -> None:
-    """Find the smallest malicious share that breaks each strategy, print a table, write a figure and points.
+    """Find the smallest malicious share that breaks each strategy.
 
-    Each strategy is configured for the true number of malicious clients, unless --tolerated or a parameter of
-    the strategy sets another number.
+    The command prints a table, and writes a figure and its points. Each strategy is configured for the true
+    number of malicious clients, unless --tolerated or a parameter of the strategy sets another number.
     """
     names, rules = parse_specs("attacks", attacks), parse_specs("strategies", strategies)
     numbers, grid = parse_seeds(seeds), parse_numbers("shares", shares, float)

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import cast
 
 import click
-import typer
 
 from fedpoison.catalogue import markdown, table
-from fedpoison.cli.app import app
+from fedpoison.cli.app import COMMANDS, load_command
 from fedpoison.cli.options import SCENARIO_PANEL
 
 
 def page() -> str:
     """Return a section per command with its options. One sentence replaces the fields of a scenario."""
-    commands = cast("click.Group", typer.main.get_command(app)).commands
-    sections = [part for name, command in commands.items() for part in _section(name, command)]
+    sections = [part for name in COMMANDS for part in _section(name, load_command(name))]
     return "\n\n".join(sections) + "\n"
 
 

@@ -85,7 +85,7 @@ def run_command(
     ] = None,
     as_object: Json = False,
 ) -> None:
-    """Run one scenario (clients, an attack, a strategy), and evaluate it per class after every round."""
+    """Run one scenario, and evaluate the global model per class after every round."""
     options = EngineOptions(
         engine=engine,
         workers=workers,

@@ -45,7 +45,7 @@ def search_command(
     ] = 3,
     settings: BatchSettings,
 ) -> None:
-    """Search for the attack, and its parameters, that harms a strategy most. Print the strongest attacks."""
+    """Search for the attack, and its parameters, that harms a strategy most."""
     from fedpoison.search import objective as parse_objective  # noqa: PLC0415  # Optuna takes a second to import
     from fedpoison.search import search  # noqa: PLC0415
 
