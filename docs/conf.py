@@ -1,4 +1,4 @@
-"""How the documentation is built: `make docs`. What can be read off the code is, while it is built."""
+"""Sphinx configuration: `make docs`. The build generates pages from the code."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ html_copy_source = False
 
 
 def remarks() -> str:
-    """Return how each study is known to differ from what was published."""
+    """Return the known differences of each study from the publication."""
     parts = [f"`{study.name}`\n: {' '.join(study.remarks)}\n" for study in STUDIES.values()]
     return "## Known differences\n\n" + "\n".join(parts)
 
 
 def studies() -> str:
-    """Return what each shipped study shows."""
+    """Return the description of each built-in study."""
     parts = []
     for study in map(find_study, shipped()):
         text = " ".join(study.description.split())
@@ -75,7 +75,7 @@ GUIDES = {
     "reproducing": "",
     "extending": "Add an attack or a strategy",
 }
-"""The guides in their order, with the title in the margin where it is not that of the page."""
+"""Guides in order, with the title in the margin if it differs from that of the page."""
 GENERATED: dict[str, Callable[[], str]] = {
     "guides": lambda: "\n".join(
         f"{title} <{page}>" if title else page
@@ -88,11 +88,11 @@ GENERATED: dict[str, Callable[[], str]] = {
     "scenario": catalogue.scenario_fields,
     **{kind: lambda kind=kind: catalogue.page(kind) for kind in (*catalogue.NAMED, "datasets")},  # type: ignore[misc]
 }
-"""What stands in place of `<!-- generated: NAME -->`."""
+"""Text that replaces `<!-- generated: NAME -->`."""
 
 
 def fill(_app: Sphinx, _page: str, source: list[str]) -> None:
-    """Put what is generated into a page in place of its mark."""
+    """Replace each mark in a page by its generated text."""
     for name, body in GENERATED.items():
         mark = f"<!-- generated: {name} -->"
         if mark in source[0]:
@@ -102,7 +102,7 @@ def fill(_app: Sphinx, _page: str, source: list[str]) -> None:
 def read_sections(_app: Sphinx, what: str, *_rest: object) -> None:
     """Turn `Args:`, `Returns:` and `Raises:` into lists.
 
-    The extension napoleon does so too, and takes what stands before a colon under an attribute for its type.
+    The extension napoleon would read text before a colon in the docstring of an attribute as its type.
     """
     lines = _rest[-1]
     if what not in ("attribute", "data", "property") and isinstance(lines, list):
@@ -110,7 +110,7 @@ def read_sections(_app: Sphinx, what: str, *_rest: object) -> None:
 
 
 def check_hosts(app: Sphinx, failed: Exception | None) -> None:
-    """Fail where a page loads a script, a style or an image from another host."""
+    """Fail if a page loads a script, a style or an image from another host."""
     for page in [] if failed else sorted(Path(app.outdir).rglob("*.html")):
         found = re.search(
             r"""<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)=["'](?:https?:)?//[^>]*>""", page.read_text()
@@ -120,7 +120,7 @@ def check_hosts(app: Sphinx, failed: Exception | None) -> None:
 
 
 def setup(app: Sphinx) -> None:
-    """Have pages filled and docstrings understood as they are read, and the result looked at."""
+    """Connect the functions above to the build."""
     app.connect("source-read", fill)
     app.connect("autodoc-process-docstring", read_sections)
     app.connect("build-finished", check_hosts)

@@ -15,12 +15,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedpoison.batch import run_all
+from fedpoison.batch import BatchCallbacks, run_all
 from fedpoison.history import History
 from fedpoison.registries import attacks, build_attack
 from fedpoison.rounds import Round
 from fedpoison.scenario import Scenario
-from fedpoison.watch import Watch
 
 BASE = Scenario(
     dataset="mnist",
@@ -90,14 +89,14 @@ def cell(values: Sequence[float]) -> str:
     return f"{statistics.fmean(values):.1f} ± {spread:.1f}"
 
 
-def progress(runs: int) -> Watch:
+def progress(runs: int) -> BatchCallbacks:
     """Return callbacks that print how many runs have ended."""
     ended = itertools.count(1)
 
     def on_end(run: Scenario, _outcome: object) -> None:
         print(f"{next(ended)} of {runs}: {run.strategy} under {run.attack}, seed {run.seed}", file=sys.stderr)
 
-    return Watch(on_end=on_end)
+    return BatchCallbacks(on_end=on_end)
 
 
 def main() -> None:
@@ -109,7 +108,7 @@ def main() -> None:
     arguments = parser.parse_args()
     names = arguments.attacks.split(",") if arguments.attacks else list(attacks.entries())
     runs = list(matrix(names))
-    batch = run_all(runs, out=arguments.out, jobs=arguments.jobs, watch=progress(len(runs)))
+    batch = run_all(runs, out=arguments.out, jobs=arguments.jobs, callbacks=progress(len(runs)))
     aimed = [name for name in names if build_attack(name).goal(10) is not None]
     for table in (
         Table("Accuracy, %", lambda record: record.accuracy, names),

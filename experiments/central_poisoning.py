@@ -1,8 +1,8 @@
 """Central training on poisoned data: `python -m experiments.central_poisoning` writes table and figure.
 
-One model, trained on all data by one party, of which a growing share is poisoned: no fleet and no aggregation
-stand between the poison and the model. It tells how much poison the training itself stands, what a targeted
-flip does to its class alone, and how little a backdoor needs. MNIST, 6,000 images, a small perceptron, five
+One party trains one model on all data, and a growing share of the data is poisoned. No aggregation protects
+the model. The study shows how much poison training itself withstands, what a targeted flip does to its class,
+and how little data a backdoor needs. MNIST, 6,000 images, a small perceptron, five
 epochs, two seeds: 48 runs, some two minutes on two cores.
 """
 

@@ -1,58 +1,117 @@
-"""Many runs at once: whole runs as Ray tasks, over this machine's processors or a cluster.
+"""Many runs in parallel: each run is a Ray task, on the CPUs of one machine or of a cluster.
 
-A run in a task has one worker thread, so that runs share the processors and never fight for them. The
-driver alone writes the run store: a cluster needs no shared disk, and a run is in the store whole, or as far
-as it came with the reason why.
+A run in a task uses one worker thread, so parallel runs do not compete for CPUs. Only the driver writes the
+run store, so a cluster needs no shared disk. A failed run is in the store with its rounds and the reason.
 """
 
 from __future__ import annotations
 
 import functools
-import itertools
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Required, Self, TypedDict, Unpack
 
-from fedpoison.batch_options import BatchOptions
 from fedpoison.datasets import Dataset, load_dataset
 from fedpoison.environment import Notify, tell_versions
 from fedpoison.errors import RunError, ScenarioError
 from fedpoison.fleet import Federation, resolve_dataset
 from fedpoison.history import History
-from fedpoison.outcomes import Batch, Outcome
 from fedpoison.ray_session import ray_session
 from fedpoison.rounds import Failure, Round
-from fedpoison.run_task import Ended, steps
+from fedpoison.run_task import Ended, run_in_tasks
 from fedpoison.scenario import Scenario
 from fedpoison.simulation import run
 from fedpoison.store import RunWriter, StoredRun
-from fedpoison.watch import Watch
 
 _log = logging.getLogger(__name__)
 
-RETRIES = 2
-"""How often a run is made again whose process was lost."""
+RunResult = History | Failure
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
-    """A run that is asked for."""
+class BatchCallbacks:
+    """Callbacks that report the progress of many runs. Default: no-ops."""
 
-    scenario: Scenario
-    """With the data set that is really used."""
-    dataset: Dataset
-    idle: Sequence[str] = ()
-    """Why its attacks do nothing, where they do not."""
-    failure: Failure | None = None
-    """Why it cannot be run, where it cannot."""
+    on_start: Callable[[Scenario], None] = lambda _: None
+    on_round: Callable[[Scenario, Round], None] = lambda *_: None
+    on_end: Callable[[Scenario, RunResult], None] = lambda *_: None
+    """Receives the history of the run, or its failure."""
 
 
-Outcomes = Iterator[tuple[Scenario, Outcome]]
+class BatchOptions(TypedDict, total=False):
+    """Keyword arguments of every function that runs many scenarios."""
+
+    out: Required[Path]
+    """Run store. Complete runs in it are loaded and not repeated."""
+    jobs: int | None
+    """Number of parallel runs. Default: one per CPU. With 1, runs stay in this process, and each run uses all
+    CPUs."""
+    ray_address: str | None
+    """Address of a Ray cluster, as for `ray_session`. Default: Ray on this machine."""
+    fresh: bool
+    """Whether to repeat complete runs of the store. Default: False."""
+    data_dir: Path | None
+    """Data set folder, as for `simulate`."""
+    callbacks: BatchCallbacks
+    """Callbacks for the start, the rounds and the end of each run."""
+    notify: Notify
+    """Receives warnings before the first run: one per attack that has no effect, and one per other version of
+    fedpoison, or edited code, that created the loaded runs. Default: the log."""
+
+
+@dataclass(frozen=True, eq=False)
+class BatchResult:
+    """Results of many runs, by the requested scenarios."""
+
+    histories: dict[Scenario, History] = field(default_factory=dict)
+    """Complete runs."""
+    failures: dict[Scenario, Failure] = field(default_factory=dict)
+    """Reasons why the other runs failed."""
+
+    @classmethod
+    def of(cls, results: Mapping[Scenario, RunResult]) -> Self:
+        """Separate histories from failures."""
+        batch = cls()
+        for scenario, result in results.items():
+            if isinstance(result, Failure):
+                batch.failures[scenario] = result
+            else:
+                batch.histories[scenario] = result
+        return batch
+
+    def check(self, *, but: Sequence[Scenario] = ()) -> None:
+        """Raise an error that names each reason once, if a run failed.
+
+        Args:
+            but: runs that may fail.
+
+        Raises:
+            RunError: a run failed.
+        """
+        by_reason: dict[str, list[Scenario]] = {}
+        for scenario, failure in self.failures.items():
+            if scenario not in but:
+                by_reason.setdefault(failure.reason, []).append(scenario)
+        if by_reason:
+            failed, runs = sum(map(len, by_reason.values())), len(self.failures) + len(self.histories)
+            parts = [f"{_named(scenarios)}: {reason}" for reason, scenarios in by_reason.items()]
+            raise RunError(f"{failed} of {runs} runs had to stop. " + " ".join(parts))
+
+    @property
+    def refused(self) -> list[Scenario]:
+        """Runs that stopped because the strategy could not aggregate a round."""
+        return [scenario for scenario, failure in self.failures.items() if failure.aggregation_failed]
+
+
+def _named(scenarios: Sequence[Scenario]) -> str:
+    first, others = scenarios[0], len(scenarios) - 1
+    name = f"{first.strategy} under {first.attack}, seed {first.seed}"
+    return f"{name}, and {others} more" if others else name
 
 
 def run_all(
@@ -61,42 +120,59 @@ def run_all(
     keep_going: bool = False,
     settle: bool = False,
     **options: Unpack[BatchOptions],
-) -> Batch:
-    """Make every run that the store does not hold complete, and return all of them.
+) -> BatchResult:
+    """Run every scenario that is not complete in the store, and return all results.
 
-    A run that has to stop is a failure among the others, in the store with its reason, and the rest goes on.
+    If a run fails, the store keeps the reason and the other runs continue.
 
     Args:
-        scenarios: what to run; equal ones are run once.
-        keep_going: have a scenario that cannot be run be a failure, too, in place of an error.
-        settle: have the sweeps to come make none of the failed runs again unless they are asked to.
+        scenarios: scenarios to run. Equal scenarios run once.
+        keep_going: whether an invalid scenario counts as a failed run, in place of an error.
+        settle: whether later sweeps skip the failed runs unless they are asked to repeat them.
         options: see `BatchOptions`.
 
     Raises:
-        ScenarioError: a scenario cannot be run, unless `keep_going`; found before any training.
-        DataError: a data set cannot be had.
-        EngineError: Ray cannot be had.
-        RunError: why a run failed cannot be written into the store, or a complete run in it is damaged.
+        ScenarioError: a scenario is invalid, unless `keep_going`. Raised before any training.
+        DataError: a data set is not available.
+        EngineError: Ray does not start.
+        RunError: a failure cannot be written into the store, or a complete run in the store is damaged.
     """
     with ExitStack() as ray:
-        return _Series(ray, keep_going=keep_going, settle=settle, **options).run(scenarios)
+        return _Runner(ray, keep_going=keep_going, settle=settle, **options).run(scenarios)
 
 
 @contextmanager
 def batches(
     *, keep_going: bool = False, **options: Unpack[BatchOptions]
-) -> Iterator[Callable[[Iterable[Scenario]], Batch]]:
-    """Yield `run_all` with these options, for batches of which one follows from what came of another.
+) -> Iterator[Callable[[Iterable[Scenario]], BatchResult]]:
+    """Yield a function that runs a batch, for searches in which each batch depends on the previous results.
 
-    They share one Ray, started when one needs it, tell each reason once, and make no complete run anew twice.
+    All batches share one Ray session, which starts when a batch needs it. Each warning is reported once. With
+    `fresh`, each complete run is repeated once.
     """
     with ExitStack() as ray:
-        yield _Series(ray, keep_going=keep_going, **options).run
+        yield _Runner(ray, keep_going=keep_going, **options).run
 
 
 @dataclass(frozen=True, eq=False)
-class _Series:
-    """Batches of runs that follow on one another; `ray` closes the Ray that one of them starts."""
+class _Plan:
+    """A run to execute."""
+
+    scenario: Scenario
+    """Scenario with the resolved data set."""
+    dataset: Dataset
+    warnings: Sequence[str] = ()
+    """Reasons why attacks of the scenario have no effect."""
+    failure: Failure | None = None
+    """Reason why the scenario is invalid."""
+
+
+_Results = Iterator[tuple[Scenario, RunResult]]
+
+
+@dataclass(frozen=True, eq=False)
+class _Runner:
+    """Runner of consecutive batches. `ray` closes the Ray session that one of them starts."""
 
     ray: ExitStack
     _: KW_ONLY
@@ -107,128 +183,115 @@ class _Series:
     keep_going: bool = False
     settle: bool = False
     data_dir: Path | None = None
-    watch: Watch = field(default_factory=Watch)
+    callbacks: BatchCallbacks = field(default_factory=BatchCallbacks)
     notify: Notify = _log.warning
-    made: set[Scenario] = field(default_factory=set)
-    told: set[str] = field(default_factory=set)
+    done: set[Scenario] = field(default_factory=set)
+    warned: set[str] = field(default_factory=set)
 
-    def run(self, scenarios: Iterable[Scenario]) -> Batch:
-        asked = dict(_plans(scenarios, self.data_dir, keep_going=self.keep_going))
-        outcomes: dict[Scenario, Outcome] = {}
-        missing: list[Plan] = []
+    def run(self, scenarios: Iterable[Scenario]) -> BatchResult:
+        requested = dict(_plans(scenarios, self.data_dir, keep_going=self.keep_going))
+        results: dict[Scenario, RunResult] = {}
+        missing: list[_Plan] = []
         reused: list[StoredRun] = []
-        for plan in {plan.scenario: plan for plan in asked.values()}.values():
+        for plan in {plan.scenario: plan for plan in requested.values()}.values():
             folder = StoredRun(self.out / plan.scenario.run_id)
             if plan.failure:
-                outcomes[plan.scenario] = plan.failure
-            elif folder.complete and (not self.fresh or plan.scenario in self.made):
-                outcomes[plan.scenario] = folder.history
+                results[plan.scenario] = plan.failure
+            elif folder.complete and (not self.fresh or plan.scenario in self.done):
+                results[plan.scenario] = folder.history
                 reused.append(folder)
             else:
                 missing.append(plan)
-        for plan in asked.values():
-            for reason in plan.idle:
-                self._tell(reason)
-        tell_versions(reused, self._tell)
-        for scenario, outcome in outcomes.items():
-            self._end(scenario, outcome)
-        for scenario, outcome in self._made(missing):
-            outcomes[scenario] = outcome
-            self.made.add(scenario)
-            self._end(scenario, outcome)
-        return Batch.of({scenario: outcomes[plan.scenario] for scenario, plan in asked.items()})
+        for plan in requested.values():
+            for warning in plan.warnings:
+                self._warn(warning)
+        tell_versions(reused, self._warn)
+        for scenario, result in results.items():
+            self._end(scenario, result)
+        for scenario, result in self._execute(missing):
+            results[scenario] = result
+            self.done.add(scenario)
+            self._end(scenario, result)
+        return BatchResult.of({scenario: results[plan.scenario] for scenario, plan in requested.items()})
 
-    def _end(self, scenario: Scenario, outcome: Outcome) -> None:
-        if isinstance(outcome, Failure):
-            RunWriter(self.out / scenario.run_id).fail(scenario, outcome, permanent=self.settle)
-        self.watch.on_end(scenario, outcome)
+    def _end(self, scenario: Scenario, result: RunResult) -> None:
+        if isinstance(result, Failure):
+            RunWriter(self.out / scenario.run_id).fail(scenario, result, permanent=self.settle)
+        self.callbacks.on_end(scenario, result)
 
-    def _tell(self, reason: str) -> None:
-        if reason not in self.told:
-            self.told.add(reason)
-            self.notify(reason)
+    def _warn(self, warning: str) -> None:
+        if warning not in self.warned:
+            self.warned.add(warning)
+            self.notify(warning)
 
-    def _made(self, plans: Sequence[Plan]) -> Outcomes:
-        """Yield what comes of each run; here where only one is to run at a time, else in tasks."""
-        here = self.ray_address is None
-        jobs = self.jobs or (os.cpu_count() if here else None)
-        if not plans or (here and 1 in (jobs, len(plans))):
-            yield from _one_by_one(plans, self.out, self.watch)
+    def _execute(self, plans: Sequence[_Plan]) -> _Results:
+        """Yield the result of each run: in this process if one runs at a time, otherwise in Ray tasks."""
+        local = self.ray_address is None
+        jobs = self.jobs or (os.cpu_count() if local else None)
+        if not plans or (local and 1 in (jobs, len(plans))):
+            yield from _one_by_one(plans, self.out, self.callbacks)
         else:
             cpus = self.ray.enter_context(ray_session(self.ray_address, cpus=jobs))
-            yield from _in_tasks(plans, self.out, self.watch, jobs or cpus)
+            yield from _in_tasks(plans, self.out, self.callbacks, jobs or cpus)
 
 
 def _plans(
     scenarios: Iterable[Scenario], data_dir: Path | None, *, keep_going: bool
-) -> Iterator[tuple[Scenario, Plan]]:
-    """Yield each scenario with what is to be run; federations are made to find errors, and not kept."""
+) -> Iterator[tuple[Scenario, _Plan]]:
+    """Yield each scenario with its plan.
+
+    A `Federation` is built to find errors, and dropped to save memory.
+    """
     datasets: dict[str, Dataset] = {}
     for scenario in scenarios:
         name = scenario.dataset
         if name not in datasets:
             datasets[name] = load_dataset(name, data_dir=data_dir)
-        known = resolve_dataset(scenario, datasets[name])
+        resolved = resolve_dataset(scenario, datasets[name])
         try:
-            yield scenario, Plan(known, datasets[name], Federation(known, datasets[name]).idle)
+            yield scenario, _Plan(resolved, datasets[name], Federation(resolved, datasets[name]).idle)
         except ScenarioError as error:
             if not keep_going:
                 raise
-            yield scenario, Plan(known, datasets[name], failure=Failure.of(error))
+            yield scenario, _Plan(resolved, datasets[name], failure=Failure.of(error))
 
 
-def _one_by_one(plans: Sequence[Plan], out: Path, watch: Watch) -> Outcomes:
+def _one_by_one(plans: Sequence[_Plan], out: Path, callbacks: BatchCallbacks) -> _Results:
     for plan in plans:
-        watch.on_start(plan.scenario)
+        callbacks.on_start(plan.scenario)
         try:
-            report = functools.partial(watch.on_round, plan.scenario)
+            on_round = functools.partial(callbacks.on_round, plan.scenario)
             federation = Federation(plan.scenario, plan.dataset)
-            history = run(federation, out=out, on_round=report, notify=lambda _: None)  # it is told already
-        except Exception as error:  # noqa: BLE001  # whatever ends one run, the others go on
+            history = run(
+                federation, out=out, on_round=on_round, notify=lambda _: None
+            )  # the runner has warned
+        except Exception as error:  # noqa: BLE001  # an error of any kind ends one run, not the others
             yield plan.scenario, Failure.of(error)
         else:
             yield plan.scenario, history
 
 
-def _in_tasks(plans: Sequence[Plan], out: Path, watch: Watch, jobs: int) -> Outcomes:
-    import ray  # noqa: PLC0415  # a second to import
-
-    task = ray.remote(num_returns="streaming", max_retries=RETRIES)(steps)
-    shared = {dataset: ray.put(dataset) for dataset in {plan.dataset for plan in plans}}
-    waiting = iter(plans)
-    under_way: dict[Any, tuple[Scenario, list[Round]]] = {}
-    while True:
-        for plan in itertools.islice(waiting, jobs - len(under_way)):
-            watch.on_start(plan.scenario)
-            under_way[task.remote(plan.scenario, [shared[plan.dataset]])] = plan.scenario, []
-        if not under_way:
-            return
-        told: Any = ray.wait(list(under_way), num_returns=1, fetch_local=False)[0][0]
-        scenario, records = under_way[told]
-        try:
-            news: Round | Ended = ray.get(next(told))
-        except ray.exceptions.RayError as error:
-            del under_way[told]
-            yield scenario, _keep(out, scenario, records, Failure.of(error))
-            continue
-        if isinstance(news, Ended):
-            del under_way[told]
-            yield scenario, _keep(out, scenario, records, news)
+def _in_tasks(plans: Sequence[_Plan], out: Path, callbacks: BatchCallbacks, jobs: int) -> _Results:
+    rounds: dict[Scenario, list[Round]] = {plan.scenario: [] for plan in plans}
+    runs = [(plan.scenario, plan.dataset) for plan in plans]
+    for scenario, step in run_in_tasks(runs, jobs, callbacks.on_start):
+        if isinstance(step, Round):
+            rounds[scenario].append(step)
+            callbacks.on_round(scenario, step)
         else:
-            records.append(news)
-            watch.on_round(scenario, news)
+            yield scenario, _store(out, scenario, rounds.pop(scenario), step)
 
 
-def _keep(out: Path, scenario: Scenario, records: list[Round], ended: Ended | Failure) -> Outcome:
-    known = {} if isinstance(ended, Failure) else ended.environment
-    made_with = {**known, "command": sys.argv}  # a task's own command is Ray's
+def _store(out: Path, scenario: Scenario, records: list[Round], end: Ended | Failure) -> RunResult:
+    known = {} if isinstance(end, Failure) else end.environment
+    environment = {**known, "command": sys.argv}  # the command of a task is Ray's
     try:
-        folder = RunWriter.begin(out / scenario.run_id, scenario, made_with)
+        folder = RunWriter.begin(out / scenario.run_id, scenario, environment)
         for record in records:
             folder.append(record)
-        if isinstance(ended, Failure):
-            return ended
-        folder.finish(ended.weights, ended.layout)
+        if isinstance(end, Failure):
+            return end
+        folder.finish(end.weights, end.layout)
     except RunError as error:
         return Failure.of(error)
     return History(scenario, records, folder.path)

@@ -9,13 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Unpack
 
-from fedpoison.batch import batches
-from fedpoison.batch_options import BatchOptions
+from fedpoison.batch import BatchOptions, BatchResult, batches
 from fedpoison.breakdown_result import Breakdown, Criterion, Curve, Pair, Point, explore
 from fedpoison.errors import ScenarioError
 from fedpoison.fields import About, changed
 from fedpoison.fleet import Federation
-from fedpoison.outcomes import Batch
 from fedpoison.rounds import Failure, Round
 from fedpoison.scenario import Scenario
 
@@ -77,7 +75,7 @@ class _Trials:
     judge: Criterion
     seeds: Sequence[int]
     goals: Mapping[str, str | None]
-    run: Callable[[Sequence[Scenario]], Batch]
+    run: Callable[[Sequence[Scenario]], BatchResult]
     expect: Callable[[int], None]
     ends: dict[Scenario, Round | Failure] = field(default_factory=dict)
     """The last round of each run, or why it had to stop."""

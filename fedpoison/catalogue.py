@@ -1,4 +1,4 @@
-"""The pages of the documentation that are read off the code: names, cards, docstrings and knobs."""
+"""Catalogue of names, metadata cards, docstrings and parameters, for `fedpoison list` and the docs."""
 
 from __future__ import annotations
 
@@ -34,44 +34,44 @@ NAMED: dict[str, Callable[[], Mapping[str, object]]] = {
     "partitions": registries.partitions.entries,
     "models": registries.models.entries,
 }
-"""What there is of each kind, by name."""
+"""Entries of each kind, by name."""
 
 
 @dataclass(frozen=True)
-class Knob:
-    """One knob of an entry."""
+class Parameter:
+    """One parameter of an entry."""
 
     name: str
     values: str
-    """What it takes, in Markdown."""
+    """Possible values, in Markdown."""
     default: str
     meaning: str
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One named thing, as the documentation shows it."""
+    """One name that a scenario can use."""
 
     name: str
     summary: str
-    """The first line of its docstring."""
+    """First line of the docstring."""
     text: Sequence[str] = ()
-    """The other paragraphs, in Markdown."""
+    """Other paragraphs of the docstring, in Markdown."""
     example: str = ""
-    """Its doctest."""
+    """Doctest of the docstring."""
     facts: Mapping[str, str] = field(default_factory=dict)
-    """What its card says, and which doors an attack goes through."""
-    knobs: Sequence[Knob] = ()
+    """Fields of the metadata card, and the stages that an attack acts on."""
+    parameters: Sequence[Parameter] = ()
 
 
 def entries(kind: str) -> list[Entry]:
-    """Return what there is of one kind, sorted by name.
+    """Return the entries of one kind, sorted by name.
 
     >>> [entry.name for entry in entries("partitions")][:2]
     ['dirichlet', 'iid']
 
     Raises:
-        ScenarioError: there is no such kind.
+        ScenarioError: the kind is unknown.
     """
     if kind == "datasets":
         return [Entry(name, source.title) for name, source in datasets.entries().items()]
@@ -81,13 +81,13 @@ def entries(kind: str) -> list[Entry]:
 
 
 def page(kind: str) -> str:
-    """Return the body of the page on one kind: a table of all entries, then each with its knobs.
+    """Return the documentation page of one kind: a table of all entries, and a section per entry.
 
     Raises:
-        ScenarioError: there is no such kind.
+        ScenarioError: the kind is unknown.
     """
     found = entries(kind)
-    whole = [entry for entry in found if entry.text or entry.facts or entry.knobs]
+    whole = [entry for entry in found if entry.text or entry.facts or entry.parameters]
     linked = {entry.name: f"[`{entry.name}`](#{entry.name})" for entry in whole}
     columns = [title for title in _COLUMNS if any(title in entry.facts for entry in found)]
     rows = [
@@ -99,12 +99,12 @@ def page(kind: str) -> str:
 
 
 _COLUMNS = ("acts on", "needs", "paper")
-"""Facts that stand in the table at the top of a page."""
-_DOORS = {"poison_data": "data", "train": "training", "craft": "updates"}
+"""Facts that are columns of the table at the top of a page."""
+_STAGES = {"poison_data": "data", "train": "training", "craft": "updates"}
 
 
 def scenario_fields() -> str:
-    """Return the table of all fields of a scenario."""
+    """Return a Markdown table of all fields of a scenario."""
     rows = [
         (f"`{name}`", _spell_type(info.annotation), _default(info), info.description or "")
         for name, info in Scenario.model_fields.items()
@@ -118,25 +118,27 @@ def _entry(name: str, thing: object) -> Entry:
     card = getattr(thing, "card", None)
     facts = {} if card is None else dict(_facts(card))
     if isinstance(thing, type) and issubclass(thing, Attack):
-        doors = [what for door, what in _DOORS.items() if getattr(thing, door) is not getattr(Attack, door)]
-        facts = {"acts on": ", ".join(doors) or "nothing"} | facts
-    knobs = list(_knobs(thing)) if isinstance(thing, type) else []
-    return Entry(name, summary, text, example, facts, knobs)
+        stages = [name for hook, name in _STAGES.items() if getattr(thing, hook) is not getattr(Attack, hook)]
+        facts = {"acts on": ", ".join(stages) or "nothing"} | facts
+    parameters = list(_parameters(thing)) if isinstance(thing, type) else []
+    return Entry(name, summary, text, example, facts, parameters)
 
 
 def _section(entry: Entry) -> str:
     parts = [f"## `{entry.name}`", entry.summary, *entry.text]
     parts += ["\n".join(f"- **{title}**: {fact}" for title, fact in entry.facts.items())]
-    if entry.knobs:
-        rows = [(f"`{knob.name}`", knob.values, f"`{knob.default}`", knob.meaning) for knob in entry.knobs]
-        parts.append(table(("knob", "takes", "default", "meaning"), rows))
+    if entry.parameters:
+        rows = [
+            (f"`{part.name}`", part.values, f"`{part.default}`", part.meaning) for part in entry.parameters
+        ]
+        parts.append(table(("parameter", "takes", "default", "meaning"), rows))
     if entry.example:
         parts.append(f"```pycon\n{entry.example}\n```")
     return "\n\n".join(part for part in parts if part)
 
 
 def _without_example(doc: str) -> tuple[list[str], str]:
-    """Return the paragraphs of a docstring in Markdown, and its doctest apart from them."""
+    """Split a docstring into its paragraphs in Markdown and its doctest."""
     paragraphs, examples = [], []
     for block in doc.split("\n\n"):
         if block.lstrip().startswith(">>>"):
@@ -148,7 +150,7 @@ def _without_example(doc: str) -> tuple[list[str], str]:
 
 
 def markdown(text: str) -> str:
-    r"""Return a docstring's text as Markdown: outside code angle brackets are no tags and stars no emphasis.
+    r"""Escape angle brackets and stars outside code, which Markdown reads as tags and emphasis.
 
     >>> print(markdown("the largest <z, update>, `a<b>`, 2 * a*b"))
     the largest &lt;z, update>, `a<b>`, 2 \* a\*b
@@ -160,7 +162,7 @@ def markdown(text: str) -> str:
 
 
 def _facts(card: object) -> Iterator[tuple[str, str]]:
-    """Yield what a card says: its texts by name, and the flags that are set as one list."""
+    """Yield the texts of a metadata card by name, and its true flags as one list."""
     flags = []
     for described in dataclasses.fields(card):  # type: ignore[arg-type]
         name, value = described.name.replace("_", " "), getattr(card, described.name)
@@ -178,18 +180,18 @@ def _spell_fact(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def _knobs(thing: type) -> Iterator[Knob]:
+def _parameters(thing: type) -> Iterator[Parameter]:
     if not dataclasses.is_dataclass(thing):
         return
     types_of, meanings = typing.get_type_hints(thing), _field_docs(thing)
     for described in dataclasses.fields(thing):
         default = "-" if described.default is dataclasses.MISSING else _spell_value(described.default)
         meaning = markdown(" ".join(meanings.get(described.name, "").split()))
-        yield Knob(described.name, _spell_type(types_of[described.name]), default, meaning)
+        yield Parameter(described.name, _spell_type(types_of[described.name]), default, meaning)
 
 
 def _field_docs(thing: type) -> dict[str, str]:
-    """Return the text under each field of a dataclass, its bases' included."""
+    """Return the docstring of each field of a dataclass and its bases."""
     found: dict[str, str] = {}
     for part in reversed(thing.__mro__):
         if not dataclasses.is_dataclass(part):
@@ -208,7 +210,7 @@ def _field_docs(thing: type) -> dict[str, str]:
 
 
 def _spell_type(annotation: Any) -> str:
-    """Return in words what a knob or a field takes.
+    """Return the type of a parameter or field in words.
 
     >>> _spell_type(Literal[1, 2]), _spell_type(float | None), _spell_type(tuple[int, ...])
     ('`1`, `2`', 'number or none', 'list: whole number')

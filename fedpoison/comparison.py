@@ -11,8 +11,7 @@ from typing import Literal, Unpack
 import numpy as np
 import pandas as pd
 
-from fedpoison.batch import run_all
-from fedpoison.batch_options import BatchOptions
+from fedpoison.batch import BatchOptions, run_all
 from fedpoison.errors import ScenarioError, unknown
 from fedpoison.history import History
 from fedpoison.intervals import intervals, paired_differences

@@ -13,6 +13,7 @@ import pandas as pd
 from fedpoison import measures
 from fedpoison.errors import ScenarioError
 from fedpoison.fields import About, fields_about
+from fedpoison.measures import plain
 from fedpoison.rounds import Round
 from fedpoison.scenario import Scenario
 
@@ -127,6 +128,43 @@ class History:
     def title(self) -> str:
         """Strategy, attack and data set, as the title of a figure."""
         return f"{self.scenario.strategy} under {self.scenario.threat} ({self.scenario.dataset})"
+
+    def summary(self, twin: History | None = None) -> dict[str, object]:
+        """Return the result of the run as plain values for JSON, with None for missing numbers.
+
+        Args:
+            twin: history of the same scenario without attack. Adds the damage that the attack did.
+
+        Raises:
+            ScenarioError: as `damage`.
+        """
+        last, rates = self.last, self.rounds().iloc[-1]
+        clean = None if twin is None else twin.last
+        damage = None if twin is None else self.damage(twin).drop(columns="all").iloc[-1]
+        return {
+            "run_id": self.scenario.run_id,
+            "accuracy": last.accuracy,
+            "per_class_accuracy": [plain(value) for value in last.per_class_accuracy],
+            "worst_class_accuracy": last.worst_class_accuracy,
+            "attack_success_rate": plain(last.attack_success_rate),
+            "source_to_target_rate": plain(last.source_to_target_rate),
+            "loss": last.loss,
+            "rounds": last.round,
+            "seconds": round(self.seconds, 3),
+            "dataset": self.scenario.dataset,
+            "path": None if self.path is None else str(self.path),
+            "threat": self.scenario.threat,
+            "trust_auroc": plain(rates["trust_auroc"]),
+            "malicious_mass": plain(rates["malicious_mass"]),
+            "malicious_distance": plain(rates["malicious_distance"]),
+            "malicious_cosine": plain(rates["malicious_cosine"]),
+            "recovery_half_life": plain(self.recovery_half_life(twin)),
+            "twin_run_id": None if twin is None else twin.scenario.run_id,
+            "twin_accuracy": None if clean is None else clean.accuracy,
+            "twin_attack_success_rate": None if clean is None else plain(clean.attack_success_rate),
+            "twin_source_to_target_rate": None if clean is None else plain(clean.source_to_target_rate),
+            "damage_per_class": None if damage is None else [plain(value) for value in damage],
+        }
 
     def plot(self) -> Figure:
         """Return the heat map of the accuracy of each class after each round."""

@@ -1,11 +1,12 @@
-"""One whole run inside a Ray task, which tells its rounds as they come."""
+"""Whole runs as Ray tasks that stream their rounds."""
 
 from __future__ import annotations
 
 import functools
+import itertools
 import queue
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,50 +16,83 @@ from clients.parameters import Layout
 from fedpoison.datasets import Dataset
 from fedpoison.environment import environment
 from fedpoison.fleet import Federation
-from fedpoison.rounds import Round
+from fedpoison.rounds import Failure, Round
 from fedpoison.scenario import Scenario
 from fedpoison.simulation import play
+
+RETRIES = 2
+"""Number of times that a run is repeated after its process was lost."""
 
 
 @dataclass(frozen=True, eq=False)
 class Ended:
-    """The last thing that a run in a task has to tell."""
+    """Last message of a task whose run is complete."""
 
     weights: Tensor
     layout: Layout
     environment: Mapping[str, object]
 
 
-def steps(scenario: Scenario, dataset: list[Any]) -> Iterator[Round | Ended]:
-    """Yield the rounds of a run as they come, and its end.
+def run_in_tasks(
+    runs: Sequence[tuple[Scenario, Dataset]], jobs: int, on_start: Callable[[Scenario], None]
+) -> Iterator[tuple[Scenario, Round | Ended | Failure]]:
+    """Run scenarios as Ray tasks, and yield their rounds and ends in order of arrival.
 
     Args:
-        scenario: what to run.
-        dataset: a reference to the data set, in a list so that Ray does not fetch it anew for each task.
+        runs: scenarios with their resolved data sets.
+        jobs: number of parallel runs.
+        on_start: receives each scenario when its task is submitted.
     """
-    told: queue.SimpleQueue[Round | Ended | BaseException] = queue.SimpleQueue()
+    import ray  # noqa: PLC0415  # a second to import
+
+    task = ray.remote(num_returns="streaming", max_retries=RETRIES)(steps)
+    shared = {dataset: ray.put(dataset) for dataset in {dataset for _, dataset in runs}}
+    waiting = iter(runs)
+    running: dict[Any, Scenario] = {}
+    while True:
+        for scenario, dataset in itertools.islice(waiting, jobs - len(running)):
+            on_start(scenario)
+            running[task.remote(scenario, [shared[dataset]])] = scenario
+        if not running:
+            return
+        ready: Any = ray.wait(list(running), num_returns=1, fetch_local=False)[0][0]
+        try:
+            step: Round | Ended | Failure = ray.get(next(ready))
+        except ray.exceptions.RayError as error:
+            step = Failure.of(error)
+        yield (running[ready] if isinstance(step, Round) else running.pop(ready)), step
+
+
+def steps(scenario: Scenario, dataset: list[Any]) -> Iterator[Round | Ended]:
+    """Run a scenario in one thread, and yield each round and then the end.
+
+    Args:
+        scenario: scenario with the resolved data set.
+        dataset: reference to the data set, in a list, so that Ray does not load it for each task.
+    """
+    messages: queue.SimpleQueue[Round | Ended | BaseException] = queue.SimpleQueue()
 
     def work() -> None:
         try:
             federation = Federation(scenario, _fetched(dataset[0]))
-            weights = play(federation, told.put, workers=1)
-            told.put(Ended(weights, federation.layout, environment("local", 1, federation.idle)))
-        except BaseException as error:  # noqa: BLE001  # raised again where Ray looks for it
-            told.put(error)
+            weights = play(federation, messages.put, workers=1)
+            messages.put(Ended(weights, federation.layout, environment("local", 1, federation.idle)))
+        except BaseException as error:  # noqa: BLE001  # raised below, in the thread that Ray watches
+            messages.put(error)
 
     threading.Thread(target=work, daemon=True).start()
     while True:
-        news = told.get()
-        if isinstance(news, BaseException):
-            raise news
-        yield news
-        if isinstance(news, Ended):
+        message = messages.get()
+        if isinstance(message, BaseException):
+            raise message
+        yield message
+        if isinstance(message, Ended):
             return
 
 
 @functools.lru_cache(maxsize=1)
 def _fetched(dataset: Any) -> Dataset:
-    """Return the data set behind a reference; a process that makes several runs keeps it."""
+    """Return the data set of a reference. A process that executes several tasks loads it once."""
     import ray  # noqa: PLC0415  # a second to import
 
     fetched: Dataset = ray.get(dataset)

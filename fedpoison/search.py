@@ -10,11 +10,9 @@ from typing import Literal, Unpack
 import optuna
 
 from clients.attack import Candidates, Range
-from fedpoison.batch import batches
-from fedpoison.batch_options import BatchOptions
+from fedpoison.batch import BatchOptions, BatchResult, batches
 from fedpoison.errors import RunError, ScenarioError, unknown
 from fedpoison.fleet import Federation
-from fedpoison.outcomes import Batch
 from fedpoison.registries import attacks as registered
 from fedpoison.registries import read_attack
 from fedpoison.rounds import Round
@@ -164,7 +162,7 @@ def search(
     told = options.get("notify", _log.warning)
     with batches(keep_going=True, **options) as made:
 
-        def run(scenarios: Sequence[Scenario]) -> Batch:
+        def run(scenarios: Sequence[Scenario]) -> BatchResult:
             expect(len(set(scenarios)))
             batch = made(scenarios)
             for scenario, failure in batch.failures.items():
@@ -178,7 +176,7 @@ def search(
         return SearchResult(tried, clean.get(base.seed), repeats)
 
 
-Run = Callable[[Sequence[Scenario]], Batch]
+Run = Callable[[Sequence[Scenario]], BatchResult]
 
 
 def _clean(base: Scenario, aim: Objective, seeds: Sequence[int], run: Run) -> dict[int, float | None]:
@@ -222,7 +220,7 @@ def _repeats(attacked: Scenario, aim: Objective, count: int, run: Run) -> list[R
     return [Repeat(seed, trial.strength, trial.stopped, clean.get(seed)) for seed, trial in again.items()]
 
 
-def _trial(aim: Objective, batch: Batch, scenario: Scenario) -> Trial:
+def _trial(aim: Objective, batch: BatchResult, scenario: Scenario) -> Trial:
     if scenario in batch.histories:
         return Trial(scenario.attack, aim.strength(batch.histories[scenario].last))
     stopped = batch.failures[scenario].aggregation_failed

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedpoison.batch import run_all
+from fedpoison.batch import BatchCallbacks, run_all
 from fedpoison.datasets import AUTO, Dataset, load_dataset
 from fedpoison.environment import Notify, tell_versions
 from fedpoison.fleet import resolve_dataset
@@ -18,7 +18,6 @@ from fedpoison.scenario import Scenario
 from fedpoison.store import StoredRun
 from fedpoison.study import Cell, Study
 from fedpoison.study_results import Results
-from fedpoison.watch import Watch
 
 _log = logging.getLogger(__name__)
 
@@ -88,7 +87,7 @@ def sweep(
     jobs: int | None = None,
     ray_address: str | None = None,
     data_dir: Path | None = None,
-    watch: Watch | None = None,
+    callbacks: BatchCallbacks | None = None,
     notify: Notify = _log.warning,
 ) -> Results:
     """Make the runs that are missing, and return all that there is.
@@ -98,7 +97,7 @@ def sweep(
         jobs: how many runs at once, as for `run_all`.
         ray_address: a Ray cluster to use.
         data_dir: as for `simulate`.
-        watch: is told how the runs go.
+        callbacks: as for `run_all`.
         notify: told before the first run, as by `run_all`.
 
     Raises:
@@ -116,7 +115,7 @@ def sweep(
         keep_going=True,
         settle=True,
         data_dir=data_dir,
-        watch=watch or Watch(),
+        callbacks=callbacks or BatchCallbacks(),
         notify=notify,
     )
     histories: dict[Cell, History] = {}

@@ -11,10 +11,9 @@ import ray
 
 from clients import ATTACKS
 from clients.attack import Attack, AttackCard
-from fedpoison.batch import batches, run_all
+from fedpoison.batch import BatchCallbacks, batches, run_all
 from fedpoison.simulation import simulate
 from fedpoison.store import RunWriter, StoredRun
-from fedpoison.watch import Watch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,12 +39,12 @@ def counts(history):
 
 def test_runs_in_tasks_give_what_they_give_alone(scenarios, tmp_path):
     started, rounds, ended = [], [], []
-    watch = Watch(
+    callbacks = BatchCallbacks(
         on_start=lambda scenario: started.append(scenario.run_id),
         on_round=lambda scenario, record: rounds.append((scenario.run_id, record.round)),
         on_end=lambda scenario, outcome: ended.append((scenario.run_id, outcome.last.round)),
     )
-    batch = run_all([*scenarios, scenarios[0]], out=tmp_path, jobs=2, watch=watch)
+    batch = run_all([*scenarios, scenarios[0]], out=tmp_path, jobs=2, callbacks=callbacks)
     assert not batch.failures
     assert sorted(started) == sorted(scenario.run_id for scenario in scenarios)
     assert sorted(rounds) == sorted((run, number) for run in started for number in (0, 1, 2))
@@ -53,7 +52,7 @@ def test_runs_in_tasks_give_what_they_give_alone(scenarios, tmp_path):
     for scenario in scenarios:
         assert counts(batch.histories[scenario]) == counts(simulate(scenario)), scenario
         assert (tmp_path / scenario.run_id / "model.safetensors").is_file()
-    again = run_all(scenarios, out=tmp_path, watch=Watch(on_start=pytest.fail))
+    again = run_all(scenarios, out=tmp_path, callbacks=BatchCallbacks(on_start=pytest.fail))
     assert {scenario: counts(history) for scenario, history in again.histories.items()} == {
         scenario: counts(history) for scenario, history in batch.histories.items()
     }
@@ -91,7 +90,7 @@ def test_a_lost_process_costs_only_time(scenarios, tmp_path):
                 os.kill(pid, signal.SIGKILL)
 
     longer = [scenario.but(rounds=20) for scenario in scenarios[:2]]
-    batch = run_all(longer, out=tmp_path, jobs=2, watch=Watch(on_round=kill))
+    batch = run_all(longer, out=tmp_path, jobs=2, callbacks=BatchCallbacks(on_round=kill))
     assert killed
     assert not batch.failures
     for scenario in longer:

@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 
 from fedpoison import study_figures as figures
+from fedpoison.batch import BatchResult
 from fedpoison.breakdown import breakdown
 from fedpoison.breakdown_result import criterion
-from fedpoison.cli.breakdown_sheets import as_json, remarks, sheet
+from fedpoison.cli.breakdown import as_json, notes, table
 from fedpoison.errors import RunError, ScenarioError
 from fedpoison.history import History
-from fedpoison.outcomes import Batch
 from fedpoison.rounds import Failure, Round
 from fedpoison.simulation import simulate
 
@@ -28,7 +28,7 @@ class Federation:
         self.accuracy, self.stopped, self.made = accuracy, stopped or {}, []
 
     def __call__(self, scenarios, **_):
-        batch = Batch()
+        batch = BatchResult()
         for scenario in scenarios:
             count = round(scenario.malicious * scenario.clients)
             self.made.append((scenario, count))
@@ -88,8 +88,8 @@ def test_a_curve_that_recovers_is_flagged(search):
     found = search(Federation(lambda count, _: 0.5 if 5 <= count <= 9 else 0.9))
     (curve,) = found.curves
     assert (curve.breaks.count, curve.held_above) == (5, [12, 16, 20])
-    assert "more is not always worse; 12.5% is the smallest share seen that breaks it" in remarks(found)[0]
-    assert sheet(found).cells["breaks at"].tolist() == ["12.5% *"]
+    assert "more is not always worse; 12.5% is the smallest share seen that breaks it" in notes(found)[0]
+    assert table(found).cells["breaks at"].tolist() == ["12.5% *"]
 
 
 def test_a_strategy_is_told_the_true_number_and_searched_as_far_as_it_is_defined(search):
@@ -101,8 +101,8 @@ def test_a_strategy_is_told_the_true_number_and_searched_as_far_as_it_is_defined
     assert (trimmed.undefined, trimmed.points[-1].count) == (20, 19)
     assert (median.undefined, median.points[-1].count) == (None, 20)
     assert all(scenario.byzantine == count for scenario, count in federation.made)
-    assert sheet(found).cells["undefined from"].tolist() == ["47.5%", "50.0%", "-"]
-    assert sheet(found).cells["breaks at"].tolist() == [
+    assert table(found).cells["undefined from"].tolist() == ["47.5%", "50.0%", "-"]
+    assert table(found).cells["breaks at"].tolist() == [
         "none up to 45.0%",
         "none up to 47.5%",
         "none up to 50.0%",
@@ -120,8 +120,8 @@ def test_a_server_that_has_to_stop_is_broken(search):
     found = search(Federation(lambda *_: 0.9, dict.fromkeys(range(7, 21), REFUSED)))
     (curve,) = found.curves
     assert (curve.breaks.count, curve.breaks.stopped) == (7, REFUSED.reason)
-    assert REFUSED.reason in remarks(found)[0]
-    assert sheet(found).cells["costs"].tolist() == ["stops"]
+    assert REFUSED.reason in notes(found)[0]
+    assert table(found).cells["costs"].tolist() == ["stops"]
     stopped = found.points().query("malicious == 7").iloc[0]
     assert stopped["broke"]
     assert math.isnan(stopped["cost"])

@@ -12,7 +12,7 @@ import typer
 from clients import ATTACKS
 from fedpoison import catalogue
 from fedpoison.cli import reference
-from fedpoison.cli.app import app
+from fedpoison.cli.app import COMMANDS, app
 from fedpoison.errors import ScenarioError
 from fedpoison.scenario import Scenario
 from strategies import OPTIMIZERS, PREAGGREGATORS, STRATEGIES
@@ -29,7 +29,7 @@ CARDED = {
 
 
 @pytest.mark.parametrize("kind", CARDED)
-def test_a_page_has_a_section_for_every_entry_with_its_card_and_knobs(kind):
+def test_a_page_has_a_section_for_every_entry_with_its_card_and_parameters(kind):
     sections = dict(
         re.findall(r"^## `(.+?)`\n(.*?)(?=^## |\Z)", catalogue.page(kind), re.DOTALL | re.MULTILINE)
     )
@@ -39,23 +39,23 @@ def test_a_page_has_a_section_for_every_entry_with_its_card_and_knobs(kind):
         assert all(f"\n| `{knob.name}` |" in sections[name] for knob in fields(entry))
 
 
-def test_a_knob_is_explained_by_the_text_under_it():
+def test_a_parameter_is_explained_by_the_text_under_it():
     found = {
         knob.name: knob
         for entry in catalogue.entries("strategies")
-        for knob in entry.knobs
+        for knob in entry.parameters
         if entry.name == "krum"
     }
     assert found["power"].meaning.startswith("Exponent of the distance: 2 is the paper's")
     assert (found["power"].values, found["power"].default) == ("`1`, `2`, `4`", "2")
 
 
-def test_the_doors_that_an_attack_goes_through_are_told():
-    doors = {entry.name: entry.facts["acts on"] for entry in catalogue.entries("attacks")}
-    assert doors["label-flip"] == "data"
-    assert doors["alie"] == "updates"
-    assert doors["none"] == "nothing"
-    assert doors["constrain-and-scale"] == "data, training, updates"
+def test_the_stages_that_an_attack_acts_on_are_named():
+    stages = {entry.name: entry.facts["acts on"] for entry in catalogue.entries("attacks")}
+    assert stages["label-flip"] == "data"
+    assert stages["alie"] == "updates"
+    assert stages["none"] == "nothing"
+    assert stages["constrain-and-scale"] == "data, training, updates"
 
 
 def test_every_field_of_a_scenario_has_a_row():
@@ -70,8 +70,8 @@ def test_an_unknown_kind_is_an_error():
 
 def test_every_command_has_a_section_without_the_fields_of_the_scenario():
     page = reference.page()
-    for command in app.registered_commands:
-        assert f"## `fedpoison {command.name}`" in page
+    for name in COMMANDS:
+        assert f"## `fedpoison {name}`" in page
     assert "`--twin`" in page
     assert "`--batch-size`" not in page
 

@@ -9,9 +9,9 @@ import pytest
 from scipy import stats
 
 from fedpoison import intervals
-from fedpoison.cli.compare_sheets import as_json, sheets
-from fedpoison.cli.lists import names_in
-from fedpoison.cli.sheets import Sheet, in_latex, in_markdown
+from fedpoison.cli.compare import as_json, tables
+from fedpoison.cli.options import parse_specs
+from fedpoison.cli.tables import TextTable
 from fedpoison.comparison import OPTIMISTIC, CompareCell, Comparison, check_reference, compare
 from fedpoison.errors import ScenarioError
 from fedpoison.history import History
@@ -143,8 +143,8 @@ def test_a_class_that_some_seeds_do_not_test_is_a_mean_over_the_others(made):
 def test_an_untargeted_attack_has_no_success(made):
     clean = Comparison(["none"], made.strategies, SEEDS, made.histories)
     assert clean.worst_case()["success"].isna().all()
-    assert not any("success" in sheet.title.lower() for sheet in sheets(clean, None)[:-2])
-    assert all(cell == "-" for cell in sheets(clean, None)[-2].cells["highest success"])
+    assert not any("success" in table.title.lower() for table in tables(clean, None)[:-2])
+    assert all(cell == "-" for cell in tables(clean, None)[-2].cells["highest success"])
 
 
 def test_the_last_round_counts_unless_the_best_is_asked_for(made):
@@ -165,9 +165,9 @@ def test_a_maximum_over_rounds_is_warned_of(small, tmp_path):
 
 def test_a_single_seed_has_no_intervals(made):
     one = Comparison(made.attacks, made.strategies, SEEDS[:1], made.histories)
-    assert not any("[" in cell for sheet in sheets(one, None) for cell in sheet.cells.to_numpy().ravel())
-    assert not any("paired" in sheet.title for sheet in sheets(one, None))
-    assert any("paired" in sheet.title for sheet in sheets(one, "fedavg"))
+    assert not any("[" in cell for table in tables(one, None) for cell in table.cells.to_numpy().ravel())
+    assert not any("paired" in table.title for table in tables(one, None))
+    assert any("paired" in table.title for table in tables(one, "fedavg"))
 
 
 def test_json_has_no_nan(made, tmp_path):
@@ -178,11 +178,13 @@ def test_json_has_no_nan(made, tmp_path):
     assert found["per_class_accuracy"]["backdoor"]["krum"] == pytest.approx([0.7, 1.0])
 
 
-UGLY = Sheet("50 % of a_b & c", pd.DataFrame([["x_1 & {y}", "nnm | median"]], columns=["a#b", "c$d\\e~^"]))
+UGLY = TextTable(
+    "50 % of a_b & c", pd.DataFrame([["x_1 & {y}", "nnm | median"]], columns=["a#b", "c$d\\e~^"])
+)
 
 
 def test_latex_escapes_what_is_its_own_and_has_booktabs_rules():
-    text = in_latex(UGLY)
+    text = UGLY.to_latex()
     assert r"\caption{50 \% of a\_b \& c}" in text
     assert r"a\#b & c\$d\textbackslash{}e\textasciitilde{}\textasciicircum{} \\" in text
     assert r"x\_1 \& \{y\} & nnm \textbar{} median \\" in text
@@ -193,14 +195,14 @@ def test_latex_escapes_what_is_its_own_and_has_booktabs_rules():
 
 def test_latex_breaks_a_table_that_fits_no_page():
     for rows, environment in ((40, "table"), (41, "longtable")):
-        text = in_latex(Sheet("many", pd.DataFrame({"row": ["x"] * rows})))
+        text = TextTable("many", pd.DataFrame({"row": ["x"] * rows})).to_latex()
         assert f"\\begin{{{environment}}}" in text
         assert text.count("x \\\\") == rows
         assert r"\caption{many}" in text
 
 
 def test_markdown_escapes_what_would_end_a_cell():
-    lines = in_markdown(UGLY).splitlines()
+    lines = UGLY.to_markdown().splitlines()
     assert lines[0] == r"**50 % of a\_b & c**"
     assert r"nnm \| median" in lines[-1]
     assert lines[-1].replace(r"\|", "").count("|") == 3
@@ -212,8 +214,10 @@ def test_a_reference_may_be_spelt_otherwise():
 
 
 def test_specs_that_mean_the_same_are_run_once_as_the_first_spells_them():
-    rules = names_in("strategies", "krum(), krum, nnm|median, krum(power=2), krum(power=1), nnm | median()")
+    rules = parse_specs(
+        "strategies", "krum(), krum, nnm|median, krum(power=2), krum(power=1), nnm | median()"
+    )
     assert rules == ["krum()", "nnm|median", "krum(power=1)"]
-    assert names_in("attacks", "ipm, ipm(epsilon=0.1), alie+ipm, alie() + ipm") == ["ipm", "alie+ipm"]
+    assert parse_specs("attacks", "ipm, ipm(epsilon=0.1), alie+ipm, alie() + ipm") == ["ipm", "alie+ipm"]
     with pytest.raises(ScenarioError, match="unknown strategy 'kurm'"):
-        names_in("strategies", "krum, kurm")
+        parse_specs("strategies", "krum, kurm")

@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 
 from fedpoison import study_figures as figures
-from fedpoison.cli.compare_sheets import as_json, remarks, sheets
+from fedpoison.batch import BatchResult
+from fedpoison.cli.compare import as_json, notes, tables
 from fedpoison.comparison import CompareCell, Comparison, compare
 from fedpoison.errors import RunError
 from fedpoison.history import History
-from fedpoison.outcomes import Batch
 from fedpoison.rounds import Failure, Round
 from fedpoison.run_frame import MEASURES
 
@@ -32,7 +32,7 @@ def outcomes(scenario, stopped):
             records = [Round(round=number, confusion=counts, loss=1.0) for number in (0, 1)]
             failure = stopped.get(CompareCell(run.attack, run.strategy, run.seed))
             made[run] = failure or History(scenario, records)
-        return Batch.of(made)
+        return BatchResult.of(made)
 
     return run_all
 
@@ -78,11 +78,11 @@ def test_an_attack_that_stops_a_strategy_is_its_worst(found):
 @pytest.mark.parametrize(("seeds", "mark"), [((1,), "1 of 3 stopped"), ((0, 1, 2), "stopped")])
 def test_the_tables_mark_it_and_a_note_says_why(found, tmp_path, seeds, mark):
     made = found({CompareCell("ipm", "krum", seed): REFUSED for seed in seeds})
-    accuracy, *_ = made_sheets = sheets(made, None)
+    accuracy, *_ = made_tables = tables(made, None)
     assert accuracy.cells.set_index("attack").loc["ipm", "krum"] == mark
-    weak = next(sheet for sheet in made_sheets if "weakest" in sheet.title).cells.set_index("strategy")
+    weak = next(table for table in made_tables if "weakest" in table.title).cells.set_index("strategy")
     assert weak.loc["krum", ["lowest accuracy", "worst class"]].tolist() == ["stopped under ipm", "-"]
-    (note,) = remarks(made)
+    (note,) = notes(made)
     assert note.startswith("krum under ipm: the server had to stop with seed")
     assert REFUSED.reason in note
     told = json.loads(json.dumps(as_json(made, None, tmp_path), allow_nan=False))
@@ -94,12 +94,12 @@ def test_the_tables_mark_it_and_a_note_says_why(found, tmp_path, seeds, mark):
 @pytest.mark.parametrize("seeds", [(1,), (0, 1, 2)])
 def test_the_differences_say_where_the_reference_stopped(found, seeds):
     made = found({CompareCell("ipm", "krum", seed): REFUSED for seed in seeds})
-    paired = next(sheet for sheet in sheets(made, "krum") if "the reference krum" in sheet.title)
+    paired = next(table for table in tables(made, "krum") if "the reference krum" in table.title)
     cells = paired.cells.set_index("attack")["median"]
     assert cells["none"].startswith("-15.0 [")
     assert cells["ipm"] == "reference stopped"
     made = found({CompareCell("ipm", rule, seed): REFUSED for seed in seeds for rule in STRATEGIES})
-    paired = next(sheet for sheet in sheets(made, "krum") if "the reference krum" in sheet.title)
+    paired = next(table for table in tables(made, "krum") if "the reference krum" in table.title)
     own = "stopped" if len(seeds) == len(SEEDS) else "1 of 3 stopped"
     assert paired.cells.set_index("attack").loc["ipm", "median"] == own
 
@@ -117,7 +117,7 @@ def test_only_an_attack_with_a_target_is_said_to_have_stopped_short_of_it(small)
             else:
                 stopped[CompareCell(attack, rule, 0)] = REFUSED.reason
     made = Comparison(list(ended), STRATEGIES, [0], histories, stopped=stopped)
-    accuracy, *_, success = sheets(made, None)[:3]
+    accuracy, *_, success = tables(made, None)[:3]
     assert accuracy.cells["krum"].tolist() == ["95.0", "stopped", "stopped"]
     assert success.cells.to_numpy().tolist() == [
         ["backdoor", "10.0", "20.0"],
@@ -129,7 +129,7 @@ def test_only_an_attack_with_a_target_is_said_to_have_stopped_short_of_it(small)
 def test_a_note_names_the_seeds_of_each_reason(found):
     other = Failure("round 7: Krum needs n > 2f + 2", aggregation_failed=True)
     made = found({CompareCell("ipm", "krum", seed): other if seed == 1 else REFUSED for seed in SEEDS})
-    assert remarks(made) == [
+    assert notes(made) == [
         f"krum under ipm: the server had to stop with seeds 0, 2: {REFUSED.reason}",
         f"krum under ipm: the server had to stop with seed 1: {other.reason}",
     ]
@@ -142,7 +142,7 @@ def test_the_figures_leave_a_gap_and_name_it(found):
     everywhere = {CompareCell(attack, strategy, 2): REFUSED for attack in ATTACKS for strategy in STRATEGIES}
     made = found(everywhere)
     assert figures.attack_by_strategy(made).axes
-    assert isinstance(sheets(made, None), list)
+    assert isinstance(tables(made, None), list)
 
 
 @pytest.mark.parametrize(

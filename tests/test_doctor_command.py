@@ -1,6 +1,6 @@
 """`fedpoison doctor` tells what is there, and what does not fit."""
 
-from fedpoison.cli.doctor import judge_pair
+from fedpoison.cli.doctor import check_pair
 
 
 def test_doctor_tells_what_is_there(fedpoison):
@@ -9,6 +9,6 @@ def test_doctor_tells_what_is_there(fedpoison):
 
 
 def test_doctor_explains_a_torch_that_does_not_fit():
-    assert not judge_pair("2.15.0", ["torch==2.15.0", "numpy"]).remedy
-    assert "install the two together" in judge_pair("2.14.0", ["torch==2.15.0"]).remedy
-    assert "CPU-only" in judge_pair("2.15.0+cpu", ["torch==2.15.0"]).found
+    assert not check_pair("2.15.0", ["torch==2.15.0", "numpy"]).remedy
+    assert "install the two together" in check_pair("2.14.0", ["torch==2.15.0"]).remedy
+    assert "CPU-only" in check_pair("2.15.0+cpu", ["torch==2.15.0"]).found

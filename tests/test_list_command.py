@@ -36,6 +36,6 @@ def test_lists_and_entries_are_objects_on_demand(fedpoison):
     _, out, _ = fedpoison("list", "strategies", "krum", "--json")
     entry = json.loads(out)
     assert entry["name"] == "krum"
-    assert [knob["name"] for knob in entry["knobs"]] == ["byzantine", "excluded", "power"]
+    assert [part["name"] for part in entry["parameters"]] == ["byzantine", "excluded", "power"]
     _, out, _ = fedpoison("list", "studies", "malicious_share", "--json")
     assert set(json.loads(out)["axes"]) == {"attack", "strategy", "malicious", "seed"}

@@ -1,5 +1,7 @@
 """Published studies: what is run for them, what is read off, and the verdict."""
 
+import json
+
 import pandas as pd
 import pytest
 import torch
@@ -197,6 +199,13 @@ def test_the_command_prints_ours_beside_theirs(fedpoison, tmp_path, monkeypatch)
     assert float(ours.split()[0]) == pytest.approx(float(difference), abs=0.05)
     assert (theirs, allowed, verdict) == ("0.00 ± 50.00", "101.0", "yes")
     assert "1 of 1 reproduced" in err
+    code, out, _ = fedpoison("reproduce", "bucketing", "--jobs", 1, "--out", tmp_path, "--json")
+    (found,) = json.loads(out)["cells"]
+    assert (found["cell"], found["reproduced"], found["failure"]) == (cell.name, True, None)
+    assert found["ours"] == pytest.approx(float(ours.split()[0]) / 100, abs=1e-4)
+    _, out, _ = fedpoison("reproduce", "bucketing", "--list", "--json")
+    listed = {"cell": cell.name, "published": 0.0, "published_deviation": 0.5, "allowed": pytest.approx(1.01)}
+    assert json.loads(out)["cells"] == [listed]
     code, out, _ = fedpoison(
         "reproduce", "bucketing", "--rounds", 1, "--seeds", "0,0", "--jobs", 1, "--out", tmp_path
     )

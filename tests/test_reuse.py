@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from fedpoison.batch import batches, run_all
+from fedpoison.batch import BatchCallbacks, batches, run_all
 from fedpoison.environment import sources, versions
 from fedpoison.reproduction import STUDIES, Publication, PublishedValue
 from fedpoison.reproduction.study import after
@@ -12,7 +12,6 @@ from fedpoison.rounds import Failure
 from fedpoison.store import RunWriter, StoredRun
 from fedpoison.study import Study as Sweep
 from fedpoison.sweep import plan, sweep
-from fedpoison.watch import Watch
 
 
 @pytest.fixture
@@ -63,8 +62,8 @@ def test_batches_that_follow_make_nothing_anew_twice(tiny, tmp_path):
     other = tiny.but(seed=1)
     run_all([tiny, other], out=tmp_path, jobs=1)
     started = []
-    watch = Watch(on_start=lambda scenario: started.append(scenario.seed))
-    with batches(out=tmp_path, jobs=1, fresh=True, watch=watch) as run_more:
+    callbacks = BatchCallbacks(on_start=lambda scenario: started.append(scenario.seed))
+    with batches(out=tmp_path, jobs=1, fresh=True, callbacks=callbacks) as run_more:
         run_more([tiny])
         run_more([tiny, other])
     assert started == [0, 1]

@@ -9,7 +9,7 @@ import pytest
 from clients import ATTACKS
 from clients.attack import Attack, AttackCard, Range, SearchSpace
 from fedpoison import cli
-from fedpoison.cli.search import _again
+from fedpoison.cli.search import _repeated
 from fedpoison.errors import RunError, ScenarioError
 from fedpoison.registries import attacks, build_attack
 from fedpoison.search import Repeat, Trial, objective, search
@@ -152,7 +152,7 @@ def test_the_command_names_the_strongest(small, tmp_path, monkeypatch, capsys):
     assert not stop.value.code
     out = capsys.readouterr().out
     assert "Strongest against fedavg, by backdoor" in out
-    assert re.search(r"it again, with seeds 1, 2, 3: \d.* % \(95 % bootstrap intervals; with 3 seeds", out)
+    assert re.search(r"repeated with seeds 1, 2, 3: \d.* % \(95 % bootstrap intervals; with 3 seeds", out)
     assert 'strongest: --attack "b' in out
 
 
@@ -161,7 +161,7 @@ def test_the_command_names_the_strongest(small, tmp_path, monkeypatch, capsys):
     [
         (
             [(0.3, 0.2), (0.4, 0.3)],
-            "seeds 1, 2: 35.0 [30.0, 40.0] %, +10.0 [+10.0, +10.0] points to what is missing",
+            "seeds 1, 2: 35.0 [30.0, 40.0] %, +10.0 [+10.0, +10.0] points compared with clean runs",
         ),
         ([(0.3, None)], "with seed 1: 30.0 %"),
         (
@@ -170,12 +170,12 @@ def test_the_command_names_the_strongest(small, tmp_path, monkeypatch, capsys):
         ),
     ],
 )
-def test_the_repeats_are_told_beside_what_is_missing_anyhow(repeats, words):
+def test_the_repeats_are_compared_with_clean_runs(repeats, words):
     made = [
         Repeat(seed, strength, stopped=strength == 1.0, clean=clean)
         for seed, (strength, clean) in enumerate(repeats, start=1)
     ]
-    assert words in _again(made)
+    assert words in _repeated(made)
 
 
 def test_an_attack_that_cannot_run_is_told_and_stops_no_other(small, tmp_path):

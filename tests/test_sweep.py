@@ -9,14 +9,13 @@ import pytest
 
 from clients import ATTACKS
 from clients.attack import Attack, AttackCard
-from fedpoison.batch import run_all
+from fedpoison.batch import BatchCallbacks, run_all
 from fedpoison.errors import RunError, ScenarioError
 from fedpoison.rounds import Failure
 from fedpoison.store import StoredRun
 from fedpoison.study import Study
 from fedpoison.study_results import Results
 from fedpoison.sweep import plan, sweep
-from fedpoison.watch import Watch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +52,8 @@ def with_axes(study, **axes):
 def made(planned):
     """Carry out a plan, and return its results with the runs that were begun."""
     started = []
-    watch = Watch(on_start=lambda scenario: started.append(scenario.run_id))
-    return sweep(planned, jobs=1, watch=watch), started
+    callbacks = BatchCallbacks(on_start=lambda scenario: started.append(scenario.run_id))
+    return sweep(planned, jobs=1, callbacks=callbacks), started
 
 
 def test_only_what_is_missing_is_made(study, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from fedpoison.cli.progress import BatchProgress, run_title
-from fedpoison.cli.sheets import Sheet, for_terminal
+from fedpoison.cli.tables import TextTable
 from fedpoison.history import History
 from fedpoison.rounds import Failure
 from fedpoison.study import Study
@@ -151,7 +151,7 @@ def test_none_is_an_attack_and_unsets_what_can_be_unset(fedpoison, file, tmp_pat
     [
         (["malicious_shar"], "unknown study 'malicious_shar': did you mean 'malicious_share'"),
         (["nowhere.toml"], "nowhere.toml: cannot be read"),
-        (["malicious_share", "--set", "rounds"], "--set: got 'rounds', wanted FIELD=VALUE"),
+        (["malicious_share", "--set", "rounds"], "--set: got 'rounds', expected FIELD=VALUE"),
         (["malicious_share", "--set", "rounds=3", "--set", "rounds=4"], "--set rounds: got it twice"),
         (["malicious_share", "--set", "ronds=1"], "unknown field or axis 'ronds': did you mean 'rounds'"),
         (["malicious_share", "--set", "seed=0,1,1"], "axes.seed: got 1 twice"),
@@ -187,7 +187,7 @@ def test_what_users_name_is_text_and_no_markup(fedpoison, file, tmp_path):
     assert "[bold]A[/bold] study, %" in out
     frame = pd.DataFrame({"[b]rule": ["[i]krum"], "[red]mean": ["50.0"]})
     console = Console(record=True)
-    console.print(for_terminal(Sheet("[u]title", frame)))
+    console.print(TextTable("[u]title", frame))
     shown = console.export_text()
     assert all(text in shown for text in ("[u]title", "[b]rule", "[i]krum", "[red]mean"))
 
@@ -200,14 +200,14 @@ def test_the_display_names_groups_of_attackers(small):
 def test_the_display_counts_what_is_done_running_stopped_and_failed(small):
     one, two, three = (small.but(seed=seed) for seed in range(3))
     progress = BatchProgress(3, small.rounds)
-    watch = progress.watch()
-    watch.on_start(one)
-    watch.on_start(two)
+    callbacks = progress.callbacks()
+    callbacks.on_start(one)
+    callbacks.on_start(two)
     assert progress.tally() == "0 of 3 done, 2 running"
-    watch.on_end(one, Failure("gone"))
-    watch.on_end(three, Failure("no answer to these updates", aggregation_failed=True))
+    callbacks.on_end(one, Failure("gone"))
+    callbacks.on_end(three, Failure("no answer to these updates", aggregation_failed=True))
     assert progress.tally() == "2 of 3 done, 1 running, 1 stopped, 1 failed"
-    watch.on_end(two, History(two, []))
+    callbacks.on_end(two, History(two, []))
     assert progress.tally() == "3 of 3 done, 1 stopped, 1 failed"
 
 
@@ -216,5 +216,5 @@ def test_narrow_displays_cut_the_news_and_nothing_else(small, width, monkeypatch
     shown = Console(file=io.StringIO(), width=width, force_terminal=True)
     monkeypatch.setattr("fedpoison.cli.progress.Console", lambda **_: shown)
     with BatchProgress(22, small.rounds) as progress:
-        progress.watch().on_start(small.but(attack="scaled-update(factor=-10)", strategy="nnm | median"))
+        progress.callbacks().on_start(small.but(attack="scaled-update(factor=-10)", strategy="nnm | median"))
     assert re.search("runs: 0 of 22 done, 1 running .*ETA .*-:--:--.*…", shown.file.getvalue())

@@ -7,14 +7,14 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from fedpoison.cli.sheets import Sheet, for_terminal
+from fedpoison.cli.tables import TextTable
 
 STRATEGIES = ["fedavg (the run)", "krum(byzantine=3)", "nnm | trimmed-mean", "multi-krum", "geometric-median"]
 
 
-def lines(sheet, width):
+def lines(table, width):
     console = Console(width=width, file=StringIO(), record=True)
-    console.print(for_terminal(sheet))
+    console.print(table)
     return console.export_text().rstrip("\n").split("\n")
 
 
@@ -29,7 +29,7 @@ def unfolded(pieces):
 @pytest.mark.parametrize("width", [40, 60, 80, 200])
 def test_every_part_of_a_wide_table_has_its_labels_and_whole_numbers(width):
     classes = {strategy: ["100.0", str(12.5 * place)] for place, strategy in enumerate(STRATEGIES)}
-    shown = lines(Sheet("Accuracy by class, %", pd.DataFrame({"class": ["0", "1"]} | classes)), width)
+    shown = lines(TextTable("Accuracy by class, %", pd.DataFrame({"class": ["0", "1"]} | classes)), width)
     assert all(len(line) <= width for line in shown)
     rows = [cells(line) for line in shown if line.startswith("│")]
     assert {row[0] for row in rows} == {"0", "1"}
@@ -43,15 +43,15 @@ def test_every_part_of_a_wide_table_has_its_labels_and_whole_numbers(width):
 
 def test_intervals_are_as_whole_as_numbers():
     strategies = {strategy: ["83.1 [81.1, 85.1]", "2 of 3 stopped"] for strategy in STRATEGIES}
-    sheet = Sheet("Accuracy, %", pd.DataFrame({"attack": ["none", "scaled-update"]} | strategies))
-    rows = [cells(line) for line in lines(sheet, 80) if line.startswith("│")]
+    table = TextTable("Accuracy, %", pd.DataFrame({"attack": ["none", "scaled-update"]} | strategies))
+    rows = [cells(line) for line in lines(table, 80) if line.startswith("│")]
     assert [row[0] for row in rows] == ["none", "scaled-update"] * 2
     assert {cell for row in rows for cell in row[1:]} == {"83.1 [81.1, 85.1]", "2 of 3 stopped"}
 
 
 def test_characters_of_double_width_have_the_room_that_they_take():
-    sheet = Sheet("Study, %", pd.DataFrame({"setting": ["世界 few"], "accuracy": ["50.0"]}))
-    assert any("世界 few" in line for line in lines(sheet, 80))
+    table = TextTable("Study, %", pd.DataFrame({"setting": ["世界 few"], "accuracy": ["50.0"]}))
+    assert any("世界 few" in line for line in lines(table, 80))
 
 
 LABELS = {
@@ -69,7 +69,7 @@ def test_labels_are_folded_and_never_lost_where_numbers_need_the_room(labels, wi
     names = list(LABELS)[:labels]
     numbers = {name: ["25.0 ± 2.5", "50.0 ± 10.0"] for name in ("accuracy", "worst class", "attack success")}
     frame = pd.DataFrame({name: LABELS[name] for name in names} | numbers)
-    shown = lines(Sheet("Study, %", frame, labels=labels), width)
+    shown = lines(TextTable("Study, %", frame, labels=labels), width)
     assert all(len(line) <= width for line in shown)
     found = []
     for part in "\n".join(shown).split("┡")[1:]:
@@ -89,7 +89,7 @@ def test_words_may_be_folded_and_no_column_takes_all_the_room():
             "difference": ["-1.5 [-2.0, -1.0]"],
         }
     )
-    shown = lines(Sheet("Weakest, %", frame, words=["lowest accuracy", "worst class"]), 80)
+    shown = lines(TextTable("Weakest, %", frame, words=["lowest accuracy", "worst class"]), 80)
     assert all(len(line) <= 80 for line in shown)
     assert sum(line.startswith("┏") for line in shown) == 1
     rows = [cells(line) for line in shown if line.startswith("│")]

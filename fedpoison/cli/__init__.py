@@ -12,11 +12,11 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 INTERRUPTED = 130
-"""The shell's convention for a command that was ended by Ctrl-C."""
+"""Exit code of a command that was ended by Ctrl-C, by convention of the shell."""
 
 
 def main() -> None:
-    """Run the command line; what is raised on purpose becomes one line on stderr and exit code 2."""
+    """Run the command line. An error of fedpoison becomes one line on stderr and exit code 2."""
     import click  # noqa: PLC0415  # after the environment is set
     from rich.console import Console  # noqa: PLC0415
     from rich.markup import escape  # noqa: PLC0415
@@ -25,7 +25,7 @@ def main() -> None:
 
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
-        from fedpoison.cli.app import app  # noqa: PLC0415  # takes seconds, in which people press Ctrl-C
+        from fedpoison.cli.app import app  # noqa: PLC0415
 
         code = app(standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt):

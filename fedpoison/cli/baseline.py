@@ -1,4 +1,4 @@
-"""`fedpoison baseline`: the same model, trained centrally."""
+"""`fedpoison baseline`: centralized training of the same model."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from fedpoison.scenario import Scenario
 
 
 @with_scenario(without=FEDERATION_ONLY, rounds=5)
-def baseline(
+def baseline_command(
     *, scenario: Scenario, out: Out = Path("runs"), workers: WorkerCount = None, data_dir: Data = None
 ) -> None:
-    """Train centrally on clean data and, with --attack, on poisoned data too; compare them class by class.
+    """Train a central model on clean data, and with --attack on poisoned data, and compare both.
 
-    A round is one epoch; --malicious is the share of the training samples that is poisoned.
+    The comparison is per class. A round is one epoch. --malicious is the share of poisoned training samples.
     """
     variants = {"clean": scenario.but(attack="none")}
     if scenario.attack != "none":
@@ -33,10 +33,10 @@ def baseline(
                 variant, out=out, workers=workers, data_dir=data_dir, on_round=progress.show
             )
     console = Console()
-    console.print(class_table(histories))
+    console.print(class_table(histories), crop=False)
     for name, history in histories.items():
         success = (
             "" if history.last.success is None else f", attack success {percent(history.last.success)} %"
         )
-        told = f"{name}: accuracy {percent(history.last.accuracy)} %{success}: {history.path}"
-        console.print(told, markup=False, soft_wrap=True)
+        result = f"{name}: accuracy {percent(history.last.accuracy)} %{success}: {history.path}"
+        console.print(result, markup=False, soft_wrap=True)

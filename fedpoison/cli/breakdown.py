@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
+from statistics import fmean
 from typing import Annotated, Literal
 
+import pandas as pd
 import typer
-from rich.console import Console
 
-from fedpoison import breakdown as breakdowns
-from fedpoison.breakdown_result import Breakdown, criterion
-from fedpoison.cli.breakdown_sheets import as_json, remarks, sheet
-from fedpoison.cli.lists import names_in, seeds_in
-from fedpoison.cli.options import Data, Fresh, Jobs, Json, Out, RayAddress, with_scenario
+from fedpoison.breakdown import SHARES, breakdown
+from fedpoison.breakdown_result import Breakdown, Curve, Point, criterion
+from fedpoison.cli.options import (
+    BatchSettings,
+    parse_numbers,
+    parse_seeds,
+    parse_specs,
+    with_batch_settings,
+    with_scenario,
+)
 from fedpoison.cli.progress import BatchProgress
-from fedpoison.cli.sheets import Form, show
-from fedpoison.errors import ScenarioError, file_errors
+from fedpoison.cli.tables import TextTable, interval, percent, print_tables
+from fedpoison.errors import file_errors
 from fedpoison.fields import About, fields_about
 from fedpoison.file_names import content_name
+from fedpoison.intervals import estimate
 from fedpoison.scenario import Scenario
 
 
 @with_scenario(without=("attack", "strategy", "seed", *fields_about(Scenario, About.MALICIOUS)))
-def breakdown(
+@with_batch_settings
+def breakdown_command(
     *,
     scenario: Scenario,
     attacks: Annotated[str, typer.Option(help="Attacks, separated by commas.")] = "scaled-update",
@@ -32,85 +41,156 @@ def breakdown(
     ] = "fedavg,krum,trimmed-mean,median",
     measure: Annotated[
         Literal["accuracy", "worst-class", "success"],
-        typer.Option(help="What breaks: the accuracy, that of the worst class, or the attack's success."),
+        typer.Option(help="Measure that breaks: accuracy, accuracy of the worst class, or attack success."),
     ] = "accuracy",
     points: Annotated[
         float | None,
         typer.Option(
-            help="Points of accuracy that a share must cost, against the run without attackers, to break a "
-            "strategy; 10 if unset.",
+            help="Points of accuracy lost, compared with the run without attackers, that count as broken. "
+            "Default: 10.",
             show_default=False,
         ),
     ] = None,
     level: Annotated[
         float | None,
         typer.Option(
-            help="Success in per cent that a share must reach to break a strategy; 50 if unset.",
+            help="Attack success in per cent that counts as broken. Default: 50.",
             show_default=False,
         ),
     ] = None,
     shares: Annotated[
-        str, typer.Option(help="Shares to try first, separated by commas; the largest ends the search.")
-    ] = ",".join(map(str, breakdowns.SHARES)),
-    seeds: Annotated[str, typer.Option(help="Seeds, separated by commas; the mean over them decides.")] = "0",
+        str,
+        typer.Option(help="Malicious shares to try first, separated by commas. The largest ends the search."),
+    ] = ",".join(map(str, SHARES)),
+    seeds: Annotated[
+        str, typer.Option(help="Seeds, separated by commas. The mean over the seeds decides.")
+    ] = "0",
     figure: Annotated[Literal["png", "svg", "pdf"], typer.Option(help="Format of the figure.")] = "png",
-    form: Form = "terminal",
-    as_object: Json = False,
-    out: Out = Path("runs"),
-    fresh: Fresh = False,
-    jobs: Jobs = None,
-    ray_address: RayAddress = None,
-    data_dir: Data = None,
+    settings: BatchSettings,
 ) -> None:
-    """Find the smallest malicious share that breaks each strategy; print a table, write a figure and points.
+    """Find the smallest malicious share that breaks each strategy.
 
-    A strategy is told the true number of malicious clients, unless --tolerated or its own knob says another.
+    The command prints a table, and writes a figure and its points. Each strategy is configured for the true
+    number of malicious clients, unless --tolerated or a parameter of the strategy sets another number.
     """
-    names, rules, numbers = names_in("attacks", attacks), names_in("strategies", strategies), seeds_in(seeds)
-    judge, grid = criterion(measure, points=points, level=level), _shares(shares)
+    names, rules = parse_specs("attacks", attacks), parse_specs("strategies", strategies)
+    numbers, grid = parse_seeds(seeds), parse_numbers("shares", shares, float)
+    judge = criterion(measure, points=points, level=level)
     with BatchProgress(0, scenario.rounds) as progress:
-        found = breakdowns.breakdown(
+        found = breakdown(
             scenario,
             names,
             rules,
             judge=judge,
             shares=grid,
             seeds=numbers,
-            out=out,
-            jobs=jobs,
-            ray_address=ray_address,
-            fresh=fresh,
-            data_dir=data_dir,
-            watch=progress.watch(),
             expect=progress.expect,
-            notify=progress.warn,
+            **settings.options(progress),
         )
-    folder = out / content_name("breakdown", scenario.run_id, names, rules, numbers, grid, judge)
-    if as_object:
+    folder = settings.out / content_name("breakdown", scenario.run_id, names, rules, numbers, grid, judge)
+    if settings.as_object:
         typer.echo(json.dumps(as_json(found) | {"path": str(folder)}))
     else:
-        show([sheet(found)], form)
-    console = Console(stderr=form != "terminal", highlight=False, quiet=as_object)
-    for remark in remarks(found):
-        console.print(f"* {remark}", markup=False)
-    spelled = f"{len(numbers)} seeds" if len(numbers) > 1 else "1 seed"
-    console.print(f"{scenario.clients} clients, after {scenario.rounds} rounds, {spelled}")
+        print_tables([table(found)], settings.form)
+    for note in notes(found):
+        settings.notes.print(f"* {note}", markup=False)
+    seeds_used = f"{len(numbers)} seeds" if len(numbers) > 1 else "1 seed"
+    settings.notes.print(f"{scenario.clients} clients, after {scenario.rounds} rounds, {seeds_used}")
     with file_errors(folder):
         _write(found, folder, figure)
-    console.print(f"figure and points: {folder}", markup=False, soft_wrap=True)
+    settings.notes.print(f"figure and points: {folder}", markup=False)
+
+
+def table(found: Breakdown) -> TextTable:
+    """Return the table of breakdowns, with one row per attack and strategy."""
+    rows = [
+        {
+            "attack": curve.pair.attack,
+            "strategy": curve.pair.strategy,
+            "clean": percent(fmean(curve.points[0].measured)),
+            "breaks at": _breaks(curve, found.clients),
+            "costs": _cost(curve.breaks),
+            "undefined from": "-" if curve.undefined is None else f"{curve.undefined / found.clients:.1%}",
+        }
+        for curve in found.curves
+    ]
+    return TextTable(f"Smallest malicious share that {found.judge.words}", pd.DataFrame(rows), labels=2)
+
+
+def notes(found: Breakdown) -> list[str]:
+    """Return what a reader of the table must know about single curves."""
+    made = []
+    for curve in found.curves:
+        name = f"{curve.pair.strategy} under {curve.pair.attack}"
+        if curve.held_above and curve.breaks is not None:
+            held = ", ".join(f"{count / found.clients:.1%}" for count in curve.held_above)
+            made.append(
+                f"{name}: more is not always worse; {curve.breaks.count / found.clients:.1%} is the smallest "
+                f"share seen that breaks it, and {held} held."
+            )
+        if curve.breaks is not None and curve.breaks.stopped is not None:
+            made.append(f"{name}: the server had to stop: {curve.breaks.stopped}")
+    return made
+
+
+def as_json(found: Breakdown) -> dict[str, object]:
+    """Return the breakdowns as plain values, with None for missing numbers."""
+    return {
+        "measure": found.judge.measure,
+        "limit": found.judge.limit,
+        "clients": found.clients,
+        "seeds": list(found.seeds),
+        "curves": [_curve(curve, found.clients) for curve in found.curves],
+    }
+
+
+def _curve(curve: Curve, clients: int) -> dict[str, object]:
+    def share(count: int | None) -> float | None:
+        return None if count is None else count / clients
+
+    return {
+        "attack": curve.pair.attack,
+        "strategy": curve.pair.strategy,
+        "breaks_at": None if curve.breaks is None else share(curve.breaks.count),
+        "breaks_at_count": None if curve.breaks is None else curve.breaks.count,
+        "held_at": None if curve.held is None else share(curve.held.count),
+        "held_above": [share(count) for count in curve.held_above],
+        "undefined_from": share(curve.undefined),
+        "undefined_because": curve.reason,
+        "points": [
+            {
+                "malicious": point.count,
+                "share": share(point.count),
+                "measured": [None if math.isnan(value) else value for value in point.measured],
+                "costs": [None if math.isnan(cost) else cost for cost in point.costs],
+                "broke": point.broke,
+                "stopped": point.stopped,
+            }
+            for point in curve.points
+        ],
+    }
+
+
+def _breaks(curve: Curve, clients: int) -> str:
+    if curve.breaks is None:
+        return f"none up to {curve.points[-1].count / clients:.1%}"
+    marked = " *" if curve.held_above or curve.breaks.stopped else ""
+    return f"{curve.breaks.count / clients:.1%}{marked}"
+
+
+def _cost(point: Point | None) -> str:
+    if point is None:
+        return "-"
+    if point.stopped is not None:
+        return "stops"
+    found = estimate(point.costs)
+    return interval(found.mean, found.low, found.high)
 
 
 def _write(found: Breakdown, folder: Path, ending: str) -> None:
     from fedpoison import study_figures as figures  # noqa: PLC0415  # matplotlib takes a second to import
-    from fedpoison.plotting import save  # noqa: PLC0415  # likewise
+    from fedpoison.plotting import save  # noqa: PLC0415  # matplotlib, too
 
     folder.mkdir(parents=True, exist_ok=True)
     save(figures.breakdown_curves(found), folder / f"breakdown.{ending}")
     found.points().to_csv(folder / "points.csv", index=False)
-
-
-def _shares(text: str) -> list[float]:
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise ScenarioError(f"--shares: got {text!r}, wanted numbers separated by commas.") from None

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
+import pandas as pd
 import typer
-from rich.console import Console
 
-from fedpoison import comparison as comparisons
-from fedpoison.cli.compare_sheets import as_json, remarks, sheets
-from fedpoison.cli.lists import names_in, seeds_in
-from fedpoison.cli.options import Data, Fresh, Jobs, Json, Out, RayAddress, with_scenario
+from fedpoison.attackers import first_goal
+from fedpoison.cli.options import (
+    BatchSettings,
+    parse_seeds,
+    parse_specs,
+    spell_seeds,
+    with_batch_settings,
+    with_scenario,
+)
 from fedpoison.cli.progress import BatchProgress
-from fedpoison.cli.sheets import Form, show
-from fedpoison.comparison import At, Comparison, check_reference
+from fedpoison.cli.tables import TextTable, interval, percent, print_tables, records
+from fedpoison.comparison import At, Comparison, check_reference, compare
 from fedpoison.errors import file_errors
 from fedpoison.file_names import content_name, file_name
 from fedpoison.intervals import coverage_note
@@ -24,7 +30,8 @@ from fedpoison.scenario import Scenario
 
 
 @with_scenario(without=("attack", "groups", "strategy", "seed"))
-def compare(
+@with_batch_settings
+def compare_command(
     *,
     scenario: Scenario,
     attacks: Annotated[
@@ -33,60 +40,166 @@ def compare(
     strategies: Annotated[
         str, typer.Option(help="Strategies, separated by commas.")
     ] = "fedavg,krum,trimmed-mean,median",
-    seeds: Annotated[str, typer.Option(help="Seeds, separated by commas; every cell runs with each.")] = "0",
+    seeds: Annotated[
+        str, typer.Option(help="Seeds, separated by commas. Every pair of attack and strategy runs per seed.")
+    ] = "0",
     reference: Annotated[
         str | None,
         typer.Option(
-            help="Strategy that the others are compared with, pair by pair over the seeds; the one whose "
-            "lowest accuracy is the highest if unset.",
+            help="Reference strategy for paired differences. Default: the strategy with the best worst-case "
+            "accuracy.",
             show_default=False,
         ),
     ] = None,
     at: Annotated[
         At,
-        typer.Option(help="Round that is read of each run: last, or best, which flatters every strategy."),
+        typer.Option(help="Evaluated round of each run: last, or best, which flatters every strategy."),
     ] = "last",
-    form: Form = "terminal",
-    as_object: Json = False,
-    out: Out = Path("runs"),
-    fresh: Fresh = False,
-    jobs: Jobs = None,
-    ray_address: RayAddress = None,
-    data_dir: Data = None,
+    settings: BatchSettings,
 ) -> None:
-    """Run every attack against every strategy on the same seeds; print tables and write figures."""
-    names, rules, numbers = names_in("attacks", attacks), names_in("strategies", strategies), seeds_in(seeds)
+    """Run every attack against every strategy on the same seeds, print tables and write figures."""
+    names, rules = parse_specs("attacks", attacks), parse_specs("strategies", strategies)
+    numbers = parse_seeds(seeds)
     if reference is not None:
         reference = check_reference(rules, reference)
     with BatchProgress(len(names) * len(rules) * len(numbers), scenario.rounds) as progress:
-        found = comparisons.compare(
-            scenario,
-            names,
-            rules,
-            seeds=numbers,
-            at=at,
-            out=out,
-            jobs=jobs,
-            ray_address=ray_address,
-            fresh=fresh,
-            data_dir=data_dir,
-            watch=progress.watch(),
-            notify=progress.warn,
-        )
-    folder = out / content_name("compare", scenario.run_id, names, rules, numbers, reference, at)
-    if as_object:
+        found = compare(scenario, names, rules, seeds=numbers, at=at, **settings.options(progress))
+    folder = settings.out / content_name("compare", scenario.run_id, names, rules, numbers, reference, at)
+    if settings.as_object:
         typer.echo(json.dumps(as_json(found, reference, folder)))
     else:
-        show(sheets(found, reference), form)
-    console = Console(stderr=form != "terminal", quiet=as_object)
-    for remark in remarks(found):
-        console.print(f"* {remark}", markup=False, highlight=False, soft_wrap=True)
-    console.print(_setting(found))
+        print_tables(tables(found, reference), settings.form)
+    for note in notes(found):
+        settings.notes.print(f"* {note}", markup=False)
+    settings.notes.print(_setting(found))
     with file_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         _write(found, reference, folder)
         _draw(found, folder)
-    console.print(f"figures and tables: {folder}", markup=False, soft_wrap=True)
+    settings.notes.print(f"figures and tables: {folder}", markup=False)
+
+
+def tables(found: Comparison, reference: str | None) -> list[TextTable]:
+    """Return the tables of a comparison: measures, paired differences, worst cases, accuracy by class.
+
+    With a single seed, there are no differences, unless the user chose a reference.
+    """
+    made = _by_measure(found, found.estimates(), found.strategies, "{}, %")
+    if len(found.strategies) > 1 and (reference is not None or len(found.seeds) > 1):
+        chosen = found.most_robust() if reference is None else reference
+        title = f"{{}}: points more than the reference {chosen}, paired over the seeds"
+        others = [strategy for strategy in found.strategies if strategy != chosen]
+        made += _by_measure(found, found.differences(chosen), others, title, reference=chosen)
+    return [*made, _worst_cases(found), *(_classes(found, attack) for attack in found.attacks)]
+
+
+def notes(found: Comparison) -> list[str]:
+    """Return the reasons why cells of the tables contain no number."""
+    made = []
+    alike = found.stopped_runs().groupby(["attack", "strategy", "reason"], sort=False)
+    for (attack, strategy, reason), runs in alike:
+        seeds = spell_seeds(runs["seed"])
+        made.append(f"{strategy} under {attack}: the server had to stop with {seeds}: {reason}")
+    return made
+
+
+def as_json(found: Comparison, reference: str | None, folder: Path) -> dict[str, object]:
+    """Return a comparison as plain values, with None for missing numbers."""
+    reference = found.most_robust() if reference is None else reference
+    return {
+        "attacks": list(found.attacks),
+        "strategies": list(found.strategies),
+        "seeds": list(found.seeds),
+        "at": found.at,
+        "reference": reference,
+        "estimates": records(found.estimates()),
+        "differences": records(found.differences(reference)),
+        "weakest": records(found.worst_case().reset_index()),
+        "per_class_accuracy": {
+            attack: {
+                strategy: [None if pd.isna(value) else value for value in row.tolist()]
+                for strategy, row in found.classes(attack).iterrows()
+            }
+            for attack in found.attacks
+        },
+        "stopped": records(found.stopped_runs()),
+        "path": str(folder),
+    }
+
+
+def _by_measure(
+    found: Comparison,
+    rows: pd.DataFrame,
+    strategies: Sequence[str],
+    title: str,
+    *,
+    reference: str | None = None,
+) -> list[TextTable]:
+    """Return one table per measure with values: attacks by strategies, or differences from a reference."""
+    made = []
+    for name, measure in MEASURES.items():
+        values = [found.values(measure, attack, rule) for attack in found.attacks for rule in strategies]
+        if pd.isna(values).all():
+            continue
+        some = rows[(rows["measure"] == name) & rows["mean"].notna()]
+        signed = reference is not None
+        texts = {
+            (row["attack"], row["strategy"]): interval(row["mean"], row["low"], row["high"], signed=signed)
+            for _, row in some.iterrows()
+        }
+        cells = []
+        for attack in found.attacks:
+            measured = measure != "success" or _targeted(found, attack)
+            gaps = [_gap(found, attack, rule, reference) if measured else "-" for rule in strategies]
+            filled = [texts.get((attack, rule), gap) for rule, gap in zip(strategies, gaps, strict=True)]
+            cells.append([attack, *filled])
+        frame = pd.DataFrame(cells, columns=["attack", *strategies])
+        made.append(TextTable(title.format(name.capitalize()), frame))
+    return made
+
+
+def _targeted(found: Comparison, attack: str) -> bool:
+    """Return whether the success of an attack is measured, even if all of its runs stopped."""
+    scenario = next(iter(found.histories.values())).scenario
+    return scenario.goal is not None or first_goal([attack], found.labels) is not None
+
+
+def _gap(found: Comparison, attack: str, strategy: str, reference: str | None) -> str:
+    """Return the text of a cell without a mean, or without a difference from a reference."""
+    stops = len(found.stops(attack, strategy))
+    if stops:
+        return "stopped" if stops == len(found.seeds) else f"{stops} of {len(found.seeds)} stopped"
+    if reference is not None and found.stops(attack, reference):
+        return "reference stopped"
+    return "-"
+
+
+def _worst_cases(found: Comparison) -> TextTable:
+    rows = [
+        {
+            "strategy": str(strategy),
+            "lowest accuracy": f"{_lowest(row['accuracy'])} under {row['under']}",
+            "worst class": "-"
+            if pd.isna(row["class"])
+            else f"{row['class']}: {percent(row['class_accuracy'])} under {row['class_under']}",
+            "highest success": "-"
+            if pd.isna(row["success"])
+            else f"{percent(row['success'])} of {row['success_of']}",
+        }
+        for strategy, row in found.worst_case().iterrows()
+    ]
+    frame = pd.DataFrame(rows)
+    return TextTable("Where each strategy is weakest, %", frame, words=list(frame.columns[1:]))
+
+
+def _lowest(accuracy: float) -> str:
+    return "stopped" if pd.isna(accuracy) else percent(accuracy)
+
+
+def _classes(found: Comparison, attack: str) -> TextTable:
+    frame = found.classes(attack)
+    cells = frame.map(lambda value: percent(value, 0)).rename(columns=str).reset_index()
+    return TextTable(f"{attack}: accuracy by class, %", cells)
 
 
 def _setting(found: Comparison) -> str:
@@ -94,20 +207,14 @@ def _setting(found: Comparison) -> str:
     seeds = f"{len(found.seeds)} seeds, 95 % bootstrap intervals" if len(found.seeds) > 1 else "1 seed"
     few = coverage_note(len(found.seeds))
     moment = f"after {scenario.rounds} rounds" if found.at == "last" else "after the best round of each run"
-    return (
-        f"{scenario.dataset}, {scenario.clients} clients, {_malicious(scenario)} malicious, {moment}, {seeds}"
-        + (f" ({few})" if few else "")
-    )
-
-
-def _malicious(scenario: Scenario) -> str:
     (group,) = scenario.attackers
-    return str(group.size(scenario.clients))
+    clients = f"{scenario.clients} clients, {group.size(scenario.clients)} malicious"
+    return f"{scenario.dataset}, {clients}, {moment}, {seeds}" + (f" ({few})" if few else "")
 
 
 def _draw(found: Comparison, folder: Path) -> None:
     from fedpoison import study_figures as figures  # noqa: PLC0415  # matplotlib takes a second to import
-    from fedpoison.plotting import save  # noqa: PLC0415  # likewise
+    from fedpoison.plotting import save  # noqa: PLC0415  # matplotlib, too
 
     drawn = {
         "accuracy-by-round": figures.accuracy_by_round(found),

@@ -1,4 +1,4 @@
-"""`fedpoison doctor`: what is installed, where the data is, what hardware is used."""
+"""`fedpoison doctor`: checks of the installation, the data sets and the hardware."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from fedpoison.errors import DataError
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found."""
+    """Result of one check."""
 
     what: str
     found: str
     remedy: str = ""
-    """What to do; empty where all is well."""
+    """Advice to the user. Empty if the check passed."""
 
 
-def doctor(*, data_dir: Data = None) -> None:
-    """Say what is installed, where the data is and what hardware is used; exit with 1 if it will not do."""
+def doctor_command(*, data_dir: Data = None) -> None:
+    """Check installation, data sets and hardware. Exits with 1 if a check fails."""
     findings = [*_packages(), *_imports(), _torch_pair(), _hardware(), *_data(data_dir), _disk()]
     table = Table(show_header=False, box=None)
     for finding in findings:
@@ -73,12 +73,12 @@ def _imports() -> list[Finding]:
 
 
 def _torch_pair() -> Finding:
-    """Check that torch is the one that torchvision was built for, and of the same kind."""
-    return judge_pair(versions()["torch"], requires("torchvision") or [])
+    """Check that torchvision was built for the installed torch."""
+    return check_pair(versions()["torch"], requires("torchvision") or [])
 
 
-def judge_pair(torch_version: str, needs: list[str]) -> Finding:
-    """Return what to make of a torch version beside what torchvision requires."""
+def check_pair(torch_version: str, needs: list[str]) -> Finding:
+    """Check a torch version against the requirements of torchvision."""
     wanted = next((need for text in needs if (need := Requirement(text)).name == "torch"), None)
     what = "torch and torchvision"
     if wanted is None or wanted.specifier.contains(torch_version, prereleases=True):
@@ -86,13 +86,13 @@ def judge_pair(torch_version: str, needs: list[str]) -> Finding:
             return Finding(
                 what,
                 f"torch {torch_version} is a CPU-only build",
-                "torchvision from the package index expects the index's own torch: install both anew "
+                "torchvision from the package index expects the index's own torch: reinstall both "
                 "with pip install --force-reinstall torch torchvision, or take both from one CPU-only index",
             )
         return Finding(what, "belong together")
     return Finding(
         what,
-        f"torchvision wants {wanted}, got torch {torch_version}",
+        f"torchvision needs {wanted}, got torch {torch_version}",
         "install the two together: pip install --force-reinstall torch torchvision",
     )
 
@@ -100,17 +100,15 @@ def judge_pair(torch_version: str, needs: list[str]) -> Finding:
 def _hardware() -> Finding:
     import torch  # noqa: PLC0415  # doctor must start even where torch does not
 
-    used = "no GPU; training uses the processors"
+    used = "no GPU; training uses the CPU"
     if torch.cuda.is_available():
-        used = (
-            f"{torch.cuda.get_device_name()}, on which run trains; what makes many runs uses the processors"
-        )
+        used = f"{torch.cuda.get_device_name()}, used by `fedpoison run`; commands with many runs use the CPU"
     capability = torch.backends.cpu.get_cpu_capability()
-    return Finding("hardware", f"{os.cpu_count()} processors ({capability}), {used}")
+    return Finding("hardware", f"{os.cpu_count()} CPUs ({capability}), {used}")
 
 
 def _data(data_dir: Path | None) -> list[Finding]:
-    from fedpoison.datasets import load_dataset  # noqa: PLC0415  # likewise
+    from fedpoison.datasets import load_dataset  # noqa: PLC0415  # loads torch
 
     def check(name: str) -> str:
         dataset = load_dataset(name, data_dir=data_dir, download=False)

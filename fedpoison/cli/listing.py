@@ -1,4 +1,4 @@
-"""`fedpoison list`: what there is to choose from."""
+"""`fedpoison list`: the available choices."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from strategies.optimizers import ServerOptimizer
 from strategies.rule import Stage
 
 
-def listing(
+def list_command(
     kind: Annotated[
         str,
         typer.Argument(
@@ -35,11 +35,11 @@ def listing(
             "partitions, studies.",
         ),
     ],
-    name: Annotated[str | None, typer.Argument(help="Show this entry whole, with its knobs.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Entry to show in full, with its parameters.")] = None,
     *,
     as_object: Json = False,
 ) -> None:
-    """List what a scenario can name, each with its first line, paper and needs; or the shipped studies."""
+    """List available attacks, strategies, data sets, models, partitions or built-in studies."""
     if kind not in _TABLES:
         raise unknown("kind", kind, _TABLES)
     rows = _TABLES[kind]()
@@ -113,19 +113,19 @@ _TABLES: dict[str, Callable[[], dict[str, dict[str, str]]]] = {
 
 
 def _table(title: str, rows: dict[str, dict[str, str]]) -> Table:
-    """Return a line a name, the facts below what it is: as columns they would leave a terminal no room."""
+    """Return one row per name. The facts are below the first line, since columns of facts would not fit."""
     table = Table(title=title, title_justify="left", show_header=False)
     table.add_column(no_wrap=True, style="bold")
     table.add_column()
     for name, row in rows.items():
         (_, first), *facts = row.items()
-        told = "; ".join(f"{fact}: {value}" for fact, value in facts if value)
-        table.add_row(name, Text.assemble(first, (f"\n{told}" if told else "", "dim")))
+        text = "; ".join(f"{fact}: {value}" for fact, value in facts if value)
+        table.add_row(name, Text.assemble(first, (f"\n{text}" if text else "", "dim")))
     return table
 
 
 def _show(entry: catalogue.Entry) -> None:
-    """Print everything about one entry, as the documentation has it."""
+    """Print everything about one entry, as in the documentation."""
     console = Console()
     console.print(f"[bold]{entry.name}[/]: {escape(entry.summary)}", highlight=False)
     for paragraph in entry.text:
@@ -134,17 +134,18 @@ def _show(entry: catalogue.Entry) -> None:
         console.print()
     for title, value in entry.facts.items():
         console.print(f"[dim]{title}:[/] {escape(value)}", highlight=False)
-    if entry.knobs:
-        knobs = Table(title="knobs", title_justify="left")
+    if entry.parameters:
+        parameters = Table(title="parameters", title_justify="left")
         for column in ("name", "takes", "default", "meaning"):
-            knobs.add_column(column)
-        for knob in entry.knobs:
-            knobs.add_row(f"[bold]{knob.name}[/]", *map(Markdown, (knob.values, knob.default, knob.meaning)))
-        console.print(knobs)
+            parameters.add_column(column)
+        for part in entry.parameters:
+            row = map(Markdown, (part.values, part.default, part.meaning))
+            parameters.add_row(f"[bold]{part.name}[/]", *row)
+        console.print(parameters)
 
 
 def _show_study(study: Study) -> None:
-    """Print what a study shows, and along which axes."""
+    """Print the description, the axes and the size of a study."""
     console = Console()
     console.print(f"[bold]{study.name}[/]: {escape(study.title)}", highlight=False)
     console.print(Markdown(study.description))

@@ -1,70 +1,123 @@
-"""Every field of the scenario as an option."""
+"""Options of several commands: fields of a scenario, settings of a batch, comma-separated lists."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import types
 import typing
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 import typer
 from rich.console import Console
 
 from fedpoison.attackers import AttackerGroup
+from fedpoison.batch import BatchOptions
+from fedpoison.cli.progress import BatchProgress
+from fedpoison.cli.tables import Format
+from fedpoison.errors import ScenarioError
 from fedpoison.fields import About, fields_about, read_toml
+from fedpoison.pipelines import read_aggregation
+from fedpoison.registries import read_attack
 from fedpoison.scenario import Scenario
+from fedpoison.specs import split_outside
 
-Out = Annotated[Path, typer.Option("--out", "-o", help="The run store: each run gets a folder of its own.")]
+Command = Callable[..., None]
+Number = TypeVar("Number", int, float)
+
+Out = Annotated[Path, typer.Option("--out", "-o", help="Run store. Each run gets its own folder in it.")]
 Data = Annotated[
     Path | None,
-    typer.Option(
-        help="Where the data sets lie; else FEDPOISON_DATA, else the user's cache.", show_default=False
-    ),
+    typer.Option(help="Data set folder. Default: $FEDPOISON_DATA, or the user cache.", show_default=False),
 ]
 WorkerCount = Annotated[
     int | None,
     typer.Option(
-        "--workers", min=1, help="Nodes trained at once; one a processor if unset.", show_default=False
-    ),
-]
-Jobs = Annotated[
-    int | None,
-    typer.Option(
+        "--workers",
         min=1,
-        help="Runs at once; one a processor if unset. 1 stays in this process, without Ray.",
+        help="Number of clients trained in parallel. Default: one per CPU.",
         show_default=False,
     ),
 ]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Make runs anew that the store already holds.")]
 RayAddress = Annotated[
     str | None,
-    typer.Option(help="A Ray cluster to run on: auto, or host:port.", show_default=False),
+    typer.Option(help="Address of a Ray cluster: auto, or host:port.", show_default=False),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 _SIZES = fields_about(Scenario, About.SIZE)
 SCENARIO_PANEL = "Scenario"
-"""Where the help shows the fields of the scenario."""
-_File = Annotated[
-    Path | None,
-    typer.Argument(help="A scenario in TOML; options override its fields."),
-]
+"""Section of the help that lists the fields of the scenario."""
 
 
-def with_scenario(
-    *, without: Collection[str] = (), **defaults: object
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command an option for every field of the scenario; it receives them as `scenario`.
+@dataclass(frozen=True)
+class BatchSettings:
+    """Options of every command that runs many scenarios."""
+
+    form: Annotated[
+        Format,
+        typer.Option("--format", help="Format of the tables. LaTeX needs booktabs and longtable."),
+    ] = "terminal"
+    as_object: Json = False
+    out: Out = Path("runs")
+    fresh: Annotated[bool, typer.Option("--fresh", help="Repeat runs that are complete in the store.")] = (
+        False
+    )
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Number of parallel runs. Default: one per CPU. With 1, runs stay in this process and Ray "
+            "is not used.",
+            show_default=False,
+        ),
+    ] = None
+    ray_address: RayAddress = None
+    data_dir: Data = None
+
+    def options(self, progress: BatchProgress) -> BatchOptions:
+        """Return the arguments of a library function that runs a batch and reports to `progress`."""
+        return {
+            "out": self.out,
+            "jobs": self.jobs,
+            "ray_address": self.ray_address,
+            "fresh": self.fresh,
+            "data_dir": self.data_dir,
+            "callbacks": progress.callbacks(),
+            "notify": progress.warn,
+        }
+
+    @property
+    def notes(self) -> Console:
+        """Console for all text but the tables: stderr, unless the tables are for the terminal."""
+        return Console(stderr=self.form != "terminal", quiet=self.as_object, highlight=False, soft_wrap=True)
+
+
+def with_batch_settings(command: Command) -> Command:
+    """Give a command an option for every field of `BatchSettings`, which it receives as `settings`."""
+    names = [field.name for field in dataclasses.fields(BatchSettings)]
+
+    @functools.wraps(command)
+    def wrapped(**options: Any) -> None:
+        settings = BatchSettings(**{name: options.pop(name) for name in names})
+        command(settings=settings, **options)
+
+    return _with_signature(wrapped, [*_parameters(command, "settings"), *_parameters(BatchSettings)])
+
+
+def with_scenario(*, without: Collection[str] = (), **defaults: object) -> Callable[[Command], Command]:
+    """Give a command an option for every field of the scenario. The command receives them as `scenario`.
 
     Args:
-        without: fields that the command does not offer, and leaves out of a file that has them.
-        defaults: values that differ from the scenario's own defaults in this command.
+        without: fields that the command does not offer, and ignores in a file.
+        defaults: values that differ from the default values of the scenario.
     """
     offered = {name: field for name, field in Scenario.model_fields.items() if name not in without}
 
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+    def decorate(command: Command) -> Command:
         @functools.wraps(command)
         def wrapped(scenario_file: Path | None = None, **options: Any) -> None:
             given = {name: options.pop(name) for name in offered}
@@ -78,25 +131,40 @@ def with_scenario(
                 )
             fields = defaults | read
             given = {name: value for name, value in given.items() if value not in (None, [])}
-            if any(name in given for name in _SIZES):  # an option takes the place of another way to say it
+            if any(name in given for name in _SIZES):  # an option replaces any other way to give the size
                 fields = {name: value for name, value in fields.items() if name not in _SIZES}
             fields |= given
             command(scenario=Scenario.parse(fields), **options)
 
-        own = inspect.signature(command, eval_str=True).parameters.values()
-        keywords = [parameter for parameter in own if parameter.name != "scenario"]
-        keywords += [
+        file = inspect.Parameter("scenario_file", _KEYWORD, default=None, annotation=_File)
+        own = _parameters(command, "scenario")
+        options = [
             _option(name, field.annotation, field.description, defaults.get(name, field.default))
             for name, field in offered.items()
         ]
-        file = inspect.Parameter(
-            "scenario_file", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_File
-        )
-        wrapped.__signature__ = inspect.Signature([file, *keywords])  # type: ignore[attr-defined]
-        wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in [file, *keywords]}
-        return wrapped
+        return _with_signature(wrapped, [file, *own, *options])
 
     return decorate
+
+
+_File = Annotated[
+    Path | None,
+    typer.Argument(help="Scenario in TOML. Options override its fields."),
+]
+_KEYWORD = inspect.Parameter.KEYWORD_ONLY
+
+
+def _parameters(function: Callable[..., object], without: str = "") -> list[inspect.Parameter]:
+    parameters = inspect.signature(function, eval_str=True).parameters.values()
+    return [parameter.replace(kind=_KEYWORD) for parameter in parameters if parameter.name != without]
+
+
+def _with_signature(command: Command, parameters: Iterable[inspect.Parameter]) -> Command:
+    """Make typer read these parameters as the options of a command."""
+    signature = inspect.Signature([*parameters])
+    command.__signature__ = signature  # type: ignore[attr-defined]
+    command.__annotations__ = {name: part.annotation for name, part in signature.parameters.items()}
+    return command
 
 
 def _option(name: str, annotation: Any, description: str | None, default: object) -> inspect.Parameter:
@@ -105,18 +173,18 @@ def _option(name: str, annotation: Any, description: str | None, default: object
     option = typer.Option(*names, help=description, show_default=shown, rich_help_panel=SCENARIO_PANEL)
     return inspect.Parameter(
         name,
-        inspect.Parameter.KEYWORD_ONLY,
+        _KEYWORD,
         default=None,
         annotation=Annotated[_plain(annotation) | None, option],
     )
 
 
 _NAMES = {"groups": ("--group",)}
-"""Options that are not named like their field: this one is given once for each group."""
+"""Options with another name than their field. `--group` is repeated for each group."""
 
 
 def _plain(annotation: Any) -> type:
-    """Return the type that the command line reads for a field; pydantic does the rest."""
+    """Return the type that the command line parses for a field. Pydantic validates the value."""
     origin = typing.get_origin(annotation)
     if origin in (types.UnionType, typing.Union):
         return _plain(next(part for part in typing.get_args(annotation) if part is not type(None)))
@@ -127,3 +195,57 @@ def _plain(annotation: Any) -> type:
     if origin is Literal or origin is tuple:
         return str
     return cast("type", annotation)
+
+
+_READERS: dict[str, Callable[[str], str]] = {"attacks": read_attack, "strategies": read_aggregation}
+
+
+def parse_specs(option: Literal["attacks", "strategies"], text: str) -> list[str]:
+    """Split a list of specs at its commas outside parentheses.
+
+    Of several equivalent specs, keep the first.
+
+    >>> parse_specs("attacks", "alie, label-flip(source=1, target=7), alie()")
+    ['alie', 'label-flip(source=1, target=7)']
+
+    Raises:
+        ScenarioError: the list is empty, or a name in it is unknown.
+    """
+    items = split_outside(text, ",")
+    if not items:
+        raise ScenarioError(f"--{option}: got nothing, expected names separated by commas.")
+    unique: dict[str, str] = {}
+    for item in items:
+        unique.setdefault(_READERS[option](item), item)
+    return list(unique.values())
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Split a list of seeds at its commas, without duplicates.
+
+    Raises:
+        ScenarioError: a seed is not a whole number.
+    """
+    return list(dict.fromkeys(parse_numbers("seeds", text, int)))
+
+
+def parse_numbers(option: str, text: str, kind: type[Number]) -> list[Number]:
+    """Split a list of numbers at its commas.
+
+    Raises:
+        ScenarioError: an item is not a number of this kind.
+    """
+    words = "whole numbers" if kind is int else "numbers"
+    try:
+        return [kind(part) for part in text.split(",")]
+    except ValueError:
+        raise ScenarioError(f"--{option}: got {text!r}, expected {words} separated by commas.") from None
+
+
+def spell_seeds(seeds: Collection[int]) -> str:
+    """Return seeds in words.
+
+    >>> spell_seeds([0, 1]), spell_seeds([7])
+    ('seeds 0, 1', 'seed 7')
+    """
+    return f"seed{'' if len(seeds) == 1 else 's'} {', '.join(map(str, seeds))}"

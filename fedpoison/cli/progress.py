@@ -1,4 +1,4 @@
-"""The live line of a run: round, accuracy, worst class, time left."""
+"""Live progress on stderr: rounds, accuracy, worst class, time left."""
 
 from __future__ import annotations
 
@@ -17,14 +17,13 @@ from rich.progress import (
 )
 from rich.table import Column
 
-from fedpoison.outcomes import Outcome
+from fedpoison.batch import BatchCallbacks, RunResult
 from fedpoison.rounds import Failure, Round
 from fedpoison.scenario import Scenario
-from fedpoison.watch import Watch
 
 
 class LiveLine:
-    """A line on stderr that is kept up to date. Use it as a context manager."""
+    """A progress line on stderr. Use it as a context manager."""
 
     def __init__(self, *columns: ProgressColumn, text: str = "{task.fields[news]}") -> None:
         self._progress = Progress(
@@ -33,11 +32,11 @@ class LiveLine:
             TimeRemainingColumn(),
             TextColumn(text, markup=False, table_column=Column(ratio=1, no_wrap=True)),
             console=Console(stderr=True),
-            expand=True,  # the text has what the others leave, and is alone to be cut
+            expand=True,  # the text gets the rest of the width, and only the text is cut
         )
 
     def warn(self, warning: str) -> None:
-        """Show above the line what the user should know."""
+        """Print a warning above the line."""
         self._progress.console.print(f"[bold yellow]warning[/]: {escape(warning)}", soft_wrap=True)
 
     def __enter__(self) -> Self:
@@ -51,31 +50,31 @@ class LiveLine:
 
 
 class RoundProgress(LiveLine):
-    """Shows on stderr how far the rounds are."""
+    """Progress of the rounds of a run."""
 
     def __init__(self, rounds: int, *, title: str, unit: str = "round") -> None:
-        told = "{task.fields[news]} - {task.description}"
-        super().__init__(TextColumn(unit), MofNCompleteColumn(), text=told)
+        text = "{task.fields[news]} - {task.description}"
+        super().__init__(TextColumn(unit), MofNCompleteColumn(), text=text)
         self._shown = 0
         self._task = self._progress.add_task(title, total=rounds, news="preparing")
 
     def describe(self, title: str) -> None:
-        """Say what is being run."""
+        """Show the title of the current run."""
         self._progress.update(self._task, description=title)
 
     def show(self, record: Round) -> None:
-        """Show a round's result; the initial model's does not count as a round."""
+        """Show the result of a round. The evaluation of the initial model does not count as a round."""
         step = record.round - self._shown if record.round else 0
         self._shown = record.round
         self._progress.update(self._task, advance=step, news=describe(record), refresh=True)
 
     def reach(self, rounds: int) -> None:
-        """Set how many rounds are done, those included that need not be run."""
+        """Set the number of finished rounds, including those of runs that were loaded."""
         self._progress.update(self._task, completed=rounds)
 
 
 class BatchProgress(LiveLine):
-    """Shows on stderr how far many runs are."""
+    """Progress of many runs."""
 
     def __init__(self, runs: int, rounds: int) -> None:
         super().__init__(TextColumn("runs:"), TextColumn("{task.fields[ended]}"), BarColumn(bar_width=20))
@@ -89,13 +88,13 @@ class BatchProgress(LiveLine):
         )
 
     def expect(self, runs: int) -> None:
-        """Count so many runs more."""
+        """Add a number of runs to the total."""
         self._runs += runs
         self._progress.update(self._task, total=self._runs * self._rounds, ended=self.tally())
 
-    def watch(self) -> Watch:
-        """Return what tells this display how the runs go."""
-        return Watch(on_start=self._start, on_round=self._round, on_end=self._end)
+    def callbacks(self) -> BatchCallbacks:
+        """Return callbacks that update this display."""
+        return BatchCallbacks(on_start=self._start, on_round=self._round, on_end=self._end)
 
     def _start(self, scenario: Scenario) -> None:
         self._started[scenario.run_id] = 0
@@ -112,28 +111,28 @@ class BatchProgress(LiveLine):
             refresh=True,
         )
 
-    def _end(self, scenario: Scenario, outcome: Outcome) -> None:
+    def _end(self, scenario: Scenario, result: RunResult) -> None:
         self._ended += 1
         self._running.discard(scenario.run_id)
-        if isinstance(outcome, Failure):
-            self._stopped += outcome.aggregation_failed
-            self._failed += not outcome.aggregation_failed
+        if isinstance(result, Failure):
+            self._stopped += result.aggregation_failed
+            self._failed += not result.aggregation_failed
         rest = self._rounds - self._started.get(scenario.run_id, 0)
         self._progress.update(self._task, advance=rest, ended=self.tally())
 
     def tally(self) -> str:
-        """Return how many runs are done and running, and how many of those done were stopped or failed."""
+        """Return the numbers of finished, running, stopped and failed runs, in words."""
         counts = {"running": len(self._running), "stopped": self._stopped, "failed": self._failed}
-        told = "".join(f", {count} {word}" for word, count in counts.items() if count)
-        return f"{self._ended} of {self._runs} done{told}"
+        others = "".join(f", {count} {word}" for word, count in counts.items() if count)
+        return f"{self._ended} of {self._runs} done{others}"
 
 
 def run_title(scenario: Scenario) -> str:
-    """Return what a run is, in a few words."""
+    """Return the title of a run: its strategy and its attacks."""
     return f"{scenario.strategy} under {scenario.threat}"
 
 
 def describe(record: Round) -> str:
-    """Return a round's result in a few words."""
+    """Return the result of a round in words."""
     words = f"accuracy {record.accuracy:.1%}, worst {record.worst_class_accuracy:.1%}"
     return words if record.success is None else f"{words}, attack success {record.success:.1%}"

@@ -1,22 +1,19 @@
-"""The command line as a page of the documentation."""
+"""Documentation page of the command line."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import cast
 
 import click
-import typer
 
 from fedpoison.catalogue import markdown, table
-from fedpoison.cli.app import app
+from fedpoison.cli.app import COMMANDS, load_command
 from fedpoison.cli.options import SCENARIO_PANEL
 
 
 def page() -> str:
-    """Return each command with its options; those that are fields of a scenario are said in one line."""
-    commands = cast("click.Group", typer.main.get_command(app)).commands
-    sections = [part for name, command in commands.items() for part in _section(name, command)]
+    """Return a section per command with its options. One sentence replaces the fields of a scenario."""
+    sections = [part for name in COMMANDS for part in _section(name, load_command(name))]
     return "\n\n".join(sections) + "\n"
 
 
@@ -33,7 +30,7 @@ def _section(name: str, command: click.Command) -> Iterator[str]:
     if own:
         yield table(("option", "meaning", "default"), [_row(option) for option in own])
     if len(own) < len(options):
-        yield "Every [field of the scenario](scenario.md) that matters to this command is an option, too."
+        yield "The [fields of a scenario](scenario.md) that this command uses are options, too."
 
 
 def _argument(argument: click.Argument) -> tuple[str, str]:

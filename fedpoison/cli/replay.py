@@ -1,4 +1,4 @@
-"""`fedpoison replay`: one round of a run again, under other strategies."""
+"""`fedpoison replay`: one round of a run, aggregated by other strategies."""
 
 from __future__ import annotations
 
@@ -10,53 +10,54 @@ import pandas as pd
 import typer
 from rich.console import Console
 
-from fedpoison.cli.lists import names_in
-from fedpoison.cli.options import Data, Json
-from fedpoison.cli.sheets import Sheet, for_terminal
-from fedpoison.cli.tables import Matrix, percent
+from fedpoison.cli.options import Data, Json, parse_specs
+from fedpoison.cli.tables import TextTable, percent
 from fedpoison.measures import plain
-from fedpoison.replay import Replay, Replayed
-from fedpoison.replay import replay as replayed
+from fedpoison.replay import Replay, Replayed, replay
 from fedpoison.rounds import Round
 
 
-def replay(
-    run: Annotated[Path, typer.Argument(help="The folder of a run that was made with --keep-updates.")],
+def replay_command(
+    run: Annotated[Path, typer.Argument(help="Folder of a run that used --keep-updates.")],
     *,
     server_round: Annotated[
-        int, typer.Option("--round", min=1, help="The round to aggregate again.", show_default=False)
+        int, typer.Option("--round", min=1, help="Round to aggregate.", show_default=False)
     ],
     strategies: Annotated[
         str, typer.Option(help="Strategies, separated by commas.")
     ] = "fedavg,krum,trimmed-mean,median",
     influence: Annotated[
-        bool, typer.Option(help="Aggregate again without each client in turn: what did it do to each class?")
+        bool,
+        typer.Option(help="Influence of each client on each class: aggregate without each client in turn."),
     ] = True,
     top: Annotated[
-        int, typer.Option(min=1, help="Clients to show at either end of the influence on all classes.")
+        int,
+        typer.Option(min=1, help="Number of clients with the largest and the smallest influence to show."),
     ] = 3,
     data_dir: Data = None,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Threads that evaluate; one a processor if unset.", show_default=False),
+        typer.Option(
+            min=1, help="Number of threads that evaluate. Default: one per CPU.", show_default=False
+        ),
     ] = None,
     as_object: Json = False,
 ) -> None:
-    """Aggregate one round's updates under other strategies, without any training.
+    """Aggregate the updates of one round with other strategies, without any training.
 
-    Tells for each strategy the accuracy class by class, whom it trusted, and what each client did.
+    For each strategy, print the accuracy per class, the trust and influence of the clients.
     A strategy that remembers earlier rounds starts with an empty memory.
     """
-    names = names_in("strategies", strategies)
-    found = replayed(run, server_round, names, influence=influence, data_dir=data_dir, workers=workers)
+    names = parse_specs("strategies", strategies)
+    found = replay(run, server_round, names, influence=influence, data_dir=data_dir, workers=workers)
     if as_object:
-        typer.echo(json.dumps(summary(found)))
+        typer.echo(json.dumps(as_json(found)))
     else:
         _print(found, top)
 
 
-def summary(found: Replay) -> dict[str, object]:
-    """Return a replayed round as plain values for JSON; what is not a number is null."""
+def as_json(found: Replay) -> dict[str, object]:
+    """Return a replayed round as plain values, with None for missing numbers."""
     return {
         "run_id": found.history.scenario.run_id,
         "round": found.kept.round,
@@ -110,9 +111,9 @@ def _print(found: Replay, top: int) -> None:
     for result in found.results:
         measured[result.strategy] |= dict(zip(("caught", "blamed"), result.rates, strict=True))
     frame = pd.DataFrame.from_dict(measured, orient="index").astype(float).rename_axis("strategy")
-    console.print(_table("After the round, %", frame))
+    console.print(_table("After the round, %", frame), crop=False)
     classes = {name: record.per_class_accuracy for name, record in rows.items()}
-    console.print(_table("Accuracy by class, %", pd.DataFrame(classes).rename_axis("class")))
+    console.print(_table("Accuracy by class, %", pd.DataFrame(classes).rename_axis("class")), crop=False)
     malicious = set(kept.attackers)
     for result in found.results:
         _print_trust(console, result, malicious)
@@ -133,8 +134,8 @@ def _print_trust(console: Console, result: Replayed, malicious: set[int]) -> Non
         highlight=False,
     )
     if result.from_empty_state:
-        told = f"{result.strategy} remembers earlier rounds; here it began with nothing to remember"
-        console.print(told, markup=False)
+        note = f"{result.strategy} remembers earlier rounds; here it began with nothing to remember"
+        console.print(note, markup=False)
 
 
 def _print_influence(
@@ -142,19 +143,18 @@ def _print_influence(
 ) -> None:
     known = influence.dropna(how="all").sort_values("all", ascending=False, kind="stable")
     if known.empty:
-        told = f"{strategy}: not defined with one client less, so no influence can be told"
-        console.print(told, markup=False)
+        note = f"{strategy}: not defined with one client less, so it has no influence to show"
+        console.print(note, markup=False)
         return
     shown = known if len(known) <= 2 * top else pd.concat([known.head(top), known.tail(top)])
     shown = shown.set_axis([_marked(int(node), malicious) for node in shown.index]).T.rename_axis("class")
-    console.print(
-        _table(f"{strategy}: points of accuracy by class with the client less those without", shown)
-    )
+    title = f"{strategy}: points of accuracy by class with the client less those without"
+    console.print(_table(title, shown), crop=False)
 
 
-def _table(title: str, shares: pd.DataFrame) -> Matrix:
-    """Return shares in per cent, their rows named by the index."""
-    return for_terminal(Sheet(title, shares.map(percent).rename(columns=str).reset_index().map(str)))
+def _table(title: str, shares: pd.DataFrame) -> TextTable:
+    """Return shares in per cent, with the index as row labels."""
+    return TextTable(title, shares.map(percent).rename(columns=str).reset_index().map(str))
 
 
 def _marked(node: int, malicious: set[int]) -> str:

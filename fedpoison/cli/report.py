@@ -1,4 +1,4 @@
-"""`fedpoison report`: stored runs as one page."""
+"""`fedpoison report`: one HTML page about stored runs."""
 
 from __future__ import annotations
 
@@ -9,24 +9,26 @@ import typer
 from rich.console import Console
 
 
-def report(
-    paths: Annotated[list[Path], typer.Argument(help="Run folders, run stores, or folders that hold these.")],
+def report_command(
+    paths: Annotated[
+        list[Path], typer.Argument(help="Run folders, run stores, or folders that contain these.")
+    ],
     output: Annotated[
         Path | None,
         typer.Option(
             "--output",
             "-o",
-            help="The file to write; report.html in the folder if one is given, else in the current one.",
+            help="File to write. Default: report.html in PATHS, or in the current folder for several PATHS.",
             show_default=False,
         ),
     ] = None,
-    title: Annotated[str, typer.Option(help="What stands over the page.")] = "fedpoison report",
+    title: Annotated[str, typer.Option(help="Title of the page.")] = "fedpoison report",
     figures: Annotated[
         Path | None,
-        typer.Option(help="A folder to write the figures to as SVG and PDF.", show_default=False),
+        typer.Option(help="Folder for the figures as SVG and PDF.", show_default=False),
     ] = None,
 ) -> None:
-    """Write one HTML file about stored runs, to open in a browser without a network."""
+    """Write one HTML file about stored runs, which a browser opens without a network."""
     from fedpoison.report import write_report  # noqa: PLC0415  # half a second to import
 
     with Console(stderr=True).status("writing the report") as status:
@@ -41,8 +43,10 @@ def report(
     for reason in written.left_out.values():
         console.print(f"left out: {reason}", style="yellow", markup=False)
     if written.unfinished:
-        told = "1 run was" if written.unfinished == 1 else f"{written.unfinished} runs were"
-        console.print(f"{told} not finished: in no mean, listed apart on the page", style="yellow")
+        runs = "1 run was" if written.unfinished == 1 else f"{written.unfinished} runs were"
+        console.print(
+            f"{runs} not finished: excluded from all means, listed apart on the page", style="yellow"
+        )
     size = written.page.stat().st_size / 1e6
     runs = "run" if written.runs == 1 else "runs"
     console.print(f"{written.runs} {runs}, {size:.1f} MB: {written.page}", markup=False)

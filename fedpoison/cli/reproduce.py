@@ -1,93 +1,82 @@
-"""`fedpoison reproduce`: published numbers, ours beside theirs."""
+"""`fedpoison reproduce`: published numbers, compared with ours."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import pandas as pd
 import typer
-from rich.console import Console
 
-from fedpoison.cli.lists import seeds_in
-from fedpoison.cli.options import Data, Fresh, Jobs, Out, RayAddress
+from fedpoison.cli.options import BatchSettings, parse_seeds, spell_seeds, with_batch_settings
 from fedpoison.cli.progress import BatchProgress
-from fedpoison.cli.sheets import Form, Sheet, show, spread
-from fedpoison.cli.tables import percent
+from fedpoison.cli.tables import TextTable, percent, print_tables, spread
 from fedpoison.errors import unknown
+from fedpoison.measures import plain
 
 if TYPE_CHECKING:
     from fedpoison.reproduction import CellResult, Publication, PublishedValue
 
 NAMES = ("bucketing", "byzfl-heatmap", "byzfl-quickstart")
-"""The studies, whose hundreds of scenarios take seconds to check: no other command has to wait for them."""
+"""Names of the studies. Other commands need not wait for their hundreds of scenarios, which load slowly."""
 
 
-def reproduce(
+@with_batch_settings
+def reproduce_command(
     *,
     name: Annotated[str, typer.Argument(metavar="STUDY", help=f"One of {', '.join(NAMES)}.")],
     cell: Annotated[
         list[str] | None,
-        typer.Option(help="A cell, or a pattern such as '*/krum/*'; give it several times. All if unset."),
+        typer.Option(help="Cell, or pattern such as '*/krum/*'. Repeatable. Default: all cells."),
     ] = None,
     seeds: Annotated[
-        str | None, typer.Option(help="Seeds, separated by commas; the study's own if unset.")
+        str | None, typer.Option(help="Seeds, separated by commas. Default: those of the study.")
     ] = None,
     rounds: Annotated[
-        int | None, typer.Option(min=1, help="Stop after so many rounds: a trial, without a verdict.")
+        int | None, typer.Option(min=1, help="Number of rounds of a short trial, which gives no verdict.")
     ] = None,
-    listing: Annotated[bool, typer.Option("--list", help="Show the cells and what was published.")] = False,
-    form: Form = "terminal",
-    out: Out = Path("runs"),
-    fresh: Fresh = False,
-    jobs: Jobs = None,
-    ray_address: RayAddress = None,
-    data_dir: Data = None,
+    listing: Annotated[
+        bool, typer.Option("--list", help="List the cells and the published numbers.")
+    ] = False,
+    settings: BatchSettings,
 ) -> None:
-    """Run the settings behind published numbers, and print ours beside theirs with a verdict.
+    """Repeat published experiments, and compare our numbers with the published ones.
 
-    A number is reproduced if ours lies inside two published standard deviations plus one point.
+    A number is reproduced if ours differs by at most two published standard deviations plus one point.
     """
-    from fedpoison.reproduction import STUDIES  # noqa: PLC0415  # see NAMES
-    from fedpoison.reproduction import reproduce as reproduce_cells  # noqa: PLC0415
+    from fedpoison.reproduction import STUDIES, reproduce  # noqa: PLC0415  # see NAMES
 
     if name not in STUDIES:
         raise unknown("study", name, STUDIES)
     study = STUDIES[name]
     cells = study.pick(cell or [])
-    if listing:
-        show([_published(study, cells)], form)
+    if listing and settings.as_object:
+        typer.echo(json.dumps({"study": study.name, "cells": [_cell_json(one) for one in cells]}))
         return
-    numbers = seeds_in(seeds) if seeds is not None else list(study.seeds)
+    if listing:
+        print_tables([_published(study, cells)], settings.form)
+        return
+    numbers = parse_seeds(seeds) if seeds is not None else list(study.seeds)
     changes = {} if rounds is None else {"rounds": rounds}
     runs = len({(made, seed) for one in cells for made in one.scenarios for seed in numbers})
     longest = rounds or max(made.rounds for one in cells for made in one.scenarios)
     with BatchProgress(runs, longest) as progress:
-        outcomes = reproduce_cells(
-            cells,
-            numbers,
-            out=out,
-            changes=changes,
-            jobs=jobs,
-            ray_address=ray_address,
-            fresh=fresh,
-            data_dir=data_dir,
-            watch=progress.watch(),
-            notify=progress.warn,
-        )
-    show([_compared(study, outcomes, numbers, cut=rounds is not None)], form)
-    console = Console(stderr=form != "terminal")
+        outcomes = reproduce(cells, numbers, changes=changes, **settings.options(progress))
+    if settings.as_object:
+        typer.echo(json.dumps(_as_json(study, outcomes, numbers, rounds)))
+    else:
+        print_tables([_compared(study, outcomes, numbers, cut=rounds is not None)], settings.form)
     reproduced = sum(outcome.matches for outcome in outcomes)
     if rounds:
-        console.print(f"stopped after {rounds} rounds: these are no reproductions")
+        settings.notes.print(f"stopped after {rounds} rounds: these are no reproductions")
     else:
-        console.print(f"{reproduced} of {len(outcomes)} reproduced, seeds {', '.join(map(str, numbers))}")
+        settings.notes.print(f"{reproduced} of {len(outcomes)} reproduced, {spell_seeds(numbers)}")
     for remark in study.remarks:
-        console.print(f"- {remark}")
+        settings.notes.print(f"- {remark}")
 
 
-def _published(study: Publication, cells: Sequence[PublishedValue]) -> Sheet:
+def _published(study: Publication, cells: Sequence[PublishedValue]) -> TextTable:
     rows = [
         {
             "cell": cell.name,
@@ -97,12 +86,12 @@ def _published(study: Publication, cells: Sequence[PublishedValue]) -> Sheet:
         }
         for cell in cells
     ]
-    return Sheet(study.title, pd.DataFrame(rows), labels=3)
+    return TextTable(study.title, pd.DataFrame(rows), labels=3)
 
 
 def _compared(
     study: Publication, outcomes: Sequence[CellResult], seeds: Sequence[int], *, cut: bool
-) -> Sheet:
+) -> TextTable:
     rows = []
     for outcome in outcomes:
         verdict = "yes" if outcome.matches else f"no{': ' if outcome.failure else ''}{outcome.failure}"
@@ -116,4 +105,34 @@ def _compared(
                 "reproduced": "cut short" if cut else verdict,
             }
         )
-    return Sheet(study.title, pd.DataFrame(rows), words=["reproduced"])
+    return TextTable(study.title, pd.DataFrame(rows), words=["reproduced"])
+
+
+def _as_json(
+    study: Publication, outcomes: Sequence[CellResult], seeds: Sequence[int], rounds: int | None
+) -> dict[str, object]:
+    """Return the cells as plain values. With fewer rounds than the study has, no cell has a verdict."""
+    return {
+        "study": study.name,
+        "seeds": list(seeds),
+        "rounds": rounds,
+        "cells": [
+            _cell_json(outcome.cell)
+            | {
+                "ours": outcome.mean,
+                "deviation": plain(outcome.deviation),
+                "reproduced": outcome.matches if rounds is None else None,
+                "failure": outcome.failure or None,
+            }
+            for outcome in outcomes
+        ],
+    }
+
+
+def _cell_json(cell: PublishedValue) -> dict[str, object]:
+    return {
+        "cell": cell.name,
+        "published": cell.published,
+        "published_deviation": cell.deviation,
+        "allowed": cell.margin,
+    }

@@ -20,7 +20,6 @@ from fedpoison.engine_options import Engine, EngineOptions
 from fedpoison.errors import ScenarioError
 from fedpoison.fleet import Federation
 from fedpoison.history import History
-from fedpoison.measures import plain
 from fedpoison.scenario import Scenario
 from fedpoison.simulation import launch
 from fedpoison.trackers import MLflow, TensorBoard, Tracker, WeightsAndBiases, tracked
@@ -28,61 +27,66 @@ from fedpoison.twin import simulate_twin
 
 
 @with_scenario()
-def run(
+def run_command(
     *,
     scenario: Scenario,
     out: Out = Path("runs"),
     engine: Annotated[
         Engine,
-        typer.Option(help="Where the fleet runs: in this process, in Ray actors, or on Flower's runtime."),
+        typer.Option(
+            help="Engine that trains the clients: this process, Ray actors, or the runtime of Flower."
+        ),
     ] = "local",
     workers: WorkerCount = None,
     cohort: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Nodes a worker trains in one call; changes the pace only.", show_default=False
+            min=1,
+            help="Number of clients that a worker trains in one call. Changes only the speed.",
+            show_default=False,
         ),
     ] = None,
     device: Annotated[
         Device,
-        typer.Option(help="Where the local engine computes; auto is CUDA if there is any, else processors."),
+        typer.Option(help="Device of the local engine. auto is CUDA if available, else the CPU."),
     ] = "auto",
     deterministic: Annotated[
         bool,
-        typer.Option("--deterministic", help="Have CUDA give the same bits every time, at a cost in time."),
+        typer.Option("--deterministic", help="Make CUDA bitwise reproducible, which is slower."),
     ] = False,
     ray_address: RayAddress = None,
     ray_resources: Annotated[
         str | None,
         typer.Option(
-            help="What Ray reserves for each worker, as in CPU=2,GPU=0.5; one processor if unset.",
+            help="Resources that Ray reserves per worker, as in CPU=2,GPU=0.5. Default: one CPU.",
             show_default=False,
         ),
     ] = None,
     data_dir: Data = None,
     twin: Annotated[
         bool,
-        typer.Option("--twin", help="Run the clean twin too, unless the store holds it; show the damage."),
+        typer.Option(
+            "--twin",
+            help="Run the scenario without attack, too, unless it is in the store, and show the damage.",
+        ),
     ] = False,
     keep_updates: Annotated[
         str | None,
         typer.Option(
-            help="Keep the updates of these rounds, as in 17 or 3,17 or all, for `fedpoison replay`.",
+            help="Rounds whose updates are saved for `fedpoison replay`, as in 17 or 3,17 or all.",
             show_default=False,
         ),
     ] = None,
-    tensorboard: Annotated[
-        Path | None, typer.Option(help="Write event files for TensorBoard under this folder.")
-    ] = None,
+    tensorboard: Annotated[Path | None, typer.Option(help="Folder for event files of TensorBoard.")] = None,
     wandb: Annotated[
-        str | None, typer.Option(help="Report to this project of Weights & Biases (extra: wandb).")
+        str | None, typer.Option(help="Project of Weights & Biases to report to (extra: wandb).")
     ] = None,
     mlflow: Annotated[
-        str | None, typer.Option(help="Report to this experiment of MLflow (extra: mlflow).")
+        str | None, typer.Option(help="Experiment of MLflow to report to (extra: mlflow).")
     ] = None,
     as_object: Json = False,
 ) -> None:
-    """Run one scenario: a fleet, an attack, a strategy; evaluated class by class after every round."""
+    """Run one scenario, and evaluate the global model per class after every round."""
     options = EngineOptions(
         engine=engine,
         workers=workers,
@@ -119,9 +123,9 @@ def run(
             )
             progress.reach(2 * scenario.rounds)
     if as_object:
-        typer.echo(json.dumps(summary(history, clean)))
+        typer.echo(json.dumps(history.summary(clean)))
     else:
-        report(history, clean)
+        _print(history, clean)
 
 
 def _rounds(text: str | None, last: int) -> Sequence[int]:
@@ -131,14 +135,14 @@ def _rounds(text: str | None, last: int) -> Sequence[int]:
         return [int(part) for part in text.split(",")]
     except ValueError:
         raise ScenarioError(
-            f"--keep-updates: got {text!r}, wanted all, or rounds separated by commas."
+            f"--keep-updates: got {text!r}, expected all, or rounds separated by commas."
         ) from None
 
 
 def _trackers(
     scenario: Scenario, tensorboard: Path | None, wandb: str | None, mlflow: str | None
 ) -> list[Callable[[], Tracker]]:
-    """Return what opens each tracker that is asked for."""
+    """Return a function that opens each requested tracker."""
     opening: list[Callable[[], Tracker]] = []
     if tensorboard is not None:
         opening.append(partial(TensorBoard, scenario, tensorboard))
@@ -149,52 +153,22 @@ def _trackers(
     return opening
 
 
-def summary(history: History, twin: History | None = None) -> dict[str, object]:
-    """Return the result of a run as plain values for JSON; what is not a number is null."""
-    last = history.last
-    rates = history.rounds().iloc[-1]
-    clean = None if twin is None else twin.last
-    return {
-        "run_id": history.scenario.run_id,
-        "accuracy": last.accuracy,
-        "per_class_accuracy": [plain(value) for value in last.per_class_accuracy],
-        "worst_class_accuracy": last.worst_class_accuracy,
-        "attack_success_rate": plain(last.attack_success_rate),
-        "source_to_target_rate": plain(last.source_to_target_rate),
-        "loss": last.loss,
-        "rounds": last.round,
-        "seconds": round(history.seconds, 3),
-        "dataset": history.scenario.dataset,
-        "path": None if history.path is None else str(history.path),
-        "threat": history.scenario.threat,
-        "trust_auroc": plain(rates["trust_auroc"]),
-        "malicious_mass": plain(rates["malicious_mass"]),
-        "malicious_distance": plain(rates["malicious_distance"]),
-        "malicious_cosine": plain(rates["malicious_cosine"]),
-        "recovery_half_life": plain(history.recovery_half_life(twin)),
-        "twin_run_id": None if twin is None else twin.scenario.run_id,
-        "twin_accuracy": None if clean is None else clean.accuracy,
-        "twin_attack_success_rate": None if clean is None else plain(clean.attack_success_rate),
-        "twin_source_to_target_rate": None if clean is None else plain(clean.source_to_target_rate),
-        "damage_per_class": None if twin is None else _damage(history, twin)[:-1],
-    }
-
-
-def report(history: History, twin: History | None = None) -> None:
-    """Print the result of a run for a person."""
+def _print(history: History, twin: History | None) -> None:
     console = Console()
     last = history.last
     if twin is None:
-        console.print(class_table({"initial": _initial(history), "final": history}))
+        initial = History(history.scenario, history.records[:1])
+        table = class_table({"initial": initial, "final": history})
     else:
-        console.print(class_table({"clean twin": twin, "attacked": history}))
+        table = class_table({"clean twin": twin, "attacked": history})
+    console.print(table, crop=False)
     console.print(
         f"accuracy {percent(last.accuracy)} %, worst class {percent(last.worst_class_accuracy)} %, "
         f"loss {'not finite' if last.loss is None else format(last.loss, '.4f')}"
     )
     if last.success is not None:
-        beside = "" if twin is None else f" ({percent(twin.last.success)} % on the clean twin)"
-        console.print(f"attack success {percent(last.success)} %{beside}")
+        clean = "" if twin is None else f" ({percent(twin.last.success)} % on the clean twin)"
+        console.print(f"attack success {percent(last.success)} %{clean}")
     rates = history.rounds().iloc[-1]
     if last.training.acting and last.training.trust is not None:
         console.print(
@@ -215,18 +189,10 @@ def report(history: History, twin: History | None = None) -> None:
     )
 
 
-def _initial(history: History) -> History:
-    return History(history.scenario, history.records[:1])
-
-
-def _damage(history: History, twin: History) -> list[float | None]:
-    return [plain(value) for value in history.damage(twin).iloc[-1]]
-
-
 def _amounts(text: str) -> dict[str, float]:
     try:
         return {name.strip(): float(amount) for name, amount in (part.split("=") for part in text.split(","))}
     except ValueError:
         raise ScenarioError(
-            f"--ray-resources: got {text!r}, wanted name=amount, as in CPU=2,GPU=0.5."
+            f"--ray-resources: got {text!r}, expected name=amount, as in CPU=2,GPU=0.5."
         ) from None

@@ -5,18 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import pandas as pd
 import typer
-from rich.console import Console
 
-from fedpoison.cli.lists import spell_seeds
-from fedpoison.cli.options import Data, Fresh, Jobs, Json, Out, RayAddress, with_scenario
+from fedpoison.cli.options import BatchSettings, spell_seeds, with_batch_settings, with_scenario
 from fedpoison.cli.progress import BatchProgress
-from fedpoison.cli.sheets import Form, Sheet, interval, show
-from fedpoison.cli.tables import percent
+from fedpoison.cli.tables import TextTable, interval, percent, print_tables
 from fedpoison.intervals import coverage_note, estimate
 from fedpoison.scenario import Scenario
 from fedpoison.specs import split_outside
@@ -25,91 +21,81 @@ if TYPE_CHECKING:
     from fedpoison.search import Repeat, SearchResult, Trial
 
 SHOWN = 10
+"""Number of attacks in the table."""
 
 
 @with_scenario(without=("attack", "groups", "goal"))
-def search(
+@with_batch_settings
+def search_command(
     *,
     scenario: Scenario,
     objective: Annotated[
         str,
-        typer.Option(help="What the attacker is after: accuracy, class (the worst), class:3, or backdoor."),
+        typer.Option(
+            help="Objective of the attacker: accuracy, class (the worst one), class:3, or backdoor."
+        ),
     ] = "accuracy",
     attacks: Annotated[
-        str, typer.Option(help="Attacks to search among, separated by commas; all that have the objective.")
+        str,
+        typer.Option(help="Attacks to search, separated by commas. Default: all that have the objective."),
     ] = "",
-    trials: Annotated[int, typer.Option(min=1, help="How many attacks to try.")] = 60,
+    trials: Annotated[int, typer.Option(min=1, help="Number of attacks to try.")] = 60,
     confirm: Annotated[
-        int, typer.Option(min=0, help="With how many further seeds the strongest attack runs again.")
+        int, typer.Option(min=0, help="Number of additional seeds for re-running the strongest attack.")
     ] = 3,
-    form: Form = "terminal",
-    as_object: Json = False,
-    out: Out = Path("runs"),
-    fresh: Fresh = False,
-    jobs: Jobs = None,
-    ray_address: RayAddress = None,
-    data_dir: Data = None,
+    settings: BatchSettings,
 ) -> None:
-    """Search the attack, and its knobs, that harms a strategy most; print the strongest ones."""
-    from fedpoison import search as searches  # noqa: PLC0415  # Optuna takes a second to import
+    """Search for the attack, and its parameters, that harms a strategy most."""
+    from fedpoison.search import objective as parse_objective  # noqa: PLC0415  # Optuna takes a second to import
+    from fedpoison.search import search  # noqa: PLC0415
 
-    aim = searches.objective(objective)
     with BatchProgress(0, scenario.rounds) as progress:
-        found = searches.search(
+        found = search(
             scenario,
-            aim,
+            parse_objective(objective),
             attacks=split_outside(attacks, ","),
             trials=trials,
             confirm=confirm,
-            out=out,
-            jobs=jobs,
-            ray_address=ray_address,
-            fresh=fresh,
-            data_dir=data_dir,
-            watch=progress.watch(),
             expect=progress.expect,
-            notify=progress.warn,
+            **settings.options(progress),
         )
-    if as_object:
+    if settings.as_object:
         typer.echo(json.dumps(_as_json(found, scenario, objective, trials)))
         return
-    show([_sheet(found.trials[:SHOWN], scenario, objective)], form)
-    console = Console(stderr=form != "terminal", highlight=False, soft_wrap=True)
-    unharmed = "" if found.clean is None else f"; without any, {percent(found.clean, 2)} % are missing"
-    console.print(f"{trials} trials of {len(found.trials)} different attacks{unharmed}")
-    console.print(f'strongest: --attack "{found.trials[0].attack}"', markup=False)
+    print_tables([_table(found.trials[:SHOWN], scenario, objective)], settings.form)
+    clean = "" if found.clean is None else f"; without an attack: {percent(found.clean, 2)} % error"
+    settings.notes.print(f"{trials} trials of {len(found.trials)} different attacks{clean}")
+    settings.notes.print(f'strongest: --attack "{found.trials[0].attack}"', markup=False)
     if found.repeats:
-        console.print(_again(found.repeats), markup=False)
+        settings.notes.print(_repeated(found.repeats), markup=False)
 
 
-def _again(repeats: Sequence[Repeat]) -> str:
+def _repeated(repeats: Sequence[Repeat]) -> str:
     seeds = [repeat.seed for repeat in repeats]
     stopped = [repeat.seed for repeat in repeats if repeat.stopped]
     failed = [repeat.seed for repeat in repeats if repeat.strength is None and not repeat.stopped]
     if stopped or failed:
         ends = [("the server had to stop", stopped), ("the run failed", failed)]
-        told = "; ".join(f"{end} with {spell_seeds(some)}" for end, some in ends if some)
-        return f"it again, with {spell_seeds(seeds)}: {told}"
+        text = "; ".join(f"{end} with {spell_seeds(some)}" for end, some in ends if some)
+        return f"repeated with {spell_seeds(seeds)}: {text}"
     mean = estimate([repeat.strength or 0.0 for repeat in repeats])
-    text = f"it again, with {spell_seeds(seeds)}: {interval(mean.mean, mean.low, mean.high)} %"
+    text = f"repeated with {spell_seeds(seeds)}: {interval(mean.mean, mean.low, mean.high)} %"
     pairs = [(repeat.strength, repeat.clean) for repeat in repeats]
     more = [strength - clean for strength, clean in pairs if strength is not None and clean is not None]
     if more:
         gain = estimate(more)
-        text += (
-            f", {interval(gain.mean, gain.low, gain.high, signed=True)} points to what is missing without it"
-        )
+        text += f", {interval(gain.mean, gain.low, gain.high, signed=True)} points compared with clean runs"
     few = coverage_note(len(seeds))
     return f"{text} (95 % bootstrap intervals; {few})" if few else text
 
 
-def _sheet(trials: Sequence[Trial], scenario: Scenario, objective: str) -> Sheet:
-    heading = "success, %" if objective == "backdoor" else "missing, %"
+def _table(trials: Sequence[Trial], scenario: Scenario, objective: str) -> TextTable:
+    heading = "success, %" if objective == "backdoor" else "error, %"
     rows = [
         {"attack": trial.attack, heading: "stopped" if trial.stopped else percent(trial.strength, 2)}
         for trial in trials
     ]
-    return Sheet(f"Strongest against {scenario.strategy}, by {objective}", pd.DataFrame(rows))
+    return TextTable(f"Strongest against {scenario.strategy}, by {objective}", pd.DataFrame(rows))
 
 
 def _as_json(found: SearchResult, scenario: Scenario, objective: str, trials: int) -> dict[str, object]:

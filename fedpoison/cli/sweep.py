@@ -3,90 +3,152 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
 
-from fedpoison import sweep as sweeps
 from fedpoison.axes import Level
-from fedpoison.cli.options import Data, Fresh, Jobs, Json, Out, RayAddress
+from fedpoison.cli.options import BatchSettings, with_batch_settings
 from fedpoison.cli.progress import BatchProgress
-from fedpoison.cli.sheets import Form, Format, show
-from fedpoison.cli.sweep_sheets import as_json, remarks, sheet, spell
+from fedpoison.cli.tables import TextTable, print_tables, records, spread
 from fedpoison.errors import ScenarioError, file_errors, unknown
 from fedpoison.scenario import Scenario
 from fedpoison.shipped import find_study
 from fedpoison.specs import scalar, split_outside
 from fedpoison.study import can_be_unset
 from fedpoison.study_results import Results
-from fedpoison.sweep import SweepPlan
+from fedpoison.sweep import SweepPlan, plan, sweep
 
 FAILED = 1
-"""The exit code where runs failed; the others are there all the same."""
+"""Exit code if runs failed."""
+HEADINGS = {"worst_class_accuracy": "worst class", "success": "attack success"}
+"""Short names of measures in tables."""
 _LISTS = [name for name, field in Scenario.model_fields.items() if isinstance(field.default, tuple)]
-"""Fields of which a single value has commas in it."""
+"""Fields whose single value contains commas."""
 
 
-def sweep(
+@with_batch_settings
+def sweep_command(
     *,
-    study: Annotated[str, typer.Argument(help="A study in TOML, or the name of a shipped one.")],
+    study: Annotated[str, typer.Argument(help="Study in TOML, or the name of a built-in study.")],
     changes: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
             metavar="FIELD=VALUE",
-            help="Set a field for all runs, or its axis to steps separated by commas; give it several times.",
+            help="Value of a field for all runs, or values of its axis separated by commas. Repeatable.",
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan, and make no run.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan without running it.")] = False,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Make the runs again that failed before.")
+        bool, typer.Option("--retry-failed", help="Repeat the runs that failed before.")
     ] = False,
-    form: Form = "terminal",
-    as_object: Json = False,
-    out: Out = Path("runs"),
-    fresh: Fresh = False,
-    jobs: Jobs = None,
-    ray_address: RayAddress = None,
-    data_dir: Data = None,
+    settings: BatchSettings,
 ) -> None:
-    """Make the runs of a study that the store does not hold; print a table, write frames and the figure.
+    """Run the missing scenarios of a study, print a table and save results and figure.
 
-    Runs that failed are listed, make the exit code 1, and are not made again without --retry-failed.
+    Failed runs are listed and give exit code 1. Use --retry-failed to repeat them.
     """
     found = find_study(study)
     chosen = found.but(**_changes(changes or [], found.levels()))
-    planned = sweeps.plan(chosen, out=out, retry_failed=retry_failed, fresh=fresh, data_dir=data_dir)
-    if dry_run and as_object:
+    planned = plan(
+        chosen,
+        out=settings.out,
+        retry_failed=retry_failed,
+        fresh=settings.fresh,
+        data_dir=settings.data_dir,
+    )
+    if dry_run and settings.as_object:
         typer.echo(json.dumps(_planned(planned)))
     else:
-        _show(planned, Console(stderr=as_object or form != "terminal", highlight=False))
+        stderr = settings.as_object or settings.form != "terminal"
+        _show(planned, Console(stderr=stderr, highlight=False))
     if dry_run:
         return
     longest = max((scenario.rounds for scenario in planned.missing), default=0)
     with BatchProgress(len(planned.missing), longest) as progress:
-        results = sweeps.sweep(
+        results = sweep(
             planned,
-            jobs=jobs,
-            ray_address=ray_address,
-            data_dir=data_dir,
-            watch=progress.watch(),
+            jobs=settings.jobs,
+            ray_address=settings.ray_address,
+            data_dir=settings.data_dir,
+            callbacks=progress.callbacks(),
             notify=progress.warn,
         )
-    folder = out / "studies" / chosen.name
-    if as_object:
+    folder = settings.out / "studies" / chosen.name
+    if settings.as_object:
         typer.echo(json.dumps(as_json(results, folder)))
-    else:
-        _print(results, folder, form)
+    elif results.histories:
+        print_tables([table(results)], settings.form)
+    _print_notes(results, folder, settings.notes)
     results.write(folder)
     _draw(results, folder)
     if results.failures:
         raise typer.Exit(FAILED)
+
+
+def table(results: Results) -> TextTable:
+    """Return the table of a study, with one row per combination of the axes that has a complete run.
+
+    The seeds of a combination share a row.
+    """
+    means, deviations = results.summary(), results.summary("std")
+    cells = means.index.to_frame(index=False).map(str).rename(columns=str)
+    for name in means.columns:
+        texts = [spread(*pair) for pair in zip(means[name], deviations[name], strict=True)]
+        cells.insert(cells.shape[1], HEADINGS.get(str(name), str(name)), texts, allow_duplicates=True)
+    return TextTable(f"{results.study.title}, %", cells, labels=means.index.nlevels)
+
+
+def notes(results: Results) -> Iterator[str]:
+    """Yield the combinations that have runs but no mean."""
+    counts = results.seeds
+    for row in records(counts[(counts["ended"] > 0) & (counts["ended"] < counts["asked"])]):
+        asked, ended = row.pop("asked"), row.pop("ended")
+        yield f"{_position(row)}: only {ended} of {asked} seeds came to the end, so that there is no mean"
+
+
+def as_json(results: Results, folder: Path) -> dict[str, object]:
+    """Return the results as plain values, with None for missing numbers."""
+    means, deviations = _measured(results, "mean"), _measured(results, "std")
+    combinations = []
+    for row in records(results.seeds):
+        asked, ended = row.pop("asked"), row.pop("ended")
+        key = tuple(row.values())
+        found = {"means": means.get(key, {}), "deviations": deviations.get(key, {})}
+        combinations.append({"place": row, "asked": asked, "ended": ended, **found})
+    return {
+        "study": results.study.name,
+        "title": results.study.title,
+        "combinations": combinations,
+        "failures": records(results.failed),
+        "path": str(folder),
+    }
+
+
+def _position(place: Mapping[str, object]) -> str:
+    """Return the position of a run on the axes.
+
+    >>> _position({"strategy": "krum", "seed": 0})
+    'strategy=krum, seed=0'
+    """
+    return ", ".join(f"{axis}={value}" for axis, value in place.items())
+
+
+def _measured(
+    results: Results, reduce: Literal["mean", "std"]
+) -> dict[tuple[object, ...], dict[str, object]]:
+    """Return the measures of each combination, by its labels."""
+    if not results.histories:
+        return {}
+    frame = results.summary(reduce)
+    keys = [label if isinstance(label, tuple) else (label,) for label in frame.index]
+    return dict(zip(keys, records(frame), strict=True))
 
 
 def _planned(planned: SweepPlan) -> dict[str, object]:
@@ -110,15 +172,12 @@ def _show(planned: SweepPlan, console: Console) -> None:
     )
 
 
-def _print(results: Results, folder: Path, form: Format) -> None:
-    if results.histories:
-        show([sheet(results)], form)
-    console = Console(stderr=form != "terminal", highlight=False, soft_wrap=True)
-    for remark in remarks(results):
-        console.print(f"* {remark}", markup=False)
+def _print_notes(results: Results, folder: Path, console: Console) -> None:
+    for note in notes(results):
+        console.print(f"* {note}", markup=False)
     for cell, failure in results.failures.items():
-        told = f"{'stopped' if failure.aggregation_failed else 'failed'}[/] {escape(spell(cell.place))}"
-        console.print(f"[red]{told}: {escape(failure.reason)}")
+        end = "stopped" if failure.aggregation_failed else "failed"
+        console.print(f"[red]{end}[/] {escape(_position(cell.place))}[red]: {escape(failure.reason)}")
     if results.failures:
         console.print(f"{len(results.failures)} of {len(results.histories) + len(results.failures)} failed")
     console.print(f"results: {folder}", markup=False)
@@ -135,16 +194,16 @@ def _draw(results: Results, folder: Path) -> None:
 
 
 def _changes(given: Sequence[str], axes: Mapping[str, Sequence[Level]]) -> dict[str, object]:
-    """Return by field, or axis of bundles, what it is set to: a list of several steps where it is an axis."""
+    """Return the new value of each field or axis, or a list with the new values of an axis."""
     changes: dict[str, object] = {}
     for item in given:
         field, equals, value = item.partition("=")
         if not equals:
-            raise ScenarioError(f"--set: got {item!r}, wanted FIELD=VALUE, as in rounds=2.")
+            raise ScenarioError(f"--set: got {item!r}, expected FIELD=VALUE, as in rounds=2.")
         if field not in axes and field not in Scenario.model_fields:
             raise unknown("field or axis", field, {*axes, *Scenario.model_fields})
         if field in changes:
-            raise ScenarioError(f"--set {field}: got it twice, wanted one value.")
+            raise ScenarioError(f"--set {field}: got it twice, expected one value.")
         whole = field not in axes or field in _LISTS or value in [level.label for level in axes[field]]
         steps = [value] if whole else split_outside(value, ",")
         changes[field] = [_value(field, step) for step in steps] if len(steps) > 1 else _value(field, value)
@@ -152,7 +211,7 @@ def _changes(given: Sequence[str], axes: Mapping[str, Sequence[Level]]) -> dict[
 
 
 def _value(field: str, text: str) -> object:
-    """Return what a text sets a field to: `none` unsets a field that can be unset; elsewhere it is a name."""
+    """Parse a value of a field. `none` unsets a field that can be unset, and is a name for other fields."""
     if field in _LISTS or field not in Scenario.model_fields:
         return text
     value = scalar(text)

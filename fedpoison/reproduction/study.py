@@ -9,10 +9,8 @@ from typing import Any, Unpack
 
 import pandas as pd
 
-from fedpoison.batch import run_all
-from fedpoison.batch_options import BatchOptions
+from fedpoison.batch import BatchOptions, BatchResult, run_all
 from fedpoison.errors import ScenarioError
-from fedpoison.outcomes import Batch
 from fedpoison.scenario import Scenario
 
 SLACK = 0.01
@@ -162,7 +160,7 @@ def reproduce(
     return [_outcome(cell, rows, batch) for cell, rows in planned.items()]
 
 
-def _outcome(cell: PublishedValue, rows: Sequence[Sequence[Scenario]], batch: Batch) -> CellResult:
+def _outcome(cell: PublishedValue, rows: Sequence[Sequence[Scenario]], batch: BatchResult) -> CellResult:
     failures = [batch.failures[scenario] for row in rows for scenario in row if scenario in batch.failures]
     if failures:
         return CellResult(cell, None, None, failures[0].reason)
