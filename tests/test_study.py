@@ -203,6 +203,7 @@ def test_the_names_of_columns_are_taken(small):
     history = simulate(small.but(rounds=1))
     (cell,) = study.cells()
     results = Results(study, {cell: history}, {})
-    measured = {name for name in results.rounds.columns if not name.startswith("class_")}
+    columns = {*results.rounds.columns, *results.frame.columns}
+    measured = {name for name in columns if not name.startswith("class_")}
     assert measured | {*results.failed.columns, *results.seeds.columns} == TAKEN
     assert set(AXIS_TITLES) <= measured
