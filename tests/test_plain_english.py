@@ -54,9 +54,8 @@ INSTEAD = {
     "of which|of whom": "a second sentence",
     "if unset|unless told otherwise": "Default: X.",
     # "per round", not "a round"
-    "(?:once|twice|one|times|seconds|minutes|bytes|MB|clients|gradients?|images|numbers|rows?|lines?|runs|steps|"
-    "samples|updates|batches|calls) an? "
-    "(?:round|client|seed|run|row|line|strategy|attack|class|worker|cell|second|call)": "per round",
+    "(?:once|twice|one|times|seconds|minutes|bytes|MB|clients|gradients?|images|numbers|rows?|lines?) a "
+    "(?:round|client|seed|run|row|line|strategy|class|worker|cell|second|call)": "per round",
 }
 """Words to avoid, as regular expressions for whole words in any case, and what to write in their place."""
 
