@@ -19,7 +19,7 @@ PAGES = [
     if path.relative_to(ROOT).as_posix() not in UNCHECKED
 ]
 SOURCES: tuple[str, ...] = ()
-"""Folders whose docstrings and help texts are checked. All of them: clients, experiments, fedpoison, strategies."""
+"""Folders whose docstrings and help are checked. To add: clients, experiments, fedpoison, strategies."""
 
 INSTEAD = {
     # one word for one thing
@@ -68,9 +68,7 @@ ALLOWED = {
 }
 """Phrases in which a word above is right, with the reason."""
 
-_WORDS = re.compile(
-    "|".join(rf"\b(?:{word})\b".replace(" ", r"\s+") for word in INSTEAD), re.IGNORECASE
-)
+_WORDS = re.compile("|".join(rf"\b(?:{word})\b".replace(" ", r"\s+") for word in INSTEAD), re.IGNORECASE)
 _RIGHT = re.compile("|".join(f"(?:{phrase})".replace(" ", r"\s+") for phrase in ALLOWED))
 _NOT_PROSE = (
     re.compile(r"^(```+)[^\n]*\n.*?^\1", re.DOTALL | re.MULTILINE),  # blocks of code, directives
@@ -91,9 +89,7 @@ def found(text: str, first_line: int = 1) -> list[str]:
         line = first_line + text.count("\n", 0, match.start())
         word = " ".join(match[0].split())
         instead = next(
-            advice
-            for pattern, advice in INSTEAD.items()
-            if re.fullmatch(pattern, word, re.IGNORECASE)
+            advice for pattern, advice in INSTEAD.items() if re.fullmatch(pattern, word, re.IGNORECASE)
         )
         findings.append(f"{line}: {word!r}; better: {instead}")
     return findings
@@ -172,7 +168,8 @@ def test_the_search_finds_words_outside_of_code(text, words):
 
 
 def test_the_search_reads_docstrings_and_help():
-    source = '"""A fleet."""\nx = 1\n"""A door."""\n\n\ndef f():\n    """Go.\n\n    A knob.\n    """\n    g(help="Anew.")\n'
+    function = 'def f():\n    """Go.\n\n    A knob.\n    """\n    g(help="Anew.")\n'
+    source = f'"""A fleet."""\nx = 1\n"""A door."""\n\n\n{function}'
     findings = [finding for line, text in read_texts(source) for finding in found(text, line)]
     assert [finding.partition(";")[0] for finding in sorted(findings)] == [
         "11: 'Anew'",
