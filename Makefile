@@ -1,17 +1,19 @@
-# Everything happens in .venv, which the first target makes. Needs only python3 >= 3.11 and a package index.
+# All targets use .venv. The first one creates it. Requirements: python3 >= 3.11 and a package index.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
 .PHONY: help run test lint docs format clean
 help:
-	@echo "make run    the main job: compare defences under attack, on MNIST or else on digits"
-	@echo "make test   lint, types, import contracts, the documentation, all tests"
-	@echo "make lint   lint, types, import contracts"
-	@echo "make docs   the documentation, in build/docs"
+	@echo "make run      compare 4 strategies under attack, on MNIST if it is available, otherwise on digits"
+	@echo "make test     check lint, types and import contracts, build the documentation, run all tests"
+	@echo "make lint     check lint, types and import contracts"
+	@echo "make docs     build the documentation in build/docs"
+	@echo "make format   fix lint and format"
+	@echo "make clean    remove .venv, caches and build results"
 
 $(VENV)/installed: pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fedpoison needs Python 3.11 or newer, got " + sys.version)'
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fedpoison needs Python 3.11 or newer, found " + sys.version)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable . --group dev
