@@ -9,7 +9,8 @@ from fedpoison.datasets import AUTO, datasets
 from fedpoison.errors import ScenarioError, unknown
 from fedpoison.models import MODELS, ModelBuilder
 from fedpoison.partitions import PARTITIONS, Partition
-from fedpoison.specs import Registry, Spec, read, split_outside
+from fedpoison.registry import Registry
+from fedpoison.specs import Spec, read, split_outside
 from strategies import OPTIMIZERS, PREAGGREGATORS, STRATEGIES
 from strategies.optimizers import ServerOptimizer
 from strategies.preaggregators import PreAggregator

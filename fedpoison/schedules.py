@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from fedpoison.specs import Registry, Spec, read
+from fedpoison.registry import Registry
+from fedpoison.specs import Spec, read
 
 
 class Schedule(Protocol):

@@ -216,7 +216,7 @@ class Added:
 @pytest.mark.parametrize("folder", ["", "theirs/raw"], ids=["no files", "files"])
 def test_other_packages_add_sets_through_entry_points(offline, monkeypatch, tmp_path, folder):
     points = {"theirs": Added(folder)}
-    monkeypatch.setattr("fedpoison.specs.added", lambda group: points if "datasets" in group else {})
+    monkeypatch.setattr("fedpoison.registry.added", lambda group: points if "datasets" in group else {})
     assert "theirs" in datasets.entries()
     dataset = load_dataset("theirs", data_dir=tmp_path)
     assert (dataset.name, len(dataset.train)) == ("theirs", 1442)

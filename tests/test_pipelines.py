@@ -158,7 +158,7 @@ class Point:
 
 def test_a_rule_without_the_base_class_works_everywhere(small, monkeypatch):
     points = {"without-base": Point()}
-    monkeypatch.setattr("fedpoison.specs.added", lambda group: points if "strategies" in group else {})
+    monkeypatch.setattr("fedpoison.registry.added", lambda group: points if "strategies" in group else {})
     check_rule(WithoutBase())
     assert isinstance(WithoutBase(), AggregationRule)
     assert not isinstance(WithoutBase(), Rule)

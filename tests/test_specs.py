@@ -107,6 +107,6 @@ class Added:
 
 def test_other_packages_add_through_entry_points(monkeypatch):
     points = {"theirs": Added()}
-    monkeypatch.setattr("fedpoison.specs.added", lambda group: points if "strategies" in group else {})
+    monkeypatch.setattr("fedpoison.registry.added", lambda group: points if "strategies" in group else {})
     assert "theirs" in strategies.entries()
     assert build_aggregation("theirs", byzantine=0) == build(strategies, "fedavg")

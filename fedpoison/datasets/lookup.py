@@ -16,7 +16,7 @@ from filelock import FileLock
 
 from fedpoison.datasets.sources import DATASETS, Dataset, Source
 from fedpoison.errors import DataError
-from fedpoison.specs import Registry
+from fedpoison.registry import Registry
 
 AUTO = "auto"
 """MNIST if it is available, and otherwise digits."""
