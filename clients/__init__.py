@@ -1,41 +1,41 @@
 """Who trains: honest clients, and attacks on data, training and updates. Tensors in, tensors out.
 
 An attack is a frozen dataclass whose fields are its parameters. It overrides those hooks of
-`clients.attack.Attack` in which it differs from an honest client. `ATTACKS` lists the attacks by the name
+`clients.attacks.base.Attack` in which it differs from an honest client. `ATTACKS` lists the attacks by the name
 that scenarios use.
 """
 
-from clients.adaptive_trigger import AdaptiveTrigger
-from clients.alie import Alie, OptimalAlie, SparseAlie
-from clients.alternating_minimization import AlternatingMinimization
-from clients.anti_cge import AntiCge
-from clients.anticipate import Anticipate
-from clients.attack import Attack, NoAttack
-from clients.backdoor import Backdoor, Blended
-from clients.chameleon import Chameleon
-from clients.clean_label import CleanLabel
-from clients.constrain_and_scale import ConstrainAndScale
-from clients.critical_layers import CriticalLayers
-from clients.distributed_backdoor import DistributedBackdoor
-from clients.edge_case import EdgeCase
-from clients.fang_krum import FangKrum
-from clients.fang_trimmed_mean import FangTrimmedMean
-from clients.free_rider import FreeRider
-from clients.identical_coordinate import IdenticalCoordinate
-from clients.inject import Inject
-from clients.ipm import Ipm, OptimalIpm
-from clients.label_flip import LabelFlip
-from clients.mimic import Mimic
-from clients.min_max import MinMax, MinSum
-from clients.model_replacement import ModelReplacement
-from clients.mpaf import Mpaf
-from clients.neurotoxin import Neurotoxin
-from clients.pgd import Pgd
-from clients.pixels import PixelNoise, PixelPerturbation
-from clients.poisoned_fl import PoisonedFl
-from clients.rop import Rop
-from clients.semantic_backdoor import SemanticBackdoor
-from clients.simple_updates import (
+from clients.attacks.base import Attack, NoAttack
+from clients.attacks.data.backdoor import Backdoor, Blended
+from clients.attacks.data.clean_label import CleanLabel
+from clients.attacks.data.distributed_backdoor import DistributedBackdoor
+from clients.attacks.data.edge_case import EdgeCase
+from clients.attacks.data.inject import Inject
+from clients.attacks.data.label_flip import LabelFlip
+from clients.attacks.data.pixels import PixelNoise, PixelPerturbation
+from clients.attacks.data.semantic_backdoor import SemanticBackdoor
+from clients.attacks.training.adaptive_trigger import AdaptiveTrigger
+from clients.attacks.training.alternating_minimization import AlternatingMinimization
+from clients.attacks.training.anticipate import Anticipate
+from clients.attacks.training.chameleon import Chameleon
+from clients.attacks.training.constrain_and_scale import ConstrainAndScale
+from clients.attacks.training.critical_layers import CriticalLayers
+from clients.attacks.training.model_replacement import ModelReplacement
+from clients.attacks.training.neurotoxin import Neurotoxin
+from clients.attacks.training.pgd import Pgd
+from clients.attacks.updates.alie import Alie, OptimalAlie, SparseAlie
+from clients.attacks.updates.anti_cge import AntiCge
+from clients.attacks.updates.fang_krum import FangKrum
+from clients.attacks.updates.fang_trimmed_mean import FangTrimmedMean
+from clients.attacks.updates.free_rider import FreeRider
+from clients.attacks.updates.identical_coordinate import IdenticalCoordinate
+from clients.attacks.updates.ipm import Ipm, OptimalIpm
+from clients.attacks.updates.mimic import Mimic
+from clients.attacks.updates.min_max import MinMax, MinSum
+from clients.attacks.updates.mpaf import Mpaf
+from clients.attacks.updates.poisoned_fl import PoisonedFl
+from clients.attacks.updates.rop import Rop
+from clients.attacks.updates.simple_updates import (
     GaussianUpdate,
     NonFiniteUpdate,
     RandomUpdate,
@@ -43,7 +43,7 @@ from clients.simple_updates import (
     SignFlip,
     ZeroUpdate,
 )
-from clients.tailored import Tailored
+from clients.attacks.updates.tailored import Tailored
 
 ATTACKS: dict[str, type[Attack]] = {
     "adaptive-trigger": AdaptiveTrigger,

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from strategies.chunks import over_chunks, sum_over_chunks
+from strategies.kernels.columns import over_chunks, sum_over_chunks
 
 CHUNK = 4096
 """Columns per chunk. A hundred rows of a chunk stay in the processor's cache between two uses of them."""

@@ -11,10 +11,9 @@ from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.ext.napoleon import GoogleDocstring
 
-from fedpoison import catalogue
-from fedpoison.cli import reference
-from fedpoison.reproduction import STUDIES
-from fedpoison.shipped import find_study, shipped
+from fedpoison.cli import catalogue, reference
+from fedpoison.studies.reproduce import STUDIES
+from fedpoison.studies.study import find_study, shipped
 
 HERE = Path(__file__).parent
 

@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedpoison.batch import BatchCallbacks, run_all
-from fedpoison.history import History
-from fedpoison.registries import attacks, build_attack
-from fedpoison.rounds import Round
-from fedpoison.scenario import Scenario
+from fedpoison.results.history import History
+from fedpoison.results.round import Round
+from fedpoison.scenario.registries import attacks, build_attack
+from fedpoison.scenario.scenario import Scenario
+from fedpoison.simulation.batch import BatchCallbacks, run_all
 
 BASE = Scenario(
     dataset="mnist",

@@ -11,10 +11,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from fedpoison.central import train_centrally
-from fedpoison.study import Study
-from fedpoison.study_figures import write_figure
-from fedpoison.study_results import Results
+from fedpoison.simulation.centralized import train_centrally
+from fedpoison.studies.figures import write_figure
+from fedpoison.studies.study import Study
+from fedpoison.studies.study_results import Results
 
 STUDY = Study.parse(
     {

@@ -10,10 +10,10 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedpoison.history import History
-from fedpoison.scenario import Scenario
-from fedpoison.simulation import simulate
-from fedpoison.store import StoredRun
+from fedpoison.results.history import History
+from fedpoison.results.store import StoredRun
+from fedpoison.scenario.scenario import Scenario
+from fedpoison.simulation.run import simulate
 
 FLEET = Scenario(dataset="mnist", clients=100, rounds=10, malicious=0.2)
 ASCENT = "scaled-update(factor=-10)"

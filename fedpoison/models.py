@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from clients.dropout import Dropout
+from clients.training.dropout import Dropout
 
 Shape = tuple[int, int, int]
 """Channels, height and width of an image."""

@@ -10,43 +10,43 @@ after it. `Chain` combines such parts into one rule.
 tensor([3.])
 """
 
-from strategies.afa import AFA
-from strategies.aksel import Aksel
-from strategies.auror import Auror
-from strategies.bulyan import Bulyan
-from strategies.caf import CAF
-from strategies.centered_clipping import CenteredClipping
-from strategies.cge import CGE
-from strategies.chain import Chain
-from strategies.clipped_clustering import ClippedClustering
-from strategies.crfl import CRFL
-from strategies.deepsight import DeepSight
-from strategies.dnc import DnC
-from strategies.fedavg import FedAvg
-from strategies.flame import Flame
-from strategies.flanders import Flanders
-from strategies.fldetector import FLDetector
-from strategies.fltrust import FLTrust
-from strategies.foolsgold import FoolsGold
-from strategies.gas import GAS
-from strategies.geometric_median import GeometricMedian
-from strategies.krum import Krum
-from strategies.lasa import LASA
-from strategies.mda import MDA
-from strategies.median import Median
-from strategies.monna import MoNNA
-from strategies.multi_krum import MultiKrum
-from strategies.norm_clipping import NormClipping, WeakDP
+from strategies.base import Rule
 from strategies.optimizers import SGD, Adagrad, Adam, ServerOptimizer, Yogi
+from strategies.pipeline import Chain
 from strategies.preaggregators import ARC, NNM, Bucketing, Clipping, PreAggregator
-from strategies.robust_learning_rate import RobustLearningRate
-from strategies.rule import Rule
-from strategies.sign_majority import SignMajority
-from strategies.signguard import SignGuard
-from strategies.slsgd import SLSGD
-from strategies.smea import SMEA
-from strategies.spectral_filter import SpectralFilter
-from strategies.trimmed_mean import MeanAroundMedian, Phocas, TrimmedMean
+from strategies.rules.afa import AFA
+from strategies.rules.aksel import Aksel
+from strategies.rules.auror import Auror
+from strategies.rules.bulyan import Bulyan
+from strategies.rules.caf import CAF
+from strategies.rules.centered_clipping import CenteredClipping
+from strategies.rules.cge import CGE
+from strategies.rules.clipped_clustering import ClippedClustering
+from strategies.rules.crfl import CRFL
+from strategies.rules.deepsight import DeepSight
+from strategies.rules.dnc import DnC
+from strategies.rules.fedavg import FedAvg
+from strategies.rules.flame import Flame
+from strategies.rules.flanders import Flanders
+from strategies.rules.fldetector import FLDetector
+from strategies.rules.fltrust import FLTrust
+from strategies.rules.foolsgold import FoolsGold
+from strategies.rules.gas import GAS
+from strategies.rules.geometric_median import GeometricMedian
+from strategies.rules.krum import Krum
+from strategies.rules.lasa import LASA
+from strategies.rules.mda import MDA
+from strategies.rules.median import Median
+from strategies.rules.monna import MoNNA
+from strategies.rules.multi_krum import MultiKrum
+from strategies.rules.norm_clipping import NormClipping, WeakDP
+from strategies.rules.robust_learning_rate import RobustLearningRate
+from strategies.rules.sign_majority import SignMajority
+from strategies.rules.signguard import SignGuard
+from strategies.rules.slsgd import SLSGD
+from strategies.rules.smea import SMEA
+from strategies.rules.spectral_filter import SpectralFilter
+from strategies.rules.trimmed_mean import MeanAroundMedian, Phocas, TrimmedMean
 
 STRATEGIES: dict[str, type[Rule]] = {
     "afa": AFA,

@@ -11,7 +11,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from strategies.rule import Card, State
+from strategies.base import Card, State
 
 
 @runtime_checkable

@@ -10,9 +10,9 @@ from typing import ClassVar, Literal, final
 import torch
 from torch import Tensor
 
-from strategies.clip_factors import clip_factors
-from strategies.distances import squared_distances
-from strategies.rule import Card, Context, InputError, Tolerant, finite_norms, refuse_non_finite, valid_shares
+from strategies.base import Card, Context, InputError, Tolerant, finite_norms, refuse_non_finite, valid_shares
+from strategies.kernels.distances import squared_distances
+from strategies.kernels.weighted_sums import clip_factors
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,20 +17,23 @@ import pytest
 import torch
 from crafting import D, H, M, drawn
 
-from clients.samples import Samples, chosen
-from clients.training import LocalTraining, Trainer
+from clients.training.samples import Samples, chosen
+from clients.training.trainer import LocalTraining, Trainer
 from fedpoison import cli
-from fedpoison.comparison import compare
-from fedpoison.datasets import Dataset, load_dataset
-from fedpoison.rounds import Failure
-from fedpoison.scenario import Scenario
-from fedpoison.store import RunWriter, StoredRun
+from fedpoison.data import Dataset, load_dataset
+from fedpoison.results.round import Failure
+from fedpoison.results.store import RunWriter, StoredRun
+from fedpoison.scenario.scenario import Scenario
+from fedpoison.studies.comparison import compare
 
 SMALL = [
     "--dataset", "digits", "--train-samples", "400", "--test-samples", "200", "--clients", "10",
     "--rounds", "2", "--model", "mlp", "--batch-size", "8",
 ]  # fmt: skip
 """Options of a run of well under a second."""
+
+ROOT = Path(__file__).parents[1]
+"""The checkout."""
 
 
 def heed_ctrl_c() -> None:

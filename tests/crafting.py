@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import oracles_updates as oracles
 import torch
+from oracles import update_attacks as oracles
 
-from clients.attack import CraftContext
+from clients.attacks.base import CraftContext
 
 M, H, D = 4, 12, 15
 

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from clients.attack import ClientContext
-from clients.parameters import layout_of
+from clients.attacks.base import ClientContext
+from clients.training.parameters import layout_of
 
 
 def context_of(trainer, **knobs):

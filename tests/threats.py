@@ -2,8 +2,8 @@
 
 import json
 
-from fedpoison.attackers import AttackerGroup
-from fedpoison.specs import Spec
+from fedpoison.scenario.attackers import AttackerGroup
+from fedpoison.scenario.specs import Spec
 
 TWO = (
     "label-flip: count=1, schedule=window(start=2)",

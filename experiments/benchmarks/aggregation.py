@@ -20,10 +20,10 @@ from torch import Tensor
 
 from experiments.benchmarks.peers import Peer, available_memory, peers
 from fedpoison.errors import ScenarioError
-from fedpoison.pipelines import FlowerClass, build_aggregation
-from fedpoison.registries import optimizers, preaggregators, strategies
-from fedpoison.specs import split_outside
-from strategies.rule import AggregationRule, Context, InputError, PreconditionError, require
+from fedpoison.scenario.aggregation import FlowerClass, build_aggregation
+from fedpoison.scenario.registries import optimizers, preaggregators, strategies
+from fedpoison.scenario.specs import split_outside
+from strategies.base import AggregationRule, Context, InputError, PreconditionError, require
 
 CASES = [(n, d) for n in (20, 100) for d in (29_000, 431_000, 1_660_000)] + [(1000, 29_000)]
 SHARE = 0.2

@@ -16,19 +16,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from clients.attack import Attack, ClientContext, CraftContext, NoAttack, RuleKind, crafts
-from clients.cohort import Job, train_cohort
-from clients.composite import poisons, trains
-from clients.knowledge import crafted
-from clients.parameters import layout_of
-from clients.samples import Samples
-from clients.training import LocalTraining, Trainer
+from clients.attacks.base import Attack, ClientContext, CraftContext, NoAttack, RuleKind, crafts
+from clients.attacks.composite import crafted, poisons, trains
+from clients.training.batch import Job, train_cohort
+from clients.training.parameters import layout_of
+from clients.training.samples import Samples
+from clients.training.trainer import LocalTraining, Trainer
 from experiments.benchmarks.aggregation import SHARE, Contestant, sized, tolerant, trial_context
-from fedpoison.adversary import rule_kind
 from fedpoison.errors import ScenarioError
+from fedpoison.federation.adversary import rule_kind
 from fedpoison.models import build
-from fedpoison.registries import attacks, build_attack, models
-from fedpoison.specs import split_outside
+from fedpoison.scenario.registries import attacks, build_attack, models
+from fedpoison.scenario.specs import split_outside
 
 CLASSES = 10
 SHAPE = (1, 28, 28)

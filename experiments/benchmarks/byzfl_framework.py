@@ -11,7 +11,7 @@ from torchvision import datasets, transforms
 
 from experiments.benchmarks.clock import Clock
 from experiments.benchmarks.work import Work
-from fedpoison.datasets import data_folders
+from fedpoison.data import data_folders
 
 SGD: dict[str, Any] = {
     "learning_rate": 0.01,

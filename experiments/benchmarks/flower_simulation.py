@@ -31,14 +31,14 @@ from torch import nn
 from torch.utils.data import DataLoader, Subset
 from torchvision import datasets, transforms
 
-from clients.parameters import split
-from clients.training import Trainer
+from clients.training.parameters import split
+from clients.training.trainer import Trainer
 from experiments.benchmarks.clock import Clock, UnavailableError
 from experiments.benchmarks.work import Work
-from fedpoison.datasets import data_folders
-from fedpoison.fleet import Federation
+from fedpoison.data import data_folders
+from fedpoison.federation.federation import Federation
 from fedpoison.models import MODELS
-from fedpoison.streams import stream
+from fedpoison.rng import stream
 
 WORK = "work"
 """Where a message says what is worked on."""

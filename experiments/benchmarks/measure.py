@@ -49,8 +49,8 @@ def ray(work: Work, blocks: int, clock: Clock) -> dict[str, Any]:
 def _ours(work: Work, blocks: int, clock: Clock, engine: Any, precision: Any) -> dict[str, Any]:
     from typing import get_args  # noqa: PLC0415  # a contender pays for its own imports, and no other's
 
-    from fedpoison.engine_options import Engine  # noqa: PLC0415
-    from fedpoison.simulation import simulate  # noqa: PLC0415
+    from fedpoison.engines.options import Engine  # noqa: PLC0415
+    from fedpoison.simulation.run import simulate  # noqa: PLC0415
 
     if engine not in get_args(Engine):
         raise UnavailableError(f"this fedpoison has no engine {engine}")

@@ -11,19 +11,19 @@ from unittest.mock import patch
 
 import torch
 
-import clients.training
-import fedpoison.aggregators
-import fedpoison.cohort_grid
-import fedpoison.evaluation
-import fedpoison.host
-from clients.training import Trainer
+import clients.training.trainer
+import fedpoison.engines.base
+import fedpoison.federation.aggregation
+import fedpoison.federation.evaluation
+import fedpoison.federation.server_strategy
+from clients.training.trainer import Trainer
 from experiments.benchmarks.work import Work
-from fedpoison.aggregators import RuleAggregator
 from fedpoison.errors import ScenarioError
-from fedpoison.fleet import Federation
-from fedpoison.pipelines import FlowerClass
-from fedpoison.rounds import Round
-from fedpoison.simulation import play
+from fedpoison.federation.aggregation import RuleAggregator
+from fedpoison.federation.federation import Federation
+from fedpoison.results.round import Round
+from fedpoison.scenario.aggregation import FlowerClass
+from fedpoison.simulation.run import play
 
 MACHINERY = ("wire", "data", "matrix", "measures", "rest")
 """What is neither training nor aggregation nor evaluation."""
@@ -59,17 +59,17 @@ def observed(found: Phases, rule: type) -> Iterator[None]:
     parts: list[tuple[str, Any, str]] = [
         ("forward", Trainer, "loss"),
         ("backward", torch.autograd, "grad"),
-        ("step", clients.training, "sgd_step"),
+        ("step", clients.training.trainer, "sgd_step"),
         ("data", Trainer, "fit"),
         ("data", Trainer, "load"),
         ("data", Trainer, "weights"),
-        ("wire", fedpoison.cohort_grid, "from_record"),
-        ("wire", fedpoison.cohort_grid, "train_reply"),
-        ("wire", fedpoison.host, "read_reply"),
+        ("wire", fedpoison.engines.base, "from_record"),
+        ("wire", fedpoison.engines.base, "train_reply"),
+        ("wire", fedpoison.federation.server_strategy, "read_reply"),
         ("matrix", RuleAggregator, "aggregate"),
         ("rule", rule, "__call__"),
-        ("measures", fedpoison.host, "deviations"),
-        ("evaluation", fedpoison.evaluation.Evaluator, "__call__"),
+        ("measures", fedpoison.federation.server_strategy, "deviations"),
+        ("evaluation", fedpoison.federation.evaluation.Evaluator, "__call__"),
     ]
     with ExitStack() as patches:
         for name, owner, attribute in parts:

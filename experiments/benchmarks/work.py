@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
-from fedpoison.scenario import Scenario
+from fedpoison.scenario.scenario import Scenario
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ COMMANDS = {
     "report": "fedpoison.cli.report:report_command",
     "reproduce": "fedpoison.cli.reproduce:reproduce_command",
     "replay": "fedpoison.cli.replay:replay_command",
-    "list": "fedpoison.cli.listing:list_command",
+    "list": "fedpoison.cli.list:list_command",
     "doctor": "fedpoison.cli.doctor:doctor_command",
 }
 """Module and function of each command."""

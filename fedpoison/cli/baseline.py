@@ -6,12 +6,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from fedpoison.central import FEDERATION_ONLY, train_centrally
 from fedpoison.cli.options import Data, Out, WorkerCount, with_scenario
 from fedpoison.cli.progress import RoundProgress
 from fedpoison.cli.tables import class_table, percent
-from fedpoison.history import History
-from fedpoison.scenario import Scenario
+from fedpoison.results.history import History
+from fedpoison.scenario.scenario import Scenario
+from fedpoison.simulation.centralized import FEDERATION_ONLY, train_centrally
 
 
 @with_scenario(without=FEDERATION_ONLY, rounds=5)

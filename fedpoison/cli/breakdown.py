@@ -11,8 +11,6 @@ from typing import Annotated, Literal
 import pandas as pd
 import typer
 
-from fedpoison.breakdown import SHARES, breakdown
-from fedpoison.breakdown_result import Breakdown, Curve, Point, criterion
 from fedpoison.cli.options import (
     BatchSettings,
     parse_numbers,
@@ -24,10 +22,12 @@ from fedpoison.cli.options import (
 from fedpoison.cli.progress import BatchProgress
 from fedpoison.cli.tables import TextTable, interval, percent, print_tables
 from fedpoison.errors import file_errors
-from fedpoison.fields import About, fields_about
-from fedpoison.file_names import content_name
-from fedpoison.intervals import estimate
-from fedpoison.scenario import Scenario
+from fedpoison.results.store import content_name
+from fedpoison.scenario.fields import About, fields_about
+from fedpoison.scenario.scenario import Scenario
+from fedpoison.studies.breakdown_point import SHARES, breakdown
+from fedpoison.studies.breakdown_result import Breakdown, Curve, Point, criterion
+from fedpoison.studies.statistics import estimate
 
 
 @with_scenario(without=("attack", "strategy", "seed", *fields_about(Scenario, About.MALICIOUS)))
@@ -188,8 +188,8 @@ def _cost(point: Point | None) -> str:
 
 
 def _write(found: Breakdown, folder: Path, ending: str) -> None:
-    from fedpoison import study_figures as figures  # noqa: PLC0415  # matplotlib takes a second to import
     from fedpoison.plotting import save  # noqa: PLC0415  # matplotlib, too
+    from fedpoison.studies import figures  # noqa: PLC0415  # matplotlib takes a second to import
 
     folder.mkdir(parents=True, exist_ok=True)
     save(figures.breakdown_curves(found), folder / f"breakdown.{ending}")

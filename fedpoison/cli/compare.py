@@ -10,7 +10,6 @@ from typing import Annotated
 import pandas as pd
 import typer
 
-from fedpoison.attackers import first_goal
 from fedpoison.cli.options import (
     BatchSettings,
     parse_seeds,
@@ -21,12 +20,13 @@ from fedpoison.cli.options import (
 )
 from fedpoison.cli.progress import BatchProgress
 from fedpoison.cli.tables import TextTable, interval, percent, print_tables, records
-from fedpoison.comparison import At, Comparison, check_reference, compare
 from fedpoison.errors import file_errors
-from fedpoison.file_names import content_name, file_name
-from fedpoison.intervals import coverage_note
-from fedpoison.run_frame import MEASURES
-from fedpoison.scenario import Scenario
+from fedpoison.results.run_frame import MEASURES
+from fedpoison.results.store import content_name, file_name
+from fedpoison.scenario.attackers import first_goal
+from fedpoison.scenario.scenario import Scenario
+from fedpoison.studies.comparison import At, Comparison, check_reference, compare
+from fedpoison.studies.statistics import coverage_note
 
 
 @with_scenario(without=("attack", "groups", "strategy", "seed"))
@@ -213,8 +213,8 @@ def _setting(found: Comparison) -> str:
 
 
 def _draw(found: Comparison, folder: Path) -> None:
-    from fedpoison import study_figures as figures  # noqa: PLC0415  # matplotlib takes a second to import
     from fedpoison.plotting import save  # noqa: PLC0415  # matplotlib, too
+    from fedpoison.studies import figures  # noqa: PLC0415  # matplotlib takes a second to import
 
     drawn = {
         "accuracy-by-round": figures.accuracy_by_round(found),

@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 from fedpoison.cli.options import Data
-from fedpoison.environment import versions
 from fedpoison.errors import DataError
+from fedpoison.results.provenance import versions
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def _hardware() -> Finding:
 
 
 def _data(data_dir: Path | None) -> list[Finding]:
-    from fedpoison.datasets import load_dataset  # noqa: PLC0415  # loads torch
+    from fedpoison.data import load_dataset  # noqa: PLC0415  # loads torch
 
     def check(name: str) -> str:
         dataset = load_dataset(name, data_dir=data_dir, download=False)

@@ -15,16 +15,16 @@ from typing import Annotated, Any, Literal, TypeVar, cast
 import typer
 from rich.console import Console
 
-from fedpoison.attackers import AttackerGroup
-from fedpoison.batch import BatchOptions
 from fedpoison.cli.progress import BatchProgress
 from fedpoison.cli.tables import Format
 from fedpoison.errors import ScenarioError
-from fedpoison.fields import About, fields_about, read_toml
-from fedpoison.pipelines import read_aggregation
-from fedpoison.registries import read_attack
-from fedpoison.scenario import Scenario
-from fedpoison.specs import split_outside
+from fedpoison.scenario.aggregation import read_aggregation
+from fedpoison.scenario.attackers import AttackerGroup
+from fedpoison.scenario.fields import About, fields_about, read_toml
+from fedpoison.scenario.registries import read_attack
+from fedpoison.scenario.scenario import Scenario
+from fedpoison.scenario.specs import split_outside
+from fedpoison.simulation.batch import BatchOptions
 
 Command = Callable[..., None]
 Number = TypeVar("Number", int, float)

@@ -17,9 +17,9 @@ from rich.progress import (
 )
 from rich.table import Column
 
-from fedpoison.batch import BatchCallbacks, RunResult
-from fedpoison.rounds import Failure, Round
-from fedpoison.scenario import Scenario
+from fedpoison.results.round import Failure, Round
+from fedpoison.scenario.scenario import Scenario
+from fedpoison.simulation.batch import BatchCallbacks, RunResult
 
 
 class LiveLine:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import click
 
-from fedpoison.catalogue import markdown, table
 from fedpoison.cli.app import COMMANDS, load_command
+from fedpoison.cli.catalogue import markdown, table
 from fedpoison.cli.options import SCENARIO_PANEL
 
 

@@ -12,9 +12,9 @@ from rich.console import Console
 
 from fedpoison.cli.options import Data, Json, parse_specs
 from fedpoison.cli.tables import TextTable, percent
-from fedpoison.measures import plain
-from fedpoison.replay import Replay, Replayed, replay
-from fedpoison.rounds import Round
+from fedpoison.results.metrics import plain
+from fedpoison.results.round import Round
+from fedpoison.simulation.replay import Replay, Replayed, replay
 
 
 def replay_command(

@@ -13,10 +13,10 @@ from fedpoison.cli.options import BatchSettings, parse_seeds, spell_seeds, with_
 from fedpoison.cli.progress import BatchProgress
 from fedpoison.cli.tables import TextTable, percent, print_tables, spread
 from fedpoison.errors import unknown
-from fedpoison.measures import plain
+from fedpoison.results.metrics import plain
 
 if TYPE_CHECKING:
-    from fedpoison.reproduction import CellResult, Publication, PublishedValue
+    from fedpoison.studies.reproduce import CellResult, Publication, PublishedValue
 
 NAMES = ("bucketing", "byzfl-heatmap", "byzfl-quickstart")
 """Names of the studies. Other commands need not wait for their hundreds of scenarios, which load slowly."""
@@ -45,7 +45,7 @@ def reproduce_command(
 
     A number is reproduced if ours differs by at most two published standard deviations plus one point.
     """
-    from fedpoison.reproduction import STUDIES, reproduce  # noqa: PLC0415  # see NAMES
+    from fedpoison.studies.reproduce import STUDIES, reproduce  # noqa: PLC0415  # see NAMES
 
     if name not in STUDIES:
         raise unknown("study", name, STUDIES)

@@ -16,14 +16,14 @@ from fedpoison.cli.options import Data, Json, Out, RayAddress, WorkerCount, with
 from fedpoison.cli.progress import RoundProgress, run_title
 from fedpoison.cli.tables import class_table, percent
 from fedpoison.devices import Device
-from fedpoison.engine_options import Engine, EngineOptions
+from fedpoison.engines.options import Engine, EngineOptions
 from fedpoison.errors import ScenarioError
-from fedpoison.fleet import Federation
-from fedpoison.history import History
-from fedpoison.scenario import Scenario
-from fedpoison.simulation import launch
-from fedpoison.trackers import MLflow, TensorBoard, Tracker, WeightsAndBiases, tracked
-from fedpoison.twin import simulate_twin
+from fedpoison.federation.federation import Federation
+from fedpoison.results.history import History
+from fedpoison.results.trackers import MLflow, TensorBoard, Tracker, WeightsAndBiases, tracked
+from fedpoison.scenario.scenario import Scenario
+from fedpoison.simulation.clean_run import simulate_twin
+from fedpoison.simulation.run import launch
 
 
 @with_scenario()

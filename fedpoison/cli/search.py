@@ -13,12 +13,12 @@ import typer
 from fedpoison.cli.options import BatchSettings, spell_seeds, with_batch_settings, with_scenario
 from fedpoison.cli.progress import BatchProgress
 from fedpoison.cli.tables import TextTable, interval, percent, print_tables
-from fedpoison.intervals import coverage_note, estimate
-from fedpoison.scenario import Scenario
-from fedpoison.specs import split_outside
+from fedpoison.scenario.scenario import Scenario
+from fedpoison.scenario.specs import split_outside
+from fedpoison.studies.statistics import coverage_note, estimate
 
 if TYPE_CHECKING:
-    from fedpoison.search import Repeat, SearchResult, Trial
+    from fedpoison.studies.attack_search import Repeat, SearchResult, Trial
 
 SHOWN = 10
 """Number of attacks in the table."""
@@ -46,8 +46,8 @@ def search_command(
     settings: BatchSettings,
 ) -> None:
     """Search for the attack, and its parameters, that harms a strategy most."""
-    from fedpoison.search import objective as parse_objective  # noqa: PLC0415  # Optuna takes a second to import
-    from fedpoison.search import search  # noqa: PLC0415
+    from fedpoison.studies.attack_search import objective as parse_objective  # noqa: PLC0415  # Optuna takes a second to import
+    from fedpoison.studies.attack_search import search  # noqa: PLC0415
 
     with BatchProgress(0, scenario.rounds) as progress:
         found = search(

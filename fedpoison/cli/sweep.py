@@ -12,17 +12,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
 
-from fedpoison.axes import Level
 from fedpoison.cli.options import BatchSettings, with_batch_settings
 from fedpoison.cli.progress import BatchProgress
 from fedpoison.cli.tables import TextTable, print_tables, records, spread
 from fedpoison.errors import ScenarioError, file_errors, unknown
-from fedpoison.scenario import Scenario
-from fedpoison.shipped import find_study
-from fedpoison.specs import scalar, split_outside
-from fedpoison.study import can_be_unset
-from fedpoison.study_results import Results
-from fedpoison.sweep import SweepPlan, plan, sweep
+from fedpoison.scenario.scenario import Scenario
+from fedpoison.scenario.specs import scalar, split_outside
+from fedpoison.studies.axes import Level
+from fedpoison.studies.study import can_be_unset, find_study
+from fedpoison.studies.study_results import Results
+from fedpoison.studies.study_runner import SweepPlan, plan, sweep
 
 FAILED = 1
 """Exit code if runs failed."""
@@ -187,7 +186,7 @@ def _draw(results: Results, folder: Path) -> None:
     figure = results.study.figure
     if figure is None or not results.histories:
         return
-    from fedpoison.study_figures import write_figure  # noqa: PLC0415  # matplotlib takes a second to import
+    from fedpoison.studies.figures import write_figure  # noqa: PLC0415  # matplotlib takes a second to import
 
     with file_errors(folder):
         write_figure(results.study, results.runs if "seed" in figure.axes else results.averaged, folder)

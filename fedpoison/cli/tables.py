@@ -15,7 +15,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from fedpoison.history import History
+from fedpoison.results.history import History
 
 Format = Literal["terminal", "markdown", "latex"]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fedpoison.report.gather import StoredRuns, gather
+from fedpoison.report.load import StoredRuns, gather
 from fedpoison.report.write import Written, write_report
-from fedpoison.store import StoredRun
+from fedpoison.results.store import StoredRun
 
 __all__ = ["StoredRun", "StoredRuns", "Written", "gather", "write_report"]

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from fedpoison.report.axes import nobody_attacks
-from fedpoison.report.contents import AXES, Contents
-from fedpoison.run_frame import (
+from fedpoison.report.labels import nobody_attacks
+from fedpoison.report.page_data import AXES, Contents
+from fedpoison.results.run_frame import (
     MEASURES,
     STOPPED,
     class_columns,

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from fedpoison.errors import RunError
 from fedpoison.report import summary
-from fedpoison.report.contents import Contents
-from fedpoison.report.gather import StoredRuns, gather
+from fedpoison.report.load import StoredRuns, gather
+from fedpoison.report.page_data import Contents
 
 SCRIPTS = (
     "data.js", "theme.js", "build.js", "overview.js", "curves.js", "run.js", "ledger.js", "damage.js",
@@ -66,7 +66,7 @@ def write_report(
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(page(contents, found, title), encoding="utf-8")
         if figures is not None:
-            from fedpoison.report.prints import draw  # noqa: PLC0415  # matplotlib takes a second to import
+            from fedpoison.report.figures import draw  # noqa: PLC0415  # matplotlib takes a second to import
 
             drawn = draw(contents, figures, on_figure)
     except OSError as error:

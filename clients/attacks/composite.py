@@ -1,0 +1,145 @@
+"""Several attacks as one: poisoned data, manipulated training and crafted updates, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from clients.attacks.base import Attack, AttackCard, ClientContext, CraftContext, Goal, Knowledge, crafts
+from clients.training.samples import Samples
+from clients.training.trainer import Trainer
+
+_ORDER = (Knowledge.OWN, Knowledge.COLLUDING, Knowledge.OMNISCIENT)
+
+
+@dataclass(frozen=True)
+class Composite(Attack):
+    """Apply the data part of each attack, then the training part of the last that has one, then each craft.
+
+    Raises:
+        ValueError: fewer than two parts, or two parts that both replace the training.
+    """
+
+    parts: tuple[Attack, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.parts) <= 1:
+            raise ValueError(f"parts: got {len(self.parts)}, wanted at least two attacks to combine.")
+        if sum(trains(part) for part in self.parts) > 1:
+            raise ValueError(f"{self.parts}: more than one of these replaces the local training; keep one.")
+
+    @property
+    def card(self) -> AttackCard:  # type: ignore[override]  # read off the parts, hence no class variable
+        cards = [part.card for part in self.parts]
+        return AttackCard(
+            paper="; ".join(card.paper for card in cards),
+            knowledge=max((card.knowledge for card in cards), key=_ORDER.index),
+            knows_rule=any(card.knows_rule for card in cards),
+            goal="; ".join(dict.fromkeys(card.goal for card in cards)),
+        )
+
+    def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
+        for part in self.parts:
+            samples = part.poison_data(samples, trainer, context)
+        return samples
+
+    def train(self, trainer: Trainer, samples: Samples, context: ClientContext) -> float:
+        chosen = next((part for part in self.parts if trains(part)), self.parts[0])
+        return chosen.train(trainer, samples, context)
+
+    def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
+        for part in self.parts:
+            own = part.craft(own, seen, context)
+        return own
+
+    def goal(self, classes: int) -> Goal | None:
+        goals = [part.goal(classes) for part in self.parts]
+        return next((goal for goal in goals if goal is not None), None)
+
+    def idle(self, clients: int, malicious: int) -> str | None:
+        reasons = [part.idle(clients, malicious) for part in self.parts]
+        return "; ".join(reason for reason in reasons if reason) if all(reasons) else None
+
+
+def poisons(attack: Attack) -> bool:
+    """Return whether `attack`, or a part of it, edits data."""
+    return any(type(part).poison_data is not Attack.poison_data for part in parts_of(attack))
+
+
+def trains(attack: Attack) -> bool:
+    """Return whether `attack`, or a part of it, replaces the local training."""
+    return any(type(part).train is not Attack.train for part in parts_of(attack))
+
+
+def parts_of(attack: Attack) -> tuple[Attack, ...]:
+    """Return the parts of a composite, or the attack itself as its only part."""
+    return attack.parts if isinstance(attack, Composite) else (attack,)
+
+
+ContextOf = Callable[[Attack, int | None], CraftContext]
+"""`context_of(part, node)` is the context of one part of the attack, for one node, or with None for the
+whole group: its nodes, its random stream and its memory. It is asked once for each call of `craft`."""
+
+
+def crafted(
+    attack: Attack,
+    own: Tensor,
+    honest: Tensor,
+    context_of: ContextOf,
+    *,
+    nodes: tuple[int, ...],
+    knowledge: Knowledge | None = None,
+) -> Tensor:
+    """Return what the malicious nodes send, (m, d), when each part of `attack` sees what it declares.
+
+    With knowledge `own` a part is called once per row, with that row alone. A colluding one is called
+    once with all malicious rows, an omniscient one with the honest rows beside them. Only an attack whose
+    card says so gets the rule. The parts of a composite act one after the other on what the last one left.
+
+    Args:
+        attack: the attack; parts that do not craft are passed over.
+        own: what the malicious nodes would send after their training, (m, d).
+        honest: what the honest nodes sent, (h, d).
+        context_of: makes the context of a call.
+        nodes: the nodes behind the rows of `own`, m of them.
+        knowledge: hand over this in place of what each card declares, to measure what knowledge is worth.
+
+    Raises:
+        ValueError: there is not one node for each row.
+    """
+    if len(nodes) != len(own):
+        raise ValueError(f"nodes: got {len(nodes)} for {len(own)} rows of own, wanted one for each row.")
+    sent = own
+    for part in parts_of(attack):
+        if crafts(part):
+            sent = _crafted(part, sent, honest, context_of, nodes=nodes, knowledge=knowledge)
+    return sent
+
+
+def _crafted(
+    part: Attack,
+    own: Tensor,
+    honest: Tensor,
+    context_of: ContextOf,
+    *,
+    nodes: tuple[int, ...],
+    knowledge: Knowledge | None,
+) -> Tensor:
+    knowledge = knowledge or part.card.knowledge
+    if knowledge is Knowledge.OWN:
+        rows = [
+            part.craft(row[None], None, _allowed(part, None, context_of(part, node)))
+            for node, row in zip(nodes, own, strict=True)
+        ]
+        return torch.cat(rows) if rows else own
+    seen = honest if knowledge is Knowledge.OMNISCIENT and len(honest) else None
+    return part.craft(own, seen, _allowed(part, seen, context_of(part, None)))
+
+
+def _allowed(part: Attack, seen: Tensor | None, context: CraftContext) -> CraftContext:
+    if seen is None:
+        context = replace(context, seen_nodes=())
+    return context if part.card.knows_rule else replace(context, rule=None, rule_kind=None, tolerated=None)

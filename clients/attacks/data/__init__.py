@@ -1,0 +1,1 @@
+"""Attacks that poison a malicious client's data."""

@@ -1,0 +1,148 @@
+"""Backdoors by a trigger: some images carry it, under the label that the model is to learn for it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from clients.attacks.base import (
+    SHARES,
+    Attack,
+    AttackCard,
+    ClientContext,
+    Goal,
+    Range,
+    SearchSpace,
+    check_class,
+)
+from clients.bounds import PositiveCount, Share
+from clients.training.samples import Samples, chosen
+from clients.training.trainer import Trainer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trigger(Attack, ABC):
+    """Base class of backdoors: stamp a trigger on a share of the local images and label them as `target`.
+
+    If `share` is 0, the attack changes no data and measures no success. In a composition another part
+    then does both.
+    """
+
+    target: int = 0
+    share: Share = 0.5
+    """Share of the local samples that carry the trigger."""
+
+    @abstractmethod
+    def stamp(self, pixels: Tensor) -> Tensor:
+        """Return a copy of `pixels` (m, c, h, w) in [0, 1] with the trigger that success is measured by."""
+
+    def stamp_locally(self, pixels: Tensor, context: ClientContext) -> Tensor:
+        """Return a copy of `pixels` (m, c, h, w) with the trigger that this client trains on."""
+        return self.stamp(pixels)
+
+    def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
+        if not self.share:
+            return samples
+        mask = chosen(len(samples), self.share, context.poison_generator)
+        part = samples[mask]
+        stamped = part.with_pixels(self.stamp_locally(part.pixels(), context))
+        return samples.replaced(mask, stamped.relabelled(torch.full_like(part.labels, self.target)))
+
+    def triggered(self, samples: Samples) -> Samples:
+        """Return every sample with the trigger, under its true label."""
+        return samples.with_pixels(self.stamp(samples.pixels()))
+
+    def goal(self, classes: int) -> Goal | None:
+        check_class("target", self.target, classes)
+        return Goal(target=self.target, trigger=self.triggered) if self.share else None
+
+    def idle(self, clients: int, malicious: int) -> str | None:
+        return "share is 0: no image carries the trigger" if not self.share else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Square(Trigger):
+    """Base class of backdoors whose trigger is a bright square in the bottom right corner. Gu et al., 2017.
+
+    >>> Square(size=2).stamp(torch.zeros(1, 1, 3, 3))[0, 0].tolist()
+    [[0.0, 0.0, 0.0], [0.0, 1.0, 1.0], [0.0, 1.0, 1.0]]
+    """
+
+    size: PositiveCount = 4
+    """Side of the square in pixels."""
+    value: Share = 1.0
+    """Brightness of the square, 0 to 1."""
+
+    def stamp(self, pixels: Tensor) -> Tensor:
+        stamped = pixels.clone()
+        stamped[..., -self.size :, -self.size :] = self.value
+        return stamped
+
+
+def square_space(**others: Range | tuple[str | int, ...]) -> SearchSpace:
+    """Return the search space of a backdoor with a square: share and size, then the `others`."""
+    return SearchSpace(objective="backdoor", parameters={"share": SHARES, "size": (2, 3, 4, 6), **others})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backdoor(Square):
+    """Stamp a bright square into the corner of a share of the images and label those as `target`.
+
+    Gu, Dolan-Gavitt, Garg, "BadNets: Identifying Vulnerabilities in the Machine Learning Model Supply
+    Chain", 2017.
+    """
+
+    card: ClassVar = AttackCard(
+        paper="Gu et al., 2017",
+        goal="have images with the trigger taken for `target`, and leave the rest alone",
+        deviations="BackFed poisons 20 of 64 samples; others a whole client. See `share`.",
+    )
+    search_space: ClassVar = square_space()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blended(Trigger):
+    """Blend a fixed image into a share of the local ones, x' = (1 - alpha) x + alpha t, labelled `target`.
+
+    Chen, Liu, Li, Lu, Song, "Targeted Backdoor Attacks on Deep Learning Systems Using Data Poisoning",
+    2017.
+
+    >>> Blended(pattern="checkerboard", cell=1).stamp(torch.ones(1, 1, 2, 2))[0, 0]
+    tensor([[1.0000, 0.8000],
+            [0.8000, 1.0000]])
+    """
+
+    alpha: Share = 0.2
+    """How much of the trigger shows."""
+    pattern: Literal["noise", "checkerboard"] = "noise"
+    """The trigger image t: uniform noise, the same for everybody, or squares of black and white."""
+    seed: int = 0
+    """Seed of the noise. Different seeds give different backdoors."""
+    cell: PositiveCount = 4
+    """Side of a square of the checkerboard in pixels."""
+
+    card: ClassVar = AttackCard(
+        paper="Chen et al., 2017",
+        goal="have images with the trigger blended in taken for `target`, and leave the rest alone",
+        idle_when="share or alpha is 0",
+        deviations="The paper blends in a random pattern or a cartoon; the second is a checkerboard here.",
+    )
+    search_space: ClassVar = SearchSpace(
+        objective="backdoor", parameters={"share": SHARES, "alpha": Range(low=0.05, high=0.5)}
+    )
+
+    def stamp(self, pixels: Tensor) -> Tensor:
+        return (1 - self.alpha) * pixels + self.alpha * self._image(pixels.shape[1:]).to(pixels)
+
+    def idle(self, clients: int, malicious: int) -> str | None:
+        return "share or alpha is 0: no image carries the trigger" if not self.share * self.alpha else None
+
+    def _image(self, shape: torch.Size) -> Tensor:
+        if self.pattern == "noise":
+            return torch.rand(shape, generator=torch.Generator().manual_seed(self.seed))
+        rows, columns = (torch.arange(side) // self.cell for side in shape[1:])
+        return ((rows[:, None] + columns + 1) % 2).float().expand(shape)

@@ -1,0 +1,104 @@
+"""Clean-label poison: images that look like their label, with the features of another class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from clients.attacks.base import Attack, AttackCard, ClientContext, Goal, check_class
+from clients.bounds import Count, NonNegative, Positive, Share
+from clients.training.samples import Samples, chosen
+from clients.training.trainer import Trainer
+
+COLLISION = "collision"
+"""Where the memory keeps the perturbed pixels from round to round."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CleanLabel(Attack):
+    """Perturb images of `target` until the model's features of them collide with those of `source`.
+
+    Shafahi, Huang, Najibi, Suciu, Studer, Dumitras, Goldstein, "Poison Frogs! Targeted Clean-Label
+    Poisoning Attacks on Neural Networks", NeurIPS 2018: minimise |f(x) - f(s)|^2 + beta |x - b|^2 by
+    forward-backward splitting from the clean image b, with f the penultimate activations. No label is
+    changed. Each perturbed image is paired with a source image of the client, drawn once.
+
+    Raises:
+        ValueError: a knob is out of range, or the model has no penultimate layer.
+    """
+
+    source: int = 1
+    target: int = 7
+    share: Share = 1.0
+    """Share of the local images of `target` that are perturbed."""
+    steps: Count = 5
+    """Of splitting a round; the next round goes on from there, against the model of that round."""
+    step: Positive = 1.0
+    """Length of a gradient step in units of Polyak's, |f(x) - f(s)|^2 / |gradient|^2."""
+    beta: NonNegative = 0.1
+    """How much the image is held to its clean pixels, in units of the inverse of Polyak's step."""
+    opacity: Share = 0.3
+    """How much of the source image is laid under the clean one, as the paper does where all is trained."""
+
+    card: ClassVar = AttackCard(
+        paper="Shafahi et al., NeurIPS 2018",
+        goal="have `source` taken for `target`, with labels that are all right",
+        idle_when="share is 0, steps and opacity are 0, or the client has no image of one of the classes",
+        deviations="The paper collides with one test image and fine-tunes; here each poison collides with a "
+        "training image of the source class, the whole model is trained, and the steps are spread over the "
+        "rounds. Steps are measured in Polyak's, since the scale of features differs between models.",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.source == self.target:
+            raise ValueError(f"source and target are both {self.source}: choose two classes.")
+
+    def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
+        positions = (samples.labels == self.target).nonzero().flatten()
+        positions = positions[chosen(len(positions), self.share, context.poison_generator)]
+        sources = samples[samples.labels == self.source]
+        if not len(positions) or not len(sources):
+            return samples
+        drawn = torch.randint(len(sources), (len(positions),), generator=context.poison_generator)
+        mask = torch.zeros(len(samples), dtype=torch.bool)
+        mask[positions] = True
+        base, paired = samples[mask], sources[drawn]
+        clean = (1 - self.opacity) * base.pixels() + self.opacity * paired.pixels()
+        pixels = context.memory.get(COLLISION, clean)
+        with torch.no_grad():
+            wanted = trainer.features(paired.images)
+        for _ in range(self.steps):
+            pixels = self._closer(pixels, clean, wanted, base, trainer)
+        context.memory[COLLISION] = pixels
+        return samples.replaced(mask, base.with_pixels(pixels))
+
+    def goal(self, classes: int) -> Goal | None:
+        check_class("source", self.source, classes)
+        check_class("target", self.target, classes)
+        return Goal(target=self.target, source=self.source)
+
+    def idle(self, clients: int, malicious: int) -> str | None:
+        if not self.share or not self.steps + self.opacity:
+            return "share is 0, or steps and opacity are: no image is changed"
+        return None
+
+    def _closer(
+        self, pixels: Tensor, clean: Tensor, wanted: Tensor, base: Samples, trainer: Trainer
+    ) -> Tensor:
+        """Return pixels (m, c, h, w) after a forward step on the features and a backward one."""
+        gaps = wanted.new_zeros(len(wanted))
+
+        def distance(moved: Tensor) -> Tensor:
+            squares = (trainer.features(base.with_pixels(moved).images) - wanted).square().sum(dim=1)
+            gaps.copy_(squares.detach())
+            return squares.sum()
+
+        gradient = trainer.image_gradient(pixels, distance)
+        polyak = gaps / gradient.flatten(1).square().sum(dim=1).clamp(min=1e-12)
+        forward = pixels - self.step * polyak.view(-1, 1, 1, 1) * gradient
+        held = self.step * self.beta
+        return ((forward + held * clean) / (1 + held)).clamp(0, 1)

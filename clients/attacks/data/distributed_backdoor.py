@@ -1,0 +1,70 @@
+"""The distributed backdoor attack (DBA): every attacker trains on its part of the trigger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from clients.attacks.base import SHARES, AttackCard, ClientContext, SearchSpace
+from clients.attacks.data.backdoor import Trigger
+from clients.bounds import Count, PositiveCount, Share
+
+PARTS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistributedBackdoor(Trigger):
+    """Stamp one of the four bars of a trigger, by rank, and have images with all four taken for `target`.
+
+    Xie, Huang, Chen, Li, "DBA: Distributed Backdoor Attacks against Federated Learning", ICLR 2020. The
+    bars lie two and two in the top left corner; attacker number r trains on bar r modulo 4.
+
+    Raises:
+        ValueError: a knob is out of range, or the trigger does not fit on the images.
+    """
+
+    share: Share = 0.3125
+    """Share of the local samples that carry the part; the authors' 20 of 64 on MNIST."""
+    length: PositiveCount = 4
+    """Of a bar in pixels; a bar is one pixel high."""
+    gap: Count = 2
+    """Pixels between bars, in both directions."""
+    offset: Count = 0
+    """Of the trigger from the corner in pixels, in both directions."""
+    value: Share = 1.0
+    """Brightness of the bars, 0 to 1."""
+
+    card: ClassVar = AttackCard(
+        paper="Xie et al., ICLR 2020",
+        goal="have images with the whole trigger taken for `target`, and leave the rest alone",
+        idle_when="share is 0; with fewer than 4 attackers some bars are trained by nobody",
+        deviations="The authors also scale the update by 100 and train longer at a lower rate: compose with "
+        "scaled-update, or choose model-replacement.",
+    )
+    search_space: ClassVar = SearchSpace(
+        objective="backdoor", parameters={"share": SHARES, "length": (2, 4, 6)}
+    )
+
+    def stamp(self, pixels: Tensor) -> Tensor:
+        for part in range(PARTS):
+            pixels = self.stamp_part(pixels, part)
+        return pixels
+
+    def stamp_locally(self, pixels: Tensor, context: ClientContext) -> Tensor:
+        return self.stamp_part(pixels, context.rank % PARTS)
+
+    def stamp_part(self, pixels: Tensor, part: int) -> Tensor:
+        """Return a copy of `pixels` (m, c, h, w) with bar `part`, 0 to 3, row by row."""
+        row = self.offset + part // 2 * (self.gap + 1)
+        column = self.offset + part % 2 * (self.length + self.gap)
+        height, width = pixels.shape[-2:]
+        if row >= height or column + self.length > width:
+            raise ValueError(
+                f"length {self.length}, gap {self.gap}, offset {self.offset}: the trigger does not fit on "
+                f"images of {height}x{width}; lower them."
+            )
+        stamped = pixels.clone()
+        stamped[..., row, column : column + self.length] = self.value
+        return stamped

@@ -1,0 +1,82 @@
+"""The edge-case backdoor: no trigger, but the unusual samples of a class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from clients.attacks.base import Attack, AttackCard, ClientContext, Goal, check_class
+from clients.bounds import PositiveCount, Share
+from clients.training.samples import Samples
+from clients.training.trainer import Trainer
+
+
+@dataclass(frozen=True, kw_only=True)
+class EdgeCase(Attack):
+    """Label the tail of the source class as `target`: its least likely images, and nothing else.
+
+    Wang, Sreenivasan, Rajput, Vishwakarma, Agarwal, Sohn, Lee, Papailiopoulos, "Attack of the Tails: Yes,
+    You Really Can Backdoor Federated Learning", NeurIPS 2020. Success is measured on the tail of the
+    source class in the test set.
+    """
+
+    source: int = 7
+    target: int = 1
+    share: Share = 0.2
+    """Share of the source class that counts as its tail."""
+    copies: PositiveCount = 5
+    """How often each sample of the tail is repeated, so that a few samples weigh enough."""
+
+    card: ClassVar = AttackCard(
+        paper="Wang et al., NeurIPS 2020",
+        goal="have unusual images of `source` taken for `target`, and leave the rest alone",
+        idle_when="share is 0, or the client has no image of `source`",
+        deviations="The authors' tail is another data set (ARDIS sevens for MNIST), or what a density model "
+        "of features finds unlikely. With no other data at hand it is here the images of the class that are "
+        "farthest from its mean image: a tail that is the same under every model. They also project the "
+        "update: compose with pgd(share=0).",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.source == self.target:
+            raise ValueError(f"source and target are both {self.source}: choose two classes.")
+
+    def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
+        mask = tail(samples, self.source, self.share)
+        edge = samples[mask]
+        poisoned = samples.replaced(mask, edge.relabelled(torch.full_like(edge.labels, self.target)))
+        return poisoned.joined(poisoned[mask.nonzero().flatten().repeat(self.copies - 1)])
+
+    def goal(self, classes: int) -> Goal | None:
+        check_class("source", self.source, classes)
+        check_class("target", self.target, classes)
+        return Goal(target=self.target, trigger=self.triggered)
+
+    def triggered(self, samples: Samples) -> Samples:
+        """Return the tail of the source class."""
+        return samples[tail(samples, self.source, self.share)]
+
+    def idle(self, clients: int, malicious: int) -> str | None:
+        return "share is 0: the tail is empty" if not self.share else None
+
+
+def tail(samples: Samples, source: int, share: float) -> Tensor:
+    """Return a mask (m,) of the share of class `source` that is farthest from the class's mean image.
+
+    >>> images = torch.tensor([0.1, 0.2, 0.9, 0.5]).view(4, 1, 1, 1)
+    >>> tail(Samples(images, torch.tensor([0, 0, 0, 1]), 2), source=0, share=0.3).tolist()
+    [False, False, True, False]
+    """
+    mask = torch.zeros(len(samples), dtype=torch.bool)
+    positions = (samples.labels == source).nonzero().flatten()
+    if len(positions):
+        images = samples.images[positions].flatten(1)
+        distances = (images - images.mean(dim=0)).norm(dim=1)
+        mask[positions[distances.argsort(descending=True, stable=True)[: round(share * len(positions))]]] = (
+            True
+        )
+    return mask

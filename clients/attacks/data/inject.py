@@ -1,0 +1,51 @@
+"""Injection: add mislabelled samples to the honest ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import torch
+
+from clients.attacks.base import Attack, AttackCard, ClientContext, Range, SearchSpace, check_class
+from clients.attacks.data.label_flip import wrong_labels
+from clients.bounds import Bounds, NonNegative
+from clients.training.samples import Samples
+from clients.training.trainer import Trainer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inject(Attack):
+    """Add noisy copies of local images under wrong labels; what was there stays as it is.
+
+    Poisoning by insertion, as surveyed by Biggio, Nelson, Laskov, "Poisoning Attacks against Support
+    Vector Machines", ICML 2012, and Tolpegin et al., ESORICS 2020.
+    """
+
+    share: NonNegative = 1.0
+    """Samples added, as a share of the local ones; may exceed 1."""
+    std: NonNegative = 0.1
+    """Of the noise on the added images, in pixel values, where an image spans 0 to 1."""
+    target: Annotated[int, Bounds(at_least=-1)] = -1
+    """The label of all added samples; -1 draws a wrong class for each."""
+
+    card: ClassVar = AttackCard(paper="Biggio et al., ICML 2012")
+    search_space: ClassVar = SearchSpace(parameters={"share": Range(low=0.1, high=5.0, log=True)})
+
+    def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
+        generator = context.poison_generator
+        added = samples[torch.randint(len(samples), (round(self.share * len(samples)),), generator=generator)]
+        noise = torch.randn(added.images.shape, generator=generator)
+        if self.target >= 0:
+            labels = torch.full_like(added.labels, self.target)
+        else:
+            labels = wrong_labels(added.labels, samples.classes, generator)
+        made = added.with_pixels(added.pixels() + self.std * noise).relabelled(labels)
+        return samples.joined(added.replaced(torch.ones(len(added), dtype=torch.bool), made))
+
+    def goal(self, classes: int) -> None:
+        if self.target >= 0:
+            check_class("target", self.target, classes)
+
+    def idle(self, clients: int, malicious: int) -> str | None:
+        return "share is 0: nothing is added" if not self.share else None

@@ -1,0 +1,83 @@
+"""Label flipping: train honestly on dishonest labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from clients.attacks.base import SHARES, Attack, AttackCard, ClientContext, Goal, SearchSpace, check_class
+from clients.bounds import Share
+from clients.training.samples import Samples, chosen
+from clients.training.trainer import Trainer
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelFlip(Attack):
+    """Give a share of the local samples wrong labels, and train as everybody does.
+
+    Tolpegin, Truex, Gursoy, Liu, "Data Poisoning Attacks Against Federated Learning Systems",
+    ESORICS 2020; the mirror y -> C - 1 - y is from Fang, Cao, Jia, Gong, USENIX Security 2020.
+    """
+
+    mode: Literal["mirror", "targeted", "random", "all-to-one"] = "mirror"
+    """`mirror`: y -> C - 1 - y; `targeted`: `source` -> `target`; `random`: any other class;
+    `all-to-one`: everything -> `target`."""
+    share: Share = 1.0
+    """Share of the samples concerned (all, or those of the source class) that are flipped."""
+    source: int = 1
+    target: int = 7
+
+    card: ClassVar = AttackCard(
+        paper="Tolpegin et al., ESORICS 2020",
+        goal="lower the accuracy; `targeted`: have `source` taken for `target`; `all-to-one`: everything",
+        deviations="ByzFL averages honest clients' gradients on flipped labels instead of training on them.",
+    )
+    search_space: ClassVar = SearchSpace(parameters={"mode": ("mirror", "random"), "share": SHARES})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.mode == "targeted" and self.source == self.target:
+            raise ValueError(f"source and target are both {self.source}: choose two classes.")
+
+    def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
+        positions = torch.arange(len(samples))
+        if self.mode == "targeted":
+            positions = (samples.labels == self.source).nonzero().flatten()
+        flipped = torch.zeros(len(samples), dtype=torch.bool)
+        flipped[positions[chosen(len(positions), self.share, context.poison_generator)]] = True
+        part = samples[flipped]
+        labels = self._wrong(part.labels, samples.classes, context.poison_generator)
+        return samples.replaced(flipped, part.relabelled(labels))
+
+    def goal(self, classes: int) -> Goal | None:
+        if self.mode not in ("targeted", "all-to-one"):
+            return None
+        check_class("target", self.target, classes)
+        if self.mode == "all-to-one":
+            return Goal(target=self.target, trigger=lambda samples: samples)
+        check_class("source", self.source, classes)
+        return Goal(target=self.target, source=self.source)
+
+    def idle(self, clients: int, malicious: int) -> str | None:
+        return "share is 0: no label is flipped" if not self.share else None
+
+    def _wrong(self, labels: Tensor, classes: int, generator: torch.Generator) -> Tensor:
+        if self.mode == "mirror":
+            return classes - 1 - labels
+        if self.mode in ("targeted", "all-to-one"):
+            return torch.full_like(labels, self.target)
+        return wrong_labels(labels, classes, generator)
+
+
+def wrong_labels(labels: Tensor, classes: int, generator: torch.Generator) -> Tensor:
+    """Return for each label another class, drawn uniformly.
+
+    >>> labels = torch.zeros(100, dtype=torch.int64)
+    >>> bool((wrong_labels(labels, 3, torch.Generator().manual_seed(0)) != labels).all())
+    True
+    """
+    shift = torch.randint(1, classes, labels.shape, generator=generator)
+    return (labels + shift) % classes

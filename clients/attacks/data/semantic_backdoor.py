@@ -1,0 +1,79 @@
+"""The semantic backdoor: a property that images have by nature is the trigger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from clients.attacks.base import Attack, AttackCard, ClientContext, Goal, check_class
+from clients.bounds import Share
+from clients.training.samples import Samples
+from clients.training.trainer import Trainer
+
+
+@dataclass(frozen=True, kw_only=True)
+class SemanticBackdoor(Attack):
+    """Label the images that show a property most as `target`, without changing a pixel.
+
+    Bagdasaryan, Veit, Hua, Estrin, Shmatikov, "How To Backdoor Federated Learning", AISTATS 2020. Success
+    is measured on the test samples that show the property most.
+    """
+
+    target: int = 0
+    property: Literal["thick", "thin", "slanted-right", "slanted-left"] = "thick"
+    """`thick`, `thin`: the mean brightness; `slanted`: the shear of the strokes."""
+    share: Share = 0.2
+    """Share of the samples that count as showing the property."""
+
+    card: ClassVar = AttackCard(
+        paper="Bagdasaryan et al., AISTATS 2020",
+        goal="have images with the property taken for `target`, and leave the rest alone",
+        idle_when="share is 0",
+        deviations="The paper's properties are those of cars (racing stripes, green paint, a striped wall), "
+        "these are what greyscale digits have. It replaces the model as well: compose with scaled-update.",
+    )
+
+    def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
+        mask = self._showing(samples)
+        part = samples[mask]
+        return samples.replaced(mask, part.relabelled(torch.full_like(part.labels, self.target)))
+
+    def goal(self, classes: int) -> Goal | None:
+        check_class("target", self.target, classes)
+        return Goal(target=self.target, trigger=self.triggered)
+
+    def triggered(self, samples: Samples) -> Samples:
+        """Return the samples that show the property most."""
+        return samples[self._showing(samples)]
+
+    def idle(self, clients: int, malicious: int) -> str | None:
+        return "share is 0: no image has the property" if not self.share else None
+
+    def _showing(self, samples: Samples) -> Tensor:
+        pixels = samples.pixels().mean(dim=1)
+        measure = slant(pixels) if "slanted" in self.property else pixels.mean(dim=(1, 2))
+        order = measure.argsort(descending=self.property in ("thick", "slanted-right"), stable=True)
+        mask = torch.zeros(len(samples), dtype=torch.bool)
+        mask[order[: round(self.share * len(samples))]] = True
+        return mask
+
+
+def slant(pixels: Tensor) -> Tensor:
+    """Return how far strokes lean to the right, (m,): columns per row upwards, of images (m, h, w).
+
+    It is minus the covariance of row and column over the variance of the row, weighted by brightness;
+    an image of a single row, or without light, does not lean.
+
+    >>> slant(torch.eye(3).flip(0)[None]), slant(torch.eye(3)[None])
+    (tensor([1.]), tensor([-1.]))
+    """
+    rows, columns = (torch.arange(side, dtype=pixels.dtype) for side in pixels.shape[1:])
+    mass = pixels.sum(dim=(1, 2)).clamp(min=1e-12)
+    row = rows[None] - (pixels.sum(dim=2) @ rows / mass)[:, None]
+    column = columns[None] - (pixels.sum(dim=1) @ columns / mass)[:, None]
+    covariance = torch.einsum("mhw,mh,mw->m", pixels, row, column)
+    variance = (pixels.sum(dim=2) * row**2).sum(dim=1)
+    return -covariance / variance.clamp(min=1e-12)

@@ -1,0 +1,1 @@
+"""Attacks that change a malicious client's training."""

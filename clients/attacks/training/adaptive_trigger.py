@@ -1,0 +1,136 @@
+"""A3FL: a trigger that is optimised against a model trained to resist it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+from torch.nn.functional import cosine_similarity, cross_entropy
+
+from clients.attacks.base import SHARES, TRIGGER, AttackCard, ClientContext, Goal, SearchSpace
+from clients.attacks.data.backdoor import Trigger
+from clients.bounds import Count, NonNegative, Positive, PositiveCount
+from clients.training.parameters import split
+from clients.training.samples import Samples
+from clients.training.trainer import Trainer, batches
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptiveTrigger(Trigger):
+    """Optimise a square trigger on the global model and on a hardened one, then train on it.
+
+    Zhang, Jia, Chen, Lin, Wu, "A3FL: Adversarially Adaptive Backdoor Attacks to Federated Learning", NeurIPS
+    2023. The hardened model is the global one trained to give triggered images their true labels; the
+    trigger takes signed steps down the loss of `target` under both, the second weighted by
+    lambda = balance * cos(hardened, global). Success is measured with each attacker's trigger on its part
+    of the test set.
+    """
+
+    size: PositiveCount = 5
+    """Side of the square in pixels, at the bottom right."""
+    steps: Count = 8
+    """Of the trigger's optimisation in a round; the next round goes on from there."""
+    step: Positive = 0.1
+    """How much a step changes a pixel, which spans 0 to 1."""
+    hardening: Count = 5
+    """Mini-batches on which the hardened model is trained in a round."""
+    balance: NonNegative = 1.0
+    """lambda_0, the weight of the hardened model; 0 leaves it out."""
+
+    card: ClassVar = AttackCard(
+        paper="Zhang et al., NeurIPS 2023",
+        goal="have images with the trigger taken for `target`, whatever honest clients learn",
+        idle_when="share is 0",
+        deviations="The authors take 200 steps of 0.01 in a round, with a fresh hardened model every 10, and "
+        "share one trigger among the attackers; here 8 larger steps with one hardened model are taken in "
+        "each round, on a trigger of each attacker's own.",
+    )
+    search_space: ClassVar = SearchSpace(
+        objective="backdoor", parameters={"share": SHARES, "size": (3, 5, 7)}
+    )
+
+    def stamp(self, pixels: Tensor) -> Tensor:
+        return self.stamped(pixels, self.initial(pixels))
+
+    def stamp_locally(self, pixels: Tensor, context: ClientContext) -> Tensor:
+        return self.stamped(pixels, context.memory[TRIGGER])
+
+    def stamped(self, pixels: Tensor, trigger: Tensor) -> Tensor:
+        """Return a copy of `pixels` (m, c, h, w) with `trigger` (c, s, s)."""
+        copy = pixels.clone()
+        copy[..., -self.size :, -self.size :] = trigger
+        return copy
+
+    def initial(self, pixels: Tensor) -> Tensor:
+        """Return the grey trigger (c, s, s) that optimisation starts from."""
+        return torch.full_like(pixels[0, :, -self.size :, -self.size :], 0.5)
+
+    def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
+        if self.share:
+            trigger = context.memory.get(TRIGGER)
+            start = self.initial(samples.images) if trigger is None else trigger
+            context.memory[TRIGGER] = self.optimised(start, samples, trainer, context)
+        return super().poison_data(samples, trainer, context)
+
+    def goal(self, classes: int) -> Goal | None:
+        goal = super().goal(classes)
+        return None if goal is None else replace(goal, learned=self.triggered_by)
+
+    def triggered_by(self, samples: Samples, triggers: Sequence[Tensor]) -> Samples:
+        """Return every sample with one of the learned triggers, in turn."""
+        pixels = samples.pixels()
+        for first, trigger in enumerate(triggers):
+            pixels[first :: len(triggers)] = self.stamped(pixels[first :: len(triggers)], trigger)
+        return samples.with_pixels(pixels)
+
+    def optimised(
+        self, trigger: Tensor, samples: Samples, trainer: Trainer, context: ClientContext
+    ) -> Tensor:
+        """Return the trigger (c, s, s) after this round's steps; the trainer holds the global model again."""
+        if not self.steps:
+            return trigger
+        hardened = self._hardened(trigger, samples, trainer, context)
+        weight = self.balance * float(cosine_similarity(hardened, context.model, dim=0))
+        names = [name for name, _ in context.layout]
+        state = dict(zip(names, split(hardened, context.layout), strict=True))
+        for index in batches(len(samples), replace(trainer.training, steps=self.steps), context.generator):
+            part = samples[index]
+            loss = partial(self._loss, part, trainer, state, weight)
+            downhill = trainer.image_gradient(trigger[None], loss)[0]
+            trigger = (trigger - self.step * downhill.sign()).clamp(0, 1)
+        return trigger
+
+    def _hardened(
+        self, trigger: Tensor, samples: Samples, trainer: Trainer, context: ClientContext
+    ) -> Tensor:
+        """Return the global weights (d,) after training on triggered images under their true labels."""
+        if self.hardening and self.balance:
+            resisting = samples.with_pixels(self.stamped(samples.pixels(), trigger))
+            plan = replace(trainer.training, steps=self.hardening)
+            trainer.fit(resisting, context.generator, training=plan)
+        hardened = trainer.weights()
+        trainer.load(context.model)
+        return hardened
+
+    def _loss(
+        self,
+        samples: Samples,
+        trainer: Trainer,
+        hardened: dict[str, Tensor],
+        weight: float,
+        trigger: Tensor,
+    ) -> Tensor:
+        """Return the loss of `target` on stamped images under both models; `trigger` is (1, c, s, s)."""
+        images = samples.with_pixels(self.stamped(samples.pixels(), trigger[0])).images
+        wanted = torch.full_like(samples.labels, self.target)
+        value = trainer.loss(images, wanted)
+        if weight:
+            value = value + weight * cross_entropy(
+                functional_call(trainer.model, hardened, (images,)), wanted
+            )
+        return value

@@ -1,0 +1,75 @@
+"""Alternating minimisation: a boosted targeted step, then stealthy ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from clients.attacks.base import AttackCard, ClientContext, Range
+from clients.attacks.data.backdoor import Square, square_space
+from clients.bounds import Count, NonNegative, Positive
+from clients.training.samples import Samples
+from clients.training.trainer import Trainer
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlternatingMinimization(Square):
+    """Minimise the boosted loss on the triggered samples and the stealth objective in turn.
+
+    Bhagoji, Chakraborty, Mittal, Calo, "Analyzing Federated Learning through an Adversarial Lens", ICML
+    2019. The stealth objective is the loss on the clean samples plus rho |delta - benign|^2, where delta is
+    the own update so far and benign the last global update, the attacker's estimate of an honest one.
+    """
+
+    boost: Positive = 10.0
+    """Factor on the targeted step, divided by the number of attackers but never below 1; the paper's is the
+    number of clients, 10 there, for a single attacker. Lower it where the accuracy suffers, as it does at
+    high rates and early in training."""
+    rho: NonNegative = 1e-4
+    """Weight of the distance from the benign update."""
+    stealth_steps: Count = 5
+    """Steps on the stealth objective after each targeted one."""
+
+    card: ClassVar = AttackCard(
+        paper="Bhagoji et al., ICML 2019",
+        goal="have images with the trigger taken for `target`, and leave the rest alone",
+        idle_when="share is 0, or all samples are poisoned; then it is a plain backdoor",
+        deviations="The paper's target is a handful of test images under wrong labels, here it is a trigger. "
+        "A targeted step is one mini-batch, so boosting it is a larger rate, and there are as many steps in "
+        "all as an honest client takes, rounded up. rho is FLPoison's; others take 1e-3.",
+    )
+    search_space: ClassVar = square_space(boost=Range(low=1.0, high=30.0, log=True))
+
+    def train(self, trainer: Trainer, samples: Samples, context: ClientContext) -> float:
+        clean, poisoned = samples.parted()
+        if not len(clean) or not len(poisoned):
+            return super().train(trainer, samples, context)
+        training = trainer.training
+        boost = max(1.0, self.boost / context.size)
+        targeted = replace(training, steps=1, lr=boost * training.lr, momentum=0.0)
+        stealthy = replace(training, steps=self.stealth_steps)
+        turns = -(-training.steps_for(len(samples)) // (1 + self.stealth_steps))
+        expected = self._expected(context)
+
+        def stealth(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+            weights = torch.cat([parameter.reshape(-1) for parameter in model.parameters()])
+            distance = (weights - expected).square().sum()
+            return cross_entropy(model(images), labels) + self.rho * distance
+
+        total = 0.0
+        for _ in range(turns):
+            loss = trainer.fit(poisoned, context.generator, training=targeted)
+            if self.stealth_steps:
+                loss = trainer.fit(clean, context.generator, training=stealthy, loss=stealth)
+            total += loss
+        return total / turns
+
+    def _expected(self, context: ClientContext) -> Tensor:
+        """Return the weights (d,) that an honest client is expected to send."""
+        if context.previous_model is None:
+            return context.model
+        return 2 * context.model - context.previous_model

@@ -1,0 +1,1 @@
+"""Attacks that craft the update that a malicious client sends."""

@@ -1,0 +1,45 @@
+"""The attack on comparative gradient elimination."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from clients.attacks.base import Attack, AttackCard, CraftContext, Knowledge, SearchSpace
+from clients.bounds import OpenShare
+from clients.kernels import squared_norms, unit
+
+
+@dataclass(frozen=True, kw_only=True)
+class AntiCge(Attack):
+    """Turn against the honest updates that a rule by norm would keep, just short enough to be kept as well.
+
+    After the attack of that name in ByzantineMomentum (Rouault), on the rule of Gupta, Liu, Vaidya,
+    "Byzantine Fault-Tolerant Distributed Machine Learning with Norm-Based Comparative Gradient Elimination",
+    DSN Workshops 2021, which averages the n - f shortest updates. With every malicious update kept, the
+    h - f shortest honest ones are kept beside them: minus their sum is sent, shorter than the next one.
+    """
+
+    margin: OpenShare = 1e-6
+    """How much shorter, as a share of that norm."""
+
+    card: ClassVar = AttackCard(
+        paper="Gupta et al., DSN Workshops 2021 (the rule); ByzantineMomentum (the attack)",
+        knowledge=Knowledge.OMNISCIENT,
+        knows_rule=True,
+        deviations="ByzantineMomentum sends NaN where more clients are malicious than tolerated.",
+    )
+    search_space: ClassVar = SearchSpace()
+
+    def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
+        visible = own if seen is None else seen
+        tolerated = context.malicious if context.tolerated is None else context.tolerated
+        norms, order = squared_norms(visible).sqrt().sort()
+        kept = min(max(len(visible) - tolerated, 0), len(visible) - 1)
+        chosen = torch.zeros(len(visible), dtype=own.dtype, device=own.device)
+        chosen[order[: max(kept, 1)]] = 1
+        below = float(norms[kept]) * (1 - self.margin)
+        return (-below * unit(chosen @ visible)).expand_as(own).clone()

@@ -1,0 +1,46 @@
+"""Free-riding: take part without training, and look as if one did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import pow as power
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from clients.attacks.base import Attack, AttackCard, CraftContext
+from clients.bounds import NonNegative
+from clients.kernels import normals
+
+
+@dataclass(frozen=True, kw_only=True)
+class FreeRider(Attack):
+    """Send no step, or the last global one, under noise that fades like the steps of training do.
+
+    Fraboni, Vidal, Lorenzi, "Free-rider Attacks on Model Aggregation in Federated Learning", AISTATS 2021.
+    The noise of round t is normal with standard deviation noise * sigma / t^decay, sigma being that of the
+    first global step that the client could observe. Before, there is nothing to copy: it sends no step.
+    """
+
+    base: Literal["zero", "last"] = "zero"
+    """`zero` sends the global model back; `last` repeats the step that it took in the round before (the
+    delta weights attack of Lin, Du, Liu, 2019, and FedML's lazy worker)."""
+    noise: NonNegative = 1.0
+    """Multiple of sigma; 0 is the plain free-rider."""
+    decay: NonNegative = 1.0
+    """The exponent with which the noise fades."""
+
+    card: ClassVar = AttackCard(
+        paper="Fraboni et al., AISTATS 2021",
+        goal="take part without work",
+        deviations="FedML resends the last model, with fixed noise: base=last.",
+    )
+
+    def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
+        if context.previous_model is None:
+            return torch.zeros_like(own)
+        last = (context.model - context.previous_model).to(own.dtype)
+        sigma = context.memory.setdefault("sigma", last.std(correction=0))
+        std = float(sigma) * self.noise / power(context.round, self.decay)
+        return normals(own, context.generator).mul_(std).add_(last if self.base == "last" else 0)

@@ -1,0 +1,75 @@
+"""Inner-product manipulation: make the aggregate point away from the honest mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from clients.attacks.base import Attack, AttackCard, CraftContext, Knowledge, Range, SearchSpace
+from clients.attacks.updates.rule_search import Evaluations, Probe, expand_then_contract
+from clients.bounds import PositiveCount
+from clients.kernels import column_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ipm(Attack):
+    """Send minus epsilon times the mean of the honest updates.
+
+    Xie, Koyejo, Gupta, "Fall of Empires: Breaking Byzantine-tolerant SGD by Inner Product Manipulation",
+    UAI 2019.
+
+    >>> import torch
+    >>> context = CraftContext(generator=torch.Generator(), model=torch.zeros(1))
+    >>> Ipm(epsilon=0.5).craft(torch.tensor([[9.0]]), torch.tensor([[1.0], [3.0]]), context)
+    tensor([[-1.]])
+    """
+
+    epsilon: float = 0.1
+    """Small values slip past rules that select; the mean is turned only beyond (n - f) / f."""
+
+    card: ClassVar = AttackCard(
+        paper="Xie et al., UAI 2019",
+        knowledge=Knowledge.OMNISCIENT,
+        deviations="Public defaults of epsilon run from 0.1 to 10.",
+    )
+    search_space: ClassVar = SearchSpace(parameters={"epsilon": Range(low=0.05, high=20.0, log=True)})
+
+    def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
+        visible = own if seen is None else seen
+        return (-self.epsilon * column_mean(visible)).expand_as(own).clone()
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimalIpm(Attack):
+    """Send minus tau times the honest mean, with the tau that moves the aggregate furthest from that mean.
+
+    Allouah, Farhadkhani, Guerraoui, Gupta, Pinot, Stephan, "Fixing by Mixing: A Recipe for Optimal Byzantine
+    ML under Heterogeneity", AISTATS 2023; without the search Xie, Koyejo, Gupta, UAI 2019.
+
+    Raises:
+        ValueError: the server's rule is not known.
+    """
+
+    evaluations: Evaluations = 20
+    """How often the rule is tried per round."""
+    step: float = 10.0
+    """The first step of the search, which begins at 0."""
+    probe_coordinates: PositiveCount = 32_768
+    """On how many coordinates, sampled per round, a coordinate-wise rule such as the median is tried. The
+    attack sends all coordinates, and tries all other rules on all of them."""
+
+    card: ClassVar = AttackCard(
+        paper="Allouah et al., AISTATS 2023",
+        knowledge=Knowledge.OMNISCIENT,
+        knows_rule=True,
+        deviations="The search is ByzFL's, which only ever looks upwards of the best factor so far.",
+    )
+    search_space: ClassVar = SearchSpace()
+
+    def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
+        probe = Probe(own, seen, context)
+        damage = probe.along(-probe.mean, start=0.0, coordinates=self.probe_coordinates)
+        tau = expand_then_contract(damage, step=self.step, evaluations=self.evaluations)
+        return (-tau * probe.mean).expand_as(own).clone()

@@ -1,0 +1,78 @@
+"""Mimicry: over-represent one honest client."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from clients.attacks.base import Attack, AttackCard, CraftContext, Knowledge, SearchSpace
+from clients.bounds import Count, PositiveCount
+from clients.kernels import column_mean, length, products_with, unit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mimic(Attack):
+    """Send a copy of the update of one honest client, the same in every round after a warm-up.
+
+    Karimireddy, He, Jaggi, "Byzantine-Robust Learning on Heterogeneous Datasets via Bucketing", ICLR 2022.
+    The warm-up estimates the direction z in which honest updates vary most, by Oja's rule on the updates
+    minus their running mean, and mimics the client with the largest <z, update>; its last choice stays.
+    """
+
+    warmup: PositiveCount = 1
+    """Rounds in which z is learned and the client chosen anew; 1 is the default of the authors' code."""
+    node: Count | None = None
+    """Mimic this node (or the next honest one of the round) from the start; None chooses by the warm-up."""
+
+    card: ClassVar = AttackCard(
+        paper="Karimireddy et al., ICLR 2022",
+        knowledge=Knowledge.OMNISCIENT,
+        deviations="ByzFL mimics a fixed client: see `node`. Like the authors' code, each round's power step "
+        "is normalised before it is averaged into z.",
+    )
+    search_space: ClassVar = SearchSpace()
+
+    def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
+        visible, nodes = (own, context.nodes) if seen is None else (seen, context.seen_nodes)
+        if len(nodes) != len(visible):
+            nodes = tuple(range(len(visible)))
+        if self.node is not None:
+            row = bisect_left(nodes, self.node) % len(nodes)
+        else:
+            row = self._chosen(visible, nodes, context)
+        return visible[row].expand_as(own).clone()
+
+    def _chosen(self, visible: Tensor, nodes: Sequence[int], context: CraftContext) -> int:
+        memory = context.memory
+        rounds = int(memory.get("rounds", torch.zeros(())))
+        if rounds >= self.warmup:
+            target = int(memory["target"])
+            if target in nodes:
+                return nodes.index(target)
+            return int((visible @ memory["direction"]).argmax())  # until the client takes part again
+        self._learn(visible, rounds, context)
+        row = int((visible @ memory["direction"]).argmax())
+        memory["target"] = torch.tensor(nodes[row])
+        memory["rounds"] = torch.tensor(rounds + 1)
+        return row
+
+    def _learn(self, visible: Tensor, rounds: int, context: CraftContext) -> None:
+        memory = context.memory
+        mean = column_mean(visible)
+        if rounds == 0:
+            start = torch.randn(mean.shape, generator=context.generator, dtype=mean.dtype).to(mean.device)
+            direction = unit(start)
+        else:
+            mean = (rounds * memory["mean"] + mean) / (rounds + 1)
+            direction = memory["direction"]
+        weights = products_with(visible, direction, origin=mean).to(mean.dtype)
+        pulled = weights @ visible - weights.sum() * mean
+        if length(pulled) > 0:
+            step = unit(pulled)
+            direction = step if rounds == 0 else rounds * direction + step
+        memory["mean"], memory["direction"] = mean, unit(direction)

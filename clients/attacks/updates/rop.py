@@ -1,0 +1,64 @@
+"""ROP, the relocated orthogonal perturbation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import cos, radians, sin
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from clients.attacks.base import Attack, AttackCard, CraftContext, Knowledge, Range, SearchSpace
+from clients.attacks.updates.alie import z_of
+from clients.bounds import Share
+from clients.kernels import column_mean, products_with, unit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rop(Attack):
+    """Stand where the server clips around, and lean sideways from the way that the model goes.
+
+    Ozfatura, Ozfatura, Kupcu, Gunduz, "Byzantines Can Also Learn From History: Fall of Centered Clipping in
+    Federated Learning", IEEE TIFS 2024. With v the last global step and mu the honest mean, all malicious
+    clients send pi v + (1 - pi) mu plus z times a unit vector at `angle` to the reference
+    u = lambda v + (1 - lambda) mu, in the plane of u and what of (1, ..., 1) is orthogonal to u. The paper
+    works on momenta, which descent steps are minus of: turned round, 270 degrees lean to (1, ..., 1).
+    In the first round mu stands for v.
+    """
+
+    z: float | None = None
+    """Length of the perturbation, in the unit of updates; None is the z of `alie`."""
+    angle: float = 270.0
+    """Degrees; 180 turns straight back from the reference."""
+    relocation: Share = 1.0
+    """pi: 0 perturbs the mean of this round, 1 the last global step."""
+    blend: Share = 0.9
+    """lambda: how much of the last global step is in the reference."""
+
+    card: ClassVar = AttackCard(
+        paper="Ozfatura et al., IEEE TIFS 2024",
+        knowledge=Knowledge.OMNISCIENT,
+        idle_when="relocation is 0 and z is 0, which `alie`'s formula gives for small fleets",
+        deviations="FL-Byzantine-Library takes 0 for the first round's location.",
+    )
+    search_space: ClassVar = SearchSpace(
+        parameters={"angle": Range(low=90.0, high=270.0), "relocation": Range(low=0.0, high=1.0)}
+    )
+
+    def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
+        mean = column_mean(own if seen is None else seen)
+        last = mean
+        if context.previous_model is not None:
+            last = (context.model - context.previous_model).to(mean.dtype)
+        reference = unit(self.blend * last + (1 - self.blend) * mean)
+        ones = torch.ones_like(reference)
+        aside = unit(ones - products_with(reference[None], ones).to(mean.dtype) * reference)
+        turned = unit(cos(radians(self.angle)) * reference - sin(radians(self.angle)) * aside)
+        location = self.relocation * last + (1 - self.relocation) * mean
+        z = z_of(self.z, context.clients, context.malicious)
+        return (location + z * turned).expand_as(own).clone()
+
+    def idle(self, clients: int, malicious: int) -> str | None:
+        still = not self.relocation and not z_of(self.z, clients, malicious)
+        return f"z = 0 for {malicious} of {clients} clients: the mean is sent" if still else None

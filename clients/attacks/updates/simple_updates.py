@@ -1,0 +1,163 @@
+"""Crude attacks that need no other update: zero, noise, multiples of the own update, NaN."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from clients.attacks.base import Attack, AttackCard, CraftContext, Range, SearchSpace
+from clients.bounds import NonNegative
+from clients.kernels import normals, uniforms
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZeroUpdate(Attack):
+    """Send the unchanged global model.
+
+    The plain free-rider of Fraboni, Vidal, Lorenzi, "Free-rider Attacks on Model Aggregation in Federated
+    Learning", AISTATS 2021. It slows down an average. Rules that look for large updates do not see it.
+
+    >>> context = CraftContext(generator=torch.Generator(), model=torch.zeros(2))
+    >>> ZeroUpdate().craft(torch.tensor([[1.0, 3.0]]), None, context)
+    tensor([[0., 0.]])
+    """
+
+    card: ClassVar = AttackCard(paper="Fraboni et al., AISTATS 2021", goal="take part without work")
+
+    def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
+        return torch.zeros_like(own)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignFlip(Attack):
+    """Send minus the own update.
+
+    Li, Xu, Chen, Giannakis, Ling, "RSA: Byzantine-Robust Stochastic Aggregation Methods for Distributed
+    Learning from Heterogeneous Datasets", AAAI 2019.
+
+    >>> context = CraftContext(generator=torch.Generator(), model=torch.zeros(2))
+    >>> SignFlip().craft(torch.tensor([[1.0, -3.0]]), None, context)
+    tensor([[-1.,  3.]])
+    """
+
+    card: ClassVar = AttackCard(
+        paper="Li et al., AAAI 2019",
+        deviations="ByzFL sends minus the honest mean (ipm with epsilon 1); FLPoison minus the own, as here.",
+    )
+    search_space: ClassVar = SearchSpace()
+
+    def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
+        return -own
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScaledUpdate(Attack):
+    """Send the own update times a factor. A negative factor pushes the model uphill.
+
+    The boosting of Bagdasaryan, Veit, Hua, Estrin, Shmatikov, "How To Backdoor Federated Learning",
+    AISTATS 2020, and with a negative factor the crude ascent of Blanchard et al., NeurIPS 2017.
+
+    >>> context = CraftContext(generator=torch.Generator(), model=torch.zeros(2))
+    >>> ScaledUpdate(factor=-2.0).craft(torch.tensor([[1.0, 3.0]]), None, context)
+    tensor([[-2., -6.]])
+    """
+
+    factor: float = -10.0
+
+    card: ClassVar = AttackCard(paper="Bagdasaryan et al., AISTATS 2020")
+    search_space: ClassVar = SearchSpace(parameters={"factor": Range(low=-30.0, high=-0.3)})
+
+    def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
+        return self.factor * own
+
+    def idle(self, clients: int, malicious: int) -> str | None:
+        return "factor is 1: the honest update is sent" if self.factor == 1 else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomUpdate(Attack):
+    """Send uniform noise instead of the update, sampled per client and round.
+
+    The arbitrary failures of Blanchard, El Mhamdi, Guerraoui, Stainer, "Machine Learning with Adversaries:
+    Byzantine Tolerant Gradient Descent", NeurIPS 2017; `gaussian-update` is their normal form.
+    """
+
+    low: float = -1.0
+    high: float = 1.0
+
+    card: ClassVar = AttackCard(
+        paper="Blanchard et al., NeurIPS 2017",
+        deviations="FedML draws from -1 to 1, as here; Garfield from 0 to 1.",
+    )
+    search_space: ClassVar = SearchSpace(
+        parameters={"low": Range(low=-3.0, high=-0.01), "high": Range(low=0.01, high=3.0)}
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.low > self.high:
+            raise ValueError(f"got low {self.low}, high {self.high}; expected low at most high.")
+
+    def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
+        return uniforms(own, context.generator).mul_(self.high - self.low).add_(self.low)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GaussianUpdate(Attack):
+    """Send Gaussian noise instead of the update, or on top of it.
+
+    Blanchard, El Mhamdi, Guerraoui, Stainer, "Machine Learning with Adversaries: Byzantine Tolerant
+    Gradient Descent", NeurIPS 2017.
+    """
+
+    std: NonNegative = 1.0
+    mean: float = 0.0
+    """Mean of the noise in every coordinate. Averaging over clients does not cancel a mean other than 0."""
+    mode: Literal["replace", "add"] = "replace"
+
+    card: ClassVar = AttackCard(
+        paper="Blanchard et al., NeurIPS 2017",
+        deviations="ByzFL and FLPoison replace the update with N(0, 1), as here; Blades draws N(.1, .1).",
+    )
+    search_space: ClassVar = SearchSpace(
+        parameters={"std": Range(low=0.001, high=3.0, log=True), "mode": ("replace", "add")}
+    )
+
+    def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
+        noise = normals(own, context.generator).mul_(self.std).add_(self.mean)
+        return noise.add_(own) if self.mode == "add" else noise
+
+    def idle(self, clients: int, malicious: int) -> str | None:
+        silent = not self.std and not self.mean and self.mode == "add"
+        return "std and mean are 0 and mode is add: no noise" if silent else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NonFiniteUpdate(Attack):
+    """Send NaN or infinity in every coordinate: one such update spoils any sum that includes it.
+
+    An arbitrary failure in the sense of Blanchard, El Mhamdi, Guerraoui, Stainer, "Machine Learning with
+    Adversaries: Byzantine Tolerant Gradient Descent", NeurIPS 2017. A server has to drop it before it
+    aggregates.
+
+    >>> context = CraftContext(generator=torch.Generator(), model=torch.zeros(2))
+    >>> NonFiniteUpdate(value="inf").craft(torch.tensor([[1.0, 3.0]]), None, context)
+    tensor([[inf, inf]])
+    """
+
+    value: Literal["nan", "inf", "-inf"] = "nan"
+    """`inf` is ByzFL's Inf, `nan` ByzantineMomentum's."""
+
+    card: ClassVar = AttackCard(
+        paper="Blanchard et al., NeurIPS 2017",
+        goal="make the model unusable",
+        idle_when="the server drops what is not finite",
+        finite=False,
+    )
+    search_space: ClassVar = SearchSpace(parameters={"value": ("nan", "inf")})
+
+    def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
+        return torch.full_like(own, float(self.value))

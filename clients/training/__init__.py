@@ -1,0 +1,1 @@
+"""How a client trains: samples, parameters, one client at a time or a stack of them."""

@@ -1,0 +1,152 @@
+"""A cohort trained as one stacked model, for accelerators: single steps are too small for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad_and_value, vmap
+from torch.nn.functional import cross_entropy
+
+from clients.attacks.base import Attack, NoAttack
+from clients.attacks.composite import poisons, trains
+from clients.training.batch import Job, Trained
+from clients.training.dropout import has_dropout
+from clients.training.parameters import Layout, layout_of
+from clients.training.samples import Samples
+from clients.training.trainer import LocalTraining, Trainer, arithmetic, batches, sgd_step
+
+
+def vectorises(model: nn.Module, attack: Attack) -> bool:
+    """Return whether a node with this attack can train in a stack: it trains like others, without dropout."""
+    return not trains(attack) and not has_dropout(model)
+
+
+def poisoned(trainer: Trainer, job: Job) -> Job:
+    """Return `job` with its data poisoned already, so that all that is left to do is honest training."""
+    if not poisons(job.attack):
+        return replace(job, attack=NoAttack())
+    trainer.load(job.context.model)
+    samples = job.attack.poison_data(job.own(), trainer, job.context)
+    return replace(job, samples=samples, attack=NoAttack(), part=None)
+
+
+def train_cohort_vectorised(trainer: Trainer, jobs: Sequence[Job]) -> Iterator[Trained]:
+    """Yield what `clients.training.batch.train_cohort` gives, to rounding; the weights lie on the trainer's device.
+
+    The nodes' parameters are the rows of one matrix, and every step is one step of all of them: the same
+    batches as in the loop, padded to one length under a mask. Nodes with fewer batches stop earlier.
+
+    Args:
+        trainer: how to train, and the model; its parameters are written to only to poison data.
+        jobs: the nodes' work, in which no attack hooks into the training.
+
+    Raises:
+        ValueError: the model has dropout, or an attack hooks into the training: see `vectorises`.
+    """
+    refused = [job.attack for job in jobs if not vectorises(trainer.model, job.attack)]
+    if refused:
+        raise ValueError(f"got {refused[0]}, wanted honest training without dropout; train it in the loop.")
+    if not jobs:
+        return
+    training, device = trainer.training, trainer.device
+    ready = [poisoned(trainer, job) for job in jobs]
+    plans = [list(batches(job.examples, training, job.context.generator, job.part)) for job in ready]
+    order = sorted(range(len(jobs)), key=lambda each: -len(plans[each]))  # who trains longest comes first
+    stacked, taken = [ready[each] for each in order], [plans[each] for each in order]
+    weights = torch.stack([job.context.model.to(device) for job in stacked])
+    velocity = (
+        torch.stack([_velocity(job, weights[0], training) for job in stacked]) if training.momentum else None
+    )
+    losses = _train(trainer, weights, velocity, _Batches.of(stacked, taken, device))
+    rows = {each: row for row, each in enumerate(order)}
+    for each, job in enumerate(ready):
+        row = rows[each]
+        if velocity is not None and training.persistent_momentum:
+            job.context.memory["momentum"] = velocity[row].clone()
+        yield Trained(node=job.context.node, weights=weights[row], examples=job.examples, loss=losses[row])
+
+
+@dataclass(frozen=True, eq=False)
+class _Batches:
+    """The batches of all nodes, step by step, and the samples that they point at."""
+
+    images: Tensor
+    """(m, c, h, w): the training set, and what attacks have made of their nodes' parts of it."""
+    labels: Tensor
+    """(m,)"""
+    index: Tensor
+    """(steps, n, b), positions in `images`; -1 where a batch is shorter than the longest."""
+    counts: list[int]
+    """How many steps each node takes, descending."""
+
+    @classmethod
+    def of(cls, jobs: Sequence[Job], plans: Sequence[Sequence[Tensor]], device: torch.device) -> Self:
+        """Return the batches (n plans of index vectors) of these jobs, on `device`."""
+        counts = [len(plan) for plan in plans]
+        index = torch.full((counts[0], len(jobs), max(len(plan[0]) for plan in plans)), -1)
+        begins: dict[Samples, int] = {}
+        size = 0
+        for node, (job, plan) in enumerate(zip(jobs, plans, strict=True)):
+            if job.samples not in begins:
+                begins[job.samples] = size
+                size += len(job.samples)
+            for step, batch in enumerate(plan):
+                index[step, node, : len(batch)] = batch + begins[job.samples]
+        images = [samples.images.to(device) for samples in begins]
+        labels = [samples.labels.to(device) for samples in begins]
+        return cls(
+            images=images[0] if len(images) == 1 else torch.cat(images),
+            labels=labels[0] if len(labels) == 1 else torch.cat(labels),
+            index=index.to(device),
+            counts=counts,
+        )
+
+
+def _train(trainer: Trainer, weights: Tensor, velocity: Tensor | None, data: _Batches) -> list[float]:
+    """Train the rows of `weights` (n, d) in place and return the mean loss of each over its batches."""
+    training, model = trainer.training, trainer.model
+    layout = layout_of(model)
+    names = [name for name, _ in layout]
+    start = weights.clone() if training.proximal else weights
+
+    def loss(parameters: dict[str, Tensor], images: Tensor, labels: Tensor, real: Tensor) -> Tensor:
+        with arithmetic(training, trainer.device):
+            logits = functional_call(model, parameters, (images,))
+            values = cross_entropy(logits, labels, reduction="none")
+        return (values * real).sum() / real.sum()
+
+    gradients_of = vmap(grad_and_value(loss))
+    totals = weights.new_zeros(len(weights))
+    for step, positions in enumerate(data.index):
+        active = sum(count > step for count in data.counts)
+        index = positions[:active].clamp(min=0)
+        real = (positions[:active] >= 0).to(weights.dtype)
+        parameters = _rows(weights, layout, active)
+        named = dict(zip(names, parameters, strict=True))
+        gradients, values = gradients_of(named, data.images[index], data.labels[index], real)
+        sgd_step(
+            parameters,
+            _rows(start, layout, active),
+            [gradients[name] for name in names],
+            [] if velocity is None else _rows(velocity, layout, active),
+            training,
+        )
+        totals[:active] += values
+    means: list[float] = (totals / torch.tensor(data.counts, device=totals.device)).tolist()
+    return means
+
+
+def _rows(matrix: Tensor, layout: Layout, count: int) -> list[Tensor]:
+    """Return views of the first `count` rows of `matrix` (n, d) as parameters, (count, *shape) each."""
+    parts = matrix[:count].split([shape.numel() for _, shape in layout], dim=1)
+    return [part.view(count, *shape) for part, (_, shape) in zip(parts, layout, strict=True)]
+
+
+def _velocity(job: Job, like: Tensor, training: LocalTraining) -> Tensor:
+    """Return the momentum buffer (d,) that the node starts its round with."""
+    kept = job.context.memory.get("momentum") if training.persistent_momentum else None
+    return torch.zeros_like(like) if kept is None else kept.to(like.device)

@@ -1,0 +1,245 @@
+"""Local training: stochastic gradient descent on one client's resident samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from clients.bounds import Count, NonNegative, Positive, PositiveCount, check_bounds
+from clients.training.dropout import Dropout, drawing
+from clients.training.parameters import flatten, load
+from clients.training.samples import Samples
+
+Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
+"""`loss(model, images, labels) -> scalar`, differentiable."""
+Edit = Callable[[list[Tensor]], None]
+"""Edits a list of tensors (the gradients, or the parameters after a step) in place."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalTraining:
+    """Says how a client trains in one round.
+
+    Raises:
+        ValueError: a number is out of its range, or both `epochs` and `steps` are 0.
+    """
+
+    epochs: Count = 1
+    """Passes over the local data. Ignored if `steps` is positive."""
+    steps: Count = 0
+    """Mini-batches per round. If 0, the client trains for `epochs`."""
+    batch_size: PositiveCount = 32
+    lr: Positive = 0.1
+    momentum: NonNegative = 0.0
+    persistent_momentum: bool = False
+    """Whether a client keeps its momentum buffer from round to round (worker momentum)."""
+    weight_decay: NonNegative = 0.0
+    proximal: NonNegative = 0.0
+    """FedProx's mu: adds mu (w - global) to the gradient. Li et al., MLSys 2020."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    dropout_seed: int | None = None
+    """Has dropout drop the same in every step of every client; None has it draw anew."""
+
+    def __post_init__(self) -> None:
+        check_bounds(self)
+        if not self.epochs and not self.steps:
+            raise ValueError("epochs and steps are both 0: set one of them, or there is nothing to train.")
+
+    def steps_for(self, count: int) -> int:
+        """Return how many mini-batches a client with `count` samples trains on.
+
+        >>> LocalTraining(epochs=2, batch_size=32).steps_for(100)
+        8
+        """
+        return self.steps or self.epochs * -(-count // self.batch_size)
+
+
+def batches(
+    count: int, training: LocalTraining, generator: torch.Generator, part: Tensor | None = None
+) -> Iterator[Tensor]:
+    """Yield the index batches of one client's round: fresh permutations, cut into batches.
+
+    With `part` (count,), they are positions in the set that the client's samples are a part of.
+
+    Counting in epochs, the last batch of a pass may be short. Counting in steps, passes follow one
+    another until the steps are done, so small clients take as many steps as large ones.
+    """
+    size = min(training.batch_size, count)
+    done = 0
+    passes = 0
+    while done < training.steps if training.steps else passes < training.epochs:
+        order = torch.randperm(count, generator=generator)
+        if part is not None:
+            order = part.index_select(0, order)
+        for batch in order.split(size):
+            if training.steps and done == training.steps:
+                return
+            done += 1
+            yield batch
+        passes += 1
+
+
+def arithmetic(training: LocalTraining, device: torch.device) -> AbstractContextManager[object]:
+    """Return the context in which losses are computed: as they are, or in mixed precision."""
+    if training.precision == "fp32":
+        return nullcontext()  # entering autocast costs as much as a small layer, even where it is off
+    return torch.autocast(device.type, torch.bfloat16)
+
+
+@torch.no_grad()
+def sgd_step(
+    parameters: list[Tensor],
+    start: list[Tensor],
+    gradients: list[Tensor],
+    velocity: list[Tensor],
+    training: LocalTraining,
+) -> None:
+    """Move `parameters` by one step of SGD; `gradients` and `velocity` are written to.
+
+    Weight decay and the proximal term come first, then momentum, as in torch. With stacked tensors, of many
+    clients, it is a step of each.
+
+    Args:
+        parameters: what is trained.
+        start: where the round started from, for the proximal term.
+        gradients: of the loss.
+        velocity: the momentum buffers; empty without momentum.
+        training: how to train.
+    """
+    if training.weight_decay:
+        torch._foreach_add_(gradients, parameters, alpha=training.weight_decay)
+    if training.proximal:
+        torch._foreach_add_(gradients, parameters, alpha=training.proximal)
+        torch._foreach_add_(gradients, start, alpha=-training.proximal)
+    if velocity:
+        torch._foreach_mul_(velocity, training.momentum)
+        torch._foreach_add_(velocity, gradients)
+        gradients = velocity
+    torch._foreach_add_(parameters, gradients, alpha=-training.lr)
+
+
+class Trainer:
+    """Trains one model in place, for one client after the other.
+
+    The model's whole state is its parameters; they are written at `load` and read at `weights`. One
+    trainer belongs to one thread.
+    """
+
+    def __init__(self, model: nn.Module, training: LocalTraining) -> None:
+        self.training = training
+        self.device = next(model.parameters()).device
+        self.model = model.train().to(memory_format=torch.channels_last)
+        self.parameters: list[Tensor] = list(model.parameters())
+        self._start = flatten(self.parameters)
+        self._dropouts = [layer for layer in model.modules() if isinstance(layer, Dropout)]
+
+    def load(self, weights: Tensor) -> None:
+        """Set the parameters to `weights` (d,), from where the round starts; they are kept, and read only."""
+        load(weights, self.parameters)
+        self._start = weights
+
+    def weights(self) -> Tensor:
+        """Return a copy of the parameters as one vector (d,)."""
+        return flatten(self.parameters)
+
+    def loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Return the mean cross-entropy of the model as it stands."""
+        return cross_entropy(self.model(images), labels)
+
+    @torch.inference_mode()
+    def predict(self, images: Tensor) -> Tensor:
+        """Return the logits (m, k) of the model as it stands, in evaluation mode, where the images lie."""
+        self.model.eval()
+        try:
+            here = images.contiguous(memory_format=torch.channels_last).to(self.device)
+            logits: Tensor = self.model(here)
+        finally:
+            self.model.train()
+        return logits.to(images.device)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return what the last, linear layer reads (m, p), differentiable: the penultimate activations.
+
+        Raises:
+            ValueError: the model is no nn.Sequential that ends in an nn.Linear.
+        """
+        if not isinstance(self.model, nn.Sequential) or not isinstance(self.model[-1], nn.Linear):
+            raise ValueError(  # noqa: TRY004  # what is wrong is the model that was chosen
+                f"model: got {type(self.model).__name__}, wanted an nn.Sequential that ends in an nn.Linear, "
+                "to know what its features are."
+            )
+        activations: Tensor = self.model[:-1](images)
+        return activations
+
+    def image_gradient(self, images: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return the gradient of the scalar `loss(images)` with respect to the images (m, c, h, w)."""
+        images = images.detach().contiguous(memory_format=torch.channels_last).requires_grad_()
+        (gradient,) = torch.autograd.grad(loss(images), images)
+        return gradient
+
+    def fit(
+        self,
+        samples: Samples,
+        generator: torch.Generator,
+        *,
+        training: LocalTraining | None = None,
+        memory: MutableMapping[str, Tensor] | None = None,
+        part: Tensor | None = None,
+        loss: Loss | None = None,
+        on_gradient: Edit | None = None,
+        on_step: Edit | None = None,
+    ) -> float:
+        """Train on `samples` from where the parameters stand and return the mean loss of the batches.
+
+        Args:
+            samples: the client's data, at least one sample.
+            generator: draws the batches, and what dropout drops unless `dropout_seed` says it.
+            training: how to train; None is how the fleet trains.
+            part: train on these of the samples only, given by their positions.
+            memory: where the momentum buffer is kept under `momentum` if it persists.
+            loss: what to minimise; None is the mean cross-entropy.
+            on_gradient: edits the gradients in place before each step.
+            on_step: edits the parameters in place after each step.
+        """
+        training = training or self.training
+        count = len(samples) if part is None else len(part)
+        kept = memory is not None and training.persistent_momentum
+        velocity = self._velocity(memory if kept else None) if training.momentum else []
+        start = self._as_parameters(self._start) if training.proximal else []
+        total = torch.zeros((), device=self.device)
+        steps = 0
+        for index in batches(count, training, generator, part):
+            with drawing(self._dropouts, generator, training.dropout_seed):
+                images, labels = samples.batch(index)
+                images = images.to(self.device).contiguous(memory_format=torch.channels_last)
+                labels = labels.to(self.device)
+                with arithmetic(training, self.device):
+                    value = self.loss(images, labels) if loss is None else loss(self.model, images, labels)
+                gradients = list(torch.autograd.grad(value, self.parameters))
+                if on_gradient is not None:
+                    on_gradient(gradients)
+                sgd_step(self.parameters, start, gradients, velocity, training)
+                if on_step is not None:
+                    on_step(self.parameters)
+                total += value.detach()
+                steps += 1
+        if kept and velocity and memory is not None:
+            memory["momentum"] = flatten(velocity)
+        return float(total) / steps
+
+    def _velocity(self, memory: MutableMapping[str, Tensor] | None) -> list[Tensor]:
+        if memory is None or "momentum" not in memory:
+            return [torch.zeros_like(parameter) for parameter in self.parameters]
+        return self._as_parameters(memory["momentum"].to(self.device))
+
+    def _as_parameters(self, vector: Tensor) -> list[Tensor]:
+        """Return a copy of the vector (d,) in tensors like the parameters."""
+        tensors = [torch.empty_like(parameter) for parameter in self.parameters]
+        load(vector, tensors)
+        return tensors

@@ -1,0 +1,251 @@
+"""Catalogue of names, metadata cards, docstrings and parameters, for `fedpoison list` and the docs."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import itertools
+import re
+import textwrap
+import types
+import typing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Annotated, Any, Literal
+
+from pydantic.fields import FieldInfo
+
+from clients.attacks.base import Attack
+from fedpoison.data import datasets
+from fedpoison.errors import unknown
+from fedpoison.scenario import registries
+from fedpoison.scenario.attackers import AttackerGroup
+from fedpoison.scenario.scenario import Scenario
+from fedpoison.scenario.schedules import schedules
+
+NAMED: dict[str, Callable[[], Mapping[str, object]]] = {
+    "attacks": registries.attacks.entries,
+    "strategies": registries.strategies.entries,
+    "preaggregators": registries.preaggregators.entries,
+    "optimizers": registries.optimizers.entries,
+    "schedules": schedules.entries,
+    "partitions": registries.partitions.entries,
+    "models": registries.models.entries,
+}
+"""Entries of each kind, by name."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of an entry."""
+
+    name: str
+    values: str
+    """Possible values, in Markdown."""
+    default: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One name that a scenario can use."""
+
+    name: str
+    summary: str
+    """First line of the docstring."""
+    text: Sequence[str] = ()
+    """Other paragraphs of the docstring, in Markdown."""
+    example: str = ""
+    """Doctest of the docstring."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """Fields of the metadata card, and the stages that an attack acts on."""
+    parameters: Sequence[Parameter] = ()
+
+
+def entries(kind: str) -> list[Entry]:
+    """Return the entries of one kind, sorted by name.
+
+    >>> [entry.name for entry in entries("partitions")][:2]
+    ['dirichlet', 'iid']
+
+    Raises:
+        ScenarioError: the kind is unknown.
+    """
+    if kind == "datasets":
+        return [Entry(name, source.title) for name, source in datasets.entries().items()]
+    if kind not in NAMED:
+        raise unknown("kind", kind, [*NAMED, "datasets"])
+    return [_entry(name, thing) for name, thing in sorted(NAMED[kind]().items())]
+
+
+def page(kind: str) -> str:
+    """Return the documentation page of one kind: a table of all entries, and a section per entry.
+
+    Raises:
+        ScenarioError: the kind is unknown.
+    """
+    found = entries(kind)
+    whole = [entry for entry in found if entry.text or entry.facts or entry.parameters]
+    linked = {entry.name: f"[`{entry.name}`](#{entry.name})" for entry in whole}
+    columns = [title for title in _COLUMNS if any(title in entry.facts for entry in found)]
+    rows = [
+        (linked.get(entry.name, f"`{entry.name}`"), entry.summary, *(entry.facts.get(c, "") for c in columns))
+        for entry in found
+    ]
+    parts = [f"{len(found)} in all.", table(("name", "what it does", *columns), rows)]
+    return "\n\n".join([*parts, *(_section(entry) for entry in whole)]) + "\n"
+
+
+_COLUMNS = ("acts on", "needs", "paper")
+"""Facts that are columns of the table at the top of a page."""
+_STAGES = {"poison_data": "data", "train": "training", "craft": "updates"}
+
+
+def scenario_fields() -> str:
+    """Return a Markdown table of all fields of a scenario."""
+    rows = [
+        (f"`{name}`", _spell_type(info.annotation), _default(info), info.description or "")
+        for name, info in Scenario.model_fields.items()
+    ]
+    return table(("field", "takes", "default", "meaning"), rows) + "\n"
+
+
+def _entry(name: str, thing: object) -> Entry:
+    lines, example = _without_example(inspect.getdoc(thing) or "")
+    summary, *text = lines
+    card = getattr(thing, "card", None)
+    facts = {} if card is None else dict(_facts(card))
+    if isinstance(thing, type) and issubclass(thing, Attack):
+        stages = [name for hook, name in _STAGES.items() if getattr(thing, hook) is not getattr(Attack, hook)]
+        facts = {"acts on": ", ".join(stages) or "nothing"} | facts
+    parameters = list(_parameters(thing)) if isinstance(thing, type) else []
+    return Entry(name, summary, text, example, facts, parameters)
+
+
+def _section(entry: Entry) -> str:
+    parts = [f"## `{entry.name}`", entry.summary, *entry.text]
+    parts += ["\n".join(f"- **{title}**: {fact}" for title, fact in entry.facts.items())]
+    if entry.parameters:
+        rows = [
+            (f"`{part.name}`", part.values, f"`{part.default}`", part.meaning) for part in entry.parameters
+        ]
+        parts.append(table(("parameter", "takes", "default", "meaning"), rows))
+    if entry.example:
+        parts.append(f"```pycon\n{entry.example}\n```")
+    return "\n\n".join(part for part in parts if part)
+
+
+def _without_example(doc: str) -> tuple[list[str], str]:
+    """Split a docstring into its paragraphs in Markdown and its doctest."""
+    paragraphs, examples = [], []
+    for block in doc.split("\n\n"):
+        if block.lstrip().startswith(">>>"):
+            examples.append(block)
+        elif not block.startswith("Raises:"):  # a matter of the API
+            is_list = block.startswith("- ")
+            paragraphs.append(markdown(block if is_list else " ".join(block.split())))
+    return paragraphs, "\n\n".join(examples)
+
+
+def markdown(text: str) -> str:
+    r"""Escape angle brackets and stars outside code, which Markdown reads as tags and emphasis.
+
+    >>> print(markdown("the largest <z, update>, `a<b>`, 2 * a*b"))
+    the largest &lt;z, update>, `a<b>`, 2 \* a\*b
+    """
+    return "".join(
+        part if part.startswith("`") else part.replace("<", "&lt;").replace("*", r"\*")
+        for part in re.split(r"(`[^`]*`)", text)
+    )
+
+
+def _facts(card: object) -> Iterator[tuple[str, str]]:
+    """Yield the texts of a metadata card by name, and its true flags as one list."""
+    flags = []
+    for described in dataclasses.fields(card):  # type: ignore[arg-type]
+        name, value = described.name.replace("_", " "), getattr(card, described.name)
+        if isinstance(value, bool):
+            flags += [name] if value else []
+        elif value:
+            yield name, markdown(_spell_fact(value))
+    if flags:
+        yield "true of it", ", ".join(flags)
+
+
+def _spell_fact(value: object) -> str:
+    if isinstance(value, Enum):
+        return str(value.value)
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _parameters(thing: type) -> Iterator[Parameter]:
+    if not dataclasses.is_dataclass(thing):
+        return
+    types_of, meanings = typing.get_type_hints(thing), _field_docs(thing)
+    for described in dataclasses.fields(thing):
+        default = "-" if described.default is dataclasses.MISSING else _spell_value(described.default)
+        meaning = markdown(" ".join(meanings.get(described.name, "").split()))
+        yield Parameter(described.name, _spell_type(types_of[described.name]), default, meaning)
+
+
+def _field_docs(thing: type) -> dict[str, str]:
+    """Return the docstring of each field of a dataclass and its bases."""
+    found: dict[str, str] = {}
+    for part in reversed(thing.__mro__):
+        if not dataclasses.is_dataclass(part):
+            continue
+        (body,) = ast.parse(textwrap.dedent(inspect.getsource(part))).body
+        statements = body.body if isinstance(body, ast.ClassDef) else []
+        for statement, after in itertools.pairwise(statements):
+            if (
+                isinstance(statement, ast.AnnAssign)
+                and isinstance(statement.target, ast.Name)
+                and isinstance(after, ast.Expr)
+                and isinstance(after.value, ast.Constant)
+            ):
+                found[statement.target.id] = str(after.value.value)
+    return found
+
+
+def _spell_type(annotation: Any) -> str:
+    """Return the type of a parameter or field in words.
+
+    >>> _spell_type(Literal[1, 2]), _spell_type(float | None), _spell_type(tuple[int, ...])
+    ('`1`, `2`', 'number or none', 'list: whole number')
+    """
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        return _spell_type(arguments[0])
+    if origin is Literal:
+        return ", ".join(f"`{_spell_value(value)}`" for value in arguments)
+    if origin in (types.UnionType, typing.Union):
+        return " or ".join(_spell_type(part) for part in arguments)
+    if origin is tuple:
+        return f"list: {_spell_type(arguments[0])}"
+    return _WORDS[annotation]
+
+
+_WORDS: dict[Any, str] = {
+    bool: "true, false",
+    int: "whole number",
+    float: "number",
+    str: "text",
+    AttackerGroup: "group",
+    type(None): "none",
+}
+
+
+def _spell_value(value: object) -> str:
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+
+
+def _default(info: FieldInfo) -> str:
+    return "unset" if info.default in (None, ()) else f"`{_spell_value(info.default)}`"
+
+
+def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table in Markdown."""
+    lines = [titles, ["---"] * len(titles), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

@@ -1,0 +1,249 @@
+"""The `flower` engine: Flower's own simulation runtime, started, followed and stopped for the user.
+
+`flwr run` returns at once, says nothing of how the run ends, leaves a SuperLink behind, installs an app's
+dependencies anew for every run, and simulates two nodes unless told otherwise. Here a SuperLink of our own
+runs for as long as the run does, and the run store tells how far the run is and whether it ended well.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import tomli_w
+
+from fedpoison.errors import EngineError
+from fedpoison.federation.federation import Federation
+from fedpoison.results.history import History
+from fedpoison.results.round import OnRound
+from fedpoison.results.store import RunWriter, StoredRun
+from fedpoison.scenario.flower_config import to_run_config
+
+START_UP = 60.0
+"""Seconds that a SuperLink may take to start, and the runtime to begin."""
+POLL = 0.2
+ENDED = ("finished", "completed", "stopped", "failed")
+
+SERVER = """from flwr.serverapp import ServerApp
+
+from fedpoison.engines.server_app import main
+
+app = ServerApp()
+app.main()(main)
+"""
+CLIENT = """from flwr.clientapp import ClientApp
+
+from fedpoison.engines.client_app import query, train
+
+app = ClientApp()
+app.train()(train)
+app.query()(query)
+"""
+
+
+def run_on_flower(
+    federation: Federation,
+    *,
+    out: Path | None = None,
+    data_dir: Path | None = None,
+    on_round: OnRound | None = None,
+) -> History:
+    """Run a federation in Flower's simulation runtime on Ray and return its history.
+
+    Arguments as for `simulate`.
+
+    Raises:
+        EngineError: the runtime did not start, or the run did not end well; the message holds the log's end.
+    """
+    with tempfile.TemporaryDirectory(prefix="fedpoison-flower-") as scratch:
+        home = Path(scratch)
+        store = home / "runs" if out is None else out.absolute()
+        folder = store / federation.scenario.run_id
+        RunWriter(folder).discard()
+        app = _write_app(home / "app", federation, store, data_dir)
+        environment = _environment(home)
+        with _superlink(home, environment):
+            run_id = _submit(app, federation, environment)
+            _follow(folder, run_id, environment, on_round)
+        history = StoredRun(folder).history
+        return history if out is not None else History(history.scenario, history.records)
+
+
+def _write_app(app: Path, federation: Federation, store: Path, data_dir: Path | None) -> Path:
+    """Write a Flower app that does nothing but import ours, with the scenario as its run-config."""
+    package = app / "fedpoison_flower"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "server_app.py").write_text(SERVER, encoding="utf-8")
+    (package / "client_app.py").write_text(CLIENT, encoding="utf-8")
+    data = data_dir or os.environ.get("FEDPOISON_DATA", "")
+    config = to_run_config(
+        federation.scenario, out=str(store), data_dir=str(Path(data).absolute()) if data else ""
+    )
+    described = {
+        "project": {
+            "name": "fedpoison-flower",
+            "version": "0.1.0",
+            "license": "Apache-2.0",
+            "dependencies": [],
+        },
+        "tool": {
+            "flwr": {
+                "app": {
+                    "publisher": "fedpoison",
+                    "fab-include": ["fedpoison_flower/*.py"],
+                    "components": {
+                        "serverapp": "fedpoison_flower.server_app:app",
+                        "clientapp": "fedpoison_flower.client_app:app",
+                    },
+                    "config": config,
+                }
+            }
+        },
+    }
+    (app / "pyproject.toml").write_text(tomli_w.dumps(described), encoding="utf-8")
+    return app
+
+
+def _environment(home: Path) -> dict[str, str]:
+    """Return the environment of Flower's processes: this installation, a home and a port of their own."""
+    here = str(Path(sys.executable).parent)
+    return {
+        **os.environ,
+        "PATH": here + os.pathsep + os.environ.get("PATH", ""),
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        "FLWR_HOME": str(home / "flwr"),
+        "FLWR_LOCAL_SUPERLINK_HTTP_API_PORT": str(_free_port()),
+        "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+        "FLWR_TELEMETRY_ENABLED": "0",
+        "FLWR_DISABLE_UPDATE_CHECK": "1",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    }
+
+
+@contextmanager
+def _superlink(home: Path, environment: Mapping[str, str]) -> Iterator[None]:
+    """Run a SuperLink of our own for as long as the context lasts."""
+    program = shutil.which("flower-superlink", path=environment["PATH"])
+    if program is None:
+        raise EngineError("flower-superlink: not found beside this Python; install flwr[simulation].")
+    port = environment["FLWR_LOCAL_SUPERLINK_HTTP_API_PORT"]
+    log = home / "superlink.log"
+    command = [program, "--insecure", "--simulation", "--isolation", "subprocess"]
+    command += ["--control-api-address", f"127.0.0.1:{_free_port()}", "--host", "127.0.0.1", "--port", port]
+    with log.open("wb") as sink:
+        process = subprocess.Popen(
+            command, env=dict(environment), stdout=sink, stderr=sink, cwd=home, start_new_session=True
+        )
+        try:
+            _await_health(process, port, log)
+            yield
+        finally:
+            _end(process)
+
+
+def _await_health(process: subprocess.Popen[bytes], port: str, log: Path) -> None:
+    deadline = time.monotonic() + START_UP
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if httpx.get(f"http://127.0.0.1:{port}/health", timeout=1).is_success:
+                return
+        except httpx.HTTPError:
+            time.sleep(POLL)
+    raise EngineError(f"Flower's SuperLink did not start:\n{_tail(log.read_text(errors='replace'))}")
+
+
+def _end(superlink: subprocess.Popen[bytes]) -> None:
+    """End the SuperLink and what it started: its process group, and the simulation, which has left that."""
+    left = []
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(superlink.pid)
+        left = [process, *process.children(recursive=True)]
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(superlink.pid, how)
+        for each in left:
+            with suppress(psutil.NoSuchProcess):
+                each.send_signal(how)
+        _, left = psutil.wait_procs(left, timeout=10)
+    superlink.wait()
+
+
+def _submit(app: Path, federation: Federation, environment: Mapping[str, str]) -> str:
+    """Hand the app to the SuperLink and return Flower's id of the run."""
+    resources = f"num-supernodes={federation.scenario.clients} client-resources-num-cpus=1"
+    answer = _flwr(["run", str(app), "--federation-config", resources, "--format", "json"], environment)
+    run_id = answer.get("run-id")
+    if not run_id:
+        raise EngineError(f"Flower did not take the run: {answer}")
+    return str(run_id)
+
+
+def _follow(folder: Path, run_id: str, environment: Mapping[str, str], on_round: OnRound | None) -> None:
+    """Report each round as it is written, until the run has ended."""
+    shown = 0
+    while True:
+        run = StoredRun(folder)
+        complete = run.complete
+        ended = complete or _status(run_id, environment).startswith(ENDED)
+        records = run.history.records if run.rounds.is_file() else []
+        for record in records[shown:]:
+            if on_round is not None:
+                on_round(record)
+        shown = len(records)
+        if complete:
+            return
+        if ended:
+            log = _flwr_text(["log", run_id, "--show"], environment)
+            raise EngineError(f"Flower's run ended after {max(shown - 1, 0)} rounds:\n{_tail(log)}")
+        time.sleep(POLL)
+
+
+def _status(run_id: str, environment: Mapping[str, str]) -> str:
+    answer = _flwr(["ls", "--run-id", run_id, "--format", "json"], environment)
+    runs: list[dict[str, str]] = answer.get("runs", [])
+    return runs[0]["status"] if runs else "unknown"
+
+
+def _flwr(arguments: list[str], environment: Mapping[str, str]) -> dict[str, Any]:
+    text = _flwr_text(arguments, environment)
+    try:
+        answer: dict[str, Any] = json.loads(text[text.index("{") :])
+    except ValueError:
+        raise EngineError(f"flwr {arguments[0]} answered:\n{_tail(text)}") from None
+    return answer
+
+
+def _flwr_text(arguments: list[str], environment: Mapping[str, str]) -> str:
+    program = shutil.which("flwr", path=environment["PATH"])
+    if program is None:
+        raise EngineError("flwr: not found beside this Python; install flwr[simulation].")
+    done = subprocess.run(
+        [program, *arguments], env=dict(environment), capture_output=True, text=True, check=False
+    )
+    return done.stdout if done.returncode == 0 else done.stdout + done.stderr
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _tail(text: str, lines: int = 25) -> str:
+    return "\n".join(text.strip().splitlines()[-lines:])

@@ -1,0 +1,35 @@
+"""The ServerApp of `flwr run`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from fedpoison.federation.federation import Federation
+from fedpoison.federation.server import serve
+from fedpoison.federation.workers import Workers
+from fedpoison.results.provenance import environment
+from fedpoison.results.store import RunWriter
+from fedpoison.scenario.flower_config import scenario_of
+
+app = ServerApp()
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Run the scenario in the run-config on the nodes of `grid`, and keep it in the run store."""
+    scenario, out, data_dir = scenario_of(context)
+    federation = Federation.load(scenario, data_dir=data_dir)
+    path = (out or Path("runs").absolute()) / federation.scenario.run_id
+    folder = RunWriter.begin(path, federation.scenario, environment("flower", None, federation.idle))
+    print(f"fedpoison: the run is kept in {path}")  # noqa: T201  # what `flwr run --stream` shows
+    for reason in federation.idle:
+        print(f"fedpoison: warning: {reason}")  # noqa: T201
+    with (
+        Workers(federation.model, federation.scenario.training) as workers,
+        folder.record_failure(federation.scenario),
+    ):
+        weights = serve(federation, grid, workers, folder.append)
+    folder.finish(weights, federation.layout)

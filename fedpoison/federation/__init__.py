@@ -1,0 +1,1 @@
+"""The clients, the server, the attacker, and the messages between them."""

@@ -1,0 +1,171 @@
+"""How the host strategy aggregates: with one of our rules, or with one of Flower's strategy classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import flwr.serverapp.strategy as flower
+import torch
+from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, RecordDict
+from flwr.serverapp import Grid
+from torch import Tensor
+
+from clients.training.trainer import Trainer
+from fedpoison.errors import RefusalError
+from fedpoison.federation.federation import Federation
+from fedpoison.federation.messages import ARRAYS, CONFIG, ROUND, Update, from_record
+from fedpoison.federation.workers import Workers
+from fedpoison.rng import stream
+from fedpoison.scenario.aggregation import FlowerClass
+from strategies.base import AggregationRule, Context, PreconditionError
+
+
+@dataclass(frozen=True, eq=False)
+class AggregationResult:
+    """Result of one round of aggregation."""
+
+    weights: Tensor
+    """The new global weights, (d,)."""
+    trust: Tensor | None
+    """The weight of each update, (n,). None if the strategy does not report weights."""
+
+
+class Aggregator(Protocol):
+    """One way to aggregate, from round to round."""
+
+    def messages(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> list[Message]:
+        """Return the messages that ask every node of `grid` to train."""
+
+    def aggregate(
+        self,
+        server_round: int,
+        model: Tensor,
+        updates: Sequence[Update],
+        matrix: Tensor,
+        replies: Sequence[Message],
+    ) -> AggregationResult:
+        """Return the new global weights.
+
+        Args:
+            server_round: counts from 1.
+            model: the global weights that the nodes started from, (d,).
+            updates: what the usable replies hold, ordered by node; at least one.
+            matrix: the same as updates, (n, d): the weights, less `model`. To be read only.
+            replies: those replies themselves, in the same order.
+
+        Raises:
+            RunError: too few usable replies are left for the rule, or the result is not finite.
+        """
+
+
+class RuleAggregator:
+    """Aggregates with one of our rules, alone or in a chain."""
+
+    def __init__(self, rule: AggregationRule, federation: Federation, workers: Workers) -> None:
+        self.rule = rule
+        self._federation = federation
+        self._workers = workers
+        self._state: dict[str, Tensor] = {}
+
+    def messages(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> list[Message]:
+        content = RecordDict({ARRAYS: arrays, CONFIG: ConfigRecord({**config, ROUND: server_round})})
+        return [
+            Message(content=content, message_type=MessageType.TRAIN, dst_node_id=node)
+            for node in grid.get_node_ids()
+        ]
+
+    def aggregate(
+        self,
+        server_round: int,
+        model: Tensor,
+        updates: Sequence[Update],
+        matrix: Tensor,
+        replies: Sequence[Message],
+    ) -> AggregationResult:
+        examples = [update.examples for update in updates]
+        weights = torch.tensor(examples, dtype=torch.float64, device=model.device)
+        nodes = tuple(update.node for update in updates)
+        try:
+            aggregate = self.rule(matrix, weights, self.context(server_round, model, nodes))
+        except PreconditionError as error:
+            raise RefusalError(f"round {server_round}: {error}") from None
+        self._state = dict(aggregate.state)
+        weights = model + aggregate.update
+        if not bool(torch.isfinite(weights).all()):
+            raise RefusalError(
+                f"round {server_round}: what {self.rule!r} makes of the updates is too large for a number; "
+                "a strategy that bounds them, or a smaller learning rate, may keep the model finite."
+            )
+        return AggregationResult(weights=weights, trust=aggregate.trust)
+
+    def context(
+        self, server_round: int, model: Tensor, nodes: tuple[int, ...] | None, *, purpose: str = "rule"
+    ) -> Context:
+        """Return what the rule may know in this round; `purpose` names its random stream."""
+        federation = self._federation
+        channels, height, width = federation.train.images.shape[1:]
+        return Context(
+            round=server_round,
+            nodes=nodes,
+            model=model,
+            layout=federation.layout,
+            state=self._state,
+            generator=stream(federation.scenario.seed, purpose, server_round),
+            root_update=lambda: self._root_update(server_round, model),
+            predict=self._predict,
+            image_shape=(channels, height, width),
+        )
+
+    def _root_update(self, server_round: int, model: Tensor) -> Tensor:
+        generator = stream(self._federation.scenario.seed, "root training", server_round)
+
+        def train(trainer: Trainer) -> Tensor:
+            trainer.load(model)
+            trainer.fit(self._federation.root, generator)
+            return trainer.weights().to(model.device) - model
+
+        return self._workers.run(train)
+
+    def _predict(self, weights: Tensor, images: Tensor) -> Tensor:
+        def predict(trainer: Trainer) -> Tensor:
+            trainer.load(weights)
+            return trainer.predict(images)
+
+        return self._workers.run(predict)
+
+
+class FlowerAggregator:
+    """Aggregates with one of Flower's strategy classes, as it is."""
+
+    def __init__(self, described: FlowerClass, federation: Federation) -> None:
+        self._strategy: flower.FedAvg = getattr(flower, described.name)(
+            **{"fraction_evaluate": 0.0, "min_train_nodes": 1, "min_available_nodes": 1} | described.arguments
+        )
+        self._federation = federation
+
+    def messages(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> list[Message]:
+        messages = self._strategy.configure_train(server_round, arrays, config, grid)
+        return sorted(messages, key=lambda message: message.metadata.dst_node_id)
+
+    def aggregate(
+        self,
+        server_round: int,
+        model: Tensor,
+        updates: Sequence[Update],
+        matrix: Tensor,
+        replies: Sequence[Message],
+    ) -> AggregationResult:
+        arrays, _ = self._strategy.aggregate_train(server_round, replies)
+        if arrays is None:
+            return AggregationResult(weights=model, trust=None)
+        return AggregationResult(
+            weights=from_record(arrays, self._federation.layout).to(model.device), trust=None
+        )

@@ -1,0 +1,102 @@
+"""Grids between a strategy and the engine, and the discovery of the clients behind a grid."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from flwr.app import ConfigRecord, Message, MessageType, RecordDict
+from flwr.serverapp import Grid
+from flwr.supercore.run import Run
+
+from fedpoison.errors import EngineError
+from fedpoison.federation.messages import CONFIG, METRICS, PARTITION
+
+
+class MessageGrid(Grid):
+    """A grid that creates messages. Subclasses deliver them."""
+
+    def create_message(
+        self,
+        content: RecordDict,
+        message_type: str,
+        dst_node_id: int,
+        group_id: str,
+        ttl: float | None = None,
+    ) -> Message:
+        return Message(content, dst_node_id, message_type, group_id=group_id, ttl=ttl)
+
+
+class WrappedGrid(MessageGrid):
+    """A grid that passes all calls to another grid."""
+
+    def __init__(self, grid: Grid) -> None:
+        self.inner = grid
+
+    def set_run(self, run: Run) -> None:
+        self.inner.set_run(run)
+
+    @property
+    def run(self) -> Run:
+        return self.inner.run
+
+    def get_node_ids(self) -> Iterable[int]:
+        return self.inner.get_node_ids()
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        return self.inner.push_messages(messages)
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        return self.inner.pull_messages(message_ids)
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> Iterable[Message]:
+        return self.inner.send_and_receive(messages, timeout=timeout)
+
+
+class ChosenNodes(WrappedGrid):
+    """A grid that shows only some of the nodes."""
+
+    def __init__(self, grid: Grid, nodes: Iterable[int]) -> None:
+        super().__init__(grid)
+        self._nodes = list(nodes)
+
+    def get_node_ids(self) -> Iterable[int]:
+        return self._nodes
+
+
+def discover_clients(grid: Grid, clients: int, *, patience: float = 120.0) -> dict[int, int]:
+    """Wait for all clients and return the client (0 to `clients` - 1) of each node id.
+
+    Flower starts a ServerApp before its nodes are registered, and gives them random ids; each node knows
+    which partition it holds.
+
+    Args:
+        grid: where the nodes are.
+        clients: how many nodes the scenario has.
+        patience: seconds to wait for them.
+
+    Raises:
+        EngineError: not every node of the scenario is there, or two hold the same partition.
+    """
+    deadline = time.monotonic() + patience
+    while len(ids := sorted(grid.get_node_ids())) < clients:
+        if time.monotonic() > deadline:
+            raise EngineError(
+                f"got {len(ids)} nodes after {patience:.0f} s, wanted the {clients} of the scenario: "
+                f"start the federation with {clients} SuperNodes, or set clients = {len(ids)}."
+            )
+        time.sleep(0.05)
+    queries = [Message(RecordDict({CONFIG: ConfigRecord()}), node, MessageType.QUERY) for node in ids]
+    nodes = {}
+    for reply in grid.send_and_receive(queries):
+        if reply.has_error():
+            raise EngineError(f"a node did not report its partition: {reply.error.reason}")
+        nodes[reply.metadata.src_node_id] = int(str(reply.content.metric_records[METRICS][PARTITION]))
+    if sorted(nodes.values()) != list(range(clients)):
+        raise EngineError(
+            f"got nodes with the partitions {sorted(nodes.values())[:10]}..., wanted 0 to {clients - 1} once "
+            "each: start the federation with as many SuperNodes as the scenario has clients."
+        )
+    return nodes

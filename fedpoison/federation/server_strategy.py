@@ -1,0 +1,199 @@
+"""The one Flower strategy that hosts every rule, and Flower's own strategies too."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+import torch
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Strategy
+from torch import Tensor
+
+from fedpoison.devices import aggregation_device
+from fedpoison.federation.aggregation import Aggregator, FlowerAggregator, RuleAggregator
+from fedpoison.federation.federation import Federation
+from fedpoison.federation.grids import ChosenNodes
+from fedpoison.federation.messages import PREVIOUS, PayloadError, Update, read_reply, to_record
+from fedpoison.federation.update_statistics import deviations
+from fedpoison.federation.workers import Workers
+from fedpoison.results.round import GroupRecord, Training
+from fedpoison.scenario.aggregation import FlowerClass
+
+OnUpdates = Callable[[int, Tensor, Sequence[Update], Tensor], None]
+"""Is told a round, the global weights (d,) that it starts from, what the usable replies hold, and the updates
+(n, d): whoever keeps those copies them, as the next round overwrites them."""
+
+
+class HostStrategy(Strategy):
+    """Samples nodes, checks what they send, aggregates in node order, and reports on every round.
+
+    Args:
+        federation: the scenario's nodes.
+        nodes: the scenario's node behind each node id of the grid.
+        workers: trainers, for rules that train on root data or probe models.
+        on_updates: told of the updates of each round that has any, before they are aggregated.
+    """
+
+    def __init__(
+        self,
+        federation: Federation,
+        nodes: Mapping[int, int],
+        workers: Workers,
+        on_updates: OnUpdates | None = None,
+    ) -> None:
+        self._federation = federation
+        self._on_updates = on_updates
+        self._nodes = nodes
+        self._ids = {node: node_id for node_id, node in nodes.items()}
+        self.aggregator: Aggregator = (
+            FlowerAggregator(federation.scenario.aggregation, federation)
+            if isinstance(federation.scenario.aggregation, FlowerClass)
+            else RuleAggregator(federation.scenario.aggregation, federation, workers)
+        )
+        self.model: Tensor = federation.initial.to(aggregation_device(workers.device))
+        """The global weights that the round starts from, (d,)."""
+        self.previous_model: Tensor | None = None
+        self.report = Training()
+        """What happened in the round that was aggregated last."""
+        self._matrix = self.model.new_empty(0, len(self.model))
+        self._asked: list[int] = []
+        self._asked_at = 0.0
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Return the messages that ask this round's sample of nodes to train."""
+        self._asked = self._federation.attackers.sample(server_round)
+        chosen = ChosenNodes(grid, [self._ids[node] for node in self._asked])
+        messages = self.aggregator.messages(server_round, arrays, config, chosen)
+        if self.previous_model is not None:
+            previous = to_record(self.previous_model, self._federation.layout)
+            self._remind(messages, previous, self._federation.attackers.acting(server_round))
+        self._asked_at = time.perf_counter()
+        return messages
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """Return the new global weights, made from the usable replies in the order of their nodes."""
+        received = {self._nodes[reply.metadata.src_node_id]: reply for reply in replies}
+        trained_at = time.perf_counter()
+        updates, dropped = self._usable(received)
+        trust = None
+        weights = self.model
+        if updates:
+            usable = [received[update.node] for update in updates]
+            matrix = self._rows(updates)
+            if self._on_updates is not None:
+                self._on_updates(server_round, self.model, updates, matrix)
+            outcome = self.aggregator.aggregate(server_round, self.model, updates, matrix, usable)
+            weights = outcome.weights
+            if outcome.trust is not None:
+                shares = outcome.trust.tolist()
+                trust = {update.node: share for update, share in zip(updates, shares, strict=True)}
+        self.report = self._training(server_round, updates, dropped, trust)
+        self.report.seconds.update(
+            train=trained_at - self._asked_at, aggregate=time.perf_counter() - trained_at
+        )
+        self.previous_model, self.model = self.model, weights
+        return to_record(weights, self._federation.layout), None
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Return nothing: the global model is evaluated on the server, class by class."""
+        return []
+
+    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
+        """Return nothing, as no node evaluates."""
+        return None
+
+    def summary(self) -> None:
+        """Say nothing: the scenario says it all."""
+
+    def known_rule(self, server_round: int) -> Callable[[Tensor], Tensor] | None:
+        """Return the rule as an attacker who knows it can try it out, without moving its state.
+
+        That is all that the server does, from pre-aggregators to optimizer. What it draws is drawn from a
+        stream of the attacker's own, the same at every try: nobody foresees the server's draws. What comes
+        out lies where the updates do.
+        """
+        aggregator = self.aggregator
+        if not isinstance(aggregator, RuleAggregator):
+            return None
+
+        def tried(updates: Tensor) -> Tensor:
+            context = aggregator.context(server_round, self.model, None, purpose="attackers' trials")
+            return aggregator.rule(updates.to(self.model.device), None, context).update.to(updates.device)
+
+        return tried
+
+    def _remind(self, messages: Iterable[Message], previous: ArrayRecord, acting: Collection[int]) -> None:
+        """Add the global weights of the round before to what nodes receive that attack in this one.
+
+        A real attacker would have kept them; nodes here keep only what their attack stores.
+        """
+        for message in messages:
+            if self._nodes[message.metadata.dst_node_id] in acting:
+                message.content = RecordDict({**message.content, PREVIOUS: previous})
+
+    def _usable(self, received: Mapping[int, Message]) -> tuple[list[Update], dict[int, str]]:
+        updates, dropped = [], {}
+        for node in self._asked:
+            if node not in received:
+                dropped[node] = "did not reply"
+                continue
+            try:
+                updates.append(read_reply(received[node], node, self._federation.layout))
+            except PayloadError as error:
+                dropped[node] = str(error)
+        return updates, dropped
+
+    def _rows(self, updates: Sequence[Update]) -> Tensor:
+        """Return the updates (n, d): what was sent, less the weights that the round started from.
+
+        The memory is used again in every round: to get a large matrix from the system is no quicker than a
+        rule.
+        """
+        if len(self._matrix) < len(updates):
+            self._matrix = self.model.new_empty(len(updates), len(self.model))
+        matrix = self._matrix[: len(updates)]
+        for row, update in zip(matrix, updates, strict=True):
+            torch.sub(update.weights, self.model, out=row)
+        return matrix
+
+    def _training(
+        self,
+        server_round: int,
+        updates: list[Update],
+        dropped: dict[int, str],
+        trust: dict[int, float] | None,
+    ) -> Training:
+        selection, asked = self._federation.attackers, set(self._asked)
+        size = self.model.numel() * self.model.element_size()
+        losses = torch.tensor([update.loss for update in updates], dtype=torch.float64)
+        known = losses[torch.isfinite(losses)]
+        nodes = [update.node for update in updates]
+        found = deviations(self._matrix[: len(nodes)], nodes, set(nodes) - selection.acting(server_round))
+        return Training(
+            sampled=self._asked,
+            malicious=sorted(selection.malicious(server_round) & asked),
+            groups=[
+                GroupRecord(
+                    attack=attackers.group.attack,
+                    nodes=sorted(pool & asked),
+                    acted=attackers.act(server_round),
+                )
+                for attackers, pool in selection.placed(server_round)
+            ],
+            dropped=dropped,
+            trust=trust,
+            update_norms=found.norms,
+            distances=found.distances,
+            cosines=found.cosines,
+            train_loss=float(known.mean()) if len(known) else None,
+            bytes_down=size * len(self._asked),
+            bytes_up=size * len(updates),
+        )

@@ -1,0 +1,151 @@
+"""The figures of the report for print: SVG and PDF, drawn by matplotlib."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from fedpoison.plotting import (
+    COLOURS,
+    DIVERGING,
+    heat_map,
+    heat_maps,
+    legend,
+    lines,
+    panels,
+    round_axis,
+    save,
+    strategy_heat_map,
+)
+from fedpoison.report.page_data import Contents, seconds_by_phase
+from fedpoison.report.summary import summarize
+from fedpoison.report.trust_matrix import DROPPED, TrustMatrix, trust_matrix
+from fedpoison.results.history import History
+from fedpoison.results.run_frame import MEASURES, cross_table
+from fedpoison.results.store import file_name
+
+FORMATS = ("svg", "pdf")
+
+
+def draw(contents: Contents, folder: Path, on_figure: Callable[[int], None] = lambda _: None) -> int:
+    """Write the figures of each setting, attack and strategy into a folder; return the number of files.
+
+    Args:
+        contents: Runs of the page.
+        folder: Folder for the figures. It is created if it does not exist.
+        on_figure: Called after each figure with the number of files so far.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    table, names = summarize(contents), set[str]()
+    for number, setting in enumerate(contents.settings):
+        start = f"setting{number}-" if len(contents.settings) > 1 else ""
+        cells = table[table["setting"] == setting]
+        for name, figure in _setting(contents, cells) if len(cells) else ():
+            file = file_name(start + name, names)
+            names.add(file)
+            for ending in FORMATS:
+                save(figure, folder / f"{file}.{ending}")
+            on_figure(len(FORMATS) * len(names))
+    return len(FORMATS) * len(names)
+
+
+def _setting(contents: Contents, table: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
+    yield "attack-by-strategy", _overview(table)
+    for attack in dict.fromkeys(table["attack"]):
+        cells = table[table["attack"] == attack]
+        runs = {
+            str(row["strategy"]): [contents.runs[place].history for place in row["places"]]
+            for row in cells.to_dict("records")
+        }
+        whole = {strategy: runs[strategy] for strategy in cells.loc[cells["mark"] == "", "strategy"]}
+        if whole:
+            yield f"classes-{attack}", class_curves(whole, f"accuracy under {attack}, %")
+            yield f"timings-{attack}", timings(whole, f"seconds a round under {attack}")
+        damaged = cells[cells["damage"].notna()]
+        if len(damaged):
+            yield f"damage-{attack}", damage(damaged, f"{attack}: damage by class")
+        for strategy, histories in runs.items():
+            for history in histories[:1]:
+                yield from _cell(f"{attack}-{strategy}", history)
+
+
+def _cell(name: str, history: History) -> Iterator[tuple[str, Figure]]:
+    yield f"rounds-{name}", history.plot()
+    yield f"confusion-{name}", history.plot_confusion()
+    made = trust_matrix(history)
+    if made is not None:
+        yield f"trust-{name}", trust(history, made)
+
+
+def _overview(table: pd.DataFrame) -> Figure:
+    return heat_maps(
+        {name: cross_table(table, column, "attack", "strategy") for name, column in MEASURES.items()}
+    )
+
+
+def class_curves(runs: dict[str, list[History]], title: str) -> Figure:
+    """Return a panel per class: its accuracy after each round, one line per strategy, mean over the seeds."""
+    frames = [
+        (100 * history.per_class()).assign(strategy=strategy)
+        for strategy, histories in runs.items()
+        for history in histories
+    ]
+    frame = pd.concat(frames).reset_index()
+    figure, grid = panels(frame.shape[1] - 2)
+    for number, axes in enumerate(grid):
+        lines(axes, frame, x="round", y=number, series="strategy", names=runs)
+        round_axis(axes, f"class {number}")
+    figure.suptitle(title)
+    legend(figure, grid[0])
+    return figure
+
+
+def damage(cells: pd.DataFrame, title: str) -> Figure:
+    """Return what an attack took from each class (columns) under each strategy (rows), in points."""
+    lost = 100 * cells.set_index("strategy").filter(like="lost_").dropna(axis=1, how="all")
+    lost.columns = lost.columns.str.removeprefix("lost_").astype(int)
+    most = max(5.0, float(np.nanmax(lost.abs().to_numpy())))
+    return strategy_heat_map(lost, title, low=-most, high=most, colours=DIVERGING, unit="percentage points")
+
+
+def trust(history: History, made: TrustMatrix) -> Figure:
+    """Return the trust of each node (rows; malicious ones marked) in each round (columns)."""
+    shares = pd.DataFrame(
+        made.shares,
+        index=[f"▲ {node}" if node in made.malicious else str(node) for node in made.nodes],
+        columns=made.rounds,
+    ).replace(DROPPED, np.nan)
+    size = (max(5.0, 2.4 + 0.3 * len(made.rounds)), max(3.0, 1.4 + 0.16 * len(made.nodes)))
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots()
+    heat_map(axes, shares, numbers=False, high=200, unit="% of an equal share")
+    points = [
+        (column, made.nodes.index(node)) for column, acting in enumerate(made.acting) for node in acting
+    ]
+    if points:
+        across, down = zip(*points, strict=True)
+        axes.scatter(across, down, marker="^", s=14, c="#E69F00", edgecolors="black", linewidths=0.5)
+    axes.set(title=history.title, xlabel="round", ylabel="node (▲ malicious)")
+    axes.tick_params(axis="y", labelsize=7)
+    return figure
+
+
+def timings(runs: dict[str, list[History]], title: str) -> Figure:
+    """Return the seconds per round by phase, one bar per strategy, mean over rounds and seeds."""
+    means = [pd.DataFrame([seconds_by_phase(run) for run in histories]).mean() for histories in runs.values()]
+    seconds = pd.DataFrame(means, index=list(runs)).fillna(0.0)
+    figure = Figure(figsize=(7, 1.6 + 0.4 * len(seconds)), layout="constrained")
+    axes = figure.subplots()
+    left = np.zeros(len(seconds))
+    for place, phase in enumerate(seconds.columns):
+        colour = COLOURS[place % len(COLOURS)]
+        axes.barh(list(seconds.index), seconds[phase], left=left, label=str(phase), color=colour)
+        left += seconds[phase].to_numpy()
+    axes.set(title=title, xlabel="seconds")
+    axes.invert_yaxis()
+    axes.legend(frameon=False)
+    return figure

@@ -1,0 +1,84 @@
+"""The stored runs that a report is about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fedpoison.errors import FedPoisonError, RunError
+from fedpoison.report.labels import is_clean
+from fedpoison.results.store import CENTRAL, StoredRun
+
+
+@dataclass(frozen=True, eq=False)
+class StoredRuns:
+    """What some folders hold."""
+
+    runs: list[StoredRun] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Folders that hold no federated run or cannot be read, with the reason."""
+
+
+def gather(paths: Iterable[Path]) -> StoredRuns:
+    """Return the runs in run folders, in run stores, and in folders that hold any of these.
+
+    A run that lies in several places is taken once, from where it came farthest; so are runs without an
+    attack that differ in nothing but how it would be. Central training is left out.
+
+    Raises:
+        RunError: a path is not there or holds no run, or there is no run with a round to show.
+    """
+    runs: dict[str, StoredRun] = {}
+    left_out: dict[str, str] = {}
+    for folder in dict.fromkeys(folder.resolve() for path in paths for folder in _folders(path)):
+        try:
+            run_id, run = _read(folder)
+        except FedPoisonError as error:
+            left_out[str(folder)] = str(error)
+            continue
+        if run_id not in runs or run.progress > runs[run_id].progress:
+            runs[run_id] = run
+    for repeated, first in _alike(runs.values()):
+        del runs[repeated.history.scenario.run_id]
+        left_out[str(repeated.history.path)] = f"nobody attacks in it: it is the run in {first.history.path}."
+    if not any(run.history.records for run in runs.values()):
+        reasons = {
+            run.history.path: run.failure.reason if run.failure else "no round was finished."
+            for run in runs.values()
+        }
+        empty = [f"{path}: {reason}" for path, reason in reasons.items()]
+        raise RunError("no run can be read. " + " ".join([*left_out.values(), *empty]))
+    return StoredRuns(list(runs.values()), left_out)
+
+
+def _alike(runs: Iterable[StoredRun]) -> list[tuple[StoredRun, StoredRun]]:
+    """Return the clean runs that repeat another one, which came as far or farther, with it."""
+    firsts: dict[str, StoredRun] = {}
+    pairs = []
+    for run in sorted(runs, key=lambda run: run.progress, reverse=True):
+        scenario = run.history.scenario
+        if is_clean(scenario):
+            first = firsts.setdefault(scenario.without_attack(scenario.goal).run_id, run)
+            if first is not run:
+                pairs.append((run, first))
+    return pairs
+
+
+def _folders(path: Path) -> list[Path]:
+    if not path.is_dir():
+        raise RunError(f"{path}: got no folder, wanted a run or a run store.")
+    found = {record.parent for record in path.rglob("rounds.jsonl")}
+    found |= {note.parent for note in path.rglob("failure.json") if (note.parent / "scenario.toml").is_file()}
+    if not found:
+        raise RunError(f"{path}: holds no run; give a folder that fedpoison wrote with --out.")
+    return sorted(found)
+
+
+def _read(folder: Path) -> tuple[str, StoredRun]:
+    """Return the run in a folder with its id, or raise FedPoisonError if it cannot be read."""
+    if folder.name.startswith(CENTRAL):
+        raise RunError(f"{folder}: was trained centrally, without a federation.")
+    run = StoredRun(folder)
+    _ = run.failure  # raises if its file is damaged
+    return run.history.scenario.run_id, run

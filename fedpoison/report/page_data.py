@@ -1,0 +1,195 @@
+"""What the page draws from: the runs as plain values, rounded and thinned."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from fedpoison.report.labels import CLEAN, attack_label, ordered, spell, split_settings, twins
+from fedpoison.report.thinning import TRUST_NUMBERS, Limits, evenly
+from fedpoison.report.trust_matrix import TrustMatrix, trust_matrix
+from fedpoison.results.history import History
+from fedpoison.results.store import StoredRun
+
+AXES = ("setting", "attack", "strategy")
+
+
+@dataclass(frozen=True, eq=False)
+class Contents:
+    """All that the page shows."""
+
+    runs: Sequence[StoredRun]
+    """Those that came to their end first, and those without a round last."""
+    common: Mapping[str, Any]
+    """The fields of the scenario that all runs share."""
+    settings: Sequence[str]
+    """The settings that attacks and strategies were tried in; a single one is the empty text."""
+    attacks: Sequence[str]
+    strategies: Sequence[str]
+    places: Sequence[tuple[int, int, int]]
+    """The place of each run among settings, attacks and strategies."""
+    twins: Sequence[int | None]
+    """The place of each run's clean twin; None where it is not there, and unless both came to their end."""
+
+    @classmethod
+    def of(cls, runs: Sequence[StoredRun]) -> Contents:
+        """Return the contents of a page about these runs, the seeds of a cell in their order."""
+        runs = sorted(
+            runs, key=lambda run: (not run.complete, not run.history.records, run.history.scenario.seed)
+        )
+        scenarios = [run.history.scenario for run in runs]
+        common, differing = split_settings(scenarios)
+        spelt = [spell(fields) for fields in differing]
+        labels = [attack_label(scenario) for scenario in scenarios]
+        settings = list(dict.fromkeys(spelt))
+        attacks = ordered(labels, CLEAN)
+        strategies = ordered((scenario.strategy for scenario in scenarios), "fedavg")
+        return cls(
+            runs=runs,
+            common=common,
+            settings=settings,
+            attacks=attacks,
+            strategies=strategies,
+            places=[
+                (settings.index(fields), attacks.index(label), strategies.index(scenario.strategy))
+                for fields, label, scenario in zip(spelt, labels, scenarios, strict=True)
+            ],
+            twins=[_usable(runs, *pair) for pair in enumerate(twins(scenarios))],
+        )
+
+    @property
+    def shown(self) -> Sequence[StoredRun]:
+        """The runs that have a round; they are the first ones of all."""
+        return [run for run in self.runs if run.history.records]
+
+    @property
+    def unfinished(self) -> Sequence[int]:
+        """The places of the runs that did not come to their end."""
+        return [place for place, run in enumerate(self.runs) if not run.complete]
+
+    @property
+    def marks(self) -> dict[tuple[int, int, int], str]:
+        """What stands in place of a mean in each cell with a run that its strategy had to stop.
+
+        A mean over the seeds that are left would hide the worst.
+        """
+        stopped = Counter(cell for cell, run in zip(self.places, self.runs, strict=True) if run.stopped)
+        finished = Counter(cell for cell, run in zip(self.places, self.runs, strict=True) if run.complete)
+        return {
+            cell: f"{count} of {count + finished[cell]} stopped" if finished[cell] else "stopped"
+            for cell, count in stopped.items()
+        }
+
+    def data(self) -> dict[str, object]:
+        """Return the contents as JSON's values: shares in parts of 100,000, None for what is missing."""
+        limits = Limits.of([len(run.history.last.confusion) for run in self.shown])
+        lines, environments = dict[str, int](), dict[str, int]()
+        ledgers = self._ledgers()
+        return {
+            "settings": list(self.settings),
+            "attacks": list(self.attacks),
+            "strategies": list(self.strategies),
+            "marks": [
+                dict(zip(AXES, cell, strict=True)) | {"text": text} for cell, text in self.marks.items()
+            ],
+            "runs": [
+                _run(run, limits)
+                | dict(zip(AXES, self.places[place], strict=True))
+                | {"twin": self.twins[place], "ledger": ledgers.get(place)}
+                | _provenance(run, lines, environments)
+                for place, run in enumerate(self.shown)
+            ],
+            "lines": list(lines),
+            "environments": list(environments),
+        }
+
+    def _ledgers(self) -> dict[int, dict[str, object]]:
+        """Return the ledgers that fit in, those of the first run of each cell before the others."""
+        seen: dict[tuple[int, int, int], int] = {}
+        turns = []
+        for place, cell in enumerate(self.places[: len(self.shown)]):
+            seen[cell] = seen.get(cell, -1) + 1
+            turns.append((seen[cell], place))
+        found, room = {}, TRUST_NUMBERS
+        for _, place in sorted(turns):
+            made: TrustMatrix | None = trust_matrix(self.runs[place].history) if room > 0 else None
+            if made is not None:
+                room -= made.size
+                found[place] = asdict(made)
+        return found
+
+
+def _usable(runs: Sequence[StoredRun], place: int, twin: int | None) -> int | None:
+    if twin is None or not (runs[place].complete and runs[twin].complete):
+        return None
+    return twin
+
+
+def _run(run: StoredRun, limits: Limits) -> dict[str, object]:
+    history = run.history
+    curve = [history.records[place] for place in evenly(len(history.records), limits.curve)]
+    matrices = [history.records[place] for place in evenly(len(history.records), limits.matrices)]
+    classes = zip(*(record.per_class_accuracy for record in curve), strict=True)
+    return {
+        "id": history.scenario.run_id,
+        "seed": history.scenario.seed,
+        "complete": run.complete,
+        "failure": run.failure.reason if run.failure else None,
+        "planned": history.scenario.rounds,
+        "folder": str(history.path or ""),
+        "rounds": [record.round for record in curve],
+        "accuracy": _shares(record.accuracy for record in curve),
+        "worst": _shares(record.worst_class_accuracy for record in curve),
+        "success": _shares(record.success for record in curve),
+        "classes": [_shares(shares) for shares in classes],
+        "matrixRounds": [record.round for record in matrices],
+        "matrices": [[number for row in record.confusion for number in row] for record in matrices],
+        "trust": _trust(history),
+        "seconds": seconds_by_phase(history),
+    }
+
+
+def _trust(history: History) -> list[float | None]:
+    """Return the means over the rounds in which somebody attacked: caught, blamed, AUROC, malicious mass."""
+    frame = history.rounds()
+    means = (
+        frame.loc[
+            frame["acting"] > 0,
+            ["true_positive_rate", "false_positive_rate", "trust_auroc", "malicious_mass"],
+        ]
+        .astype(float)
+        .mean()
+    )
+    return [None if math.isnan(value) else round(float(value), 3) for value in means]
+
+
+def seconds_by_phase(history: History) -> dict[str, float]:
+    """Return the wall-clock seconds of each phase of a round, mean over the rounds, in their order."""
+    total = dict.fromkeys(history.last.training.seconds, 0.0)
+    for record in history.records:
+        for phase, seconds in record.training.seconds.items():
+            total[phase] = total.get(phase, 0.0) + seconds
+    return {phase: round(seconds / max(1, history.last.round), 5) for phase, seconds in total.items()}
+
+
+def _provenance(run: StoredRun, lines: dict[str, int], environments: dict[str, int]) -> dict[str, object]:
+    """Return what made the run; `lines` and `environments` keep the place of each text, once for all runs."""
+    own = {
+        name: run.environment[name] for name in ("started", "command", "warnings") if name in run.environment
+    }
+    shared = {name: value for name, value in run.environment.items() if name not in own}
+    return {
+        "scenario": [
+            lines.setdefault(line, len(lines)) for line in run.history.scenario.to_toml().splitlines()
+        ],
+        "made": own,
+        "environment": environments.setdefault(json.dumps(shared, indent=2), len(environments)),
+    }
+
+
+def _shares(shares: Iterable[float | None]) -> list[int | None]:
+    return [None if share is None or not math.isfinite(share) else round(100_000 * share) for share in shares]

@@ -1,0 +1,247 @@
+"""The history of a run, as pandas frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from fedpoison.errors import ScenarioError
+from fedpoison.results import metrics as measures
+from fedpoison.results.metrics import plain
+from fedpoison.results.round import Round
+from fedpoison.scenario.fields import About, fields_about
+from fedpoison.scenario.scenario import Scenario
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """The rounds of one run, the initial model first."""
+
+    scenario: Scenario
+    records: Sequence[Round]
+    path: Path | None = None
+    """The run's folder, where it is kept."""
+
+    @property
+    def last(self) -> Round:
+        return self.records[-1]
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock time of all rounds."""
+        return sum(sum(record.training.seconds.values()) for record in self.records)
+
+    def rounds(self) -> pd.DataFrame:
+        """Return one row a record: accuracy, worst class, loss, attack success, whom the rule believed.
+
+        `acting` counts the nodes that attacked. The true and false positive rate, `trust_auroc` and
+        `malicious_mass` take those as the malicious ones. `malicious_norm`, `malicious_distance` and
+        `malicious_cosine` are means over what they sent: its norm, its distance from the honest mean and its
+        cosine with it; `honest_norm` and `honest_distance` are those of the others.
+        """
+        return pd.DataFrame([_row(record) for record in self.records]).set_index("round")
+
+    def per_class(self) -> pd.DataFrame:
+        """Return the accuracy of each class (columns) after each round (rows)."""
+        return self._classes(measures.per_class_accuracy)
+
+    def per_class_precision(self) -> pd.DataFrame:
+        """Return the precision of each class (columns) after each round (rows)."""
+        return self._classes(measures.per_class_precision)
+
+    def per_class_f1(self) -> pd.DataFrame:
+        """Return the F1 score of each class (columns) after each round (rows)."""
+        return self._classes(measures.per_class_f1)
+
+    def trust(self) -> pd.DataFrame:
+        """Return one row a round and node that was trusted or not: `round`, `node`, `malicious`, `trust`."""
+        rows = [
+            {
+                "round": record.round,
+                "node": node,
+                "malicious": node in record.training.malicious,
+                "trust": share,
+            }
+            for record in self.records
+            for node, share in (record.training.trust or {}).items()
+        ]
+        return pd.DataFrame(rows, columns=["round", "node", "malicious", "trust"])
+
+    def nodes(self) -> pd.DataFrame:
+        """Return one row a round and node that was asked to train: what it was, sent and got.
+
+        `group` is its attackers' place among the groups of the scenario and `acted` whether they attacked;
+        `norm` is its update's, `distance` and `cosine` compare it with the honest mean; `trust` is the weight
+        that it got, and `dropped` the reason why its reply could not be used.
+        """
+        return pd.DataFrame(
+            [row for record in self.records for row in _node_rows(record)], columns=_NODE_COLUMNS
+        )
+
+    def damage(self, twin: History) -> pd.DataFrame:
+        """Return the accuracy that the attack took from each class (columns) after each round (rows).
+
+        It is the clean twin's accuracy minus this run's; the column `all` is that of the whole test set.
+
+        Args:
+            twin: the history of the same scenario without attack.
+
+        Raises:
+            ScenarioError: the twin has another seed, another data set or another number of rounds.
+        """
+        self._check_twin(twin)
+        damage = twin.per_class() - self.per_class()
+        damage["all"] = twin.rounds()["accuracy"] - self.rounds()["accuracy"]
+        return damage
+
+    def recovery_half_life(self, twin: History | None = None) -> float:
+        """Return how many rounds after the attack's last round half of the accuracy that it took is regained.
+
+        What it took is measured against the clean twin in the same round or, without one, against the
+        accuracy just before the attack's first round: the initial model's if it attacks from the beginning.
+
+        Returns:
+            NaN if half is never regained, if nothing was taken, and where some rounds have no record.
+
+        Raises:
+            ScenarioError: as `damage`.
+        """
+        if twin is not None:
+            self._check_twin(twin)
+        if self.scenario.evaluate_every > 1:
+            return float("nan")
+        return measures.recovery_half_life(
+            [record.accuracy for record in self.records],
+            [bool(record.training.acting) for record in self.records],
+            None if twin is None else [record.accuracy for record in twin.records],
+        )
+
+    @property
+    def title(self) -> str:
+        """Strategy, attack and data set, as the title of a figure."""
+        return f"{self.scenario.strategy} under {self.scenario.threat} ({self.scenario.dataset})"
+
+    def summary(self, twin: History | None = None) -> dict[str, object]:
+        """Return the result of the run as plain values for JSON, with None for missing numbers.
+
+        Args:
+            twin: history of the same scenario without attack. Adds the damage that the attack did.
+
+        Raises:
+            ScenarioError: as `damage`.
+        """
+        last, rates = self.last, self.rounds().iloc[-1]
+        clean = None if twin is None else twin.last
+        damage = None if twin is None else self.damage(twin).drop(columns="all").iloc[-1]
+        return {
+            "run_id": self.scenario.run_id,
+            "accuracy": last.accuracy,
+            "per_class_accuracy": [plain(value) for value in last.per_class_accuracy],
+            "worst_class_accuracy": last.worst_class_accuracy,
+            "attack_success_rate": plain(last.attack_success_rate),
+            "source_to_target_rate": plain(last.source_to_target_rate),
+            "loss": last.loss,
+            "rounds": last.round,
+            "seconds": round(self.seconds, 3),
+            "dataset": self.scenario.dataset,
+            "path": None if self.path is None else str(self.path),
+            "threat": self.scenario.threat,
+            "trust_auroc": plain(rates["trust_auroc"]),
+            "malicious_mass": plain(rates["malicious_mass"]),
+            "malicious_distance": plain(rates["malicious_distance"]),
+            "malicious_cosine": plain(rates["malicious_cosine"]),
+            "recovery_half_life": plain(self.recovery_half_life(twin)),
+            "twin_run_id": None if twin is None else twin.scenario.run_id,
+            "twin_accuracy": None if clean is None else clean.accuracy,
+            "twin_attack_success_rate": None if clean is None else plain(clean.attack_success_rate),
+            "twin_source_to_target_rate": None if clean is None else plain(clean.source_to_target_rate),
+            "damage_per_class": None if damage is None else [plain(value) for value in damage],
+        }
+
+    def plot(self) -> Figure:
+        """Return the heat map of the accuracy of each class after each round."""
+        from fedpoison.plotting import class_heat_map  # noqa: PLC0415  # matplotlib takes a second to import
+
+        return class_heat_map(self.per_class(), self.title)
+
+    def plot_confusion(self) -> Figure:
+        """Return the heat map of the confusion matrix after the last round."""
+        from fedpoison.plotting import confusion_matrix  # noqa: PLC0415  # matplotlib takes a second to import
+
+        return confusion_matrix(self.last.counts, self.title)
+
+    def _check_twin(self, twin: History) -> None:
+        for name in fields_about(Scenario, About.REFERENCE):
+            mine, theirs = getattr(self.scenario, name), getattr(twin.scenario, name)
+            if mine != theirs:
+                raise ScenarioError(f"twin: got {name} {theirs}, wanted {mine}, as in the attacked run.")
+
+    def _classes(self, measure: Callable[[measures.Counts], Any]) -> pd.DataFrame:
+        index = pd.Index([record.round for record in self.records], name="round")
+        frame = pd.DataFrame([measure(record.counts) for record in self.records], index=index)
+        return frame.rename_axis(columns="class")
+
+
+_NODE_COLUMNS = [
+    "round", "node", "malicious", "group", "acted", "norm", "distance", "cosine", "trust", "dropped",
+]  # fmt: skip
+
+
+def _node_rows(record: Round) -> Iterator[dict[str, object]]:
+    training = record.training
+    groups = {node: index for index, group in enumerate(training.groups) for node in group.nodes}
+    acting = set(training.acting)
+    for node in training.sampled:
+        yield {
+            "round": record.round,
+            "node": node,
+            "malicious": node in training.malicious,
+            "group": groups.get(node),
+            "acted": node in acting,
+            "norm": training.update_norms.get(node),
+            "distance": training.distances.get(node),
+            "cosine": training.cosines.get(node),
+            "trust": (training.trust or {}).get(node),
+            "dropped": training.dropped.get(node),
+        }
+
+
+def _row(record: Round) -> dict[str, float | int | None]:
+    training = record.training
+    acting = set(training.acting)
+    honest = set(training.sampled) - acting
+    trust = training.trust
+    caught, blamed = measures.trust_rates(trust, acting) if trust else (None, None)
+    return {
+        "round": record.round,
+        "accuracy": record.accuracy,
+        "worst_class_accuracy": record.worst_class_accuracy,
+        "loss": record.loss,
+        "attack_success_rate": record.attack_success_rate,
+        "source_to_target_rate": record.source_to_target_rate,
+        "true_positive_rate": caught,
+        "false_positive_rate": blamed,
+        "trust_auroc": measures.trust_auroc(trust, acting) if trust else None,
+        "malicious_mass": measures.malicious_mass(trust, acting) if trust else None,
+        "acting": len(acting),
+        "malicious_norm": _mean(training.update_norms, acting),
+        "malicious_distance": _mean(training.distances, acting),
+        "malicious_cosine": _mean(training.cosines, acting),
+        "honest_norm": _mean(training.update_norms, honest),
+        "honest_distance": _mean(training.distances, honest),
+        "dropped": len(training.dropped),
+        "seconds": sum(training.seconds.values()),
+    }
+
+
+def _mean(values: Mapping[int, float], nodes: Collection[int]) -> float | None:
+    found = [value for node, value in values.items() if node in nodes]
+    return fmean(found) if found else None

@@ -1,0 +1,106 @@
+"""Provenance of a run: versions, machine, time. Warnings about runs that another version wrote."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from hashlib import blake2b
+from importlib.metadata import PackageNotFoundError, entry_points, version
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+
+from fedpoison.results.store import StoredRun
+
+Notify = Callable[[str], None]
+"""Function that shows a warning to the user before a run."""
+PACKAGES = ("fedpoison", "torch", "torchvision", "flwr", "ray", "numpy", "pandas", "scikit-learn", "pydantic")
+
+
+def versions() -> dict[str, str]:
+    """Return the installed version of each package that a result may depend on."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+@functools.cache
+def sources() -> str:
+    """Return a digest of the code that decides results: ours, and the modules by which others add to it."""
+    digest = blake2b(digest_size=6)
+    for path in _sources():
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _sources() -> Iterator[Path]:
+    ours = Path(__file__).parent
+    for package in (ours, ours.parent / "strategies", ours.parent / "clients"):
+        for path in sorted(package.rglob("*.py")):
+            if not {ours / "cli", ours / "report"} & set(path.parents):
+                yield path
+    points = entry_points()
+    added = {
+        point.module
+        for group in points.groups
+        if group.startswith("fedpoison.")
+        for point in points.select(group=group)
+    }
+    for module in sorted(added):
+        with suppress(ImportError):  # of a package that is broken nothing is used
+            found = find_spec(module)
+            if found is not None and found.origin is not None:
+                yield Path(found.origin)
+
+
+def environment(engine: str, workers: int | None, warnings: Sequence[str] = ()) -> dict[str, object]:
+    """Return what belongs into a run's `environment.json`, with what its user was warned of."""
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": sys.argv,
+        "engine": engine,
+        "workers": workers or os.cpu_count(),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "system": platform.platform(),
+        "processors": os.cpu_count(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "packages": versions(),
+        "sources": sources(),
+        "warnings": list(warnings),
+    }
+
+
+def tell_versions(runs: Iterable[StoredRun], notify: Callable[[str], None]) -> None:
+    """Notify once of each other version, and of other code of this version, that wrote stored runs."""
+    made_by = dict.fromkeys(_made_by(run) for run in runs)
+    if not made_by:
+        return
+    ours = versions()["fedpoison"]
+    for other in dict.fromkeys(other for other, _ in made_by):
+        if other not in (None, ours):
+            notify(f"runs in the store are used that fedpoison {other} made; this is {ours}. See --fresh.")
+    if {code for other, code in made_by if other == ours} - {None, sources()}:
+        notify(
+            f"runs in the store are used that fedpoison {ours} made before its code, or a package that adds "
+            "to it, was edited. See --fresh."
+        )
+
+
+def _made_by(run: StoredRun) -> tuple[str | None, str | None]:
+    """Return the version and the code that made a run; None where that is not known."""
+    known = run.environment
+    packages = known.get("packages")
+    installed = packages.get("fedpoison") if isinstance(packages, dict) else None
+    code = known.get("sources")
+    return installed, code if isinstance(code, str) else None

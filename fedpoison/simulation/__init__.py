@@ -1,0 +1,1 @@
+"""One run, its clean reference run, centralized training, replay, and batches of runs."""

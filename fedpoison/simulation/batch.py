@@ -1,0 +1,297 @@
+"""Many runs in parallel: each run is a Ray task, on the CPUs of one machine or of a cluster.
+
+A run in a task uses one worker thread, so parallel runs do not compete for CPUs. Only the driver writes the
+run store, so a cluster needs no shared disk. A failed run is in the store with its rounds and the reason.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import KW_ONLY, dataclass, field
+from pathlib import Path
+from typing import Required, Self, TypedDict, Unpack
+
+from fedpoison.data import Dataset, load_dataset
+from fedpoison.engines.ray_session import ray_session
+from fedpoison.errors import RunError, ScenarioError
+from fedpoison.federation.federation import Federation, resolve_dataset
+from fedpoison.results.history import History
+from fedpoison.results.provenance import Notify, tell_versions
+from fedpoison.results.round import Failure, Round
+from fedpoison.results.store import RunWriter, StoredRun
+from fedpoison.scenario.scenario import Scenario
+from fedpoison.simulation.ray_task import Ended, run_in_tasks
+from fedpoison.simulation.run import run
+
+_log = logging.getLogger(__name__)
+
+RunResult = History | Failure
+
+
+@dataclass(frozen=True, eq=False)
+class BatchCallbacks:
+    """Callbacks that report the progress of many runs. Default: no-ops."""
+
+    on_start: Callable[[Scenario], None] = lambda _: None
+    on_round: Callable[[Scenario, Round], None] = lambda *_: None
+    on_end: Callable[[Scenario, RunResult], None] = lambda *_: None
+    """Receives the history of the run, or its failure."""
+
+
+class BatchOptions(TypedDict, total=False):
+    """Keyword arguments of every function that runs many scenarios."""
+
+    out: Required[Path]
+    """Run store. Complete runs in it are loaded and not repeated."""
+    jobs: int | None
+    """Number of parallel runs. Default: one per CPU. With 1, runs stay in this process, and each run uses all
+    CPUs."""
+    ray_address: str | None
+    """Address of a Ray cluster, as for `ray_session`. Default: Ray on this machine."""
+    fresh: bool
+    """Whether to repeat complete runs of the store. Default: False."""
+    data_dir: Path | None
+    """Data set folder, as for `simulate`."""
+    callbacks: BatchCallbacks
+    """Callbacks for the start, the rounds and the end of each run."""
+    notify: Notify
+    """Receives warnings before the first run: one per attack that has no effect, and one per other version of
+    fedpoison, or edited code, that created the loaded runs. Default: the log."""
+
+
+@dataclass(frozen=True, eq=False)
+class BatchResult:
+    """Results of many runs, by the requested scenarios."""
+
+    histories: dict[Scenario, History] = field(default_factory=dict)
+    """Complete runs."""
+    failures: dict[Scenario, Failure] = field(default_factory=dict)
+    """Reasons why the other runs failed."""
+
+    @classmethod
+    def of(cls, results: Mapping[Scenario, RunResult]) -> Self:
+        """Separate histories from failures."""
+        batch = cls()
+        for scenario, result in results.items():
+            if isinstance(result, Failure):
+                batch.failures[scenario] = result
+            else:
+                batch.histories[scenario] = result
+        return batch
+
+    def check(self, *, but: Sequence[Scenario] = ()) -> None:
+        """Raise an error that names each reason once, if a run failed.
+
+        Args:
+            but: runs that may fail.
+
+        Raises:
+            RunError: a run failed.
+        """
+        by_reason: dict[str, list[Scenario]] = {}
+        for scenario, failure in self.failures.items():
+            if scenario not in but:
+                by_reason.setdefault(failure.reason, []).append(scenario)
+        if by_reason:
+            failed, runs = sum(map(len, by_reason.values())), len(self.failures) + len(self.histories)
+            parts = [f"{_named(scenarios)}: {reason}" for reason, scenarios in by_reason.items()]
+            raise RunError(f"{failed} of {runs} runs had to stop. " + " ".join(parts))
+
+    @property
+    def refused(self) -> list[Scenario]:
+        """Runs that stopped because the strategy could not aggregate a round."""
+        return [scenario for scenario, failure in self.failures.items() if failure.aggregation_failed]
+
+
+def _named(scenarios: Sequence[Scenario]) -> str:
+    first, others = scenarios[0], len(scenarios) - 1
+    name = f"{first.strategy} under {first.attack}, seed {first.seed}"
+    return f"{name}, and {others} more" if others else name
+
+
+def run_all(
+    scenarios: Iterable[Scenario],
+    *,
+    keep_going: bool = False,
+    settle: bool = False,
+    **options: Unpack[BatchOptions],
+) -> BatchResult:
+    """Run every scenario that is not complete in the store, and return all results.
+
+    If a run fails, the store keeps the reason and the other runs continue.
+
+    Args:
+        scenarios: scenarios to run. Equal scenarios run once.
+        keep_going: whether an invalid scenario counts as a failed run, in place of an error.
+        settle: whether later sweeps skip the failed runs unless they are asked to repeat them.
+        options: see `BatchOptions`.
+
+    Raises:
+        ScenarioError: a scenario is invalid, unless `keep_going`. Raised before any training.
+        DataError: a data set is not available.
+        EngineError: Ray does not start.
+        RunError: a failure cannot be written into the store, or a complete run in the store is damaged.
+    """
+    with ExitStack() as ray:
+        return _Runner(ray, keep_going=keep_going, settle=settle, **options).run(scenarios)
+
+
+@contextmanager
+def batches(
+    *, keep_going: bool = False, **options: Unpack[BatchOptions]
+) -> Iterator[Callable[[Iterable[Scenario]], BatchResult]]:
+    """Yield a function that runs a batch, for searches in which each batch depends on the previous results.
+
+    All batches share one Ray session, which starts when a batch needs it. Each warning is reported once. With
+    `fresh`, each complete run is repeated once.
+    """
+    with ExitStack() as ray:
+        yield _Runner(ray, keep_going=keep_going, **options).run
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """A run to execute."""
+
+    scenario: Scenario
+    """Scenario with the resolved data set."""
+    dataset: Dataset
+    warnings: Sequence[str] = ()
+    """Reasons why attacks of the scenario have no effect."""
+    failure: Failure | None = None
+    """Reason why the scenario is invalid."""
+
+
+_Results = Iterator[tuple[Scenario, RunResult]]
+
+
+@dataclass(frozen=True, eq=False)
+class _Runner:
+    """Runner of consecutive batches. `ray` closes the Ray session that one of them starts."""
+
+    ray: ExitStack
+    _: KW_ONLY
+    out: Path
+    jobs: int | None = None
+    ray_address: str | None = None
+    fresh: bool = False
+    keep_going: bool = False
+    settle: bool = False
+    data_dir: Path | None = None
+    callbacks: BatchCallbacks = field(default_factory=BatchCallbacks)
+    notify: Notify = _log.warning
+    done: set[Scenario] = field(default_factory=set)
+    warned: set[str] = field(default_factory=set)
+
+    def run(self, scenarios: Iterable[Scenario]) -> BatchResult:
+        requested = dict(_plans(scenarios, self.data_dir, keep_going=self.keep_going))
+        results: dict[Scenario, RunResult] = {}
+        missing: list[_Plan] = []
+        reused: list[StoredRun] = []
+        for plan in {plan.scenario: plan for plan in requested.values()}.values():
+            folder = StoredRun(self.out / plan.scenario.run_id)
+            if plan.failure:
+                results[plan.scenario] = plan.failure
+            elif folder.complete and (not self.fresh or plan.scenario in self.done):
+                results[plan.scenario] = folder.history
+                reused.append(folder)
+            else:
+                missing.append(plan)
+        for plan in requested.values():
+            for warning in plan.warnings:
+                self._warn(warning)
+        tell_versions(reused, self._warn)
+        for scenario, result in results.items():
+            self._end(scenario, result)
+        for scenario, result in self._execute(missing):
+            results[scenario] = result
+            self.done.add(scenario)
+            self._end(scenario, result)
+        return BatchResult.of({scenario: results[plan.scenario] for scenario, plan in requested.items()})
+
+    def _end(self, scenario: Scenario, result: RunResult) -> None:
+        if isinstance(result, Failure):
+            RunWriter(self.out / scenario.run_id).fail(scenario, result, permanent=self.settle)
+        self.callbacks.on_end(scenario, result)
+
+    def _warn(self, warning: str) -> None:
+        if warning not in self.warned:
+            self.warned.add(warning)
+            self.notify(warning)
+
+    def _execute(self, plans: Sequence[_Plan]) -> _Results:
+        """Yield the result of each run: in this process if one runs at a time, otherwise in Ray tasks."""
+        local = self.ray_address is None
+        jobs = self.jobs or (os.cpu_count() if local else None)
+        if not plans or (local and 1 in (jobs, len(plans))):
+            yield from _one_by_one(plans, self.out, self.callbacks)
+        else:
+            cpus = self.ray.enter_context(ray_session(self.ray_address, cpus=jobs))
+            yield from _in_tasks(plans, self.out, self.callbacks, jobs or cpus)
+
+
+def _plans(
+    scenarios: Iterable[Scenario], data_dir: Path | None, *, keep_going: bool
+) -> Iterator[tuple[Scenario, _Plan]]:
+    """Yield each scenario with its plan.
+
+    A `Federation` is built to find errors, and dropped to save memory.
+    """
+    datasets: dict[str, Dataset] = {}
+    for scenario in scenarios:
+        name = scenario.dataset
+        if name not in datasets:
+            datasets[name] = load_dataset(name, data_dir=data_dir)
+        resolved = resolve_dataset(scenario, datasets[name])
+        try:
+            yield scenario, _Plan(resolved, datasets[name], Federation(resolved, datasets[name]).idle)
+        except ScenarioError as error:
+            if not keep_going:
+                raise
+            yield scenario, _Plan(resolved, datasets[name], failure=Failure.of(error))
+
+
+def _one_by_one(plans: Sequence[_Plan], out: Path, callbacks: BatchCallbacks) -> _Results:
+    for plan in plans:
+        callbacks.on_start(plan.scenario)
+        try:
+            on_round = functools.partial(callbacks.on_round, plan.scenario)
+            federation = Federation(plan.scenario, plan.dataset)
+            history = run(
+                federation, out=out, on_round=on_round, notify=lambda _: None
+            )  # the runner has warned
+        except Exception as error:  # noqa: BLE001  # an error of any kind ends one run, not the others
+            yield plan.scenario, Failure.of(error)
+        else:
+            yield plan.scenario, history
+
+
+def _in_tasks(plans: Sequence[_Plan], out: Path, callbacks: BatchCallbacks, jobs: int) -> _Results:
+    rounds: dict[Scenario, list[Round]] = {plan.scenario: [] for plan in plans}
+    runs = [(plan.scenario, plan.dataset) for plan in plans]
+    for scenario, step in run_in_tasks(runs, jobs, callbacks.on_start):
+        if isinstance(step, Round):
+            rounds[scenario].append(step)
+            callbacks.on_round(scenario, step)
+        else:
+            yield scenario, _store(out, scenario, rounds.pop(scenario), step)
+
+
+def _store(out: Path, scenario: Scenario, records: list[Round], end: Ended | Failure) -> RunResult:
+    known = {} if isinstance(end, Failure) else end.environment
+    environment = {**known, "command": sys.argv}  # the command of a task is Ray's
+    try:
+        folder = RunWriter.begin(out / scenario.run_id, scenario, environment)
+        for record in records:
+            folder.append(record)
+        if isinstance(end, Failure):
+            return end
+        folder.finish(end.weights, end.layout)
+    except RunError as error:
+        return Failure.of(error)
+    return History(scenario, records, folder.path)

@@ -1,0 +1,130 @@
+"""The baseline: one model trained centrally, on clean data or on poisoned data."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from torch import Tensor
+
+from clients.attacks.base import TRIGGER, Attack, NoAttack, crafts
+from clients.attacks.composite import Composite
+from clients.training.batch import Job, Trained, train_cohort
+from clients.training.samples import Samples, chosen
+from clients.training.trainer import Trainer
+from fedpoison.errors import ScenarioError
+from fedpoison.federation.evaluation import Evaluator
+from fedpoison.federation.federation import Federation
+from fedpoison.federation.workers import Workers
+from fedpoison.results.history import History
+from fedpoison.results.provenance import environment
+from fedpoison.results.round import OnRound, Round, Training
+from fedpoison.results.store import CENTRAL, RunWriter
+from fedpoison.rng import stream
+from fedpoison.scenario.fields import About, fields_about
+from fedpoison.scenario.scenario import Scenario
+
+FEDERATION_ONLY = fields_about(Scenario, About.FEDERATION)
+"""Fields that mean nothing without a federation."""
+
+
+def train_centrally(
+    scenario: Scenario,
+    *,
+    out: Path | None = None,
+    workers: int | None = None,
+    data_dir: Path | None = None,
+    on_round: OnRound | None = None,
+) -> History:
+    """Train one model on all data and return its history; each of `scenario.rounds` is one epoch.
+
+    Under an attack on the data, the share `scenario.malicious` of the training samples is poisoned.
+
+    Args:
+        scenario: what to train; the fields that describe a federation do not matter.
+        out: the run store; None keeps nothing on disk.
+        workers: threads for the evaluation; training is one stream of batches and takes one.
+        data_dir: as for `simulate`.
+        on_round: called with the record of each epoch.
+
+    Raises:
+        ScenarioError: the attack is not one on the data.
+        DataError: the data set cannot be had.
+    """
+    if scenario.groups:
+        raise ScenarioError("groups: central training knows one attack; name it as attack, and its share.")
+    unset = {name: Scenario.model_fields[name].default for name in FEDERATION_ONLY}
+    alone = scenario.but(**unset | {"clients": 1})
+    federation = Federation.load(alone, data_dir=data_dir)
+    if not poisons_only(_attack(federation)):
+        raise ScenarioError(
+            f"attack {scenario.attack}: acts on updates or training, where central training has no attacker; "
+            "choose one on the data, such as label-flip, pixel-noise, inject or backdoor."
+        )
+    folder = None
+    if out is not None:
+        path = out / f"{CENTRAL}{federation.scenario.run_id}"
+        folder = RunWriter.begin(path, federation.scenario, environment("central", workers))
+    goal = federation.goal
+    records: list[Round] = []
+    memory: dict[str, Tensor] = {}
+    weights = federation.initial
+    training = replace(federation.scenario.training, persistent_momentum=True)
+    with Workers(federation.model, training, workers) as pool:
+        evaluator = Evaluator(federation.test, goal, pool)
+        samples, learned = pool.run(partial(_poisoned, federation))
+        for epoch in range(alone.rounds + 1):
+            began = time.perf_counter()
+            loss = None
+            if epoch:
+                job = federation.job(0, epoch, weights, None, memory)
+                job = Job(samples=samples, attack=NoAttack(), context=job.context)
+                trained = pool.run(partial(_train, job))
+                weights, loss = trained.weights, trained.loss
+            trained_at = time.perf_counter()
+            evaluation = evaluator(weights, learned)
+            seconds = {"train": trained_at - began, "evaluate": time.perf_counter() - trained_at}
+            records.append(Round.of(epoch, evaluation, goal, Training(train_loss=loss, seconds=seconds)))
+            if folder is not None:
+                folder.append(records[-1])
+            if on_round is not None:
+                on_round(records[-1])
+    if folder is not None:
+        folder.finish(weights, federation.layout)
+    return History(federation.scenario, records, folder.path if folder else None)
+
+
+def poisons_only(attack: Attack) -> bool:
+    """Return whether `attack` acts on the data alone."""
+    if isinstance(attack, Composite):
+        return all(poisons_only(part) for part in attack.parts)
+    return not crafts(attack) and type(attack).train is Attack.train
+
+
+def _attack(federation: Federation) -> Attack:
+    """Return the attack of a scenario with a single group of attackers."""
+    (attackers,) = federation.attackers.groups
+    return attackers.attack
+
+
+def _train(job: Job, trainer: Trainer) -> Trained:
+    return next(train_cohort(trainer, [job]))
+
+
+def _poisoned(federation: Federation, trainer: Trainer) -> tuple[Samples, list[Tensor]]:
+    """Return the training samples, the scenario's malicious share of them poisoned, and a learned trigger."""
+    attack = _attack(federation)
+    if isinstance(attack, NoAttack):
+        return federation.train, []
+    generator = stream(federation.scenario.seed, "poisoned samples")
+    mask = chosen(len(federation.train), federation.scenario.malicious, generator)
+    if not mask.any():
+        return federation.train, []
+    memory: dict[str, Tensor] = {}
+    context = federation.job(0, 0, federation.initial, None, memory).context
+    trainer.load(federation.initial)
+    poisoned = attack.poison_data(federation.train[mask], trainer, context)
+    learned = [memory[TRIGGER]] if TRIGGER in memory else []
+    return federation.train[~mask].joined(poisoned), learned

@@ -1,0 +1,147 @@
+"""The axes of a study: lists of a field's values, ranges of them, and named bundles of fields."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from fedpoison.errors import ScenarioError, unknown
+from fedpoison.scenario.scenario import Scenario
+from fedpoison.scenario.specs import reasons
+
+Label = str | int | float | bool
+
+TAKEN = frozenset(
+    (
+        "run_id", "round", "accuracy", "worst_class_accuracy", "loss", "attack_success_rate",
+        "source_to_target_rate", "success", "true_positive_rate", "false_positive_rate", "trust_auroc",
+        "malicious_mass", "acting", "malicious_norm", "malicious_distance", "malicious_cosine", "honest_norm",
+        "honest_distance", "dropped", "seconds", "reason", "refused", "stopped", "asked", "ended", "seed",
+    )
+)  # fmt: skip
+"""Columns of the results, which no axis of bundles can have for its name; nor can it be `class_3`."""
+
+
+Number = int | float
+MOST_VALUES = 10_000
+"""How many numbers a range can have."""
+
+
+class ValueRange(BaseModel):
+    """Numbers from one to another, both included.
+
+    >>> ValueRange.model_validate({"from": 0.0, "to": 0.3, "step": 0.1}).values()
+    [0.0, 0.1, 0.2, 0.3]
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+
+    start: Annotated[Number, Field(alias="from")]
+    to: Number
+    step: Number
+
+    @model_validator(mode="after")
+    def _ends(self) -> Self:
+        start, to, step = self._decimals()
+        if step and (to - start) / step >= MOST_VALUES:
+            raise ValueError(f"range: got more than {MOST_VALUES} values; make the step larger.")
+        if step == 0 or (to - start) / step < 0 or (to - start) % step != 0:
+            raise ValueError(
+                f"range: got from={self.start}, to={self.to}, step={self.step}; "
+                "wanted whole steps that lead from the one to the other."
+            )
+        return self
+
+    def values(self) -> list[Number]:
+        """Return the numbers: whole ones if all that is given is whole."""
+        start, to, step = self._decimals()
+        kind = int if all(isinstance(given, int) for given in (self.start, self.to, self.step)) else float
+        return [kind(start + step * number) for number in range(int((to - start) / step) + 1)]
+
+    def _decimals(self) -> tuple[Decimal, Decimal, Decimal]:
+        return Decimal(str(self.start)), Decimal(str(self.to)), Decimal(str(self.step))
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """One step of an axis: what it is called, and the fields that it sets."""
+
+    label: Label
+    fields: Mapping[str, Any]
+
+
+def values_of(axis: str, given: object) -> object:
+    """Return the values that a range stands for, and anything else as it is.
+
+    >>> values_of("malicious", {"from": 0.0, "to": 0.2, "step": 0.1})
+    [0.0, 0.1, 0.2]
+
+    Raises:
+        ScenarioError: the range does not fit.
+    """
+    if not isinstance(given, Mapping):
+        return given
+    for key in given:
+        if key not in ("from", "to", "step"):
+            raise unknown(f"key of the range axes.{axis}", key, ("from", "to", "step"))
+    try:
+        return ValueRange.model_validate(given).values()
+    except ValidationError as error:
+        raise ScenarioError(f"axes.{axis}: {reasons(error)}") from None
+
+
+def levels_of(axis: str, values: object) -> tuple[Level, ...]:
+    """Return the steps of an axis from its values.
+
+    >>> levels_of("setting", [{"name": "skewed", "partition": "shards"}])[0].fields
+    {'partition': 'shards'}
+
+    Raises:
+        ScenarioError: it is no axis, or its name is no field and it is not made of tables.
+    """
+    if not isinstance(values, list | tuple) or not values:
+        raise ScenarioError(
+            f"axes.{axis}: got {values!r}, wanted a list of values, a range such as "
+            "{from=0.0, to=0.4, step=0.1}, or tables with a name."
+        )
+    if None in values:
+        raise ScenarioError(f"axes.{axis}: got none, wanted a value; take out the axis to leave it unset.")
+    bundled = [isinstance(value, Mapping) for value in values]
+    if all(bundled):
+        levels = _bundles(axis, values)
+    elif any(bundled):
+        raise ScenarioError(f"axes.{axis}: got tables and values; choose one.")
+    elif axis in Scenario.model_fields:
+        levels = tuple(Level(_label(value), {axis: value}) for value in values)
+    else:
+        raise unknown("axis", axis, Scenario.model_fields)
+    labels = [level.label for level in levels]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise ScenarioError(f"axes.{axis}: got {label!r} twice; leave one out.")
+    return levels
+
+
+def _bundles(axis: str, tables: Sequence[Mapping[str, Any]]) -> tuple[Level, ...]:
+    if axis in TAKEN or re.fullmatch(r"class_\d+", axis):
+        raise ScenarioError(f"axes.{axis}: is a column of the results; give the axis another name.")
+    levels = []
+    for table in tables:
+        fields = dict(table)
+        name = fields.pop("name", None)
+        if not isinstance(name, str) or not name:
+            raise ScenarioError(f"axes.{axis}: got {dict(table)} without a name; add name = 'what it is'.")
+        for field in fields:
+            if field not in Scenario.model_fields:
+                raise unknown(f"field in axes.{axis}", field, Scenario.model_fields)
+        levels.append(Level(name, fields))
+    return tuple(levels)
+
+
+def _label(value: object) -> Label:
+    return value if isinstance(value, str | int | float) else str(value)

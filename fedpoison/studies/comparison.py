@@ -1,0 +1,253 @@
+"""Every attack against every strategy, on the same seeds."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal, Unpack
+
+import numpy as np
+import pandas as pd
+
+from fedpoison.errors import ScenarioError, unknown
+from fedpoison.results.history import History
+from fedpoison.results.round import Round
+from fedpoison.results.run_frame import (
+    STOPPED,
+    class_columns,
+    cross_table,
+    lowest_accuracy,
+    of_whole_groups,
+    run_frame,
+)
+from fedpoison.scenario.aggregation import read_aggregation
+from fedpoison.scenario.scenario import Scenario
+from fedpoison.simulation.batch import BatchOptions, run_all
+from fedpoison.studies.statistics import intervals, paired_differences
+
+_log = logging.getLogger(__name__)
+
+At = Literal["last", "best"]
+"""Round that is read of a run: the last one, or the one with the highest accuracy."""
+OPTIMISTIC = (
+    "reading each run at its best round: a maximum over rounds is chosen on the test set, which flatters "
+    "every strategy, and above all those that an attack makes unstable. Nobody who deploys the model gets "
+    "it; report the last round."
+)
+_PAIR = ["attack", "strategy"]
+
+
+@dataclass(frozen=True)
+class CompareCell:
+    """One run of a comparison: an attack against a strategy, with one seed."""
+
+    attack: str
+    strategy: str
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """The runs of a matrix of attacks and strategies.
+
+    A mean is NaN if a run stopped with any seed: a mean over the other seeds would hide the worst.
+    """
+
+    attacks: Sequence[str]
+    strategies: Sequence[str]
+    seeds: Sequence[int]
+    histories: dict[CompareCell, History]
+    at: At = "last"
+    stopped: Mapping[CompareCell, str] = field(default_factory=dict)
+    """Reasons of the runs without a history: the strategy could not aggregate the updates of a round."""
+
+    def cells(self) -> list[CompareCell]:
+        """Return the runs in the order of attacks, strategies and seeds."""
+        return [
+            CompareCell(attack, strategy, seed)
+            for attack in self.attacks
+            for strategy in self.strategies
+            for seed in self.seeds
+        ]
+
+    def runs(self, attack: str, strategy: str) -> list[History]:
+        """Return the histories of one attack against one strategy, per seed, without the stopped runs."""
+        cells = [CompareCell(attack, strategy, seed) for seed in self.seeds]
+        return [self.histories[cell] for cell in cells if cell not in self.stopped]
+
+    def stops(self, attack: str, strategy: str) -> list[int]:
+        """Return the seeds with which the strategy stopped under the attack."""
+        return [seed for seed in self.seeds if CompareCell(attack, strategy, seed) in self.stopped]
+
+    def record(self, cell: CompareCell) -> Round | None:
+        """Return the round that is read of a run, None if it stopped; the initial model is never best."""
+        if cell in self.stopped:
+            return None
+        history = self.histories[cell]
+        if self.at == "last":
+            return history.last
+        return max(history.records[1:], key=lambda record: record.accuracy)
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """One row per run: `attack`, `strategy`, `seed`, `stopped`, measures and classes. See `run_frame`."""
+        runs = (((cell.attack, cell.strategy, cell.seed), self.record(cell)) for cell in self.cells())
+        return run_frame(["attack", "strategy", "seed"], runs)
+
+    @property
+    def labels(self) -> int:
+        """Number of classes."""
+        return len(next(iter(self.histories.values())).last.per_class_accuracy)
+
+    def values(self, measure: str, attack: str, strategy: str) -> list[float]:
+        """Return a column of `frame` for one attack and strategy: a value per seed, NaN without one."""
+        chosen = (self.frame["attack"] == attack) & (self.frame["strategy"] == strategy)
+        return list(self.frame.loc[chosen, measure])
+
+    def table(self, measure: str, reduce: Literal["mean", "std"] = "mean") -> pd.DataFrame:
+        """Return attacks (rows) by strategies (columns).
+
+        Args:
+            measure: A column of `frame`, such as those in `MEASURES`.
+            reduce: Mean over the seeds, or standard deviation of a sample.
+        """
+        return cross_table(
+            self.frame, measure, "attack", "strategy", lambda values: values.agg(reduce, skipna=False)
+        )
+
+    def per_class(self) -> pd.DataFrame:
+        """Return one row per attack and strategy with the accuracy of each class, mean over seeds.
+
+        A seed whose test set lacks a class does not count in the mean of that class.
+        """
+        columns = class_columns(self.frame)
+        means = of_whole_groups(self.frame, _PAIR, columns).groupby(_PAIR, sort=False)[columns].mean()
+        return means.set_axis(pd.RangeIndex(len(columns), name="class"), axis=1)
+
+    def classes(self, attack: str) -> pd.DataFrame:
+        """Return the rows of `per_class` under one attack, by strategy."""
+        return self.per_class().loc[[attack]].droplevel("attack")
+
+    def estimates(self) -> pd.DataFrame:
+        """Return one row per attack, strategy and measure: `mean` over the seeds, `low` and `high` (95 %).
+
+        A measure that a run lacks, such as the success of an attack without a target, is NaN.
+        """
+        return intervals(self.frame, _PAIR)
+
+    def differences(self, reference: str | None = None) -> pd.DataFrame:
+        """Return the rows of `estimates` for each strategy minus the reference, paired over the seeds.
+
+        Args:
+            reference: One of the strategies. Default: `most_robust`.
+
+        Raises:
+            ScenarioError: The reference is none of the strategies.
+        """
+        reference = self.most_robust() if reference is None else check_reference(self.strategies, reference)
+        return intervals(paired_differences(self.frame, "strategy", reference, ["attack", "seed"]), _PAIR)
+
+    def most_robust(self) -> str:
+        """Return the strategy with the highest lowest accuracy over the attacks; one that stops is last."""
+        return str(lowest_accuracy(self.table("accuracy").fillna(STOPPED)).idxmax())
+
+    def stopped_runs(self) -> pd.DataFrame:
+        """Return one row per run that stopped: `attack`, `strategy`, `seed` and the `reason`."""
+        rows = [(cell.attack, cell.strategy, cell.seed, reason) for cell, reason in self.stopped.items()]
+        return pd.DataFrame(rows, columns=["attack", "strategy", "seed", "reason"])
+
+    def worst_case(self) -> pd.DataFrame:
+        """Return one row per strategy with its worst case, by means over the seeds.
+
+        `accuracy` is the lowest over the attacks, and `under` is that attack. `class`, `class_accuracy` and
+        `class_under` give the class with the lowest accuracy under any attack. `success` is the highest
+        success of an attack with a target and `success_of` is that attack: NaN and None without one.
+
+        An attack that stops a strategy with any seed is its worst case: `under` and `class_under` name the
+        attack, and the accuracies are NaN.
+        """
+        accuracy, success = self.table("accuracy"), self.table("success")
+        classes = {attack: self.classes(attack) for attack in self.attacks}
+        rows: list[dict[str, object]] = []
+        for strategy in self.strategies:
+            stopping = [attack for attack in self.attacks if self.stops(attack, strategy)]
+            by_class = pd.concat({attack: frame.loc[strategy] for attack, frame in classes.items()})
+            under, label = (stopping[0], None) if stopping else by_class.idxmin()
+            reached = success[strategy].dropna()
+            rows.append(
+                {
+                    "accuracy": np.nan if stopping else accuracy[strategy].min(),
+                    "under": stopping[0] if stopping else accuracy[strategy].idxmin(),
+                    "class": label,
+                    "class_accuracy": np.nan if stopping else by_class.min(),
+                    "class_under": under,
+                    "success": reached.max(),
+                    "success_of": reached.idxmax() if len(reached) else None,
+                }
+            )
+        frame = pd.DataFrame(rows, index=pd.Index(self.strategies, name="strategy"))
+        return frame.astype({"class": "Int64"})
+
+
+def check_reference(strategies: Sequence[str], reference: str) -> str:
+    """Return the reference as the strategies spell it.
+
+    Raises:
+        ScenarioError: The reference is none of the strategies.
+    """
+    spelled = {read_aggregation(strategy): strategy for strategy in strategies}
+    try:
+        return spelled[read_aggregation(reference)]
+    except (KeyError, ScenarioError):
+        raise unknown("reference", reference, strategies) from None
+
+
+def compare(
+    base: Scenario,
+    attacks: Sequence[str],
+    strategies: Sequence[str],
+    *,
+    seeds: Sequence[int],
+    at: At = "last",
+    **options: Unpack[BatchOptions],
+) -> Comparison:
+    """Run every attack against every strategy with every seed, and return what came out.
+
+    Args:
+        base: the scenario whose attack, strategy and seed are varied.
+        attacks: specs of attacks.
+        strategies: specs of strategies.
+        seeds: seeds, the same for every cell.
+        at: which round of each run is read; `notify` is told what is wrong with `best`.
+        options: see `BatchOptions`.
+
+    Raises:
+        ScenarioError: a cell cannot be run; found before any training.
+        DataError: the data set cannot be had.
+        RunError: a run had to stop for a reason that is not its strategy's, or every run had to; the others
+            were made all the same, and are kept.
+        EngineError: Ray cannot be had.
+    """
+    if base.groups:
+        raise ScenarioError("groups: a comparison varies a single attack; leave the groups out.")
+    cells = {
+        CompareCell(attack, strategy, seed): base.but(attack=attack, strategy=strategy, seed=seed)
+        for attack in attacks
+        for strategy in strategies
+        for seed in seeds
+    }
+    if at == "best":
+        options.get("notify", _log.warning)(OPTIMISTIC)
+    batch = run_all(cells.values(), **options)
+    batch.check(but=batch.refused if batch.histories else ())
+    histories = {
+        cell: batch.histories[scenario] for cell, scenario in cells.items() if scenario in batch.histories
+    }
+    stopped = {
+        cell: batch.failures[scenario].reason
+        for cell, scenario in cells.items()
+        if scenario in batch.failures
+    }
+    return Comparison(attacks, strategies, seeds, histories, at, stopped)

@@ -1,0 +1,327 @@
+"""The study: many scenarios along axes, as one value that is read from a TOML file."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import tomllib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import blake2b
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import tomli_w
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from fedpoison.errors import ScenarioError, unknown
+from fedpoison.scenario.fields import read_toml
+from fedpoison.scenario.scenario import Scenario
+from fedpoison.scenario.specs import reasons
+from fedpoison.studies.axes import Label, Level, levels_of, values_of
+
+AXIS_TITLES = {
+    "accuracy": "accuracy, %",
+    "worst_class_accuracy": "worst-class accuracy, %",
+    "success": "attack success, %",
+    "true_positive_rate": "malicious rejected, %",
+    "false_positive_rate": "honest rejected, %",
+    "malicious_mass": "trust in malicious, %",
+}
+"""The shares that a figure can show, by their column, with what is written beside them."""
+
+
+def _several(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+def _measure(name: str) -> str:
+    if name not in AXIS_TITLES:
+        raise unknown("measure", name, AXIS_TITLES)
+    return name
+
+
+class StudyFigure(BaseModel):
+    """How a study is drawn: means over the seeds after the last round."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["lines", "bars", "heatmap"]
+    x: str
+    """The axis along the panels; the columns of a heat map."""
+    series: str
+    """The axis with a line, a bar or a row for each value."""
+    facet: str | None = None
+    """The axis with a panel for each value."""
+    measure: Annotated[
+        tuple[Annotated[str, AfterValidator(_measure)], ...], BeforeValidator(_several), Field(min_length=1)
+    ] = ("accuracy",)
+    """A row of panels for each."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, given: object) -> object:
+        for key in given if isinstance(given, Mapping) else ():
+            if key not in cls.model_fields:
+                raise unknown("key of a figure", key, cls.model_fields)
+        return given
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """The axes that are drawn."""
+        return tuple(axis for axis in (self.x, self.series, self.facet) if axis is not None)
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One combination of a study: where it lies on each axis, and what to run."""
+
+    place: Mapping[str, Label]
+    scenario: Scenario | None
+    """None where the fields do not go together, such as krum with too few clients."""
+    reason: str = ""
+    """Why there is no scenario."""
+
+
+class Study(BaseModel):
+    """Scenarios that differ along axes.
+
+    Load one with `Study.load(path)` or `Study.parse(mapping)`.
+
+    >>> study = Study.parse({"name": "s", "title": "S", "axes": {"lr": [0.1, 0.2], "seed": [0, 1]}})
+    >>> [cell.place for cell in study.cells()][:2]
+    [{'lr': 0.1, 'seed': 0}, {'lr': 0.1, 'seed': 1}]
+
+    Raises:
+        ScenarioError: from `load`, `parse` and `but`, where a key, a value or an axis is wrong.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+    """Names the folder of the results."""
+    title: str
+    description: str = ""
+    """What the study shows."""
+    base: dict[str, Any] = {}
+    """Fields that all scenarios have in common."""
+    axes: Annotated[dict[str, Any], Field(min_length=1)]
+    """By name: a list of a field's values, a range of them, or tables of several fields with a name each."""
+    exclude: tuple[dict[str, Any], ...] = ()
+    """Combinations to leave out: all that match each key of a table; a list matches any of its values."""
+    figure: StudyFigure | None = None
+
+    @field_validator("base")
+    @classmethod
+    def _without_unset(cls, base: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in base.items() if value is not None or not can_be_unset(name)}
+
+    @field_validator("axes")
+    @classmethod
+    def _listed(cls, axes: dict[str, Any]) -> dict[str, Any]:
+        return {name: values_of(name, given) for name, given in axes.items()}
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        for name in self.base:
+            if name not in Scenario.model_fields:
+                raise unknown("field", name, Scenario.model_fields)
+        levels = self.levels()
+        _check_fields(self.base, levels)
+        for table in self.exclude:
+            _check_excluded(table, levels)
+        if self.figure is not None:
+            _check_drawn(self.figure, levels)
+        if not self.cells():
+            raise ScenarioError("exclude: leaves no run; take out a table, or a key of one.")
+        return self
+
+    @classmethod
+    def parse(cls, content: Mapping[str, Any]) -> Self:
+        """Return the study with this content."""
+        for name in content:
+            if name not in cls.model_fields:
+                raise unknown("key of a study", name, cls.model_fields)
+        try:
+            return cls(**content)
+        except ValidationError as error:
+            raise ScenarioError(reasons(error)) from None
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Return the study in a TOML file."""
+        content = read_toml(path)
+        try:
+            return cls.parse(content)
+        except ScenarioError as error:
+            raise ScenarioError(f"{path}: {error}") from None
+
+    def but(self, **changes: Any) -> Self:
+        """Return the study with fields set for all its scenarios; the name tells that it is another one.
+
+        The axis of that name gets this value alone, or those of a list; an axis of bundles keeps those that
+        have these names. None unsets a field of the base.
+        """
+        if not changes:
+            return self
+        for axis, steps in self.levels().items():
+            for field in {field for step in steps for field in step.fields if axis not in changes}:
+                if field in changes:
+                    raise ScenarioError(f"{field}: is set on the axis {axis} of {self.name}; edit it there.")
+        narrowed = {axis: changes[axis] for axis in self.axes if axis in changes}
+        kept = {axis: steps if isinstance(steps, list) else [steps] for axis, steps in narrowed.items()}
+        axes = {axis: _bundled(axis, self.axes[axis], steps) for axis, steps in kept.items()}
+        excluded = (_among(kept, table) for table in self.exclude)
+        mark = blake2b(json.dumps(changes, sort_keys=True).encode(), digest_size=4).hexdigest()
+        content = self.content() | {
+            "name": f"{self.name}-{mark}",
+            "base": self.base | {name: value for name, value in changes.items() if name not in kept},
+            "axes": self.axes | axes,
+            "exclude": [table for table in excluded if all(table.values())],
+        }
+        return self.parse(content)
+
+    def content(self) -> dict[str, Any]:
+        """Return the study as plain values, without what is unset."""
+        return self.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+
+    def to_toml(self) -> str:
+        """Return the study as TOML that `load` reads back to an equal value."""
+        return tomli_w.dumps(self.content(), multiline_strings=True)
+
+    def levels(self) -> dict[str, tuple[Level, ...]]:
+        """Return the steps of each axis, in the order of the file."""
+        return {name: levels_of(name, given) for name, given in self.axes.items()}
+
+    def cells(self) -> list[Cell]:
+        """Return every combination that is not excluded; the last axis varies fastest."""
+        return list(self._cells)
+
+    @cached_property
+    def _cells(self) -> Sequence[Cell]:
+        levels = self.levels()
+        combinations = (
+            dict(zip(levels, steps, strict=True)) for steps in itertools.product(*levels.values())
+        )
+        return [
+            self._cell(steps)
+            for steps in combinations
+            if not any(_matches(table, steps) for table in self.exclude)
+        ]
+
+    def _cell(self, steps: Mapping[str, Level]) -> Cell:
+        place = {axis: level.label for axis, level in steps.items()}
+        fields = dict(self.base)
+        for level in steps.values():
+            fields |= level.fields
+        try:
+            return Cell(place, Scenario(**fields))
+        except ValidationError as error:
+            if any(item["loc"] for item in error.errors()):  # a field is wrong, whatever the others are
+                raise ScenarioError(reasons(error)) from None
+            return Cell(place, None, reasons(error))
+
+
+def can_be_unset(field: str) -> bool:
+    """Return whether a scenario may leave this field unset: None is its default."""
+    return field in Scenario.model_fields and Scenario.model_fields[field].default is None
+
+
+def _check_fields(base: Mapping[str, Any], levels: Mapping[str, Sequence[Level]]) -> None:
+    """Raise ScenarioError where two axes, or the base and an axis that always does, set the same field."""
+    setting = Counter(
+        field for steps in levels.values() for field in {field for step in steps for field in step.fields}
+    )
+    twice = [field for field, axes in setting.items() if axes > 1]
+    twice += [axis for axis, steps in levels.items() if axis in base and axis in steps[0].fields]
+    if twice:
+        raise ScenarioError(f"{twice[0]}: is set twice; set it on one axis, or in the base.")
+
+
+def _check_excluded(table: Mapping[str, Any], levels: Mapping[str, Sequence[Level]]) -> None:
+    if not table:
+        raise ScenarioError("exclude: got an empty table, wanted an axis and its value.")
+    for axis, wanted in table.items():
+        if axis not in levels:
+            raise unknown("axis", axis, levels)
+        labels = [level.label for level in levels[axis]]
+        for value in _any_of(wanted):
+            if value not in labels:
+                raise ScenarioError(
+                    f"exclude: got {axis} {value!r}; choose from {', '.join(map(str, labels))}."
+                )
+
+
+def _check_drawn(figure: StudyFigure, levels: Mapping[str, Sequence[Level]]) -> None:
+    for axis in figure.axes:
+        if axis not in levels:
+            raise unknown("axis", axis, levels)
+    if len(set(figure.axes)) < len(figure.axes):
+        raise ScenarioError("figure: got an axis twice; x, series and facet are different axes.")
+    for axis, steps in levels.items():
+        if axis not in (*figure.axes, "seed") and len(steps) > 1:
+            raise ScenarioError(f"figure: does not show the axis {axis}; make it the x, series or facet.")
+
+
+def _bundled(axis: str, values: Sequence[Any], kept: Sequence[object]) -> Sequence[object]:
+    """Return the bundles that have the names `kept`; these as they are where the axis has no bundles."""
+    if not isinstance(values[0], Mapping):
+        return kept
+    named = {bundle["name"]: bundle for bundle in values}
+    for name in kept:
+        if name not in named:
+            raise unknown(f"step of the axis {axis}", str(name), named)
+    return [named[name] for name in kept]
+
+
+def _among(kept: Mapping[str, Sequence[object]], table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a table excludes of the steps that are kept."""
+    return {
+        axis: [value for value in _any_of(wanted) if axis not in kept or value in kept[axis]]
+        for axis, wanted in table.items()
+    }
+
+
+def _matches(table: Mapping[str, Any], steps: Mapping[str, Level]) -> bool:
+    return all(steps[axis].label in _any_of(wanted) for axis, wanted in table.items())
+
+
+def _any_of(wanted: object) -> Sequence[object]:
+    return wanted if isinstance(wanted, list | tuple) else (wanted,)
+
+
+def shipped() -> dict[str, str]:
+    """Return the TOML texts of the built-in studies by name."""
+    library = files("fedpoison.studies") / "library"
+    texts = {
+        file.name.removesuffix(".toml"): file.read_text(encoding="utf-8")
+        for file in library.iterdir()
+        if file.name.endswith(".toml")
+    }
+    return dict(sorted(texts.items()))
+
+
+def find_study(name: str) -> Study:
+    """Return the built-in study of that name, or the study in the file of that path.
+
+    Raises:
+        ScenarioError: No built-in study has the name and it is no TOML file, or the file is not a study.
+    """
+    texts = shipped()
+    if name in texts:
+        return Study.parse(tomllib.loads(texts[name]))
+    if not name.endswith(".toml"):
+        raise unknown("study", name, texts)
+    return Study.load(Path(name))

@@ -1,0 +1,298 @@
+"""Base classes of aggregation rules, their input and output, and the checks of both."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol, final, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from strategies.kernels.columns import STREAMED, over_chunks
+from strategies.kernels.distances import row_norms
+
+State = Mapping[str, Tensor]
+"""Memory of a rule between rounds: named tensors, so that a checkpoint needs no pickle."""
+
+
+class InputError(ValueError):
+    """Updates, weights or context that a rule cannot aggregate."""
+
+
+class PreconditionError(ValueError):
+    """Too few updates for a rule and the number of malicious clients that it tolerates."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """Metadata of a rule: its paper, needs, cost and properties.
+
+    The contract suite checks the flags on every registered rule.
+    """
+
+    paper: str
+    needs: tuple[str, ...] = ()
+    """Any of `byzantine`, `root data`, `history`, `model`, `randomness`."""
+    precondition: str = "n >= 1"
+    cost: str = "O(n d)"
+    deviations: str = ""
+    """Differences to public implementations, and the variant that is the default here."""
+    permutation_equivariant: bool = True
+    """The order of clients does not matter. False if a rule shuffles clients or breaks ties by position."""
+    unanimous: bool = True
+    """n equal updates give that update."""
+    translation_equivariant: bool = True
+    """Adding c to every update adds c to the result."""
+    scale_equivariant: bool = True
+    """Multiplying every update by a > 0 multiplies the result by a."""
+    rotation_equivariant: bool = False
+    """Multiplying every update by an orthogonal matrix multiplies the result by it."""
+    coordinate_wise: bool = False
+    """A coordinate of the result depends on that coordinate of the updates alone."""
+    mean_without_byzantine: bool = False
+    """With `byzantine = 0` and equal weights, the result is the mean."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Context:
+    """Input of a rule beyond the updates of the round.
+
+    Every field has a neutral default, so a rule also runs on a bare matrix.
+    """
+
+    round: int = 1
+    nodes: tuple[int, ...] | None = None
+    """Client of each row. Rules with memory index it by client, not by row."""
+    model: Tensor | None = None
+    """Global weights before the round, (d,)."""
+    layout: tuple[tuple[str, torch.Size], ...] | None = None
+    """Names and shapes of the model's parameters, in the order of the d columns."""
+    state: State = field(default_factory=dict)
+    """State that the rule returned in the previous round."""
+    generator: torch.Generator | None = None
+    """Random generator of this rule in this round."""
+    root_update: Callable[[], Tensor] | None = None
+    """Function that trains on the server's root data as a client does and returns the update, (d,)."""
+    predict: Callable[[Tensor, Tensor], Tensor] | None = None
+    """Function `predict(weights (d,), images (m, c, h, w)) -> logits (m, k)`."""
+    image_shape: tuple[int, int, int] | None = None
+    """Channels, height and width of an image, for rules that run models on noise."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Aggregate:
+    """Aggregated update and the weight of every client in it."""
+
+    update: Tensor
+    """Aggregated update, (d,), in the dtype of the updates."""
+    trust: Tensor
+    """Weight of each client's update, (n,) float64. Weights are not negative and sum to at most 1. A client
+    of weight 0 is rejected. Coordinate-wise rules return the average over the coordinates."""
+    state: State = field(default_factory=dict)
+    """State for the next round."""
+
+
+class Stage(Protocol):
+    """A rule or a pre-aggregator."""
+
+    card: ClassVar[Card]
+
+    @property
+    def minimum(self) -> int:
+        """Smallest number of updates for which the stage is defined."""
+
+
+@runtime_checkable
+class AggregationRule(Stage, Protocol):
+    """Any callable that aggregates as `Rule` does: the server needs no more of a rule."""
+
+    def __call__(
+        self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None
+    ) -> Aggregate:
+        """Aggregate `updates` as `Rule.__call__` does."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule(ABC):
+    """Base class of aggregation rules: check the input of a round, then call the kernel `aggregate`.
+
+    A rule is a frozen dataclass. Its fields are its parameters, and their defaults are the paper's. The
+    contract suite checks these laws on every registered rule:
+
+    - The rule does not write to its arguments. Its result shares no memory with them.
+    - The same arguments give the same result, bit for bit, on any number of threads.
+    - Trust is finite, not negative, and sums to at most 1.
+    - The flags of the card are true: the order of clients does not matter, n equal updates give that update,
+      and the other properties that the card claims.
+    """
+
+    card: ClassVar[Card]
+    checks_values: ClassVar[bool] = False
+    """Whether `aggregate` looks for NaN and infinity itself, in numbers that it computes from every value
+    anyway (`finite_norms`, `refuse_non_finite`). The matrix is then read once less."""
+
+    @property
+    def minimum(self) -> int:
+        """Smallest number of updates for which the rule is defined."""
+        return 1
+
+    @final
+    def __call__(
+        self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None
+    ) -> Aggregate:
+        """Aggregate the updates of a round.
+
+        Args:
+            updates: one row per client, (n, d).
+            weights: weight of each client, such as its number of examples, (n,). Default: equal weights.
+            context: further input. Default: an empty context.
+
+        Raises:
+            InputError: the matrix is not (n, d) floating point and finite, the weights do not fit, or the
+                context lacks an input that the card needs.
+            PreconditionError: n is below `minimum`.
+        """
+        shares = valid_shares(self, updates, weights)
+        if not self.checks_values:
+            refuse_non_finite(updates)
+        return self.aggregate(updates, shares, context or Context())
+
+    @abstractmethod
+    def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
+        """Aggregate checked updates (n, d), given the clients' shares (n,), float64, which sum to 1.
+
+        The values are finite unless the rule sets `checks_values`.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tolerant:
+    """The parameter `byzantine` of rules and pre-aggregators that tolerate malicious clients."""
+
+    byzantine: int = 0
+    """Number of malicious clients to tolerate, f."""
+
+    def __post_init__(self) -> None:
+        if self.byzantine < 0:
+            raise ValueError(
+                f"byzantine: got {self.byzantine}, expected the number of tolerated clients, 0 or more."
+            )
+
+    @property
+    def minimum(self) -> int:
+        """Smallest number of updates for which the stage is defined: an honest majority."""
+        return 2 * self.byzantine + 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByzantineRule(Tolerant, Rule):
+    """Base class of rules that are told how many malicious clients to tolerate."""
+
+
+def require(stage: Stage, clients: int) -> None:
+    """Raise PreconditionError unless `stage` is defined for this number of updates."""
+    if clients < stage.minimum:
+        raise PreconditionError(
+            f"{stage!r} needs {stage.card.precondition}: at least {stage.minimum} updates, got {clients}. "
+            "Tolerate fewer malicious clients, or train more clients per round."
+        )
+
+
+def checked(stage: Stage, updates: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Check the input as `Rule` does, and return the updates and the shares (n,) of their clients."""
+    shares = valid_shares(stage, updates, weights)
+    refuse_non_finite(updates)
+    return updates, shares
+
+
+def valid_shares(stage: Stage, updates: Tensor, weights: Tensor | None) -> Tensor:
+    """Return the clients' shares (n,) as `checked` does, without a search for NaN and infinity."""
+    if updates.ndim != 2 or not updates.is_floating_point():
+        raise InputError(
+            f"updates: got {updates.dtype} of shape {tuple(updates.shape)}, expected floating point (n, d)."
+        )
+    if not len(updates):
+        raise InputError("updates: got no rows, expected at least one client's update.")
+    require(stage, len(updates))
+    return as_shares(weights, updates)
+
+
+def refuse_non_finite(updates: Tensor, evidence: Tensor | None = None) -> None:
+    """Raise InputError if a row of `updates` (n, d) holds NaN or infinity.
+
+    Args:
+        updates: the matrix.
+        evidence: numbers computed from every value of the matrix. If they are finite, the matrix is not read.
+    """
+    if bool(evidence.isfinite().all()) if evidence is not None else _finite(updates):
+        return
+    rows = (~torch.isfinite(updates).all(dim=1)).nonzero().flatten().tolist()
+    if rows:
+        raise InputError(f"updates: rows {rows} hold NaN or infinity; drop them before aggregating.")
+
+
+def finite_norms(updates: Tensor) -> Tensor:
+    """Return the Euclidean norms (n,), float64, of the rows of `updates` (n, d), or raise InputError.
+
+    A norm is finite only if its row is finite, so the norms are also the check of the values.
+    """
+    norms = row_norms(updates)
+    refuse_non_finite(updates, norms)
+    return norms
+
+
+def _finite(updates: Tensor) -> bool:
+    # A sum takes one read and no memory. It may overflow, and only then is each value checked.
+    def work(columns: slice) -> bool:
+        block = updates[:, columns]
+        return bool(block.sum().isfinite()) or bool(block.isfinite().all())
+
+    return all(over_chunks(work, updates, values=STREAMED))
+
+
+def as_shares(weights: Tensor | None, updates: Tensor) -> Tensor:
+    """Return the weights of `updates` (n, d) as shares (n,), float64, that sum to 1. Default: equal shares.
+
+    Raises:
+        InputError: the weights are not n finite numbers, none negative and one positive.
+    """
+    n = len(updates)
+    if weights is None:
+        return torch.full((n,), 1 / n, dtype=torch.float64, device=updates.device)
+    shares = weights.to(device=updates.device, dtype=torch.float64)
+    if shares.shape != (n,) or not bool(torch.isfinite(shares).all()) or bool((shares < 0).any()):
+        raise InputError(f"weights: got {tuple(weights.shape)}, expected {n} finite numbers, none negative.")
+    total = shares.sum()
+    if not bool(total > 0):
+        raise InputError("weights: got only zeros, expected at least one client with a positive weight.")
+    return shares / total
+
+
+def positive(**parameters: float) -> None:
+    """Raise ValueError unless every parameter is a number above 0."""
+    for name, value in parameters.items():
+        if not value > 0:
+            raise ValueError(f"{name}: got {value}, expected a number above 0.")
+
+
+def not_negative(**parameters: float) -> None:
+    """Raise ValueError unless every parameter is 0 or more."""
+    for name, value in parameters.items():
+        if not value >= 0:
+            raise ValueError(f"{name}: got {value}, expected 0 or more.")
+
+
+def fraction(**parameters: float) -> None:
+    """Raise ValueError unless every parameter is above 0 and at most 1."""
+    for name, value in parameters.items():
+        if not 0 < value <= 1:
+            raise ValueError(f"{name}: got {value}, expected more than 0 and at most 1.")
+
+
+def one_of(*choices: str, **parameters: str) -> None:
+    """Raise ValueError unless every parameter is one of the choices."""
+    for name, value in parameters.items():
+        if value not in choices:
+            raise ValueError(f"{name}: got {value!r}, expected {' or '.join(map(repr, choices))}.")

@@ -1,0 +1,330 @@
+"""Checks of rules: `check_rule` tests that a rule has every property that `Rule` lists."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import fields, replace
+from functools import partial
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fedpoison.errors import CheckError, ensure
+from strategies.base import Aggregate, Context, InputError, PreconditionError
+from strategies.base import AggregationRule as Rule
+from strategies.kernels.columns import intra_op_threads
+from strategies.synthetic import SyntheticRounds, copied, strided, transposed
+
+
+def examined(rule: Rule, updates: Tensor, weights: Tensor | None, context: Context) -> Aggregate:
+    """Return what the rule makes of its arguments, or raise CheckError if it breaks a law."""
+    arguments = _tensors(updates, weights, context)
+    kept = {name: tensor.clone() for name, tensor in arguments.items()}
+    streams = _global_streams()
+    result = rule(updates, weights, context)
+    n, d = updates.shape
+    case = f"for {n} updates of {updates.dtype}"
+    after = _tensors(updates, weights, context)
+    untouched = after.keys() == kept.keys() and all(torch.equal(after[name], kept[name]) for name in kept)
+    ensure(untouched, rule, f"writes to its arguments {case}")
+    ensure(_global_streams() == streams, rule, "draws from a global random stream")
+    update, trust = result.update, result.trust
+    ensure(update.shape == (d,), rule, f"returns {tuple(update.shape)}, wanted {(d,)} {case}")
+    ensure(update.dtype == updates.dtype, rule, f"returns {update.dtype} {case}")
+    ensure(update.isfinite().all(), rule, f"returns what is not finite {case}")
+    ensure(trust.shape == (n,), rule, f"returns trust {tuple(trust.shape)}, wanted {(n,)} {case}")
+    ensure(trust.dtype == torch.float64, rule, f"returns trust as {trust.dtype}, wanted float64")
+    ensure(trust.isfinite().all() and (trust >= 0).all(), rule, f"returns trust {trust.tolist()} {case}")
+    ensure(trust.sum() <= 1 + 1e-9, rule, f"gives away {float(trust.sum())} of trust {case}")
+    named = all(isinstance(name, str) and isinstance(value, Tensor) for name, value in result.state.items())
+    ensure(named, rule, "returns a state that is not a mapping of names to tensors")
+    returned = [update, trust, *result.state.values()]
+    shared = {_storage(tensor) for tensor in arguments.values() if tensor.numel()} & {
+        *map(_storage, returned)
+    }
+    ensure(not shared, rule, f"returns memory of its arguments {case}")
+    return result
+
+
+def same(first: Sequence[Aggregate], second: Sequence[Aggregate]) -> bool:
+    """Return whether two plays agree bit for bit, in what is remembered too."""
+    return all(
+        torch.equal(a.update, b.update)
+        and torch.equal(a.trust, b.trust)
+        and list(a.state) == list(b.state)
+        and all(map(torch.equal, a.state.values(), b.state.values()))
+        for a, b in zip(first, second, strict=True)
+    )
+
+
+def close(wanted: Sequence[Aggregate], got: Sequence[Aggregate], dtype: torch.dtype) -> bool:
+    """Return whether the updates agree up to rounding, relative to the largest coordinate."""
+    tolerance = 1e-4 if dtype == torch.float32 else 1e-7
+    return all(
+        float((a.update - b.update).abs().max()) <= tolerance * max(1e-3, float(a.update.abs().max()))
+        for a, b in zip(wanted, got, strict=True)
+    )
+
+
+def _tensors(updates: Tensor, weights: Tensor | None, context: Context) -> dict[str, Tensor]:
+    """Return every tensor that a rule is handed, by name."""
+    handed = {"updates": updates, "weights": weights, "model": context.model}
+    handed |= {f"state {name}": tensor for name, tensor in context.state.items()}
+    return {name: tensor for name, tensor in handed.items() if tensor is not None}
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+def _global_streams() -> tuple[bytes, ...]:
+    """Return the state of the random streams that everybody shares, to see them left alone."""
+    numpy_state = np.random.get_state(legacy=False)["state"]  # noqa: NPY002
+    return (
+        torch.get_rng_state().numpy().tobytes(),
+        numpy_state["key"].tobytes(),
+        bytes([numpy_state["pos"] % 256]),
+    )
+
+
+def check_columns(rule: Rule, rounds: SyntheticRounds) -> None:
+    """Check that the rule turns along with its updates, or treats coordinates one by one, if it says so."""
+    card = rule.card
+    if not (card.rotation_equivariant or card.coordinate_wise):
+        return
+    usual = rounds.play(rule, examined)
+    if card.rotation_equivariant:
+        generator = torch.Generator().manual_seed(rounds.n)
+        drawn = torch.randn(rounds.d, rounds.d, generator=generator, dtype=torch.float64)
+        turn = torch.linalg.qr(drawn)[0].to(rounds.dtype)
+        turned = rounds.play(rule, examined, change=lambda rows: rows @ turn)
+        wanted = [replace(result, update=result.update @ turn) for result in usual]
+        ensure(close(wanted, turned, rounds.dtype), rule, "does not turn along with its updates")
+    if card.coordinate_wise:
+        half = rounds.play(rule, examined, change=lambda rows: rows[..., ::2].contiguous())
+        for result, part in zip(usual, half, strict=True):
+            alike = torch.allclose(result.update[::2], part.update, rtol=1e-4, atol=1e-6)
+            ensure(alike, rule, "does not treat each coordinate by itself")
+
+
+__all__ = ["CheckError", "check_rule"]
+
+NEEDS = {"byzantine", "root data", "history", "model", "randomness"}
+OPTIONAL = {"root data", "model", "randomness"}
+"""Without what these stand for, a rule may refuse to work."""
+Refusal = type[InputError] | type[PreconditionError]
+HUGE = 1e25
+"""A finite number whose square is none in float32."""
+
+
+def check_rule(rule: Rule, *, clients: Sequence[int] = (9, 10)) -> None:
+    """Check that `rule` has every property that the docstring of `Rule` lists, and that its card is true.
+
+    Args:
+        rule: an instance. Check each of the settings that you use.
+        clients: numbers of updates to try, odd and even. All are raised until the rule is defined.
+
+    Raises:
+        CheckError: The rule lacks a property. The message names the rule and its fault.
+
+    >>> from strategies.rules.median import Median
+    >>> check_rule(Median())
+    """
+    check_form(rule)
+    check_refusals(rule)
+    check_edges(rule)
+    raised = max(0, rule.minimum - min(clients))
+    for dtype in (torch.float32, torch.float64):
+        for n in clients:
+            rounds = SyntheticRounds(n=n + raised, dtype=dtype)
+            check_determinism(rule, rounds)
+            check_needs(rule, rounds)
+            check_card(rule, rounds)
+    check_history(rule, SyntheticRounds(n=clients[0] + raised))
+
+
+def check_form(rule: Rule) -> None:
+    """Check that the rule is a frozen dataclass with a card, and is its own copy and label."""
+    parameters = getattr(type(rule), "__dataclass_params__", None)
+    ensure(getattr(parameters, "frozen", False), rule, "is no frozen dataclass")
+    for twin in (deepcopy(rule), pickle.loads(pickle.dumps(rule))):  # noqa: S301 - our own bytes
+        alike = twin == rule and hash(twin) == hash(rule) and repr(twin) == repr(rule)
+        ensure(alike, rule, "differs from its copy")
+    label = repr(rule)
+    ensure(label.startswith(type(rule).__name__) and "\n" not in label, rule, "has a repr that is no label")
+    card = rule.card
+    ensure(card.paper and card.precondition and card.cost, rule, "has a bare card")
+    ensure(set(card.needs) <= NEEDS, rule, f"needs {card.needs}, of which the words are {sorted(NEEDS)}")
+    knob = any(field.name == "byzantine" for field in fields(cast("Any", rule)))
+    ensure(not knob or "byzantine" in card.needs, rule, "has a knob `byzantine` that its card does not need")
+    ensure(rule.minimum >= 1, rule, f"has a minimum of {rule.minimum}")
+
+
+def check_refusals(rule: Rule) -> None:
+    """Check that the rule refuses too few updates, and what is no matrix of finite updates."""
+    least = rule.minimum
+    rounds = SyntheticRounds(n=least + 1)
+    good, context = rounds.updates[0], rounds.context()
+    if least > 1:
+        few = rounds.context(nodes=range(least - 1))
+        _refuses(
+            rule,
+            good[: least - 1],
+            None,
+            few,
+            error=PreconditionError,
+            what=f"n = {least - 1}, below its minimum",
+        )
+    for fault in (torch.nan, torch.inf, -torch.inf):
+        bad = good.clone()
+        bad[-1, -1] = fault
+        _refuses(rule, bad, None, context, error=InputError, what=f"an update that holds {fault}")
+    _refuses(rule, good[:0], None, context, error=InputError, what="no updates")
+    _refuses(rule, good[0], None, context, error=InputError, what="a single vector")
+    _refuses(rule, good.long(), None, context, error=InputError, what="integers")
+    for fault in (torch.nan, -1.0):
+        weights = rounds.weights.clone()
+        weights[0] = fault
+        _refuses(rule, good, weights, context, error=InputError, what=f"a weight of {fault}")
+    _refuses(rule, good, rounds.weights[1:], context, error=InputError, what="a weight too few")
+    _refuses(rule, good, 0 * rounds.weights, context, error=InputError, what="weights that are all 0")
+
+
+def check_edges(rule: Rule) -> None:
+    """Check the smallest rounds, ties, twins, zeros, huge numbers, odd weights and a bare matrix."""
+    for n in (rule.minimum, rule.minimum + 1, rule.minimum + 4):
+        rounds = SyntheticRounds(n=n)
+        usual, context = rounds.updates[0], rounds.context
+        twins = usual.clone()
+        twins[n // 2 :] = usual[: n - n // 2]
+        huge = usual.clone()
+        huge[0] *= HUGE
+        huge[-1] = -huge[0]
+        for updates in (usual, twins, (10 * usual).round(), 0 * usual, huge, 1e-20 * usual):
+            examined(rule, updates, rounds.weights, context())
+        lazy = rounds.weights.clone()
+        lazy[1:] = 0
+        for weights in (None, lazy, rounds.weights.long(), rounds.weights.float()):
+            examined(rule, usual, weights, context())
+        try:
+            bare = examined(rule, usual, None, Context())
+            ensure(same([bare], [rule(usual)]), rule, "differs between no context and an empty one")
+            examined(rule, usual, None, Context(round=2, state=copied(bare.state)))
+        except InputError:
+            optional = OPTIONAL & set(rule.card.needs)
+            ensure(optional, rule, "refuses a bare matrix, though its card needs nothing beyond it")
+
+
+def check_determinism(rule: Rule, rounds: SyntheticRounds) -> None:
+    """Check that the same comes out twice, on any number of threads and from any storage."""
+    first = rounds.play(rule, examined)
+    copy = pickle.loads(pickle.dumps(rule))  # noqa: S301 - our own bytes
+    for again in (rule, copy):
+        ensure(same(first, rounds.play(again, examined)), rule, "does not give the same twice")
+    wide = SyntheticRounds(n=rounds.n, dtype=rounds.dtype, image_shape=(1, 16, 16))
+    with intra_op_threads(1):
+        alone = wide.play(rule, examined)
+    with intra_op_threads(2):
+        together = wide.play(rule, examined)
+    ensure(same(alone, together), rule, "depends on the number of threads")
+    for store in (transposed, strided):
+        other = rounds.play(rule, examined, store=store)
+        ensure(close(first, other, rounds.dtype), rule, f"differs for updates that are {store.__name__}")
+
+
+def check_card(rule: Rule, rounds: SyntheticRounds) -> None:
+    """Check the flags of the card: order, unanimity, translation, scale and the plain mean."""
+    card, n = rule.card, rounds.n
+    usual = rounds.play(rule, examined)
+    if card.permutation_equivariant:
+        for order in (
+            [*range(n)][::-1],
+            torch.randperm(n, generator=torch.Generator().manual_seed(n)).tolist(),
+        ):
+            shuffled = rounds.play(rule, examined, order=order)
+            expected = [replace(result, trust=result.trust[order]) for result in usual]
+            ensure(close(expected, shuffled, rounds.dtype), rule, f"depends on the order of {n} clients")
+            off = max(float((a.trust - b.trust).abs().max()) for a, b in zip(expected, shuffled, strict=True))
+            ensure(off < 1e-4, rule, f"trusts other clients when the {n} clients come in another order")
+    if card.unanimous:
+        alike = rounds.play(rule, examined, change=_first_row)
+        wanted = [replace(a, update=u[0]) for a, u in zip(alike, rounds.updates, strict=True)]
+        ensure(close(wanted, alike, rounds.dtype), rule, "makes something else of equal updates")
+    if card.translation_equivariant:
+        shift = rounds.model
+        moved = rounds.play(rule, examined, change=lambda rows: rows + shift)
+        wanted = [replace(result, update=result.update + shift) for result in usual]
+        ensure(close(wanted, moved, rounds.dtype), rule, "does not move along with its updates")
+    if card.scale_equivariant:
+        for factor in (3.0, 0.125):
+            scaled = rounds.play(rule, examined, change=partial(torch.mul, other=factor))
+            wanted = [replace(result, update=factor * result.update) for result in usual]
+            ensure(
+                close(wanted, scaled, rounds.dtype),
+                rule,
+                f"does not scale along with its updates by {factor}",
+            )
+    check_columns(rule, rounds)
+    trusting = _without_byzantine(rule) if card.mean_without_byzantine else None
+    if trusting is not None:
+        plain = rounds.play(trusting, examined, weighted=False)
+        wanted = [replace(a, update=u.mean(dim=0)) for a, u in zip(plain, rounds.updates, strict=True)]
+        ensure(close(wanted, plain, rounds.dtype), rule, "is not the mean without malicious clients")
+
+
+def check_needs(rule: Rule, rounds: SyntheticRounds) -> None:
+    """Check that what the card does not need is not used."""
+    needs, updates = rule.card.needs, rounds.updates[0]
+    context = rounds.context()
+    usual = examined(rule, updates, rounds.weights, context)
+    if "randomness" not in needs:
+        untouched = torch.Generator().manual_seed(1).get_state()
+        generator = context.generator
+        drawn = generator is not None and not torch.equal(generator.get_state(), untouched)
+        ensure(not drawn, rule, "draws random numbers, though its card does not need randomness")
+    if "root data" not in needs:
+        other = examined(rule, updates, rounds.weights, replace(rounds.context(), root_update=None))
+        ensure(same([usual], [other]), rule, "uses root data that its card does not need")
+    if "model" not in needs:
+        modelless = replace(rounds.context(), model=-3 * rounds.model, predict=None)
+        other = examined(rule, updates, rounds.weights, modelless)
+        ensure(same([usual], [other]), rule, "uses a model that its card does not need")
+    if "history" not in needs:
+        ensure(not usual.state, rule, "keeps a state, though its card does not need history")
+
+
+def check_history(rule: Rule, rounds: SyntheticRounds) -> None:
+    """Check that the state is taken back while the nodes that take part change."""
+    n = rounds.n
+    later = [*range(n // 2, n), *range(50, 50 + n // 2)]
+    casts = [[*range(n)], later, later[::-1], later[: max(n - 2, rule.minimum)], [*range(n)]]
+    state: Mapping[str, Tensor] = {}
+    for server_round, nodes in enumerate(casts, start=1):
+        updates = rounds.updates[server_round % len(rounds.updates)][: len(nodes)]
+        context = rounds.context(server_round, nodes=nodes, state=state)
+        state = copied(examined(rule, updates, rounds.weights[: len(nodes)], context).state)
+
+
+def _without_byzantine(rule: Rule) -> Rule | None:
+    """Return the rule tolerating nobody, or None where other knobs than `byzantine` are set."""
+    knobs = {field.name for field in fields(cast("Any", rule))}
+    trusting = cast("Rule", replace(cast("Any", rule), byzantine=0)) if "byzantine" in knobs else rule
+    return trusting if trusting == type(rule)() else None
+
+
+def _refuses(
+    rule: Rule, updates: Tensor, weights: Tensor | None, context: Context, *, error: Refusal, what: str
+) -> None:
+    try:
+        rule(updates, weights, context)
+    except error:
+        return
+    raise CheckError(f"{rule!r} takes {what}, wanted {error.__name__}.")
+
+
+def _first_row(rows: Tensor) -> Tensor:
+    return rows[:1].expand_as(rows) if rows.ndim > 1 else rows

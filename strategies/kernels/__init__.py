@@ -1,0 +1,1 @@
+"""The numerics that rules and attacks share."""

@@ -1,0 +1,109 @@
+"""A chain of pre-aggregators, a rule and a server optimizer, which is itself a rule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import count
+
+from torch import Tensor
+
+from strategies.base import Aggregate, AggregationRule, Card, Context, Stage, State, as_shares, require
+from strategies.kernels.weighted_sums import mixed
+from strategies.optimizers import ServerOptimizer
+from strategies.preaggregators import PreAggregator
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chain(AggregationRule):
+    """Apply pre-aggregators to the updates, then a rule, then a server optimizer to the rule's result.
+
+    The weight of a bucket is the mean weight of its clients, and the weight of a row that belongs to one
+    client is the weight of that client. The rule's trust in rows is converted to trust in clients.
+
+    >>> import torch
+    >>> from strategies.rules.krum import Krum
+    >>> from strategies.preaggregators import NNM
+    >>> chain = Chain(pre=(NNM(byzantine=1),), rule=Krum(byzantine=1))
+    >>> chain(torch.tensor([[1.0], [3.0], [4.0], [6.0], [50.0]])).trust
+    tensor([0.2500, 0.2500, 0.2500, 0.2500, 0.0000], dtype=torch.float64)
+
+    Raises:
+        ValueError: the chain has neither a pre-aggregator nor an optimizer.
+    """
+
+    pre: tuple[PreAggregator, ...] = ()
+    rule: AggregationRule
+    optimizer: ServerOptimizer | None = None
+
+    def __post_init__(self) -> None:
+        if not self.pre and self.optimizer is None:
+            raise ValueError(
+                f"got {self.rule!r} alone, expected a pre-aggregator before it or an optimizer after it."
+            )
+
+    @property
+    def card(self) -> Card:  # type: ignore[override]  # depends on the parts, hence no class variable
+        stages: tuple[Stage, ...] = (*self.pre, self.rule)
+        cards = [stage.card for stage in stages]
+        preconditions = [f"{stage.card.precondition} ({type(stage).__name__})" for stage in stages]
+        if self.optimizer is not None:
+            cards.append(self.optimizer.card)
+        return Card(
+            paper="; ".join(dict.fromkeys(card.paper for card in cards)),
+            needs=tuple(dict.fromkeys(need for card in cards for need in card.needs)),
+            precondition=", then ".join(preconditions),
+            cost=" + ".join(dict.fromkeys(card.cost for card in cards)),
+            deviations=" ".join(card.deviations for card in cards if card.deviations),
+            permutation_equivariant=all(card.permutation_equivariant for card in cards),
+            unanimous=all(card.unanimous for card in cards),
+            translation_equivariant=all(card.translation_equivariant for card in cards),
+            scale_equivariant=all(card.scale_equivariant for card in cards),
+            rotation_equivariant=all(card.rotation_equivariant for card in cards),
+            coordinate_wise=all(card.coordinate_wise for card in cards),
+        )
+
+    @property
+    def minimum(self) -> int:
+        return next(n for n in count(1) if self._defined(n))
+
+    def __call__(
+        self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None
+    ) -> Aggregate:
+        context = context or Context()
+        state = context.state
+        rows = updates
+        links: list[Tensor] = []
+        for part in self.pre:
+            link = part(rows, context)
+            if not links:
+                require(self, len(updates))
+                weights = as_shares(weights, updates)
+            if not part.aligned:
+                weights = (link / link.sum(dim=1, keepdim=True)) @ as_shares(weights, rows)
+                context = replace(context, nodes=None)
+            rows = mixed(link, rows)
+            links.append(link)
+        aggregate = self.rule(rows, weights, replace(context, state=_part(state, "rule")))
+        step, trust = aggregate.update, aggregate.trust
+        for link in reversed(links):
+            trust = trust @ link
+        memories = {"rule": aggregate.state}
+        if self.optimizer is not None:
+            step, memories["optimizer"] = self.optimizer(step, _part(state, "optimizer"))
+        return Aggregate(update=step, trust=trust, state=_joined(memories))
+
+    def _defined(self, n: int) -> bool:
+        for part in self.pre:
+            if n < part.minimum:
+                return False
+            n = part.rows(n)
+        return n >= self.rule.minimum
+
+
+def _part(state: State, owner: str) -> State:
+    prefix = f"{owner}: "
+    return {name.removeprefix(prefix): kept for name, kept in state.items() if name.startswith(prefix)}
+
+
+def _joined(memories: dict[str, State]) -> State:
+    return {f"{owner}: {name}": kept for owner, state in memories.items() for name, kept in state.items()}

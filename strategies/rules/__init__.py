@@ -1,0 +1,1 @@
+"""The aggregation rules: one algorithm per file, named as in the registry."""

@@ -1,0 +1,162 @@
+"""DeepSight: inspect the models for signs of training data with few labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from strategies.base import Aggregate, Card, Context, InputError, Rule, fraction
+from strategies.kernels.client_memory import stream_of
+from strategies.kernels.distances import cosine_distances, lengths_and_cosines, row_norms
+from strategies.kernels.layers import output_weights, spans
+from strategies.kernels.order_statistics import median_of
+from strategies.kernels.weighted_sums import clip_factors, weighted
+
+BATCH = 2_000
+"""Number of noise images per prediction."""
+EPSILON = 1e-6
+"""Least probability, so that the quotients of predictions are finite."""
+
+Labels = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeepSight(Rule):
+    """Average the clipped updates of the clusters with few models trained on uniform labels.
+
+    Rieger, Nguyen, Miettinen, Sadeghi, "DeepSight: Mitigating Backdoor Attacks in Federated Learning
+    Through Deep Model Inspection", NDSS 2022. HDBSCAN clusters the clients by the output layer's update
+    energies (NEUP), by the quotients of their models' and the global model's predictions on noise (DDif), and
+    by the angles of the output biases. The three clusterings vote on the last one. An update is suspicious if
+    few output neurons changed much (threshold exceedings). The updates are clipped to their median norm. If
+    no cluster is accepted, the model does not change.
+
+    Raises:
+        InputError: the context lacks the layout, the model, `predict` or `image_shape`, or the layout has
+            no output layer.
+    """
+
+    images: int = 20_000
+    """Number of noise images per DDif."""
+    seeds: int = 3
+    """Number of DDifs, each with its own noise."""
+    suspicious_share: float = 1 / 3
+    """Share of suspicious updates from which a cluster is rejected."""
+
+    card: ClassVar = Card(
+        paper="Rieger et al., NDSS 2022",
+        needs=("model", "randomness"),
+        precondition="n >= 3",
+        cost="O(n^2 d), and seeds x images predictions of every client's model, which dominate",
+        deviations="HDBSCAN uses 3 neighbours and clusters of 5 or more, as in FLPoison. An update in no "
+        "cluster of the last clustering is a cluster of its own; FLPoison rejects it. DDifs divide class "
+        "probabilities; FLPoison divides logits.",
+        translation_equivariant=False,
+        scale_equivariant=False,
+    )
+
+    def __post_init__(self) -> None:
+        if min(self.images, self.seeds) < 1:
+            raise ValueError(f"images, seeds: got {self.images}, {self.seeds}, expected at least 1 each.")
+        fraction(suspicious_share=self.suspicious_share)
+
+    @property
+    def minimum(self) -> int:
+        return 3
+
+    def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
+        matrix, bias = output_layer(updates, context)
+        energies = update_energies(matrix, bias)
+        suspicious = exceedings(energies)
+        suspicious = 2 * suspicious <= median_of(suspicious)
+        votes = [
+            apart(cosine_distances(lengths_and_cosines(bias)[1]).cpu().numpy(), metric="precomputed"),
+            apart(energies.cpu().numpy()),
+            np.mean([apart(ddif) for ddif in self.division_differences(updates, context)], axis=0),
+        ]
+        clusters = hdbscan(np.mean(votes, axis=0), metric="precomputed", allow_single_cluster=True)
+        kept = self.accepted(clusters, suspicious.cpu().numpy())
+        sizes = row_norms(updates)
+        factors = clip_factors(sizes, median_of(sizes))
+        admitted = torch.as_tensor(kept, device=updates.device)
+        return weighted(torch.where(admitted, factors, 0) / max(1, kept.sum()), updates)
+
+    def division_differences(self, updates: Tensor, context: Context) -> list[npt.NDArray[np.float64]]:
+        """Return, for each seed, the mean quotients of client and global predictions, (n, k)."""
+        if context.model is None or context.predict is None or context.image_shape is None:
+            raise InputError(
+                "model: got none to inspect, expected `model`, `predict` and `image_shape` in the context."
+            )
+        generator = stream_of(context)
+        result = []
+        for _ in range(self.seeds):
+            totals: list[Tensor] = []
+            for start in range(0, self.images, BATCH):
+                count = min(BATCH, self.images - start)
+                noise = torch.rand((count, *context.image_shape), generator=generator)
+                usual = context.predict(context.model, noise).double().softmax(dim=1) + EPSILON
+                quotients = [
+                    (context.predict(context.model + update, noise).double().softmax(dim=1) / usual).sum(
+                        dim=0
+                    )
+                    for update in updates
+                ]
+                totals.append(torch.stack(quotients))
+            mean = torch.stack(totals).sum(dim=0) / self.images
+            result.append(np.nan_to_num(mean.cpu().numpy()))
+        return result
+
+    def accepted(self, clusters: Labels, suspicious: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Return which clients (n,) are in clusters that are not too suspicious."""
+        kept = ~suspicious
+        for label in set(clusters[clusters >= 0].tolist()):
+            members = clusters == label
+            kept[members] = suspicious[members].mean() < self.suspicious_share
+        return kept
+
+
+def output_layer(updates: Tensor, context: Context) -> tuple[Tensor, Tensor]:
+    """Return the output layer's part of each update: weights (n, k, h) and biases (n, k)."""
+    position = output_weights(context.layout)
+    if context.layout is None or position is None:
+        raise InputError("layout: got no weight matrix, expected the model's layers; hand over `layout`.")
+    columns = spans(context.layout, updates.shape[1])
+    classes = context.layout[position][1][0]
+    matrix = updates[:, columns[position]].reshape(len(updates), classes, -1)
+    follows = position + 1 < len(columns) and context.layout[position + 1][1] == (classes,)
+    bias = updates[:, columns[position + 1]] if follows else matrix.new_zeros(len(updates), classes)
+    return matrix, bias
+
+
+def update_energies(matrix: Tensor, bias: Tensor) -> Tensor:
+    """Return the normalised energies (n, k) of the output neurons' updates (NEUP), float64."""
+    energies = (matrix.abs().sum(dim=2, dtype=torch.float64) + bias.abs()).double()
+    shares = energies / energies.amax(dim=1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
+    squared = shares.square()
+    return squared / squared.sum(dim=1, keepdim=True).clamp(min=1)
+
+
+def exceedings(energies: Tensor) -> Tensor:
+    """Return how many of the k energies (n, k) exceed a hundredth, or 1/k if more, of the largest, (n,)."""
+    threshold = max(0.01, 1 / energies.shape[1]) * energies.amax(dim=1, keepdim=True)
+    return (energies > threshold).sum(dim=1).double()
+
+
+def apart(features: npt.NDArray[np.float64], metric: str = "euclidean") -> npt.NDArray[np.float64]:
+    """Return 0 where two rows get the same label from HDBSCAN, noise included, and 1 elsewhere, (n, n)."""
+    labels = hdbscan(features, metric=metric)
+    return np.not_equal(labels[:, None], labels[None, :]).astype(np.float64)
+
+
+def hdbscan(features: npt.NDArray[np.float64], *, metric: str, allow_single_cluster: bool = False) -> Labels:
+    """Return the cluster of each row (n,); -1 is none."""
+    from sklearn.cluster import HDBSCAN  # noqa: PLC0415  # a second to import, for this rule alone
+
+    clustering = HDBSCAN(min_samples=3, metric=metric, allow_single_cluster=allow_single_cluster, copy=True)
+    labels: Labels = clustering.fit_predict(features)
+    return labels

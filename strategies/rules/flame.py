@@ -1,0 +1,83 @@
+"""FLAME: cluster by angle, clip to the median norm, and cover the rest of a backdoor with noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from strategies.base import Aggregate, Card, Context, InputError, Rule, not_negative, refuse_non_finite
+from strategies.kernels.client_memory import gaussian, stream_of
+from strategies.kernels.distances import cosine_distances, lengths_and_cosines, row_norms
+from strategies.kernels.order_statistics import median_of
+from strategies.kernels.weighted_sums import clip_factors, weighted
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flame(Rule):
+    """Average the updates in HDBSCAN's majority cluster, clipped to the median norm, and add noise.
+
+    Nguyen et al., "FLAME: Taming Backdoors in Federated Learning", USENIX Security 2022. The smallest
+    cluster is a majority, n / 2 + 1 updates, so few updates outside the densest majority are admitted.
+
+    Raises:
+        InputError: `compare` is "models" and the context has no model.
+    """
+
+    noise: float = 0.001
+    """Standard deviation of the noise as a share of the clipping norm, lambda in the paper."""
+    compare: Literal["updates", "models"] = "updates"
+    """Vectors whose angles are clustered: the updates, as in the paper's text, or the trained models, as in
+    its listing and in FLPoison."""
+
+    card: ClassVar = Card(
+        paper="Nguyen et al., USENIX Security 2022",
+        needs=("model", "randomness"),
+        cost="O(n^2 d)",
+        deviations="Lambda is the paper's for images. FLPoison takes 1.2e-5 and multiplies by each parameter "
+        "tensor's deviation as well. With `compare` models, the admitted clients depend on the scale.",
+        unanimous=False,
+        translation_equivariant=False,
+        scale_equivariant=False,
+    )
+    checks_values: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        not_negative(noise=self.noise)
+
+    def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
+        if self.compare == "models":
+            if context.model is None:
+                raise InputError("model: got none, expected the global weights in the context.")
+            sizes = row_norms(updates)
+            _, angles = lengths_and_cosines(updates + context.model)
+        else:
+            sizes, angles = lengths_and_cosines(updates)
+        refuse_non_finite(updates, sizes)
+        admitted = majority(cosine_distances(angles))
+        bound = median_of(sizes)
+        trust = torch.where(admitted, clip_factors(sizes, bound), 0) / admitted.sum()
+        result = weighted(trust, updates)
+        if self.noise:
+            result.update.add_(gaussian(result.update, self.noise * float(bound), stream_of(context)))
+        return result
+
+
+def majority(distances: Tensor) -> Tensor:
+    """Return the clients (n,) in HDBSCAN's cluster of more than half of them, given distances (n, n)."""
+    from sklearn.cluster import HDBSCAN  # noqa: PLC0415  # a second to import, for this rule alone
+
+    n = len(distances)
+    if n <= 2:
+        return torch.ones(n, dtype=torch.bool, device=distances.device)
+    clustering = HDBSCAN(
+        min_cluster_size=n // 2 + 1,
+        min_samples=1,
+        metric="precomputed",
+        allow_single_cluster=True,
+        copy=True,
+    )
+    labels = clustering.fit_predict(distances.cpu().numpy())
+    return torch.as_tensor(labels == 0, device=distances.device)

@@ -1,0 +1,120 @@
+"""LASA: keep, per layer, the sparsified updates of ordinary norm and signs."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from strategies.base import Aggregate, Card, Context, Rule, finite_norms, positive
+from strategies.kernels.columns import over_chunks, sum_over_chunks
+from strategies.kernels.layers import spans
+from strategies.kernels.order_statistics import median_of
+from strategies.kernels.weighted_sums import clip_factors
+
+
+@dataclass(frozen=True, kw_only=True)
+class LASA(Rule):
+    """Average, per layer, the clipped and sparsified updates whose norm and signs are ordinary.
+
+    Xu, Zhang, Hu, "Achieving Byzantine-Resilient Federated Learning via Layer-Adaptive Sparsified Model
+    Aggregation", WACV 2025. Updates are clipped to the median norm, and their smallest coordinates are set to
+    0. In each layer, a client is ordinary if its norm is within `norm_bound` standard deviations of the
+    median, and the balance of its signs within `sign_bound`. If no client is ordinary, all are averaged.
+
+    >>> import torch
+    >>> LASA(sparsity=0.0, norm_bound=1.0)(torch.tensor([[1.0], [1.0], [1.0], [-1.0]])).trust
+    tensor([0.3333, 0.3333, 0.3333, 0.0000], dtype=torch.float64)
+    """
+
+    sparsity: float = 0.3
+    """Share of the coordinates of each update, the smallest ones, that are set to 0."""
+    norm_bound: float = 2.0
+    """Largest distance of a norm from the median, in standard deviations."""
+    sign_bound: float = 1.0
+    """Largest distance of a balance of signs from the median, in standard deviations."""
+
+    card: ClassVar = Card(
+        paper="Xu et al., WACV 2025",
+        cost="O(n d), and a partial sort of each update",
+        deviations="The Z-score is the authors' code's: distance to the median over the standard deviation. "
+        "The sparsification includes biases; the authors' code leaves them out. Without a layout, "
+        "the whole update is one layer.",
+        unanimous=False,
+        translation_equivariant=False,
+    )
+    checks_values: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.sparsity < 1:
+            raise ValueError(f"sparsity: got {self.sparsity}, expected from 0 to less than 1.")
+        positive(norm_bound=self.norm_bound, sign_bound=self.sign_bound)
+
+    def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
+        d = updates.shape[1]
+        sizes = finite_norms(updates)
+        factors = clip_factors(sizes, median_of(sizes))
+        least = self.least_kept(updates)
+        update = torch.empty(d, dtype=updates.dtype, device=updates.device)
+        trust = torch.zeros_like(sizes)
+        for span in spans(context.layout, d):
+            layer, part = updates[:, span], update[span]
+            kept = self.ordinary(layer, least, factors)
+            shares = torch.where(kept, factors, 0) / kept.sum()
+            average(layer, least, shares.to(updates.dtype), part)
+            trust += shares * len(part) / d
+        return Aggregate(update=update, trust=trust)
+
+    def least_kept(self, updates: Tensor) -> Tensor:
+        """Return the smallest absolute value that is kept in each row of `updates` (n, d), (n,)."""
+        dropped = min(int(self.sparsity * updates.shape[1]), updates.shape[1] - 1)
+        if updates.device.type != "cpu":
+            return updates.abs().kthvalue(dropped + 1, dim=1).values
+
+        # NumPy's partition is faster than torch's kthvalue, and lets the threads run side by side.
+        def least(row: Tensor) -> float:
+            return float(np.partition(row.abs().numpy(), dropped)[dropped])
+
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            return torch.tensor(list(pool.map(least, updates)), dtype=updates.dtype)
+
+    def ordinary(self, layer: Tensor, least: Tensor, factors: Tensor) -> Tensor:
+        """Return the clients (n,) whose sparsified, clipped `layer` (n, c) is ordinary, or all if none is."""
+
+        def work(columns: slice) -> Tensor:
+            block = sparse(layer[:, columns], least)
+            sizes = torch.linalg.vector_norm(block, dim=1, dtype=torch.float64)
+            return torch.stack([sizes.square(), block.sign().sum(dim=1), block.count_nonzero(dim=1)])
+
+        squared, balance, counted = sum_over_chunks(work, layer, (3, len(layer)))
+        kept = z_scores(factors * squared.sqrt()) < self.norm_bound
+        kept &= z_scores(balance / counted.clamp(min=1)) < self.sign_bound
+        return kept if bool(kept.any()) else torch.ones_like(kept)
+
+
+def average(layer: Tensor, least: Tensor, shares: Tensor, into: Tensor) -> None:
+    """Write the sum of the sparsified rows of `layer` (n, c), weighted by `shares` (n,), into (c,)."""
+
+    def work(columns: slice) -> None:
+        into[columns] = shares @ sparse(layer[:, columns], least)
+
+    over_chunks(work, layer)
+
+
+def sparse(block: Tensor, least: Tensor) -> Tensor:
+    """Return `block` (n, c) with the values below the `least` kept value of each row (n,) set to 0."""
+    return (block.abs() >= least[:, None]).to(block.dtype).mul_(block)
+
+
+def z_scores(values: Tensor) -> Tensor:
+    """Return the distance of each value (n,) from the median in standard deviations, 0 if all are equal.
+
+    >>> z_scores(torch.tensor([1.0, 1.0, 1.0, 5.0]))
+    tensor([0.0000, 0.0000, 0.0000, 2.3094])
+    """
+    spread = values.std(correction=0)
+    return (values - median_of(values)).abs() / torch.where(spread > 0, spread, 1)

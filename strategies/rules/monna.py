@@ -1,0 +1,67 @@
+"""MoNNA: mean of the nearest neighbours of a trusted update."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from strategies.base import Aggregate, ByzantineRule, Card, Context, PreconditionError, refuse_non_finite
+from strategies.kernels.distances import row_norms
+from strategies.kernels.weighted_sums import mean_of_lowest
+
+
+@dataclass(frozen=True, kw_only=True)
+class MoNNA(ByzantineRule):
+    """Average the n - f updates nearest to the trusted client's update, which is included.
+
+    Farhadkhani, Guerraoui, Gupta, Hoang, Pinot, Stephan, "Robust Collaborative Learning with Linear
+    Gradient Overhead", ICML 2023. In the paper every client trusts itself, while a server has to name
+    the client. Of equally far updates, the first clients' are kept.
+
+    Raises:
+        PreconditionError: the trusted client sent no update in this round.
+
+    >>> import torch
+    >>> MoNNA(byzantine=1)(torch.tensor([[1.0], [3.0], [50.0]])).update
+    tensor([2.])
+    """
+
+    trusted: int | None = None
+    """Client to trust, or its row if the context names no clients. Default: the first row, as in ByzFL."""
+
+    card: ClassVar = Card(
+        paper="Farhadkhani et al., ICML 2023",
+        needs=("byzantine",),
+        precondition="n > 2f, and the trusted client honest",
+        deviations="ByzFL trusts a row (`idx`), which belongs to another client when the sample changes.",
+        permutation_equivariant=False,
+        mean_without_byzantine=True,
+        rotation_equivariant=True,
+    )
+    checks_values: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.trusted is not None and self.trusted < 0:
+            raise ValueError(
+                f"trusted: got {self.trusted}, expected a client, 0 or more, or none for the first."
+            )
+
+    def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
+        trusted = updates[self._row(len(updates), context)]
+        distances = row_norms(updates, origin=trusted)
+        refuse_non_finite(updates, distances)
+        return mean_of_lowest(distances, len(updates) - self.byzantine, updates)
+
+    def _row(self, n: int, context: Context) -> int:
+        if self.trusted is None:
+            return 0
+        nodes = range(n) if context.nodes is None else context.nodes
+        if self.trusted not in nodes:
+            raise PreconditionError(
+                f"{self!r} got no update of the client that it trusts, {self.trusted}. Trust another client, "
+                "or let every client take part."
+            )
+        return nodes.index(self.trusted)

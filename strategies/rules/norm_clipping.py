@@ -1,0 +1,82 @@
+"""Norm clipping, and norm clipping with noise (weak differential privacy)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from strategies.base import Aggregate, Card, Context, Rule, finite_norms, not_negative, positive
+from strategies.kernels.client_memory import gaussian, stream_of
+from strategies.kernels.weighted_sums import clip_factors, weighted
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormClipping(Rule):
+    """Clip every update to the norm `clip` and average, weighted by the clients' numbers of examples.
+
+    Sun, Kairouz, Suresh, McMahan, "Can You Really Backdoor Federated Learning?", 2019. The trust of a client
+    is its share, multiplied by the factor that clips its update.
+
+    >>> import torch
+    >>> NormClipping(clip=1.0)(torch.tensor([[3.0, 4.0], [0.0, 0.0]])).update
+    tensor([0.3000, 0.4000])
+    """
+
+    clip: float = 3.0
+    """Largest norm of an update."""
+
+    card: ClassVar = Card(
+        paper="Sun et al., 2019",
+        deviations="The paper tries several bounds; FLPoison's is 3, ByzFL's 2, FedML's 5.",
+        unanimous=False,
+        translation_equivariant=False,
+        scale_equivariant=False,
+        rotation_equivariant=True,
+    )
+    checks_values: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        positive(clip=self.clip)
+
+    def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
+        return clipped_mean(updates, shares, self.clip)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeakDP(Rule):
+    """Clip every update to the norm `clip`, average, and add Gaussian noise to every coordinate.
+
+    Sun, Kairouz, Suresh, McMahan, "Can You Really Backdoor Federated Learning?", 2019. The noise covers the
+    rest of a backdoor. It is far too small for a useful privacy guarantee, hence "weak".
+    """
+
+    clip: float = 3.0
+    """Largest norm of an update."""
+    noise: float = 0.025
+    """Standard deviation of the noise that is added to each coordinate of the averaged update."""
+
+    card: ClassVar = Card(
+        paper="Sun et al., 2019",
+        needs=("randomness",),
+        deviations="BackFed has the same noise and clips at 5; FLPoison adds .002.",
+        unanimous=False,
+        translation_equivariant=False,
+        scale_equivariant=False,
+    )
+    checks_values: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        positive(clip=self.clip)
+        not_negative(noise=self.noise)
+
+    def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
+        result = clipped_mean(updates, shares, self.clip)
+        result.update.add_(gaussian(result.update, self.noise, stream_of(context)))
+        return result
+
+
+def clipped_mean(updates: Tensor, shares: Tensor, bound: float) -> Aggregate:
+    """Average the updates, weighted by `shares` (n,), after clipping each to the norm `bound`."""
+    return weighted(shares * clip_factors(finite_norms(updates), bound), updates)

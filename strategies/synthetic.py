@@ -1,0 +1,134 @@
+"""Synthetic rounds on which `check_rule` runs a rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from strategies.base import Aggregate, Context, State
+from strategies.base import AggregationRule as Rule
+
+ROUNDS = 3
+
+Examiner = Callable[[Rule, Tensor, Tensor | None, Context], Aggregate]
+"""Calls a rule and looks at what it did."""
+
+
+@dataclass(kw_only=True)
+class SyntheticRounds:
+    """A few rounds of random updates of a linear classifier, on which a rule runs."""
+
+    n: int = 9
+    dtype: torch.dtype = torch.float32
+    image_shape: tuple[int, int, int] = (1, 4, 4)
+    classes: int = 10
+    updates: list[Tensor] = field(init=False)
+    """One matrix (n, d) a round: what the clients agree on, and noise of the same size."""
+    weights: Tensor = field(init=False)
+    model: Tensor = field(init=False)
+    root: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        generator = torch.Generator().manual_seed(self.n)
+
+        def draw(*shape: int) -> Tensor:
+            return torch.randn(shape, generator=generator, dtype=torch.float64).to(self.dtype)
+
+        drift = draw(self.d)
+        self.updates = [0.1 * (drift + draw(self.n, self.d)) for _ in range(ROUNDS)]
+        self.weights = torch.randint(20, 60, (self.n,), generator=generator).double()
+        self.model = draw(self.d)
+        self.root = 0.1 * (drift + 0.5 * draw(self.d))
+
+    @property
+    def pixels(self) -> int:
+        """Numbers in one image."""
+        return torch.Size(self.image_shape).numel()
+
+    @property
+    def d(self) -> int:
+        """Parameters of the linear classifier."""
+        return self.classes * (self.pixels + 1)
+
+    def predict(self, weights: Tensor, images: Tensor) -> Tensor:
+        """Return the logits (m, k) of the linear classifier with these weights (d,)."""
+        matrix, bias = weights.split([self.classes * self.pixels, self.classes])
+        matrix = matrix.reshape(self.classes, self.pixels)
+        return torch.addmm(bias, images.flatten(1).to(weights.dtype), matrix.T)
+
+    def context(
+        self,
+        server_round: int = 1,
+        *,
+        nodes: Sequence[int] | None = None,
+        state: State | None = None,
+        root: Tensor | None = None,
+    ) -> Context:
+        """Return all that a rule may ask for; the random stream depends on the round alone."""
+        reference = self.root if root is None else root
+        return Context(
+            round=server_round,
+            nodes=tuple(range(10, 10 + self.n) if nodes is None else nodes),
+            model=self.model,
+            layout=(
+                ("weight", torch.Size([self.classes, self.pixels])),
+                ("bias", torch.Size([self.classes])),
+            ),
+            state=state or {},
+            generator=torch.Generator().manual_seed(server_round),
+            root_update=reference.clone,
+            predict=self.predict,
+            image_shape=self.image_shape,
+        )
+
+    def play(
+        self,
+        rule: Rule,
+        call: Examiner,
+        *,
+        order: Sequence[int] | None = None,
+        change: Callable[[Tensor], Tensor] = torch.clone,
+        store: Callable[[Tensor], Tensor] = torch.clone,
+        weighted: bool = True,
+    ) -> list[Aggregate]:
+        """Return the aggregate of every round, each round given the state of the one before.
+
+        Args:
+            rule: the rule to run.
+            call: calls it.
+            order: the order of the rows, with the nodes and the weights along.
+            change: applied to the updates and to the root update.
+            store: lays the rows out in memory.
+            weighted: whether the clients' weights are handed over.
+        """
+        order = range(self.n) if order is None else order
+        rows = list(order)
+        nodes = [10 + row for row in rows]
+        state: State = {}
+        played = []
+        for server_round, updates in enumerate(self.updates, start=1):
+            context = self.context(server_round, nodes=nodes, state=state, root=change(self.root))
+            weights = self.weights[rows] if weighted else None
+            played.append(call(rule, store(change(updates)[rows]), weights, context))
+            state = copied(played[-1].state)
+        return played
+
+
+def copied(state: State) -> dict[str, Tensor]:
+    """Return the state as a checkpoint would bring it back."""
+    return {name: tensor.clone() for name, tensor in state.items()}
+
+
+def transposed(rows: Tensor) -> Tensor:
+    """Return `rows` laid out column by column."""
+    return rows.T.contiguous().T
+
+
+def strided(rows: Tensor) -> Tensor:
+    """Return `rows` as every second column of a wider matrix, whose other columns are NaN."""
+    wide = rows.new_full((len(rows), 2 * rows.shape[1]), torch.nan)
+    wide[:, ::2] = rows
+    return wide[:, ::2]

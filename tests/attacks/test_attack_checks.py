@@ -1,0 +1,180 @@
+"""Every registered attack keeps the laws, and the registry is what lies on disk."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor
+
+import clients
+from clients import ATTACKS
+from clients.attacks.base import Attack, AttackCard, CraftContext, Knowledge, Range, SearchSpace
+from clients.attacks.composite import Composite, crafted
+from clients.attacks.data.backdoor import Square, Trigger
+from clients.checks import CheckError, check_attack
+
+
+@pytest.mark.parametrize("attack", [kind() for kind in ATTACKS.values()], ids=list(ATTACKS))
+def test_the_laws(attack):
+    check_attack(attack)
+
+
+def test_the_registry_is_what_lies_on_disk():
+    found = set()
+    for module in pkgutil.iter_modules(clients.__path__):
+        names = vars(importlib.import_module(f"clients.{module.name}")).values()
+        found |= {kind for kind in names if isinstance(kind, type) and issubclass(kind, Attack)}
+    assert {*ATTACKS.values()} == found - {Attack, Composite, Trigger, Square}
+    assert len(ATTACKS) == len({*ATTACKS.values()})
+    assert list(ATTACKS) == sorted(ATTACKS)
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_the_class_is_named_like_the_attack(name):
+    if name != "none":
+        assert ATTACKS[name].__name__.lower() == name.replace("-", "")
+
+
+class Recorder(Attack):
+    """Notes what it is handed."""
+
+    card = AttackCard(paper="-")
+
+    def __init__(self, knowledge: Knowledge, *, knows_rule: bool = False):
+        self.card = AttackCard(paper="-", knowledge=knowledge, knows_rule=knows_rule)
+        self.calls = []
+
+    def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
+        self.calls.append((own, seen, context))
+        return own + 1
+
+
+OWN = torch.arange(6.0).reshape(3, 2)
+HONEST = torch.ones(4, 2)
+
+
+def context_of(part, node):
+    return CraftContext(
+        generator=torch.Generator(),
+        model=torch.zeros(2),
+        nodes=(5, 6, 7) if node is None else (node,),
+        rule=lambda updates: updates.mean(dim=0),
+    )
+
+
+def hand_over(attack, knowledge=None):
+    return crafted(attack, OWN, HONEST, context_of, nodes=(5, 6, 7), knowledge=knowledge)
+
+
+def test_own_knowledge_gets_one_row_at_a_time():
+    attack = Recorder(Knowledge.OWN)
+    torch.testing.assert_close(hand_over(attack), OWN + 1)
+    assert [(own.tolist(), seen, context.nodes) for own, seen, context in attack.calls] == [
+        ([row.tolist()], None, (node,)) for row, node in zip(OWN, (5, 6, 7), strict=True)
+    ]
+
+
+def test_colluding_gets_all_malicious_rows_and_no_honest_one():
+    attack = Recorder(Knowledge.COLLUDING)
+    hand_over(attack)
+    ((own, seen, context),) = attack.calls
+    assert own.tolist() == OWN.tolist()
+    assert seen is None
+    assert context.nodes == (5, 6, 7)
+
+
+def test_omniscient_gets_the_honest_rows_too():
+    attack = Recorder(Knowledge.OMNISCIENT)
+    hand_over(attack)
+    assert attack.calls[0][1].tolist() == HONEST.tolist()
+
+
+def test_omniscient_without_honest_rows_gets_none():
+    attack = Recorder(Knowledge.OMNISCIENT)
+    crafted(attack, OWN, HONEST[:0], context_of, nodes=(5, 6, 7))
+    assert attack.calls[0][1] is None
+
+
+@pytest.mark.parametrize("knows", [True, False])
+def test_the_rule_is_handed_only_to_those_whose_card_says_so(knows):
+    for knowledge in Knowledge:
+        attack = Recorder(knowledge, knows_rule=knows)
+        hand_over(attack)
+        assert all((context.rule is not None) == knows for _, _, context in attack.calls)
+
+
+@pytest.mark.parametrize("declared", Knowledge)
+@pytest.mark.parametrize("override", Knowledge)
+def test_an_override_replaces_what_the_card_declares(declared, override):
+    attack, plain = Recorder(declared), Recorder(override)
+    hand_over(attack, override)
+    hand_over(plain)
+    assert [(len(own), seen is None) for own, seen, _ in attack.calls] == [
+        (len(own), seen is None) for own, seen, _ in plain.calls
+    ]
+
+
+def test_parts_of_a_composite_follow_one_another_each_with_its_own_knowledge():
+    first, second = Recorder(Knowledge.OWN), Recorder(Knowledge.OMNISCIENT)
+    torch.testing.assert_close(hand_over(Composite((first, Attack(), second))), OWN + 2)
+    assert [(len(own), seen is None) for own, seen, _ in first.calls] == [(1, True)] * 3
+    ((own, seen, _),) = second.calls
+    assert own.tolist() == (OWN + 1).tolist()
+    assert seen.tolist() == HONEST.tolist()
+
+
+def test_nodes_have_to_fit_the_rows():
+    with pytest.raises(ValueError, match="wanted one for each row"):
+        crafted(Attack(), OWN, HONEST, context_of, nodes=(1,))
+
+
+def law_breaker(craft):
+    @dataclass(frozen=True, kw_only=True)
+    class Breaker(Attack):
+        card = AttackCard(paper="-", knowledge=Knowledge.COLLUDING)
+
+        def craft(self, own, seen, context):
+            return craft(own, context)
+
+    return Breaker()
+
+
+@pytest.mark.parametrize(
+    ("craft", "fault"),
+    [
+        (lambda own, context: own.mul_(2), "writes to its arguments"),
+        (lambda own, context: own[0], "sends"),
+        (lambda own, context: own.half(), "sends torch.float16"),
+        (lambda own, context: own / 0, "not finite"),
+        (lambda own, context: own + torch.rand(1).to(own.dtype), "same twice"),
+    ],
+)
+def test_the_suite_finds_a_broken_law(craft, fault):
+    with pytest.raises(CheckError, match=fault):
+        check_attack(law_breaker(craft))
+
+
+@pytest.mark.parametrize(
+    ("space", "fault"),
+    [
+        (SearchSpace(parameters={"much": (1,)}), r"unknown parameters \['much'\]"),
+        (SearchSpace(parameters={"factor": Range(low=0, high=1)}), "has no effect"),
+        (SearchSpace(objective="backdoor"), "is not an attack on backdoor"),
+    ],
+)
+def test_the_suite_finds_a_wrong_search_space(space, fault):
+    @dataclass(frozen=True, kw_only=True)
+    class Scales(Attack):
+        card = AttackCard(paper="-")
+        search_space = space
+        factor: float = 2.0
+
+        def idle(self, clients, malicious):
+            return "factor is 1" if self.factor == 1 else None
+
+    with pytest.raises(CheckError, match=fault):
+        check_attack(Scales())

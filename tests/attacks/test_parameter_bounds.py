@@ -1,0 +1,60 @@
+"""Bounds that field types declare are checked when an attack is built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import pytest
+
+from clients.attacks.base import Attack, AttackCard
+from clients.bounds import Bounds, Count, OpenShare, Positive, PositiveCount, PositiveShare, Share
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounded(Attack):
+    card: ClassVar = AttackCard(paper="-")
+    share: Share = 0.5
+    inner: OpenShare = 0.5
+    reached: PositiveShare = 1.0
+    factor: Positive | None = None
+    count: Count = 0
+    least: PositiveCount = 1
+    target: Annotated[int, Bounds(at_least=-1)] = -1
+    free: float = -3.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Narrower(Bounded):
+    share: Annotated[float, Bounds(at_least=0.5)] = 0.5
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"share": 1.1}, "share: got 1.1, expected 0 to 1."),
+        ({"share": float("nan")}, "share: got nan, expected 0 to 1."),
+        ({"inner": 0.0}, "inner: got 0.0, expected more than 0 and less than 1."),
+        ({"inner": 1.0}, "inner: got 1.0, expected more than 0 and less than 1."),
+        ({"reached": 0.0}, "reached: got 0.0, expected more than 0 and at most 1."),
+        ({"factor": 0.0}, "factor: got 0.0, expected more than 0."),
+        ({"count": -1}, "count: got -1, expected 0 or more."),
+        ({"least": 0}, "least: got 0, expected 1 or more."),
+        ({"target": -2}, "target: got -2, expected -1 or more."),
+    ],
+    ids=repr,
+)
+def test_a_value_outside_its_bounds_is_refused(values, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        Bounded(**values)
+
+
+def test_values_at_their_bounds_are_taken():
+    Bounded(share=0, reached=1, factor=None, count=0, least=1, target=-1, free=-100)
+    Bounded(share=1, factor=0.1)
+
+
+def test_a_subclass_declares_bounds_of_its_own():
+    with pytest.raises(ValueError, match="share: got 0.4, expected 0.5 or more"):
+        Narrower(share=0.4)
+    assert Bounded(share=0.4).share == 0.4

@@ -1,0 +1,289 @@
+"""The command line, as its user meets it, and which fields of a file a command takes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import pytest
+import tomli_w
+from conftest import ROOT, SMALL, heed_ctrl_c
+
+from fedpoison.cli.app import COMMANDS, SUMMARIES, load_command
+from fedpoison.scenario.scenario import Scenario
+
+
+def test_json_is_one_object_and_nothing_else(fedpoison, tmp_path):
+    code, out, _ = fedpoison("run", *SMALL, "--attack", "backdoor", "--json", "--out", tmp_path)
+    result = json.loads(out)
+    assert code == 0
+    assert out.count("\n") == 1
+    assert {
+        "run_id", "accuracy", "per_class_accuracy", "worst_class_accuracy", "attack_success_rate", "loss",
+        "rounds", "seconds", "dataset", "path",
+    } <= set(result)  # fmt: skip
+    assert len(result["per_class_accuracy"]) == 10
+    assert (result["rounds"], result["dataset"]) == (2, "digits")
+    assert (Path(result["path"]) / "model.safetensors").is_file()
+
+
+def test_a_run_reports_class_by_class(fedpoison, tmp_path):
+    code, out, _ = fedpoison("run", *SMALL, "--attack", "scaled-update", "--strategy", "krum", "-o", tmp_path)
+    assert code == 0
+    assert "Accuracy by class" in out
+    assert "rejected 100.0 % of the malicious" in out
+
+
+def test_the_twin_shows_the_damage_and_is_kept(fedpoison, tmp_path):
+    arguments = ["run", *SMALL, "--attack", "backdoor+scaled-update", "--twin", "--out", tmp_path]
+    code, out, _ = fedpoison(*arguments, "--json")
+    result = json.loads(out)
+    assert code == 0
+    assert len(result["damage_per_class"]) == 10
+    assert result["damage_per_class"] != [0] * 10
+    assert result["attack_success_rate"] is not None
+    assert result["twin_attack_success_rate"] is not None
+    assert result["twin_accuracy"] > result["accuracy"]
+    assert result["malicious_distance"] > 0
+    model = tmp_path / result["twin_run_id"] / "model.safetensors"
+    written = model.stat().st_mtime_ns
+    code, out, _ = fedpoison(*arguments)
+    assert code == 0
+    assert model.stat().st_mtime_ns == written
+    assert all(words in out for words in ("clean twin", "attacked", "difference", "% on the clean twin)"))
+
+
+def test_groups_are_given_one_after_the_other(fedpoison, tmp_path):
+    groups = ["label-flip: share=0.1, schedule=once(round=2)", "ipm: nodes=(3, 4)"]
+    options = [part for group in groups for part in ("--group", group)]
+    code, out, _ = fedpoison("run", *SMALL, *options, "--json", "--out", tmp_path)
+    assert code == 0
+    result = json.loads(out)
+    assert result["threat"] == "label-flip and ipm"
+    stored = Scenario.load(Path(result["path"]) / "scenario.toml")
+    assert [group.spell() for group in stored.groups] == groups
+
+
+def test_an_idle_attack_is_warned_of_on_stderr(fedpoison, tmp_path):
+    options = ["--rounds", "1", "--json", "--out", tmp_path]
+    code, out, err = fedpoison("run", *SMALL, *options, "--attack", "alie")
+    assert code == 0
+    assert out.count("\n") == 1
+    assert "warning: the attack alie does nothing: z = 0 for 2 of 10 clients" in err
+    _, _, err = fedpoison("run", *SMALL, *options, "--attack", "ipm")
+    assert "warning" not in err
+    comparing = ["--attacks", "alie", "--strategies", "fedavg,median", "--rounds", "1", "--out", tmp_path]
+    _, _, err = fedpoison("compare", *SMALL, *comparing)
+    assert err.count("does nothing") == 1
+
+
+def test_options_override_the_file(fedpoison, tmp_path):
+    file = tmp_path / "scenario.toml"
+    file.write_text(Scenario(dataset="digits", clients=5, rounds=9, model="mlp", seed=4).to_toml())
+    code, out, _ = fedpoison("run", file, "--rounds", "1", "--json", "--out", tmp_path)
+    assert code == 0
+    result = json.loads(out)
+    stored = Scenario.load(Path(result["path"]) / "scenario.toml")
+    assert (stored.rounds, stored.clients, stored.seed) == (1, 5, 4)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_says_what_each_argument_is(fedpoison, name):
+    _, out, _ = fedpoison(name, "--help")
+    command = load_command(name)
+    assert command.help.partition("\n")[0] == SUMMARIES[name]
+    for argument in (part for part in command.params if isinstance(part, click.Argument)):
+        assert argument.help
+        assert argument.help[:40] in out
+
+
+def test_the_help_is_light():
+    """No command is imported for the list of all commands, and no library that takes seconds to load."""
+    code = "import sys\nfrom fedpoison.cli import main\ntry:\n    main()\nexcept SystemExit:\n    pass\n"
+    code += "print('loaded:', *sorted({'torch', 'pandas', 'flwr', 'ray', 'pydantic'} & set(sys.modules)))"
+    ran = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True)
+    assert all(name in ran.stdout for name in COMMANDS)
+    assert ran.stdout.rstrip().endswith("loaded:")
+
+
+@pytest.mark.parametrize("field", Scenario.model_fields)
+def test_every_field_is_an_option(fedpoison, field):
+    _, out, _ = fedpoison("run", "--help")
+    name = "group" if field == "groups" else field  # given once for each group
+    assert f"--{name.replace('_', '-')}" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "--strategy", "kurm"], "did you mean 'krum'"),
+        (["run", "--strategy", "krum", "--malicious", "0.5"], "needs n > 2f + 2"),
+        (["run", "--rounds", "0"], "rounds:"),
+        (["run", "nowhere.toml"], "nowhere.toml: cannot be read"),
+        (["list", "atacks"], "did you mean 'attacks'"),
+        (["list", "attacks", "ailie"], "did you mean 'alie'"),
+        (["compare", "--attacks", ","], "--attacks: got nothing"),
+        (["run", "--group", "alie: nodes=1", "--group", "ipm: nodes=1"], "are in more than one"),
+        (["run", "--schedule", "windw"], "did you mean 'window'"),
+        (["compare", "--seeds", "a"], "--seeds: got 'a'"),
+        (["baseline", "--dataset", "digits", "--attack", "sign-flip"], "acts on updates"),
+    ],
+)
+def test_errors_are_one_line_and_exit_code_2(fedpoison, tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = fedpoison(*arguments)
+    assert code == 2
+    assert out == ""
+    assert words in err
+    assert "Traceback" not in err
+
+
+def test_an_unknown_key_in_a_file_is_named_with_the_choices(fedpoison, tmp_path):
+    file = tmp_path / "scenario.toml"
+    file.write_text("clintes = 3")
+    code, _, err = fedpoison("run", file)
+    assert code == 2
+    assert "unknown field 'clintes': did you mean 'clients'? Choose from attack, batch_size" in err
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "size"),
+    [("malicious", 0.4, 2), ("malicious-count", 3, 3), ("malicious-nodes", "1", 1)],
+)
+def test_an_option_takes_the_place_of_another_way_to_say_the_size(fedpoison, tmp_path, option, value, size):
+    file = tmp_path / "scenario.toml"
+    file.write_text("malicious_count = 1\nclients = 5\nrounds = 1\ndataset = 'digits'\nmodel = 'mlp'\n")
+    _, out, _ = fedpoison("run", file, f"--{option}", value, "--json", "--out", tmp_path)
+    (group,) = Scenario.load(Path(json.loads(out)["path"]) / "scenario.toml").attackers
+    assert group.size(5) == size
+
+
+def test_what_is_not_measured_is_null_and_a_dash(fedpoison, tmp_path):
+    flip = ["--attack", "label-flip(mode=targeted, source=1, target=7)", "--test-samples", 4]
+    run = ["run", *SMALL, *flip, "--out", tmp_path]
+    _, out, _ = fedpoison(*run, "--json")
+    assert "NaN" not in out
+    assert json.loads(out)["source_to_target_rate"] is None
+    _, out, _ = fedpoison(*run)
+    assert "nan" not in out
+
+
+def test_the_baseline_compares_clean_and_poisoned(fedpoison, tmp_path):
+    options = [
+        "--dataset",
+        "digits",
+        "--model",
+        "mlp",
+        "--rounds",
+        "5",
+        "--lr",
+        "0.05",
+        "--malicious",
+        "0.9",
+        "--out",
+        tmp_path,
+    ]
+    code, out, _ = fedpoison("baseline", *options, "--attack", "label-flip(mode=random)")
+    assert code == 0
+    assert "difference" in out
+    shares = [
+        float(line.split("accuracy ")[1].split(" %")[0]) for line in out.splitlines() if "accuracy " in line
+    ]
+    assert shares[0] > 85
+    assert shares[1] < shares[0] - 20
+
+
+def test_ctrl_c_ends_cleanly_and_keeps_what_was_done(tmp_path):
+    options = ["--dataset", "digits", "--rounds", "500", "--model", "mlp", "--out", str(tmp_path)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fedpoison", "run", *options],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONWARNINGS": "ignore"},
+        preexec_fn=heed_ctrl_c,
+    )
+    deadline = time.monotonic() + 60
+    while not any(path.stat().st_size > 5000 for path in tmp_path.glob("*/rounds.jsonl")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "what was done is kept" in err
+    assert "Traceback" not in err
+
+
+PLAIN = """
+dataset = "digits"
+train_samples = 400
+test_samples = 200
+model = "mlp-small"
+batch_size = 8
+rounds = 1
+"""
+OTHERS = {
+    "attack": "alie",
+    "strategy": "krum(byzantine=9)",
+    "seed": 7,
+    "groups": ["alie: count=2"],
+    "goal": "backdoor",
+    "malicious": 0.4,
+    "malicious_count": 3,
+    "malicious_nodes": [1],
+    "malicious_per_round": 1,
+    "clients": 7,
+    "partition": "dirichlet(alpha=0.1)",
+    "epochs": 3,
+    "steps": 2,
+    "persistent_momentum": True,
+    "proximal": 3.0,
+    "tolerated": 1,
+    "root_samples": 9,
+}
+
+
+def test_what_a_command_takes_from_no_file_is_said(fedpoison, tmp_path):
+    file = tmp_path / "scenario.toml"
+    file.write_text('dataset = "digits"\nattack = "alie"\nseed = 7\nmodel = "mlp-small"\nrounds = 1\n')
+    options = ("--attacks", "none", "--strategies", "fedavg", "--jobs", 1, "--out", tmp_path / "runs")
+    code, _, err = fedpoison("compare", file, *options)
+    assert code == 0
+    assert "its attack, seed not used, as this command sets that itself" in err
+    assert "not used" not in fedpoison("run", file, "--out", tmp_path / "runs")[2]
+
+
+@pytest.mark.parametrize(
+    ("command", "unused"),
+    [
+        ("compare --attacks none --strategies fedavg --jobs 1", "attack groups strategy seed"),
+        (
+            "breakdown --strategies fedavg --shares 0.5 --clients 4 --jobs 1",
+            "attack strategy seed malicious malicious_count malicious_nodes malicious_per_round",
+        ),
+        ("search --attacks ipm --trials 1 --jobs 1", "attack groups goal"),
+        (
+            "baseline",
+            "clients partition epochs steps persistent_momentum proximal strategy tolerated root_samples",
+        ),
+    ],
+)
+def test_what_a_command_sets_itself_is_not_taken_from_the_file(fedpoison, tmp_path, command, unused):
+    """The runs are those of the file without these fields, by their content."""
+    name, *options = command.split()
+    fields = {field: OTHERS[field] for field in unused.split()}
+    made = []
+    for text in (PLAIN, PLAIN + tomli_w.dumps(fields)):
+        file, store = tmp_path / "scenario.toml", tmp_path / f"runs-{len(made)}"
+        file.write_text(text)
+        code, _, err = fedpoison(name, file, *options, "--out", store)
+        assert code == 0, err
+        assert ("not used" in err) == (text != PLAIN)
+        made.append({path.parent.name for path in store.glob("*/model.safetensors")})
+    assert made[0]
+    assert made[1] == made[0]

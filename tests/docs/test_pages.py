@@ -1,0 +1,126 @@
+"""The pages that are read off the code, the code that stands in the pages, and the notebook."""
+
+import importlib
+import re
+import shlex
+from dataclasses import fields
+
+import nbformat
+import pytest
+import typer
+from conftest import ROOT
+from nbclient import NotebookClient
+
+from clients import ATTACKS
+from fedpoison.cli import catalogue, reference
+from fedpoison.cli.app import COMMANDS, app
+from fedpoison.errors import ScenarioError
+from fedpoison.scenario.scenario import Scenario
+from strategies import OPTIMIZERS, PREAGGREGATORS, STRATEGIES
+from strategies.checks import check_rule
+
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
+CARDED = {
+    "attacks": ATTACKS,
+    "strategies": STRATEGIES,
+    "preaggregators": PREAGGREGATORS,
+    "optimizers": OPTIMIZERS,
+}
+
+
+@pytest.mark.parametrize("kind", CARDED)
+def test_a_page_has_a_section_for_every_entry_with_its_card_and_parameters(kind):
+    sections = dict(
+        re.findall(r"^## `(.+?)`\n(.*?)(?=^## |\Z)", catalogue.page(kind), re.DOTALL | re.MULTILINE)
+    )
+    assert sections.keys() == CARDED[kind].keys()
+    for name, entry in CARDED[kind].items():
+        assert catalogue.markdown(entry.card.paper) in sections[name]
+        assert all(f"\n| `{knob.name}` |" in sections[name] for knob in fields(entry))
+
+
+def test_a_parameter_is_explained_by_the_text_under_it():
+    found = {
+        knob.name: knob
+        for entry in catalogue.entries("strategies")
+        for knob in entry.parameters
+        if entry.name == "krum"
+    }
+    assert found["power"].meaning.startswith("Exponent of the distance: 2 is the paper's")
+    assert (found["power"].values, found["power"].default) == ("`1`, `2`, `4`", "2")
+
+
+def test_the_stages_that_an_attack_acts_on_are_named():
+    stages = {entry.name: entry.facts["acts on"] for entry in catalogue.entries("attacks")}
+    assert stages["label-flip"] == "data"
+    assert stages["alie"] == "updates"
+    assert stages["none"] == "nothing"
+    assert stages["constrain-and-scale"] == "data, training, updates"
+
+
+def test_every_field_of_a_scenario_has_a_row():
+    rows = re.findall(r"^\| `(\w+)` \|", catalogue.scenario_fields(), re.MULTILINE)
+    assert rows == list(Scenario.model_fields)
+
+
+def test_an_unknown_kind_is_an_error():
+    with pytest.raises(ScenarioError, match="did you mean 'attacks'"):
+        catalogue.entries("atacks")
+
+
+def test_every_command_has_a_section_without_the_fields_of_the_scenario():
+    page = reference.page()
+    for name in COMMANDS:
+        assert f"## `fedpoison {name}`" in page
+    assert "`--twin`" in page
+    assert "`--batch-size`" not in page
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_commands_in_the_pages_are_ones_that_there_are(path):
+    commands = typer.main.get_command(app).commands
+    for block in re.findall(r"^```\w*\n(.*?)^```", path.read_text(), re.DOTALL | re.MULTILINE):
+        for line in re.findall(r"^fedpoison (.+)$", block.replace("\\\n", ""), re.MULTILINE):
+            name, *arguments = shlex.split(line, comments=True)
+            commands[name].make_context(name, arguments)
+
+
+def test_the_rule_in_the_guide_keeps_its_contract(tmp_path, monkeypatch):
+    guide = (ROOT / "docs/extending.md").read_text()
+    (code,) = re.findall(r"```python\n(# my_package/.*?)```", guide, re.DOTALL)
+    (tmp_path / "first_half.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    check_rule(importlib.import_module("first_half").FirstHalf())
+
+
+PATH = ROOT / "experiments" / "notebooks" / "poisoning.ipynb"
+
+
+def outputs(notebook):
+    return [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+
+
+def test_it_is_committed_with_its_results_and_small():
+    notebook = nbformat.read(PATH, as_version=4)
+    nbformat.validate(notebook)
+    kinds = {output.output_type for output in outputs(notebook)}
+    assert kinds == {"display_data", "execute_result"}
+    assert sum("image/png" in output.data for output in outputs(notebook)) >= 4
+    assert PATH.stat().st_size < 400_000
+
+
+@pytest.mark.filterwarnings("ignore")  # what the kernel's packages warn of
+def test_it_runs_on_the_digits(monkeypatch, tmp_path):
+    for name, value in (
+        ("FEDPOISON_NOTEBOOK", "digits"),
+        ("PYTHONPATH", str(ROOT)),
+        ("IPYTHONDIR", str(tmp_path)),
+        ("JUPYTER_RUNTIME_DIR", str(tmp_path)),
+    ):
+        monkeypatch.setenv(name, value)
+    notebook = nbformat.read(PATH, as_version=4)
+    committed = [output.output_type for output in outputs(notebook)]
+    NotebookClient(
+        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}}
+    ).execute()
+    assert [output.output_type for output in outputs(notebook)] == committed

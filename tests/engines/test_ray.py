@@ -1,0 +1,187 @@
+"""The federation on Ray: the same bits as in this process, whatever happens to its workers."""
+
+import json
+
+import pytest
+import ray
+import torch
+from ray.cluster_utils import Cluster
+
+from fedpoison.engines import ray as ray_engine
+from fedpoison.engines.ray_session import ray_session
+from fedpoison.errors import EngineError
+from fedpoison.results.store import StoredRun
+from fedpoison.simulation.run import simulate
+
+pytestmark = pytest.mark.ray
+
+
+SABOTEUR = """
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+
+from clients.attacks.base import Attack, AttackCard
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saboteur(Attack):
+    '''Counts its rounds; in the second it ends a process, once or always, or raises.'''
+
+    marker: str = ""
+    ends: str = "self"
+
+    card: ClassVar = AttackCard(paper="-")
+
+    def train(self, trainer, samples, context):
+        context.memory["count"] = context.memory.get("count", torch.zeros(())) + 1
+        if context.round == 2:
+            if self.ends == "nothing":
+                raise ValueError(f"counted {int(context.memory['count'])}")
+            if self.ends == "always" or not Path(self.marker).exists():
+                Path(self.marker).touch()
+                os.kill(os.getppid() if self.ends == "machine" else os.getpid(), signal.SIGKILL)
+                signal.pause()  # a machine that is gone takes its workers with it
+        return super().train(trainer, samples, context) + float(context.memory["count"])
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def saboteur(tmp_path_factory):
+    """An attack of another package, which workers find on the path of this process."""
+    folder = tmp_path_factory.mktemp("plugin")
+    (folder / "saboteur.py").write_text(SABOTEUR)
+    information = folder / "saboteur-1.0.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: saboteur\nVersion: 1.0\n")
+    (information / "entry_points.txt").write_text("[fedpoison.attacks]\nsaboteur = saboteur:Saboteur\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        yield
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A cluster of two machines, one of which is `away` from this process."""
+    seen_gone = {"health_check_period_ms": 500, "health_check_initial_delay_ms": 500}
+    head = {"num_cpus": 1, "include_dashboard": False, "_system_config": seen_gone}
+    cluster = Cluster(head_node_args=head, initialize_head=True)
+    cluster.add_node(num_cpus=1, resources={"away": 1})
+    yield cluster
+    cluster.shutdown()
+
+
+@pytest.fixture
+def lively(small):
+    """A scenario in which everything that draws is at work, and nodes remember."""
+    return small.but(
+        groups=[
+            "adaptive-trigger: nodes=(8)",
+            "backdoor+gaussian-update(mode=add, std=0.01): count=2, per_round=1, schedule=rotating(every=2)",
+            "ipm: share=0.1, schedule=window(start=2), knowledge=colluding",
+            "saboteur(marker=/): nodes=(9)",
+        ],
+        strategy="trimmed-mean",
+        tolerated=3,
+        participation=0.8,
+        partition="dirichlet(alpha=0.5)",
+        momentum=0.9,
+        persistent_momentum=True,
+        proximal=0.1,
+    )
+
+
+def outcome(scenario, out, **options):
+    """Return the final weights and the records, without what the clock adds."""
+    history = simulate(scenario, out=out, **options)
+    lines = [json.loads(line) for line in (history.path / "rounds.jsonl").read_text().splitlines()]
+    for line in lines:
+        assert line["training"].pop("seconds")
+    return StoredRun(history.path).weights(), lines
+
+
+def assert_same(one, other):
+    assert one[1] == other[1]
+    assert one[0].keys() == other[0].keys()
+    assert all(torch.equal(one[0][name], other[0][name]) for name in one[0])
+
+
+@pytest.mark.parametrize(("workers", "cohort"), [(1, 3), (2, 1), (2, 100)])
+def test_a_cluster_gives_the_same_bits_as_this_process(lively, cluster, tmp_path, workers, cohort):
+    here = outcome(lively, tmp_path / "here")
+    options = {"engine": "ray", "ray_address": cluster.address, "workers": workers, "cohort": cohort}
+    assert_same(outcome(lively, tmp_path / "there", **options), here)
+    assert not ray.is_initialized()
+    (written,) = (tmp_path / "there").glob("*/environment.json")
+    environment = json.loads(written.read_text())
+    actors = 1 if cohort == 100 else workers  # never more than cohorts
+    assert (environment["engine"], environment["workers"]) == ("ray", actors)
+    assert environment["ray"] == {
+        "actors": actors,
+        "resources": {"CPU": 1},
+        "machines": 2,
+        "address": cluster.address,
+    }
+
+
+def test_a_failing_client_and_a_killed_worker_cost_only_themselves(small, cluster, tmp_path):
+    marker = tmp_path / "killed"
+    scenario = small.but(
+        groups=[f"saboteur(marker={marker}): nodes=(3)", "saboteur(ends=nothing): nodes=(4, 8)"],
+        momentum=0.9,
+        persistent_momentum=True,
+    )
+    options = {"engine": "ray", "ray_address": cluster.address, "workers": 2, "cohort": 4}
+    there = outcome(scenario, tmp_path / "there", **options)
+    assert marker.exists()
+    assert_same(there, outcome(scenario, tmp_path / "here"))
+    failed = "failed: ValueError: counted 2"
+    assert [line["training"]["dropped"] for line in there[1]] == [{}, {}, {"4": failed, "8": failed}, {}]
+    assert there[1][2]["training"]["sampled"] == list(range(10))
+
+
+def test_a_cohort_that_is_lost_again_and_again_ends_the_run(small, cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr(ray_engine, "RETRIES", 1)
+    attack = f"saboteur(ends=always, marker={tmp_path / 'killed'})"
+    scenario = small.but(attack=attack, malicious_nodes=(3,))
+    with ray_session(cluster.address):  # a Ray that is there is used, and left
+        with pytest.raises(EngineError, match="trained nodes 2, 3 was lost 2 times in the same round.*exit"):
+            simulate(scenario, engine="ray", workers=1, cohort=2)
+        assert ray.is_initialized()
+        with pytest.raises(EngineError, match="uses the cluster at .* already"):
+            simulate(small, engine="ray", ray_address="127.0.0.1:1")
+    assert not ray.is_initialized()
+
+
+def test_a_lost_machine_changes_nothing(small, cluster, tmp_path):
+    cluster.add_node(num_cpus=1, resources={"away": 1})
+    marker = tmp_path / "killed"
+    scenario = small.but(attack=f"saboteur(ends=machine, marker={marker})", malicious_nodes=(3,))
+    options = {"ray_address": cluster.address, "ray_resources": {"away": 1}, "cohort": 2}
+    there = outcome(scenario, tmp_path / "there", engine="ray", **options)
+    assert marker.exists()
+    here = outcome(scenario, tmp_path / "here")
+    assert_same(there, here)
+
+
+def test_what_no_machine_can_hold_is_an_error(small, cluster):
+    with pytest.raises(EngineError, match="no machine of the Ray cluster has room .*'CPU': 64"):
+        simulate(small, engine="ray", ray_address=cluster.address, ray_resources={"CPU": 64})
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [("127.0.0.1:1", "cannot be reached"), ("ray://127.0.0.1:1", "wanted auto, or host:port")],
+)
+def test_an_address_without_a_cluster_is_an_error_at_once(small, address, words):
+    with pytest.raises(EngineError, match=words):
+        simulate(small, engine="ray", ray_address=address)
+
+
+def test_resources_have_to_be_positive(small):
+    with pytest.raises(EngineError, match="wanted amounts above 0"):
+        simulate(small, engine="ray", ray_resources={"CPU": 0})

@@ -1,0 +1,225 @@
+"""Weights become messages and come back, and replies that cannot be used are dropped."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
+from threats import attacked_by
+
+from clients.attacks.base import Attack, AttackCard
+from fedpoison.engines import base as cohort_grid
+from fedpoison.engines.local import LocalGrid
+from fedpoison.errors import RunError
+from fedpoison.federation.federation import Federation
+from fedpoison.federation.messages import ARRAYS, METRICS, PayloadError, TensorArray, from_record, to_record
+from fedpoison.simulation.run import run
+
+LAYOUT = (("a", torch.Size([2, 3])), ("b", torch.Size([4])))
+
+
+@pytest.fixture
+def weights():
+    return torch.arange(20.0)[5:15]
+
+
+def test_weights_come_back_without_a_copy(weights):
+    back = from_record(to_record(weights, LAYOUT), LAYOUT)
+    assert torch.equal(back, weights)
+    assert back.data_ptr() == weights.data_ptr()
+
+
+def test_what_was_serialised_comes_back_too(weights):
+    record = to_record(weights, LAYOUT)
+    for name in record:
+        record[name] = Array("float32", record[name].shape, "numpy.ndarray", record[name].data)
+    assert torch.equal(from_record(record, LAYOUT), weights)
+
+
+def test_an_exchanged_array_is_what_counts(weights):
+    record = to_record(weights, LAYOUT)
+    record["b"] = TensorArray(torch.ones(4))
+    assert from_record(record, LAYOUT)[6:].tolist() == [1, 1, 1, 1]
+    assert weights[6:].tolist() != [1, 1, 1, 1]
+
+
+def test_double_precision_is_read_as_single(weights):
+    back = from_record(to_record(weights.double(), LAYOUT), LAYOUT)
+    assert back.dtype == torch.float32
+    assert torch.equal(back, weights)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "words"),
+    [
+        (torch.ones(5), "shape"),
+        (torch.ones(4, dtype=torch.int64), "int64"),
+        (torch.full((4,), torch.nan), "NaN"),
+    ],
+)
+def test_what_does_not_fit_is_refused(weights, tensor, words):
+    record = to_record(weights, LAYOUT)
+    record["b"] = TensorArray(tensor)
+    with pytest.raises(PayloadError, match=words):
+        from_record(record, LAYOUT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Raises(Attack):
+    card: ClassVar = AttackCard(paper="-")
+
+    def train(self, trainer, samples, context):
+        raise OSError("the disk is full")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sends(Attack):
+    """Sends an update full of one value."""
+
+    value: float
+
+    card: ClassVar = AttackCard(paper="-")
+
+    def craft(self, own, seen, context):
+        return torch.full_like(own, self.value)
+
+
+@pytest.fixture
+def broken(small, monkeypatch):
+    """Return a function that runs the small scenario with an attack of the tests' own."""
+
+    def play(attack, **changes):
+        return run(Federation.load(attacked_by(small.but(malicious_nodes=(3, 8), **changes), attack)))
+
+    return play
+
+
+def test_a_model_that_overflows_ends_the_run_with_the_reason(broken):
+    with pytest.raises(RunError, match="round 1: what TrimmedMean.* is too large for a number"):
+        broken(Sends(value=3e38), strategy="trimmed-mean(byzantine=0)")
+
+
+@pytest.mark.parametrize(
+    ("attack", "reason"),
+    [
+        (Raises(), "failed: OSError: the disk is full"),
+        (Sends(value=float("nan")), "holds NaN or infinity"),
+        (Sends(value=float("inf")), "holds NaN or infinity"),
+    ],
+    ids=["raises", "nan", "inf"],
+)
+def test_an_unusable_client_is_dropped_and_named_and_the_run_goes_on(broken, attack, reason):
+    history = broken(attack)
+    assert history.last.round == 3
+    for record in history.records[1:]:
+        assert record.training.dropped == {3: reason, 8: reason}
+        assert set(record.training.trust) == set(range(10)) - {3, 8}
+    assert history.last.accuracy > 0.5
+
+
+def tampered(tamper):
+    """Return a local grid on which nodes 3 and 8 send what `tamper` makes of their reply."""
+
+    class Tampered(LocalGrid):
+        def send_and_receive(self, messages, *, timeout=None):
+            for reply in super().send_and_receive(messages, timeout=timeout):
+                bad = reply.metadata.src_node_id - cohort_grid.FIRST_NODE_ID in (3, 8)
+                if bad and reply.has_content() and ARRAYS in reply.content:
+                    changed = tamper(reply)
+                    if changed is not None:
+                        yield changed
+                else:
+                    yield reply
+
+    return Tampered
+
+
+def reshaped(reply):
+    name = next(iter(reply.content[ARRAYS]))
+    reply.content[ARRAYS][name] = Array(np.zeros((2, 2), dtype=np.float32))
+    return reply
+
+
+def retyped(reply):
+    name, array = next(iter(reply.content[ARRAYS].items()))
+    reply.content[ARRAYS][name] = Array(np.zeros(array.shape, dtype=np.int64))
+    return reply
+
+
+def undecodable(reply):
+    name, array = next(iter(reply.content[ARRAYS].items()))
+    reply.content[ARRAYS][name] = Array(array.dtype, array.shape, "numpy.ndarray", b"nonsense")
+    return reply
+
+
+def with_extra_array(reply):
+    reply.content[ARRAYS]["extra"] = Array(np.zeros(1, dtype=np.float32))
+    return reply
+
+
+def without_metrics(reply):
+    return Message(RecordDict({ARRAYS: ArrayRecord(dict(reply.content[ARRAYS]))}), reply_to=reply)
+
+
+def greedy(reply):
+    reply.content[METRICS] = MetricRecord({**reply.content[METRICS], "num-examples": float("nan")})
+    return reply
+
+
+def negative(reply):
+    reply.content[METRICS] = MetricRecord({**reply.content[METRICS], "num-examples": -5})
+    return reply
+
+
+@pytest.mark.parametrize(
+    ("tamper", "reason"),
+    [
+        (reshaped, "got torch.float32 of shape (2, 2)"),
+        (retyped, "got torch.int64"),
+        (undecodable, "cannot be decoded"),
+        (with_extra_array, "got arrays"),
+        (greedy, "num-examples: got nan"),
+        (negative, "num-examples: got -5"),
+        (lambda _: None, "did not reply"),
+    ],
+    ids=["shape", "dtype", "bytes", "extra", "nan-examples", "negative-examples", "silent"],
+)
+def test_a_damaged_reply_is_dropped_and_named(small, monkeypatch, tamper, reason):
+    monkeypatch.setattr("fedpoison.simulation.run.LocalGrid", tampered(tamper))
+    history = run(Federation.load(small.but(rounds=2)))
+    for record in history.records[1:]:
+        assert sorted(record.training.dropped) == [3, 8]
+        assert all(reason in text for text in record.training.dropped.values())
+    assert history.last.accuracy > 0.3
+
+
+def test_the_model_stays_when_nobody_can_be_used(small, monkeypatch):
+    history = run(Federation.load(attacked_by(small.but(malicious=1.0), Sends(value=float("nan")))))
+    assert len(history.last.training.dropped) == 10
+    assert history.last.confusion == history.records[0].confusion
+
+
+def test_a_run_stops_when_too_few_are_left_for_the_rule(broken):
+    with pytest.raises(RunError, match=r"round 1: Krum.*needs n > 2f \+ 2: at least 9 updates, got 8"):
+        broken(Raises(), strategy="krum(byzantine=3)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts(Attack):
+    """Counts its rounds, fails in the second after counting it, and tells in the third."""
+
+    card: ClassVar = AttackCard(paper="-")
+
+    def train(self, trainer, samples, context):
+        context.memory["count"] = context.memory.get("count", torch.zeros(())) + 1
+        if context.round > 1:
+            raise ValueError(f"counted {int(context.memory['count'])}")
+        return super().train(trainer, samples, context)
+
+
+def test_a_failed_clients_memory_stays_what_it_was(broken):
+    dropped = [record.training.dropped for record in broken(Counts()).records[1:]]
+    assert dropped[0] == {}
+    assert set(dropped[1].values()) == set(dropped[2].values()) == {"failed: ValueError: counted 2"}

@@ -1,0 +1,1 @@
+"""What papers define, written out with plain loops in NumPy."""

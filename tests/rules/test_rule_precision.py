@@ -1,0 +1,138 @@
+"""The rules that select decide as in exact arithmetic, and their searches are exact."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.optimize
+import torch
+from aggregating import agree, crowd, drawn
+from oracles import selection as oracles
+
+from strategies.base import Context, PreconditionError
+from strategies.rules.caf import CAF
+from strategies.rules.centered_clipping import CenteredClipping
+from strategies.rules.dnc import DnC
+from strategies.rules.geometric_median import GeometricMedian
+from strategies.rules.mda import MDA, CoverSearch
+from strategies.rules.monna import MoNNA
+from strategies.rules.smea import SMEA
+from strategies.rules.spectral_filter import SpectralFilter
+
+
+@pytest.mark.parametrize("far", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+def test_small_differences_of_large_rows_decide(seed, far):
+    rows = crowd(9, 60, common=1e2, spread=1e-4, seed=seed)
+    if far:  # the first client, from which distances are first taken, is far out
+        rows[0] *= -30
+    exact = rows.double().numpy()
+    for rule, oracle in (
+        (MDA(byzantine=3), lambda x: oracles.mda(x, 3)),
+        (SMEA(byzantine=3), lambda x: oracles.smea(x, 3)),
+        (MoNNA(byzantine=3, trusted=8), lambda x: oracles.monna(x, 3, 8)),
+        (CAF(byzantine=3), lambda x: oracles.caf(x, 3)),
+        (SpectralFilter(byzantine=3), lambda x: oracles.spectral_filter(x, 3, 1e-5)),
+        (DnC(byzantine=3), lambda x: oracles.dnc(x, 3, [range(60)])),
+        (GeometricMedian(), lambda x: oracles.weiszfeld(x, [1.0] * 9, 1e-12, 400, x.mean(axis=0))),
+    ):
+        result, (update, trust) = rule(rows), oracle(exact)
+        np.testing.assert_allclose(result.trust, trust, atol=2e-3, err_msg=repr(rule))
+        np.testing.assert_allclose(result.update, update, rtol=3e-7, atol=1e-6, err_msg=repr(rule))
+
+
+@pytest.mark.parametrize("iterations", [1, 4])
+def test_a_short_pull_at_a_large_centre_is_exact(iterations):
+    rows = crowd(9, 60, common=1e2, spread=1e-4)
+    centre = rows.mean(dim=0)
+    rule = CenteredClipping(tau=1e-4, iterations=iterations)
+    result = rule(rows, None, Context(state={"centre": centre}))
+    _, trust = oracles.centered_clipping(rows.double().numpy(), 1e-4, iterations, centre.double().numpy())
+    np.testing.assert_allclose(result.trust, trust, rtol=1e-4)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("seed", range(4))
+def test_scipy_finds_no_better_geometric_median(seed, weighted):
+    updates = drawn(7, 3, seed)
+    weights = np.arange(1.0, 8.0) if weighted else np.ones(7)
+
+    def objective(point):
+        return weights @ np.linalg.norm(updates - point, axis=1)
+
+    ours = GeometricMedian()(torch.from_numpy(updates), torch.from_numpy(weights)).update.numpy()
+    best = scipy.optimize.minimize(objective, updates.mean(axis=0), method="Nelder-Mead", tol=1e-10)
+    assert objective(ours) <= best.fun + 1e-7
+    np.testing.assert_allclose(ours, best.x, atol=1e-4)
+
+
+def test_a_majority_in_one_place_is_the_geometric_median():
+    rows = torch.from_numpy(drawn(9, 4))
+    rows[:5] = rows[0]
+    result = GeometricMedian()(rows)
+    torch.testing.assert_close(result.update, rows[0], rtol=0, atol=1e-5)
+    torch.testing.assert_close(GeometricMedian()(rows[:5]).update, rows[0])
+    torch.testing.assert_close(GeometricMedian()(0 * rows).update, 0 * rows[0])
+
+
+@pytest.mark.parametrize("scale", [1e-20, 1e-9, 1e12])
+def test_the_geometric_median_of_tiny_and_vast_updates_is_no_mean(scale):
+    rows = torch.from_numpy(drawn(9, 4, 6)).float()
+    usual = GeometricMedian()(rows).update
+    result = GeometricMedian()(rows * scale).update
+    torch.testing.assert_close(result.double() / scale, usual.double(), rtol=1e-4, atol=1e-4)
+    assert (usual - rows.mean(dim=0)).norm() > 0.05
+
+
+def test_one_client_far_out_does_not_blur_the_geometric_median():
+    updates, direction = drawn(8, 4), np.array([0.5, -0.5, 0.7, -0.1])
+
+    def objective(point):
+        # Far out, only the direction of the outlier counts.
+        return np.linalg.norm(updates - point, axis=1).sum() - direction @ point
+
+    best = scipy.optimize.minimize(objective, updates.mean(axis=0), method="Nelder-Mead", tol=1e-10)
+    for strength in (1e5, 1e12, 1e25):
+        for row in (0, 8):
+            rows = torch.from_numpy(np.insert(updates, row, strength * direction, axis=0)).float()
+            np.testing.assert_allclose(GeometricMedian()(rows).update.double(), best.x, atol=1e-4)
+
+
+@pytest.mark.parametrize(("n", "f"), [(13, 5), (14, 4)])
+@pytest.mark.parametrize("d", [1, 2, 30])
+def test_minimum_diameter_subsets_are_those_of_the_full_search(n, f, d):
+    for seed in range(3):
+        updates = drawn(n, d, seed)
+        agree(MDA(byzantine=f), lambda x: oracles.mda(x, f), updates)
+
+
+def test_a_hundred_clients_are_no_burden_for_mda():
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(100, 30, generator=generator)
+    rows[::3] += 10 * torch.randn(34, 30, generator=generator)
+    kept = MDA(byzantine=34)(rows).trust > 0
+    assert kept.tolist() == [row % 3 > 0 for row in range(100)]
+    assert (MDA(byzantine=45)(torch.randn(100, 30, generator=generator)).trust > 0).sum() == 55
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_covers_are_those_of_the_full_search(seed):
+    generator = np.random.default_rng(seed)
+    n, density = 9, generator.choice([0.15, 0.3, 0.6])
+    edges = [(a, b) for a in range(n) for b in range(a) if generator.random() < density]
+    conflicts = [0] * n
+    for a, b in edges:
+        conflicts[a] |= 1 << b
+        conflicts[b] |= 1 << a
+    sizes = [s.bit_count() for s in range(1 << n) if all(s >> a & 1 or s >> b & 1 for a, b in edges)]
+    for removals in range(n):
+        covered = CoverSearch(10_000).coverable(conflicts, (1 << n) - 1, removals)
+        assert covered == (min(sizes) <= removals)
+
+
+def test_too_costly_searches_are_refused_with_the_knob_to_turn():
+    rows = torch.from_numpy(drawn(40, 3))
+    with pytest.raises(PreconditionError, match=r"658,008 subsets of 40 updates. Raise `subsets`"):
+        SMEA(byzantine=5)(rows)
+    with pytest.raises(PreconditionError, match="within its 3 steps. Raise `steps`"):
+        MDA(byzantine=15, steps=3)(rows)

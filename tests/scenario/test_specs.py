@@ -1,0 +1,112 @@
+import math
+import typing
+from typing import Literal
+
+import pytest
+
+from fedpoison.errors import ScenarioError
+from fedpoison.scenario.aggregation import build_aggregation, read_aggregation
+from fedpoison.scenario.registries import (
+    attacks,
+    build_attack,
+    optimizers,
+    partitions,
+    preaggregators,
+    read_attack,
+    strategies,
+)
+from fedpoison.scenario.schedules import schedules
+from fedpoison.scenario.specs import build, parse_call, spell_call
+
+
+def test_knobs_are_typed_and_defaults_fill_in():
+    rule = build(strategies, "krum(power=4)", byzantine=3)
+    assert (rule.power, rule.byzantine) == (4, 3)
+
+
+def test_the_spec_wins_over_a_default():
+    assert build(strategies, "krum(byzantine=1)", byzantine=3).byzantine == 1
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("kurm", "did you mean 'krum'"),
+        ("krum(pover=1)", "did you mean 'power'"),
+        ("krum(power=3)", "1, 2 or 4"),
+        ("krum(byzantine=-1)", "expected the number of tolerated clients"),
+        ("krum(power)", "wanted knob=value"),
+        ("krum(", "wanted a name"),
+        ("fedavg(x=1)", "has no knobs"),
+    ],
+)
+def test_what_is_wrong_is_said_with_the_remedy(spec, words):
+    with pytest.raises(ScenarioError, match=words.replace("(", r"\(")):
+        build(strategies, spec)
+
+
+@pytest.mark.parametrize(
+    ("spec", "canonical"),
+    [
+        ("label-flip", "label-flip"),
+        ("label-flip( mode = mirror )", "label-flip"),
+        ("label-flip(source=3, mode=targeted)", "label-flip(mode=targeted, source=3)"),
+        ("backdoor + scaled-update(factor=5)", "backdoor+scaled-update(factor=5.0)"),
+    ],
+)
+def test_equal_attacks_have_one_spelling(spec, canonical):
+    assert read_attack(spec) == canonical
+    assert read_attack(canonical) == canonical
+    assert build_attack(spec) == build_attack(canonical)
+
+
+def test_every_attack_is_read_back_from_its_spelling():
+    for name in attacks.entries():
+        assert read_attack(name) == name
+
+
+def test_flower_classes_can_be_named():
+    described = build_aggregation("flwr:FedAdam(eta=0.5)", byzantine=2)
+    assert (described.name, described.arguments) == ("FedAdam", {"eta": 0.5})
+    assert read_aggregation("flwr:FedAdam( eta = 0.5 )") == "flwr:FedAdam(eta=0.5)"
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [("flwr:FedAdm", "did you mean 'FedAdam'"), ("flwr:FedAdam(et=1)", "did you mean 'eta'")],
+)
+def test_flower_classes_are_checked_too(spec, words):
+    with pytest.raises(ScenarioError, match=words):
+        build_aggregation(spec, byzantine=0)
+
+
+def test_values_are_read_as_what_they_spell():
+    _, knobs = parse_call("x(a=1, b=-0.5, c=true, d=none, e=word)")
+    assert knobs == {"a": 1, "b": -0.5, "c": True, "d": None, "e": "word"}
+
+
+@pytest.mark.parametrize("kind", [attacks, strategies, preaggregators, optimizers, partitions, schedules])
+def test_every_choice_of_a_knob_can_be_written(kind):
+    for name, entry in kind.entries().items():
+        for knob, annotation in typing.get_type_hints(entry).items():
+            for choice in typing.get_args(annotation) if typing.get_origin(annotation) is Literal else ():
+                built = build(kind, spell_call(name, {knob: choice}))
+                assert getattr(built, knob) == choice, f"{name}({knob}={choice})"
+
+
+def test_a_number_can_be_infinite():
+    assert build(strategies, "centered-clipping(tau=inf)").tau == math.inf
+
+
+class Added:
+    """Stands for an entry point of another package."""
+
+    def load(self):
+        return strategies["fedavg"]
+
+
+def test_other_packages_add_through_entry_points(monkeypatch):
+    points = {"theirs": Added()}
+    monkeypatch.setattr("fedpoison.registry.added", lambda group: points if "strategies" in group else {})
+    assert "theirs" in strategies.entries()
+    assert build_aggregation("theirs", byzantine=0) == build(strategies, "fedavg")

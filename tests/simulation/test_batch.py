@@ -1,0 +1,124 @@
+"""Many runs at once give what each gives alone, and a run that fails takes no other with it."""
+
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+import ray
+
+from clients import ATTACKS
+from clients.attacks.base import Attack, AttackCard
+from fedpoison.results.store import RunWriter, StoredRun
+from fedpoison.simulation.batch import BatchCallbacks, batches, run_all
+from fedpoison.simulation.run import simulate
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoneLeft(Attack):
+    """Fail, so that the server has nothing to aggregate."""
+
+    card: ClassVar = AttackCard(paper="-")
+
+    def train(self, trainer, samples, context):
+        raise RuntimeError("gone")
+
+
+@pytest.fixture
+def scenarios(small):
+    return [
+        small.but(attack=attack, seed=seed, rounds=2) for attack in ("none", "sign-flip") for seed in (0, 1)
+    ]
+
+
+def counts(history):
+    return [record.confusion for record in history.records]
+
+
+def test_runs_in_tasks_give_what_they_give_alone(scenarios, tmp_path):
+    started, rounds, ended = [], [], []
+    callbacks = BatchCallbacks(
+        on_start=lambda scenario: started.append(scenario.run_id),
+        on_round=lambda scenario, record: rounds.append((scenario.run_id, record.round)),
+        on_end=lambda scenario, outcome: ended.append((scenario.run_id, outcome.last.round)),
+    )
+    batch = run_all([*scenarios, scenarios[0]], out=tmp_path, jobs=2, callbacks=callbacks)
+    assert not batch.failures
+    assert sorted(started) == sorted(scenario.run_id for scenario in scenarios)
+    assert sorted(rounds) == sorted((run, number) for run in started for number in (0, 1, 2))
+    assert sorted(ended) == sorted((run, 2) for run in started)
+    for scenario in scenarios:
+        assert counts(batch.histories[scenario]) == counts(simulate(scenario)), scenario
+        assert (tmp_path / scenario.run_id / "model.safetensors").is_file()
+    again = run_all(scenarios, out=tmp_path, callbacks=BatchCallbacks(on_start=pytest.fail))
+    assert {scenario: counts(history) for scenario, history in again.histories.items()} == {
+        scenario: counts(history) for scenario, history in batch.histories.items()
+    }
+
+
+def test_runs_that_follow_find_the_same_ray(scenarios, tmp_path):
+    """So that a search in many steps starts it once; and it is gone when the search is."""
+    with batches(out=tmp_path, jobs=2) as run_more:
+        homes = []
+        for asked in (scenarios[:2], scenarios[2:]):
+            assert not run_more(asked).failures
+            assert ray.is_initialized()
+            homes.append(ray.get_runtime_context().gcs_address)
+    assert len(set(homes)) == 1
+    assert not ray.is_initialized()
+    run_all([each.but(rounds=1) for each in scenarios[:2]], out=tmp_path, jobs=2)
+    assert not ray.is_initialized()
+
+
+def tasks():
+    """Return the processes in which Ray has a task of ours at work."""
+    lines = [(path.parent.name, path) for path in Path("/proc").glob("[0-9]*/cmdline")]
+    return [int(pid) for pid, line in lines if b"ray::steps" in line.read_bytes()]
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds Ray's processes in /proc")
+def test_a_lost_process_costs_only_time(scenarios, tmp_path):
+    """Kill the processes of the tasks in the middle of their runs: the runs are made again, all the same."""
+    killed = []
+
+    def kill(_, record):
+        if record.round == 1 and not killed:
+            killed.extend(tasks())
+            for pid in killed:
+                os.kill(pid, signal.SIGKILL)
+
+    longer = [scenario.but(rounds=20) for scenario in scenarios[:2]]
+    batch = run_all(longer, out=tmp_path, jobs=2, callbacks=BatchCallbacks(on_round=kill))
+    assert killed
+    assert not batch.failures
+    for scenario in longer:
+        assert counts(batch.histories[scenario]) == counts(simulate(scenario))
+
+
+def test_a_run_that_has_to_stop_takes_no_other_with_it(small, tmp_path, monkeypatch):
+    monkeypatch.setitem(ATTACKS, "none-left", NoneLeft)
+    bad = small.but(attack="none-left", strategy="krum", malicious=0.3, tolerated=3, rounds=2)
+    batch = run_all([bad, small], out=tmp_path, jobs=1)
+    assert list(batch.histories) == [small]
+    assert batch.refused == [bad]
+    assert "needs n > 2f + 2" in batch.failures[bad].reason
+    assert StoredRun(tmp_path / bad.run_id).failure == batch.failures[bad]
+
+
+def test_a_task_that_has_to_stop_says_why(small, tmp_path):
+    bad = small.but(
+        strategy="krum", participation=0.9, tolerated=3, attack="gaussian-update(std=1e39)", rounds=2
+    )
+    RunWriter.begin(tmp_path / bad.run_id, bad, {})
+    left = StoredRun(tmp_path / bad.run_id)
+    left.rounds.write_text("an earlier run's")
+    left.model.write_bytes(b"an earlier run's")
+    batch = run_all([bad, small.but(rounds=1)], out=tmp_path, jobs=2, fresh=True)
+    assert len(batch.histories) == 1
+    assert batch.refused == [bad]
+    assert "needs n > 2f + 2" in batch.failures[bad].reason
+    assert not left.complete
+    assert left.failure == batch.failures[bad]
+    assert [record.round for record in left.history.records] == [0]

@@ -1,0 +1,223 @@
+"""The search for the strongest attack."""
+
+import re
+from dataclasses import dataclass, fields, replace
+from typing import ClassVar
+
+import pytest
+
+from clients import ATTACKS
+from clients.attacks.base import Attack, AttackCard, Range, SearchSpace
+from fedpoison import cli
+from fedpoison.cli.search import _repeated
+from fedpoison.errors import RunError, ScenarioError
+from fedpoison.scenario.registries import attacks, build_attack
+from fedpoison.scenario.specs import spell_call
+from fedpoison.simulation.run import simulate
+from fedpoison.studies.attack_search import Repeat, Trial, objective, search
+
+SPACES = {
+    name: (space.objective, space.parameters)
+    for name, attack in ATTACKS.items()
+    if (space := attack.search_space) is not None
+}
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_a_parameter_takes_both_ends_of_its_range(name):
+    kind, parameters = SPACES[name]
+    assert parameters.keys() <= {parameter.name for parameter in fields(ATTACKS[name])}
+    ends = [
+        (values.low, values.high) if isinstance(values, Range) else values for values in parameters.values()
+    ]
+    for position in range(max((len(end) for end in ends), default=1)):
+        values = {each: end[position % len(end)] for each, end in zip(parameters, ends, strict=True)}
+        attack = build_attack(spell_call(name, values))
+        assert attack.idle(20, 4) is None
+        assert (attack.goal(10) is not None) == (kind == "backdoor")
+
+
+def test_a_search_tries_the_attacks_of_its_objective():
+    accuracy, worst, third, backdoor = (
+        objective(name).space for name in ("accuracy", "class", "class:3", "backdoor")
+    )
+    assert accuracy == worst == third
+    assert len(accuracy) == 25
+    assert len(backdoor) == 12
+    assert {**accuracy, **backdoor} == {name: parameters for name, (_, parameters) in SPACES.items()}
+    assert {*ATTACKS} - {*SPACES} == {
+        "none",
+        "free-rider",
+        "zero-update",
+        "clean-label",
+        "edge-case",
+        "semantic-backdoor",
+    }
+
+
+def test_a_search_finds_the_attacks_of_other_packages(monkeypatch):
+    @dataclass(frozen=True, kw_only=True)
+    class Ours(Attack):
+        card: ClassVar = AttackCard(paper="-")
+        search_space: ClassVar = SearchSpace(parameters={"much": (1, 2)})
+        much: int = 1
+
+    monkeypatch.setattr(attacks, "entries", lambda: {**ATTACKS, "ours": Ours})
+    assert objective("accuracy").space["ours"] == {"much": (1, 2)}
+
+
+def test_the_strongest_comes_first_and_is_as_strong_as_it_says(small, tmp_path):
+    names = ["ipm", "scaled-update", "pixel-noise"]
+    found = search(small, objective("accuracy"), attacks=names, trials=6, out=tmp_path, jobs=1).trials
+    strengths = [trial.strength for trial in found]
+    assert strengths == sorted(strengths, reverse=True)
+    assert {trial.attack.partition("(")[0] for trial in found} == set(names)
+    assert found[0].attack.startswith(("scaled-update", "ipm"))
+    again = simulate(small.but(attack=found[0].attack))
+    assert 1 - again.last.accuracy == pytest.approx(strengths[0])
+
+
+def test_a_search_is_repeated_exactly_and_reads_the_store(small, tmp_path):
+    options = {"attacks": ["alie", "ipm"], "trials": 5, "out": tmp_path, "jobs": 1}
+    found = search(small, objective("class"), **options)
+    made = sorted(path.stat().st_mtime_ns for path in tmp_path.glob("*/model.safetensors"))
+    assert search(small, objective("class"), **options) == found
+    assert sorted(path.stat().st_mtime_ns for path in tmp_path.glob("*/model.safetensors")) == made
+
+
+def test_an_attack_that_is_named_twice_counts_once(small, tmp_path):
+    options = {"trials": 3, "confirm": 0, "out": tmp_path, "jobs": 1}
+    named = [["ipm", "mimic"], ["ipm", "ipm", "mimic", "ipm"]]
+    once, twice = (search(small, objective("class"), attacks=names, **options) for names in named)
+    assert twice.trials == once.trials
+
+
+def test_objectives_read_what_they_say(small):
+    last = simulate(small.but(attack="backdoor")).last
+    assert objective("accuracy").strength(last) == pytest.approx(1 - last.accuracy)
+    assert objective("class").strength(last) == pytest.approx(1 - min(last.per_class_accuracy))
+    assert objective("class:3").strength(last) == pytest.approx(1 - last.per_class_accuracy[3])
+    assert objective("backdoor").strength(last) == last.attack_success_rate
+
+
+def test_what_cannot_be_searched_is_refused(small, tmp_path):
+    with pytest.raises(ScenarioError, match="unknown objective 'acuracy': did you mean 'accuracy'"):
+        objective("acuracy")
+    with pytest.raises(ScenarioError, match="unknown attack of this objective 'alie'"):
+        search(small, objective("backdoor"), attacks=["alie"], out=tmp_path)
+    with pytest.raises(ScenarioError, match="a search varies a single attack"):
+        search(small.but(malicious=0.2, groups=["alie: count=2"]), objective("class"), out=tmp_path)
+
+
+def test_if_every_run_stops_so_does_the_search(small, tmp_path):
+    aim = type(objective("class"))(lambda record: record.accuracy, {"non-finite-update": {}})
+    stopping = small.but(strategy="krum", tolerated=3, malicious=0.3)
+    with pytest.raises(RunError, match="every run had to stop: .*needs n > 2f"):
+        search(stopping, aim, trials=2, out=tmp_path, jobs=1)
+
+
+def test_nothing_is_stronger_than_what_stops_the_server(small, tmp_path):
+    aim = replace(objective("accuracy"), space={"sign-flip": {}, "non-finite-update": {}})
+    base = small.but(strategy="krum", tolerated=3, malicious=0.3)
+    found = search(base, aim, trials=2, confirm=2, out=tmp_path, jobs=1)
+    assert found.trials[0] == Trial("non-finite-update", 1.0, stopped=True)
+    assert not found.trials[1].stopped
+    for seed, repeat in enumerate(found.repeats, start=1):
+        clean = 1 - simulate(base.but(attack="none", seed=seed)).last.accuracy
+        assert repeat == Repeat(seed, 1.0, stopped=True, clean=pytest.approx(clean))
+    assert len(found.repeats) == 2
+    assert found.clean == pytest.approx(1 - simulate(base.but(attack="none")).last.accuracy)
+
+
+def test_the_strongest_runs_again_with_seeds_that_had_no_part(small, tmp_path):
+    base = small.but(seed=7)
+    options = {"attacks": ["ipm", "sign-flip"], "trials": 2, "out": tmp_path, "jobs": 1}
+    found = search(base, objective("class"), confirm=2, **options)
+    attacked = base.but(attack=found.trials[0].attack)
+    worst = [1 - simulate(attacked.but(seed=seed)).last.worst_class_accuracy for seed in (8, 9)]
+    assert [repeat.strength for repeat in found.repeats] == pytest.approx(worst)
+    assert [repeat.seed for repeat in found.repeats] == [8, 9]
+    assert search(base, objective("class"), confirm=0, **options).repeats == []
+
+
+def test_the_command_names_the_strongest(small, tmp_path, monkeypatch, capsys):
+    file = tmp_path / "scenario.toml"
+    file.write_text(small.to_toml())
+    arguments = ["search", file, "--objective", "backdoor", "--attacks", "backdoor,blended", "--trials", "2"]
+    monkeypatch.setattr(
+        "sys.argv", ["fedpoison", *map(str, arguments), "--jobs", "1", "--out", str(tmp_path)]
+    )
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert not stop.value.code
+    out = capsys.readouterr().out
+    assert "Strongest against fedavg, by backdoor" in out
+    assert re.search(r"repeated with seeds 1, 2, 3: \d.* % \(95 % bootstrap intervals; with 3 seeds", out)
+    assert 'strongest: --attack "b' in out
+
+
+@pytest.mark.parametrize(
+    ("repeats", "words"),
+    [
+        (
+            [(0.3, 0.2), (0.4, 0.3)],
+            "seeds 1, 2: 35.0 [30.0, 40.0] %, +10.0 [+10.0, +10.0] points compared with clean runs",
+        ),
+        ([(0.3, None)], "with seed 1: 30.0 %"),
+        (
+            [(1.0, 0.2), (0.4, 0.3), (None, 0.2)],
+            "the server had to stop with seed 1; the run failed with seed 3",
+        ),
+    ],
+)
+def test_the_repeats_are_compared_with_clean_runs(repeats, words):
+    made = [
+        Repeat(seed, strength, stopped=strength == 1.0, clean=clean)
+        for seed, (strength, clean) in enumerate(repeats, start=1)
+    ]
+    assert words in _repeated(made)
+
+
+def test_an_attack_that_cannot_run_is_told_and_stops_no_other(small, tmp_path):
+    told = []
+    base = small.but(strategy="flwr:FedMedian", malicious=0.3)
+    options = {"attacks": ["tailored", "sign-flip"], "trials": 2, "confirm": 1, "out": tmp_path, "jobs": 1}
+    found = search(base, objective("accuracy"), notify=told.append, **options)
+    assert [trial.attack for trial in found.trials] == ["sign-flip", "tailored"]
+    assert found.trials[1].strength is None
+    assert [line for line in told if line.startswith("tailored, seed 0: attack tailored knows the server's")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "aim", "words"),
+    [
+        ({"malicious": 0.0}, "accuracy", "malicious: got nobody"),
+        ({}, "class:12", "objective class:12: no test image of digits is of that class, of 10 classes"),
+        ({"test_samples": 4}, "class:3", "objective class:3: no test image.* 4 images"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_before_any_run(small, tmp_path, changes, aim, words):
+    with pytest.raises(ScenarioError, match=words):
+        search(small.but(**changes), objective(aim), trials=1, out=tmp_path, jobs=1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_only_new_attacks_are_announced(small, tmp_path):
+    announced = []
+    found = search(
+        small,
+        objective("accuracy"),
+        attacks=["mimic"],
+        trials=5,
+        out=tmp_path,
+        jobs=1,
+        expect=announced.append,
+    )
+    assert [trial.attack for trial in found.trials] == ["mimic"]
+    assert announced == [
+        1,
+        1,
+        0,
+        3,
+        3,
+    ]  # without an attack, each attack once, the strongest again, and without it

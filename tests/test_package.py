@@ -1,0 +1,75 @@
+"""The whole package: a round needs torch alone, and every stream of random numbers has a name."""
+
+import subprocess
+import sys
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedpoison.rng import stream
+
+ROUND = """
+import sys
+
+for name in ("flwr", "ray", "pydantic", "typer", "pandas", "torchvision", "sklearn", "scipy"):
+    sys.modules[name] = None
+
+import torch
+
+from clients import ATTACKS
+from clients.attacks.base import ClientContext, CraftContext
+from clients.training.batch import Job, train_cohort
+from clients.attacks.base import NoAttack
+from clients.training.parameters import flatten
+from clients.training.samples import Samples
+from clients.training.trainer import LocalTraining, Trainer
+from clients.training.stacked import train_cohort_vectorised
+from strategies import STRATEGIES
+
+def stream(seed):
+    return torch.Generator().manual_seed(seed)
+
+model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 3))
+samples = Samples(torch.rand(40, 1, 4, 4, generator=stream(0)), torch.arange(40) % 3, 3)
+trainer = Trainer(model, LocalTraining(batch_size=8))
+start = flatten(model.parameters())
+for train in (train_cohort, train_cohort_vectorised):
+    jobs = [
+        Job(samples, NoAttack(), ClientContext(generator=stream(n), poison_generator=stream(n), model=start))
+        for n in range(5)
+    ]
+    updates = torch.stack([trained.weights for trained in train(trainer, jobs)]) - start
+    context = CraftContext(generator=stream(9), clients=5, malicious=2, model=start)
+    updates[:2] = ATTACKS["alie"]().craft(updates[:2], updates[2:], context)
+    result = STRATEGIES["trimmed-mean"](byzantine=2)(updates)
+    assert torch.isfinite(result.update).all()
+print("trained, attacked and aggregated")
+"""
+
+
+def test_a_round_needs_torch_alone():
+    done = subprocess.run([sys.executable, "-c", ROUND], capture_output=True, text=True, check=False)
+    assert done.stdout == "trained, attacked and aggregated\n", done.stderr
+
+
+def drawn(generator):
+    return torch.rand(4, generator=generator).tolist()
+
+
+@given(seed=st.integers(0, 2**31), node=st.integers(0, 1000), number=st.integers(0, 1000))
+def test_a_name_always_means_the_same_stream(seed, node, number):
+    name = ("client", node, "round", number)
+    assert drawn(stream(seed, *name)) == drawn(stream(seed, *name))
+
+
+def test_different_names_are_different_streams():
+    names = [(0, "a"), (1, "a"), (0, "b"), (0, "a", 1), (0, "a", "1"), (0, 1, "a")]
+    assert len({tuple(drawn(stream(*name))) for name in names}) == len(names)
+
+
+def test_the_global_stream_is_left_alone():
+    torch.manual_seed(5)
+    before = torch.random.get_rng_state()
+    drawn(stream(0, "anything"))
+    assert torch.equal(before, torch.random.get_rng_state())
