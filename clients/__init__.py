@@ -1,8 +1,8 @@
-"""Who trains: honest clients, and attacks on data, training and updates. Tensors in, tensors out.
+"""Honest training, and attacks on data, training and updates: tensors in, tensors out.
 
 An attack is a frozen dataclass whose fields are its parameters. It overrides those hooks of
-`clients.attacks.base.Attack` in which it differs from an honest client. `ATTACKS` lists the attacks by the name
-that scenarios use.
+`clients.attacks.base.Attack` in which it differs from an honest client. `ATTACKS` lists the attacks by the
+name that scenarios use.
 """
 
 from clients.attacks.base import Attack, NoAttack

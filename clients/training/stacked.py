@@ -35,7 +35,9 @@ def poisoned(trainer: Trainer, job: Job) -> Job:
 
 
 def train_cohort_vectorised(trainer: Trainer, jobs: Sequence[Job]) -> Iterator[Trained]:
-    """Yield what `clients.training.batch.train_cohort` gives, to rounding; the weights lie on the trainer's device.
+    """Train clients as one stack and yield what `train_cohort` yields, up to rounding.
+
+    The weights stay on the trainer's device.
 
     The nodes' parameters are the rows of one matrix, and every step is one step of all of them: the same
     batches as in the loop, padded to one length under a mask. Nodes with fewer batches stop earlier.

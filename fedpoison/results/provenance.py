@@ -44,7 +44,7 @@ def sources() -> str:
 
 
 def _sources() -> Iterator[Path]:
-    ours = Path(__file__).parent
+    ours = Path(__file__).parents[1]
     for package in (ours, ours.parent / "strategies", ours.parent / "clients"):
         for path in sorted(package.rglob("*.py")):
             if not {ours / "cli", ours / "report"} & set(path.parents):
