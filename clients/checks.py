@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from clients.attacks.base import Attack, ClientContext, CraftContext, Knowledge, Range
-from clients.attacks.composite import crafted, parts_of
+from clients.attacks.composite import craft_updates, parts_of
 from clients.training.parameters import layout_of
 from clients.training.samples import Samples
 from clients.training.trainer import LocalTraining, Trainer
@@ -48,23 +48,23 @@ class SyntheticClients:
         self.models = [draw(self.d) for _ in range(ROUNDS)]
         self._kept = deepcopy((self.own, self.honest, self.models))
 
-    def untouched(self) -> bool:
+    def unchanged(self) -> bool:
         """Return whether all of it is still as it was drawn."""
-        return all(map(same, (self.own, self.honest, self.models), self._kept))
+        return all(map(bitwise_equal, (self.own, self.honest, self.models), self._kept))
 
-    def play(self, attack: Attack, knowledge: Knowledge | None = None) -> list[Tensor]:
+    def run(self, attack: Attack, knowledge: Knowledge | None = None) -> list[Tensor]:
         """Return what the malicious clients send in each round, (m, d) each."""
         memories: dict[tuple[Attack, int | None], dict[str, Tensor]] = {}
-        nodes = tuple(range(self.m))
+        client_ids = tuple(range(self.m))
 
-        def play_round(index: int) -> Tensor:
-            def context_of(part: Attack, node: int | None) -> CraftContext:
-                seed = 100 * index + (99 if node is None else node)
+        def run_round(index: int) -> Tensor:
+            def build_context(part: Attack, client_id: int | None) -> CraftContext:
+                seed = 100 * index + (99 if client_id is None else client_id)
                 return CraftContext(
                     generator=torch.Generator().manual_seed(seed),
                     round=index + 1,
-                    nodes=nodes if node is None else (node,),
-                    seen_nodes=tuple(range(self.m, self.m + self.h)),
+                    client_ids=client_ids if client_id is None else (client_id,),
+                    seen_client_ids=tuple(range(self.m, self.m + self.h)),
                     clients=self.m + self.h,
                     malicious=self.m,
                     model=self.models[index],
@@ -73,14 +73,19 @@ class SyntheticClients:
                     layout=(("weight", torch.Size([self.d - 4])), ("bias", torch.Size([4]))),
                     rule=lambda updates: self.rule_sign * updates.median(dim=0).values,
                     tolerated=self.tolerated,
-                    memory=memories.setdefault((part, node), {}),
+                    memory=memories.setdefault((part, client_id), {}),
                 )
 
-            return crafted(
-                attack, self.own[index], self.honest[index], context_of, nodes=nodes, knowledge=knowledge
+            return craft_updates(
+                attack,
+                self.own[index],
+                self.honest[index],
+                build_context,
+                client_ids=client_ids,
+                knowledge=knowledge,
             )
 
-        return [play_round(index) for index in range(ROUNDS)]
+        return [run_round(index) for index in range(ROUNDS)]
 
 
 def synthetic_samples(count: int, classes: int, shape: tuple[int, int, int]) -> Samples:
@@ -118,7 +123,7 @@ def synthetic_context(
         generator=torch.Generator().manual_seed(server_round),
         poison_generator=torch.Generator().manual_seed(0),
         round=server_round,
-        node=2,
+        client_id=2,
         rank=1,
         size=3,
         model=model,
@@ -128,7 +133,7 @@ def synthetic_context(
     )
 
 
-def same(first: list[Tensor], second: list[Tensor]) -> bool:
+def bitwise_equal(first: list[Tensor], second: list[Tensor]) -> bool:
     """Return whether the tensors agree bit for bit, NaN with NaN."""
     return all(
         torch.equal(a, b) or torch.allclose(a, b, 0, 0, equal_nan=True)
@@ -168,7 +173,7 @@ def check_form(attack: Attack) -> None:
     ensure(bool(attack.card.paper and attack.card.goal and attack.card.idle_when), attack, "has a bare card")
     check_search_space(attack)
     for clients, malicious in ((1, 1), (10, 0), (10, 2), (100, 20), (100, 60)):
-        reason = attack.idle(clients, malicious)
+        reason = attack.no_effect(clients, malicious)
         ensure(reason is None or bool(reason), attack, "is idle for no reason")
 
 
@@ -186,7 +191,7 @@ def check_search_space(attack: Attack) -> None:
     }
     for position in range(max((len(end) for end in ends.values()), default=1)):
         tried = type(attack)(**{name: end[position % len(end)] for name, end in ends.items()})
-        ensure(tried.idle(20, 4) is None, tried, "is in the search space, but has no effect")
+        ensure(tried.no_effect(20, 4) is None, tried, "is in the search space, but has no effect")
         targeted = tried.goal(10) is not None
         ensure(targeted == (space.objective == "backdoor"), tried, f"is not an attack on {space.objective}")
 
@@ -196,7 +201,7 @@ def check_craft(attack: Attack, *, m: int, h: int, dtype: torch.dtype) -> None:
     for knowledge in (None, *Knowledge):
         case = f"m={m}, h={h}, {dtype}, knowledge {knowledge}"
         synthetic = SyntheticClients(m=m, h=h, dtype=dtype)
-        sent = synthetic.play(attack, knowledge)
+        sent = synthetic.run(attack, knowledge)
         for own, rows in zip(synthetic.own, sent, strict=True):
             ensure(
                 rows.shape == own.shape, attack, f"sends {tuple(rows.shape)} for {tuple(own.shape)}: {case}"
@@ -204,9 +209,9 @@ def check_craft(attack: Attack, *, m: int, h: int, dtype: torch.dtype) -> None:
             ensure(rows.dtype == own.dtype, attack, f"sends {rows.dtype} for {own.dtype}: {case}")
             if attack.card.finite:
                 ensure(bool(rows.isfinite().all()), attack, f"sends what is not finite: {case}")
-        ensure(synthetic.untouched(), attack, f"writes to its arguments: {case}")
-        again = SyntheticClients(m=m, h=h, dtype=dtype).play(attack, knowledge)
-        ensure(same(sent, again), attack, f"does not give the same twice: {case}")
+        ensure(synthetic.unchanged(), attack, f"writes to its arguments: {case}")
+        again = SyntheticClients(m=m, h=h, dtype=dtype).run(attack, knowledge)
+        ensure(bitwise_equal(sent, again), attack, f"does not give the same twice: {case}")
 
 
 def check_knowledge(attack: Attack) -> None:
@@ -214,23 +219,23 @@ def check_knowledge(attack: Attack) -> None:
     for part in parts_of(attack):
         card = part.card
         synthetic = SyntheticClients()
-        usual = synthetic.play(part)
+        usual = synthetic.run(part)
         if card.knowledge is not Knowledge.OMNISCIENT:
             other = SyntheticClients()
             other.honest = [-3 * rows for rows in other.honest]
-            ensure(same(usual, other.play(part)), part, "depends on honest updates it may not see")
+            ensure(bitwise_equal(usual, other.run(part)), part, "depends on honest updates it may not see")
         if card.knowledge is Knowledge.OWN:
             other = SyntheticClients()
             other.own = [torch.cat([rows[:1], -3 * rows[1:]]) for rows in other.own]
             first = [rows[:1] for rows in usual]
             ensure(
-                same(first, [rows[:1] for rows in other.play(part)]),
+                bitwise_equal(first, [rows[:1] for rows in other.run(part)]),
                 part,
                 "depends on another client's update",
             )
         if not card.knows_rule:
             other = SyntheticClients(rule_sign=-1, tolerated=0)
-            ensure(same(usual, other.play(part)), part, "depends on a rule it does not know")
+            ensure(bitwise_equal(usual, other.run(part)), part, "depends on a rule it does not know")
 
 
 def check_samples(attack: Attack, *, classes: int, shape: tuple[int, int, int]) -> None:
@@ -257,7 +262,7 @@ def check_samples(attack: Attack, *, classes: int, shape: tuple[int, int, int]) 
             outcome += [poisoned.images, poisoned.labels, trainer.weights()]
             previous, model = model, model + 0.5 * (trainer.weights() - model)
         outcomes.append(outcome)
-    ensure(same(*outcomes), attack, "does not poison and train the same twice")
+    ensure(bitwise_equal(*outcomes), attack, "does not poison and train the same twice")
     untouched = torch.equal(samples.images, kept.images) and torch.equal(samples.labels, kept.labels)
     ensure(untouched, attack, "writes to the client's samples")
     goal = attack.goal(classes)

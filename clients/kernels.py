@@ -97,22 +97,22 @@ def squared_norms(rows: Tensor, *, origin: Tensor | None = None) -> Tensor:
     return total
 
 
-def length(vector: Tensor) -> float:
+def euclidean_norm(vector: Tensor) -> float:
     """Return the Euclidean length of `vector` (d,).
 
-    >>> length(torch.tensor([3.0, 4.0]))
+    >>> euclidean_norm(torch.tensor([3.0, 4.0]))
     5.0
     """
     return math.sqrt(float(squared_norms(vector[None])))
 
 
-def unit(vector: Tensor) -> Tensor:
+def unit_vector(vector: Tensor) -> Tensor:
     """Return `vector` (d,) at length 1; zero stays zero.
 
-    >>> unit(torch.tensor([3.0, 4.0]))
+    >>> unit_vector(torch.tensor([3.0, 4.0]))
     tensor([0.6000, 0.8000])
     """
-    return vector / max(length(vector), TINY)
+    return vector / max(euclidean_norm(vector), TINY)
 
 
 def normals(like: Tensor, generator: torch.Generator) -> Tensor:

@@ -13,7 +13,7 @@ from sphinx.ext.napoleon import GoogleDocstring
 
 from fedpoison.cli import catalogue, reference
 from fedpoison.studies.reproduce import STUDIES
-from fedpoison.studies.study import find_study, shipped
+from fedpoison.studies.study import built_in_studies, find_study
 
 HERE = Path(__file__).parent
 
@@ -54,7 +54,7 @@ def remarks() -> str:
 def studies() -> str:
     """Return the description of each built-in study."""
     parts = []
-    for study in map(find_study, shipped()):
+    for study in map(find_study, built_in_studies()):
         text = " ".join(study.description.split())
         parts.append(f"`{study.name}`\n: {study.title}, {len(study.cells())} runs. {text}\n")
     return "\n".join(parts)
@@ -85,7 +85,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "remarks": remarks,
     "studies": studies,
     "scenario": catalogue.scenario_fields,
-    **{kind: lambda kind=kind: catalogue.page(kind) for kind in (*catalogue.NAMED, "datasets")},  # type: ignore[misc]
+    **{kind: lambda kind=kind: catalogue.page(kind) for kind in (*catalogue.REGISTRIES, "datasets")},  # type: ignore[misc]
 }
 """Text that replaces `<!-- generated: NAME -->`."""
 

@@ -48,7 +48,7 @@ class Table:
 
 def scenario(attack: str, rule: str, partition: str, seed: int) -> Scenario:
     """Return one run of the matrix."""
-    return BASE.but(attack=attack, strategy=rule, partition=partition, seed=seed)
+    return BASE.replace(attack=attack, strategy=rule, partition=partition, seed=seed)
 
 
 def matrix(attacks: Sequence[str]) -> Iterator[Scenario]:

@@ -11,10 +11,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from fedpoison.simulation.centralized import train_centrally
+from fedpoison.simulation.centralized import train_centralized
 from fedpoison.studies.figures import write_figure
 from fedpoison.studies.study import Study
-from fedpoison.studies.study_results import Results
+from fedpoison.studies.study_results import StudyResults
 
 STUDY = Study.parse(
     {
@@ -44,17 +44,17 @@ STUDY = Study.parse(
 )
 
 
-def carry_out(study: Study, out: Path, data_dir: Path | None = None) -> Results:
+def run_study(study: Study, out: Path, data_dir: Path | None = None) -> StudyResults:
     """Return what central training gives for each cell of a study, and write it into `out`/studies."""
     histories = {
-        cell: train_centrally(cell.scenario, out=out, data_dir=data_dir)
+        cell: train_centralized(cell.scenario, out=out, data_dir=data_dir)
         for cell in study.cells()
         if cell.scenario is not None
     }
-    results = Results(study, histories, {})
+    results = StudyResults(study, histories, {})
     folder = out / "studies" / study.name
     results.write(folder)
-    write_figure(study, results.averaged, folder)
+    write_figure(study, results.complete_runs, folder)
     return results
 
 
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs"), help="the run store")
     parser.add_argument("--data-dir", type=Path, help="where the data sets lie")
     arguments = parser.parse_args()
-    results = carry_out(STUDY, arguments.out, arguments.data_dir)
+    results = run_study(STUDY, arguments.out, arguments.data_dir)
     print(f"{STUDY.title}, %, mean over the seeds:")
     print((100 * results.summary()).round(1).to_string())
     print(f"results: {arguments.out / 'studies' / STUDY.name}")

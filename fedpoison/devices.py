@@ -16,7 +16,7 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 CPU = torch.device("cpu")
 
 
-def device_of(name: Device) -> torch.device:
+def resolve_device(name: Device) -> torch.device:
     """Return the device of that name; `auto` is CUDA where there is a device of it, and else the processors.
 
     Apple's `mps` has to be asked for: small models are seldom quicker there.

@@ -33,7 +33,7 @@ class RunError(FedPoisonError):
     """A run had to stop: too few usable updates were left, or its store cannot be read."""
 
 
-class RefusalError(RunError):
+class AggregationError(RunError):
     """A strategy had no answer to the updates of a round: too few were left, or they made no finite model."""
 
 

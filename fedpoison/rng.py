@@ -7,12 +7,12 @@ from hashlib import blake2b
 import torch
 
 
-def stream(seed: int, *name: str | int) -> torch.Generator:
+def generator_for(seed: int, *name: str | int) -> torch.Generator:
     """Return the random stream of that name, always the same for the same seed and name.
 
     Since no two names share a stream, neither scheduling nor an extra draw elsewhere changes a result.
 
-    >>> a, b = stream(0, "client", 3, "round", 1), stream(0, "client", 3, "round", 1)
+    >>> a, b = generator_for(0, "client", 3, "round", 1), generator_for(0, "client", 3, "round", 1)
     >>> torch.equal(torch.rand(2, generator=a), torch.rand(2, generator=b))
     True
     """

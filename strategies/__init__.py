@@ -2,7 +2,7 @@
 
 A rule is a frozen dataclass. Its fields are its parameters, and a call aggregates. `STRATEGIES` lists the
 rules by the names that scenarios use, `PREAGGREGATORS` the steps before a rule, and `OPTIMIZERS` the steps
-after it. `Chain` combines such parts into one rule.
+after it. `Pipeline` combines such parts into one rule.
 
 >>> import torch
 >>> from strategies import STRATEGIES
@@ -12,7 +12,7 @@ tensor([3.])
 
 from strategies.base import Rule
 from strategies.optimizers import SGD, Adagrad, Adam, ServerOptimizer, Yogi
-from strategies.pipeline import Chain
+from strategies.pipeline import Pipeline
 from strategies.preaggregators import ARC, NNM, Bucketing, Clipping, PreAggregator
 from strategies.rules.afa import AFA
 from strategies.rules.aksel import Aksel
@@ -101,4 +101,4 @@ OPTIMIZERS: dict[str, type[ServerOptimizer]] = {
     "yogi": Yogi,
 }
 
-__all__ = ["OPTIMIZERS", "PREAGGREGATORS", "STRATEGIES", "Chain"]
+__all__ = ["OPTIMIZERS", "PREAGGREGATORS", "STRATEGIES", "Pipeline"]

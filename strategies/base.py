@@ -26,7 +26,7 @@ class PreconditionError(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Card:
+class RuleCard:
     """Metadata of a rule: its paper, needs, cost and properties.
 
     The contract suite checks the flags on every registered rule.
@@ -63,7 +63,7 @@ class Context:
     """
 
     round: int = 1
-    nodes: tuple[int, ...] | None = None
+    client_ids: tuple[int, ...] | None = None
     """Client of each row. Rules with memory index it by client, not by row."""
     model: Tensor | None = None
     """Global weights before the round, (d,)."""
@@ -97,7 +97,7 @@ class Aggregate:
 class Stage(Protocol):
     """A rule or a pre-aggregator."""
 
-    card: ClassVar[Card]
+    card: ClassVar[RuleCard]
 
     @property
     def minimum(self) -> int:
@@ -128,7 +128,7 @@ class Rule(ABC):
       and the other properties that the card claims.
     """
 
-    card: ClassVar[Card]
+    card: ClassVar[RuleCard]
     checks_values: ClassVar[bool] = False
     """Whether `aggregate` looks for NaN and infinity itself, in numbers that it computes from every value
     anyway (`finite_norms`, `refuse_non_finite`). The matrix is then read once less."""
@@ -277,7 +277,7 @@ def positive(**parameters: float) -> None:
             raise ValueError(f"{name}: got {value}, expected a number above 0.")
 
 
-def not_negative(**parameters: float) -> None:
+def require_non_negative(**parameters: float) -> None:
     """Raise ValueError unless every parameter is 0 or more."""
     for name, value in parameters.items():
         if not value >= 0:

@@ -17,10 +17,10 @@ from fedpoison.errors import CheckError, ensure
 from strategies.base import Aggregate, Context, InputError, PreconditionError
 from strategies.base import AggregationRule as Rule
 from strategies.kernels.columns import intra_op_threads
-from strategies.synthetic import SyntheticRounds, copied, strided, transposed
+from strategies.synthetic import SyntheticRounds, copy_state, strided, transposed
 
 
-def examined(rule: Rule, updates: Tensor, weights: Tensor | None, context: Context) -> Aggregate:
+def checked_call(rule: Rule, updates: Tensor, weights: Tensor | None, context: Context) -> Aggregate:
     """Return what the rule makes of its arguments, or raise CheckError if it breaks a law."""
     arguments = _tensors(updates, weights, context)
     kept = {name: tensor.clone() for name, tensor in arguments.items()}
@@ -50,7 +50,7 @@ def examined(rule: Rule, updates: Tensor, weights: Tensor | None, context: Conte
     return result
 
 
-def same(first: Sequence[Aggregate], second: Sequence[Aggregate]) -> bool:
+def equal_aggregates(first: Sequence[Aggregate], second: Sequence[Aggregate]) -> bool:
     """Return whether two plays agree bit for bit, in what is remembered too."""
     return all(
         torch.equal(a.update, b.update)
@@ -61,7 +61,7 @@ def same(first: Sequence[Aggregate], second: Sequence[Aggregate]) -> bool:
     )
 
 
-def close(wanted: Sequence[Aggregate], got: Sequence[Aggregate], dtype: torch.dtype) -> bool:
+def nearly_equal(wanted: Sequence[Aggregate], got: Sequence[Aggregate], dtype: torch.dtype) -> bool:
     """Return whether the updates agree up to rounding, relative to the largest coordinate."""
     tolerance = 1e-4 if dtype == torch.float32 else 1e-7
     return all(
@@ -96,16 +96,16 @@ def check_columns(rule: Rule, rounds: SyntheticRounds) -> None:
     card = rule.card
     if not (card.rotation_equivariant or card.coordinate_wise):
         return
-    usual = rounds.play(rule, examined)
+    usual = rounds.run(rule, checked_call)
     if card.rotation_equivariant:
         generator = torch.Generator().manual_seed(rounds.n)
         drawn = torch.randn(rounds.d, rounds.d, generator=generator, dtype=torch.float64)
         turn = torch.linalg.qr(drawn)[0].to(rounds.dtype)
-        turned = rounds.play(rule, examined, change=lambda rows: rows @ turn)
+        turned = rounds.run(rule, checked_call, change=lambda rows: rows @ turn)
         wanted = [replace(result, update=result.update @ turn) for result in usual]
-        ensure(close(wanted, turned, rounds.dtype), rule, "does not turn along with its updates")
+        ensure(nearly_equal(wanted, turned, rounds.dtype), rule, "does not turn along with its updates")
     if card.coordinate_wise:
-        half = rounds.play(rule, examined, change=lambda rows: rows[..., ::2].contiguous())
+        half = rounds.run(rule, checked_call, change=lambda rows: rows[..., ::2].contiguous())
         for result, part in zip(usual, half, strict=True):
             alike = torch.allclose(result.update[::2], part.update, rtol=1e-4, atol=1e-6)
             ensure(alike, rule, "does not treat each coordinate by itself")
@@ -116,7 +116,7 @@ __all__ = ["CheckError", "check_rule"]
 NEEDS = {"byzantine", "root data", "history", "model", "randomness"}
 OPTIONAL = {"root data", "model", "randomness"}
 """Without what these stand for, a rule may refuse to work."""
-Refusal = type[InputError] | type[PreconditionError]
+ExpectedError = type[InputError] | type[PreconditionError]
 HUGE = 1e25
 """A finite number whose square is none in float32."""
 
@@ -151,16 +151,18 @@ def check_form(rule: Rule) -> None:
     """Check that the rule is a frozen dataclass with a card, and is its own copy and label."""
     parameters = getattr(type(rule), "__dataclass_params__", None)
     ensure(getattr(parameters, "frozen", False), rule, "is no frozen dataclass")
-    for twin in (deepcopy(rule), pickle.loads(pickle.dumps(rule))):  # noqa: S301 - our own bytes
-        alike = twin == rule and hash(twin) == hash(rule) and repr(twin) == repr(rule)
+    for duplicate in (deepcopy(rule), pickle.loads(pickle.dumps(rule))):  # noqa: S301 - our own bytes
+        alike = duplicate == rule and hash(duplicate) == hash(rule) and repr(duplicate) == repr(rule)
         ensure(alike, rule, "differs from its copy")
     label = repr(rule)
     ensure(label.startswith(type(rule).__name__) and "\n" not in label, rule, "has a repr that is no label")
     card = rule.card
     ensure(card.paper and card.precondition and card.cost, rule, "has a bare card")
     ensure(set(card.needs) <= NEEDS, rule, f"needs {card.needs}, of which the words are {sorted(NEEDS)}")
-    knob = any(field.name == "byzantine" for field in fields(cast("Any", rule)))
-    ensure(not knob or "byzantine" in card.needs, rule, "has a knob `byzantine` that its card does not need")
+    parameter = any(field.name == "byzantine" for field in fields(cast("Any", rule)))
+    ensure(
+        not parameter or "byzantine" in card.needs, rule, "has a knob `byzantine` that its card does not need"
+    )
     ensure(rule.minimum >= 1, rule, f"has a minimum of {rule.minimum}")
 
 
@@ -170,7 +172,7 @@ def check_refusals(rule: Rule) -> None:
     rounds = SyntheticRounds(n=least + 1)
     good, context = rounds.updates[0], rounds.context()
     if least > 1:
-        few = rounds.context(nodes=range(least - 1))
+        few = rounds.context(client_ids=range(least - 1))
         _refuses(
             rule,
             good[: least - 1],
@@ -199,21 +201,23 @@ def check_edges(rule: Rule) -> None:
     for n in (rule.minimum, rule.minimum + 1, rule.minimum + 4):
         rounds = SyntheticRounds(n=n)
         usual, context = rounds.updates[0], rounds.context
-        twins = usual.clone()
-        twins[n // 2 :] = usual[: n - n // 2]
+        ties = usual.clone()
+        ties[n // 2 :] = usual[: n - n // 2]
         huge = usual.clone()
         huge[0] *= HUGE
         huge[-1] = -huge[0]
-        for updates in (usual, twins, (10 * usual).round(), 0 * usual, huge, 1e-20 * usual):
-            examined(rule, updates, rounds.weights, context())
+        for updates in (usual, ties, (10 * usual).round(), 0 * usual, huge, 1e-20 * usual):
+            checked_call(rule, updates, rounds.weights, context())
         lazy = rounds.weights.clone()
         lazy[1:] = 0
         for weights in (None, lazy, rounds.weights.long(), rounds.weights.float()):
-            examined(rule, usual, weights, context())
+            checked_call(rule, usual, weights, context())
         try:
-            bare = examined(rule, usual, None, Context())
-            ensure(same([bare], [rule(usual)]), rule, "differs between no context and an empty one")
-            examined(rule, usual, None, Context(round=2, state=copied(bare.state)))
+            bare = checked_call(rule, usual, None, Context())
+            ensure(
+                equal_aggregates([bare], [rule(usual)]), rule, "differs between no context and an empty one"
+            )
+            checked_call(rule, usual, None, Context(round=2, state=copy_state(bare.state)))
         except InputError:
             optional = OPTIONAL & set(rule.card.needs)
             ensure(optional, rule, "refuses a bare matrix, though its card needs nothing beyond it")
@@ -221,78 +225,82 @@ def check_edges(rule: Rule) -> None:
 
 def check_determinism(rule: Rule, rounds: SyntheticRounds) -> None:
     """Check that the same comes out twice, on any number of threads and from any storage."""
-    first = rounds.play(rule, examined)
+    first = rounds.run(rule, checked_call)
     copy = pickle.loads(pickle.dumps(rule))  # noqa: S301 - our own bytes
     for again in (rule, copy):
-        ensure(same(first, rounds.play(again, examined)), rule, "does not give the same twice")
+        ensure(equal_aggregates(first, rounds.run(again, checked_call)), rule, "does not give the same twice")
     wide = SyntheticRounds(n=rounds.n, dtype=rounds.dtype, image_shape=(1, 16, 16))
     with intra_op_threads(1):
-        alone = wide.play(rule, examined)
+        alone = wide.run(rule, checked_call)
     with intra_op_threads(2):
-        together = wide.play(rule, examined)
-    ensure(same(alone, together), rule, "depends on the number of threads")
+        together = wide.run(rule, checked_call)
+    ensure(equal_aggregates(alone, together), rule, "depends on the number of threads")
     for store in (transposed, strided):
-        other = rounds.play(rule, examined, store=store)
-        ensure(close(first, other, rounds.dtype), rule, f"differs for updates that are {store.__name__}")
+        other = rounds.run(rule, checked_call, store=store)
+        ensure(
+            nearly_equal(first, other, rounds.dtype), rule, f"differs for updates that are {store.__name__}"
+        )
 
 
 def check_card(rule: Rule, rounds: SyntheticRounds) -> None:
     """Check the flags of the card: order, unanimity, translation, scale and the plain mean."""
     card, n = rule.card, rounds.n
-    usual = rounds.play(rule, examined)
+    usual = rounds.run(rule, checked_call)
     if card.permutation_equivariant:
         for order in (
             [*range(n)][::-1],
             torch.randperm(n, generator=torch.Generator().manual_seed(n)).tolist(),
         ):
-            shuffled = rounds.play(rule, examined, order=order)
+            shuffled = rounds.run(rule, checked_call, order=order)
             expected = [replace(result, trust=result.trust[order]) for result in usual]
-            ensure(close(expected, shuffled, rounds.dtype), rule, f"depends on the order of {n} clients")
+            ensure(
+                nearly_equal(expected, shuffled, rounds.dtype), rule, f"depends on the order of {n} clients"
+            )
             off = max(float((a.trust - b.trust).abs().max()) for a, b in zip(expected, shuffled, strict=True))
             ensure(off < 1e-4, rule, f"trusts other clients when the {n} clients come in another order")
     if card.unanimous:
-        alike = rounds.play(rule, examined, change=_first_row)
+        alike = rounds.run(rule, checked_call, change=_first_row)
         wanted = [replace(a, update=u[0]) for a, u in zip(alike, rounds.updates, strict=True)]
-        ensure(close(wanted, alike, rounds.dtype), rule, "makes something else of equal updates")
+        ensure(nearly_equal(wanted, alike, rounds.dtype), rule, "makes something else of equal updates")
     if card.translation_equivariant:
         shift = rounds.model
-        moved = rounds.play(rule, examined, change=lambda rows: rows + shift)
+        moved = rounds.run(rule, checked_call, change=lambda rows: rows + shift)
         wanted = [replace(result, update=result.update + shift) for result in usual]
-        ensure(close(wanted, moved, rounds.dtype), rule, "does not move along with its updates")
+        ensure(nearly_equal(wanted, moved, rounds.dtype), rule, "does not move along with its updates")
     if card.scale_equivariant:
         for factor in (3.0, 0.125):
-            scaled = rounds.play(rule, examined, change=partial(torch.mul, other=factor))
+            scaled = rounds.run(rule, checked_call, change=partial(torch.mul, other=factor))
             wanted = [replace(result, update=factor * result.update) for result in usual]
             ensure(
-                close(wanted, scaled, rounds.dtype),
+                nearly_equal(wanted, scaled, rounds.dtype),
                 rule,
                 f"does not scale along with its updates by {factor}",
             )
     check_columns(rule, rounds)
     trusting = _without_byzantine(rule) if card.mean_without_byzantine else None
     if trusting is not None:
-        plain = rounds.play(trusting, examined, weighted=False)
+        plain = rounds.run(trusting, checked_call, weighted=False)
         wanted = [replace(a, update=u.mean(dim=0)) for a, u in zip(plain, rounds.updates, strict=True)]
-        ensure(close(wanted, plain, rounds.dtype), rule, "is not the mean without malicious clients")
+        ensure(nearly_equal(wanted, plain, rounds.dtype), rule, "is not the mean without malicious clients")
 
 
 def check_needs(rule: Rule, rounds: SyntheticRounds) -> None:
     """Check that what the card does not need is not used."""
     needs, updates = rule.card.needs, rounds.updates[0]
     context = rounds.context()
-    usual = examined(rule, updates, rounds.weights, context)
+    usual = checked_call(rule, updates, rounds.weights, context)
     if "randomness" not in needs:
         untouched = torch.Generator().manual_seed(1).get_state()
         generator = context.generator
         drawn = generator is not None and not torch.equal(generator.get_state(), untouched)
         ensure(not drawn, rule, "draws random numbers, though its card does not need randomness")
     if "root data" not in needs:
-        other = examined(rule, updates, rounds.weights, replace(rounds.context(), root_update=None))
-        ensure(same([usual], [other]), rule, "uses root data that its card does not need")
+        other = checked_call(rule, updates, rounds.weights, replace(rounds.context(), root_update=None))
+        ensure(equal_aggregates([usual], [other]), rule, "uses root data that its card does not need")
     if "model" not in needs:
         modelless = replace(rounds.context(), model=-3 * rounds.model, predict=None)
-        other = examined(rule, updates, rounds.weights, modelless)
-        ensure(same([usual], [other]), rule, "uses a model that its card does not need")
+        other = checked_call(rule, updates, rounds.weights, modelless)
+        ensure(equal_aggregates([usual], [other]), rule, "uses a model that its card does not need")
     if "history" not in needs:
         ensure(not usual.state, rule, "keeps a state, though its card does not need history")
 
@@ -303,21 +311,21 @@ def check_history(rule: Rule, rounds: SyntheticRounds) -> None:
     later = [*range(n // 2, n), *range(50, 50 + n // 2)]
     casts = [[*range(n)], later, later[::-1], later[: max(n - 2, rule.minimum)], [*range(n)]]
     state: Mapping[str, Tensor] = {}
-    for server_round, nodes in enumerate(casts, start=1):
-        updates = rounds.updates[server_round % len(rounds.updates)][: len(nodes)]
-        context = rounds.context(server_round, nodes=nodes, state=state)
-        state = copied(examined(rule, updates, rounds.weights[: len(nodes)], context).state)
+    for server_round, client_ids in enumerate(casts, start=1):
+        updates = rounds.updates[server_round % len(rounds.updates)][: len(client_ids)]
+        context = rounds.context(server_round, client_ids=client_ids, state=state)
+        state = copy_state(checked_call(rule, updates, rounds.weights[: len(client_ids)], context).state)
 
 
 def _without_byzantine(rule: Rule) -> Rule | None:
     """Return the rule tolerating nobody, or None where other knobs than `byzantine` are set."""
-    knobs = {field.name for field in fields(cast("Any", rule))}
-    trusting = cast("Rule", replace(cast("Any", rule), byzantine=0)) if "byzantine" in knobs else rule
+    parameters = {field.name for field in fields(cast("Any", rule))}
+    trusting = cast("Rule", replace(cast("Any", rule), byzantine=0)) if "byzantine" in parameters else rule
     return trusting if trusting == type(rule)() else None
 
 
 def _refuses(
-    rule: Rule, updates: Tensor, weights: Tensor | None, context: Context, *, error: Refusal, what: str
+    rule: Rule, updates: Tensor, weights: Tensor | None, context: Context, *, error: ExpectedError, what: str
 ) -> None:
     try:
         rule(updates, weights, context)

@@ -11,7 +11,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from strategies.base import Card, State
+from strategies.base import RuleCard, State
 
 
 @runtime_checkable
@@ -26,7 +26,7 @@ class ServerOptimizer(Protocol):
     - A coordinate of the step depends on that coordinate of the updates alone.
     """
 
-    card: ClassVar[Card]
+    card: ClassVar[RuleCard]
 
     def __call__(self, update: Tensor, state: State) -> tuple[Tensor, State]:
         """Return the step (d,), in the dtype of `update` (d,), and the state for the next round.
@@ -53,7 +53,7 @@ class SGD:
     """Learning rate of the server."""
     momentum: float = 0.9
 
-    card: ClassVar = Card(
+    card: ClassVar = RuleCard(
         paper="Hsu et al., 2019",
         needs=("history",),
         deviations="Flower's FedAvgM is the same; its default momentum is 0.",
@@ -70,8 +70,8 @@ class SGD:
         return self.lr * velocity, {"velocity": velocity}
 
 
-def _adaptive_card(deviations: str) -> Card:
-    return Card(
+def _adaptive_card(deviations: str) -> RuleCard:
+    return RuleCard(
         paper="Reddi et al., ICLR 2021",
         needs=("history",),
         deviations=f"The paper tunes lr for each task. {deviations}",

@@ -7,14 +7,14 @@ from itertools import count
 
 from torch import Tensor
 
-from strategies.base import Aggregate, AggregationRule, Card, Context, Stage, State, as_shares, require
+from strategies.base import Aggregate, AggregationRule, Context, RuleCard, Stage, State, as_shares, require
 from strategies.kernels.weighted_sums import mixed
 from strategies.optimizers import ServerOptimizer
 from strategies.preaggregators import PreAggregator
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chain(AggregationRule):
+class Pipeline(AggregationRule):
     """Apply pre-aggregators to the updates, then a rule, then a server optimizer to the rule's result.
 
     The weight of a bucket is the mean weight of its clients, and the weight of a row that belongs to one
@@ -23,7 +23,7 @@ class Chain(AggregationRule):
     >>> import torch
     >>> from strategies.rules.krum import Krum
     >>> from strategies.preaggregators import NNM
-    >>> chain = Chain(pre=(NNM(byzantine=1),), rule=Krum(byzantine=1))
+    >>> chain = Pipeline(pre=(NNM(byzantine=1),), rule=Krum(byzantine=1))
     >>> chain(torch.tensor([[1.0], [3.0], [4.0], [6.0], [50.0]])).trust
     tensor([0.2500, 0.2500, 0.2500, 0.2500, 0.0000], dtype=torch.float64)
 
@@ -42,13 +42,13 @@ class Chain(AggregationRule):
             )
 
     @property
-    def card(self) -> Card:  # type: ignore[override]  # depends on the parts, hence no class variable
+    def card(self) -> RuleCard:  # type: ignore[override]  # depends on the parts, hence no class variable
         stages: tuple[Stage, ...] = (*self.pre, self.rule)
         cards = [stage.card for stage in stages]
         preconditions = [f"{stage.card.precondition} ({type(stage).__name__})" for stage in stages]
         if self.optimizer is not None:
             cards.append(self.optimizer.card)
-        return Card(
+        return RuleCard(
             paper="; ".join(dict.fromkeys(card.paper for card in cards)),
             needs=tuple(dict.fromkeys(need for card in cards for need in card.needs)),
             precondition=", then ".join(preconditions),
@@ -80,7 +80,7 @@ class Chain(AggregationRule):
                 weights = as_shares(weights, updates)
             if not part.aligned:
                 weights = (link / link.sum(dim=1, keepdim=True)) @ as_shares(weights, rows)
-                context = replace(context, nodes=None)
+                context = replace(context, client_ids=None)
             rows = mixed(link, rows)
             links.append(link)
         aggregate = self.rule(rows, weights, replace(context, state=_part(state, "rule")))

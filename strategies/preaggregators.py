@@ -10,7 +10,15 @@ from typing import ClassVar, Literal, final
 import torch
 from torch import Tensor
 
-from strategies.base import Card, Context, InputError, Tolerant, finite_norms, refuse_non_finite, valid_shares
+from strategies.base import (
+    Context,
+    InputError,
+    RuleCard,
+    Tolerant,
+    finite_norms,
+    refuse_non_finite,
+    valid_shares,
+)
 from strategies.kernels.distances import squared_distances
 from strategies.kernels.weighted_sums import clip_factors
 
@@ -33,7 +41,7 @@ class PreAggregator(ABC):
       clients the mean of the rows is the mean of the updates.
     """
 
-    card: ClassVar[Card]
+    card: ClassVar[RuleCard]
     aligned: ClassVar[bool] = True
     """Whether row i belongs to client i, so that a rule can still distinguish the clients."""
     checks_values: ClassVar[bool] = False
@@ -78,7 +86,7 @@ class ARC(Tolerant, PreAggregator):
     tensor([1.0000, 1.0000, 0.2500], dtype=torch.float64)
     """
 
-    card: ClassVar = Card(
+    card: ClassVar = RuleCard(
         paper="Allouah et al., ICLR 2025",
         needs=("byzantine",),
         precondition="n > 2f",
@@ -115,7 +123,7 @@ class Bucketing(PreAggregator):
     order: Literal["random", "fixed"] = "random"
     """Shuffle the clients in every round, as in the paper, or fill the buckets in the clients' order."""
 
-    card: ClassVar = Card(
+    card: ClassVar = RuleCard(
         paper="Karimireddy et al., ICLR 2022",
         needs=("randomness",),
         deviations="The authors' code also resamples with replacement; ByzFL forms buckets as here.",
@@ -164,7 +172,7 @@ class Clipping(PreAggregator):
     threshold: float = 2.0
     """Largest norm of an update."""
 
-    card: ClassVar = Card(
+    card: ClassVar = RuleCard(
         paper="Sun et al., 2019",
         deviations="The threshold depends on the task: 2 is ByzFL's default, FLPoison and BackFed take 3.",
         unanimous=False,
@@ -196,7 +204,7 @@ class NNM(Tolerant, PreAggregator):
             [0.0000, 0.5000, 0.5000]], dtype=torch.float64)
     """
 
-    card: ClassVar = Card(
+    card: ClassVar = RuleCard(
         paper="Allouah et al., AISTATS 2023",
         needs=("byzantine",),
         precondition="n > 2f",

@@ -13,7 +13,7 @@ from strategies.base import AggregationRule as Rule
 
 ROUNDS = 3
 
-Examiner = Callable[[Rule, Tensor, Tensor | None, Context], Aggregate]
+RuleCall = Callable[[Rule, Tensor, Tensor | None, Context], Aggregate]
 """Calls a rule and looks at what it did."""
 
 
@@ -63,7 +63,7 @@ class SyntheticRounds:
         self,
         server_round: int = 1,
         *,
-        nodes: Sequence[int] | None = None,
+        client_ids: Sequence[int] | None = None,
         state: State | None = None,
         root: Tensor | None = None,
     ) -> Context:
@@ -71,7 +71,7 @@ class SyntheticRounds:
         reference = self.root if root is None else root
         return Context(
             round=server_round,
-            nodes=tuple(range(10, 10 + self.n) if nodes is None else nodes),
+            client_ids=tuple(range(10, 10 + self.n) if client_ids is None else client_ids),
             model=self.model,
             layout=(
                 ("weight", torch.Size([self.classes, self.pixels])),
@@ -84,10 +84,10 @@ class SyntheticRounds:
             image_shape=self.image_shape,
         )
 
-    def play(
+    def run(
         self,
         rule: Rule,
-        call: Examiner,
+        call: RuleCall,
         *,
         order: Sequence[int] | None = None,
         change: Callable[[Tensor], Tensor] = torch.clone,
@@ -106,18 +106,18 @@ class SyntheticRounds:
         """
         order = range(self.n) if order is None else order
         rows = list(order)
-        nodes = [10 + row for row in rows]
+        client_ids = [10 + row for row in rows]
         state: State = {}
         played = []
         for server_round, updates in enumerate(self.updates, start=1):
-            context = self.context(server_round, nodes=nodes, state=state, root=change(self.root))
+            context = self.context(server_round, client_ids=client_ids, state=state, root=change(self.root))
             weights = self.weights[rows] if weighted else None
             played.append(call(rule, store(change(updates)[rows]), weights, context))
-            state = copied(played[-1].state)
+            state = copy_state(played[-1].state)
         return played
 
 
-def copied(state: State) -> dict[str, Tensor]:
+def copy_state(state: State) -> dict[str, Tensor]:
     """Return the state as a checkpoint would bring it back."""
     return {name: tensor.clone() for name, tensor in state.items()}
 

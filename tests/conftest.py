@@ -17,7 +17,7 @@ import pytest
 import torch
 from crafting import D, H, M, drawn
 
-from clients.training.samples import Samples, chosen
+from clients.training.samples import Samples, random_mask
 from clients.training.trainer import LocalTraining, Trainer
 from fedpoison import cli
 from fedpoison.data import Dataset, load_dataset
@@ -121,11 +121,11 @@ def samples() -> Samples:
 @pytest.fixture
 def mixed(samples) -> Samples:
     """The samples, a third of them stamped and labelled 3."""
-    mask = chosen(60, 1 / 3, torch.Generator().manual_seed(4))
+    mask = random_mask(60, 1 / 3, torch.Generator().manual_seed(4))
     pixels = samples[mask].pixels()
     pixels[..., -2:, -2:] = 1
     made = samples[mask].with_pixels(pixels)
-    return samples.replaced(mask, made.relabelled(torch.full_like(made.labels, 3)))
+    return samples.replaced(mask, made.with_labels(torch.full_like(made.labels, 3)))
 
 
 @pytest.fixture

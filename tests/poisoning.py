@@ -7,26 +7,26 @@ from clients.attacks.base import ClientContext
 from clients.training.parameters import layout_of
 
 
-def context_of(trainer, **knobs):
+def build_context(trainer, **parameters):
     values = {
         "generator": torch.Generator().manual_seed(1),
         "poison_generator": torch.Generator().manual_seed(2),
         "model": trainer.weights(),
         "layout": layout_of(trainer.model),
     }
-    return ClientContext(**(values | knobs))
+    return ClientContext(**(values | parameters))
 
 
-def trained(attack, trainer, samples, **knobs):
+def trained(attack, trainer, samples, **parameters):
     """Return the weights and the loss of `attack` on `samples`, without any poisoning of its own."""
-    context = context_of(trainer, **knobs)
+    context = build_context(trainer, **parameters)
     trainer.load(context.model)
     loss = attack.train(trainer, samples, context)
     return trainer.weights(), loss
 
 
-def poisoned_by(attack, samples, trainer, **knobs):
-    return attack.poison_data(samples, trainer, context_of(trainer, **knobs))
+def poisoned_by(attack, samples, trainer, **parameters):
+    return attack.poison_data(samples, trainer, build_context(trainer, **parameters))
 
 
 def arrays(samples):

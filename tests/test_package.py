@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedpoison.rng import stream
+from fedpoison.rng import generator_for
 
 ROUND = """
 import sys
@@ -19,12 +19,12 @@ import torch
 
 from clients import ATTACKS
 from clients.attacks.base import ClientContext, CraftContext
-from clients.training.batch import Job, train_cohort
+from clients.training.batch import Job, train_clients
 from clients.attacks.base import NoAttack
 from clients.training.parameters import flatten
 from clients.training.samples import Samples
 from clients.training.trainer import LocalTraining, Trainer
-from clients.training.stacked import train_cohort_vectorised
+from clients.training.stacked import train_clients_stacked
 from strategies import STRATEGIES
 
 def stream(seed):
@@ -34,7 +34,7 @@ model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 3))
 samples = Samples(torch.rand(40, 1, 4, 4, generator=stream(0)), torch.arange(40) % 3, 3)
 trainer = Trainer(model, LocalTraining(batch_size=8))
 start = flatten(model.parameters())
-for train in (train_cohort, train_cohort_vectorised):
+for train in (train_clients, train_clients_stacked):
     jobs = [
         Job(samples, NoAttack(), ClientContext(generator=stream(n), poison_generator=stream(n), model=start))
         for n in range(5)
@@ -57,19 +57,19 @@ def drawn(generator):
     return torch.rand(4, generator=generator).tolist()
 
 
-@given(seed=st.integers(0, 2**31), node=st.integers(0, 1000), number=st.integers(0, 1000))
-def test_a_name_always_means_the_same_stream(seed, node, number):
-    name = ("client", node, "round", number)
-    assert drawn(stream(seed, *name)) == drawn(stream(seed, *name))
+@given(seed=st.integers(0, 2**31), client_id=st.integers(0, 1000), number=st.integers(0, 1000))
+def test_a_name_always_means_the_same_stream(seed, client_id, number):
+    name = ("client", client_id, "round", number)
+    assert drawn(generator_for(seed, *name)) == drawn(generator_for(seed, *name))
 
 
 def test_different_names_are_different_streams():
     names = [(0, "a"), (1, "a"), (0, "b"), (0, "a", 1), (0, "a", "1"), (0, 1, "a")]
-    assert len({tuple(drawn(stream(*name))) for name in names}) == len(names)
+    assert len({tuple(drawn(generator_for(*name))) for name in names}) == len(names)
 
 
 def test_the_global_stream_is_left_alone():
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
-    drawn(stream(0, "anything"))
+    drawn(generator_for(0, "anything"))
     assert torch.equal(before, torch.random.get_rng_state())

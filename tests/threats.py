@@ -13,16 +13,16 @@ TWO = (
 
 def but(scenario, **changes):
     """Return the scenario with groups in place of the share that the small one has."""
-    return scenario.but(**{"malicious": 0.2, "attack": "none"} | changes)
+    return scenario.replace(**{"malicious": 0.2, "attack": "none"} | changes)
 
 
 def attacked_by(scenario, *attacks):
     """Return the scenario with these objects in place of its groups' attacks."""
     specs = [Spec(f"test-{place}", "attack", attack) for place, attack in enumerate(attacks)]
     if not scenario.groups:
-        return scenario.but(attack=specs[0])
+        return scenario.replace(attack=specs[0])
     pairs = zip(scenario.groups, specs, strict=True)
-    return scenario.but(groups=[AttackerGroup(**dict(group) | {"attack": spec}) for group, spec in pairs])
+    return scenario.replace(groups=[AttackerGroup(**dict(group) | {"attack": spec}) for group, spec in pairs])
 
 
 def records(history):

@@ -80,7 +80,7 @@ TRIGGER = "trigger"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Goal:
+class AttackGoal:
     """Says how the success of a targeted attack is measured on the test set."""
 
     target: int
@@ -102,7 +102,7 @@ class ClientContext:
     poison_generator: torch.Generator
     """The random stream of this client's poison: the same in every round."""
     round: int = 1
-    node: int = 0
+    client_id: int = 0
     rank: int = 0
     """Position among the malicious clients of its group, 0 to `size` - 1."""
     size: int = 1
@@ -123,9 +123,9 @@ class CraftContext:
     generator: torch.Generator
     """The random stream of this client (knowledge own) or of the group, in this round."""
     round: int = 1
-    nodes: tuple[int, ...] = (0,)
+    client_ids: tuple[int, ...] = (0,)
     """The nodes behind the rows of `own`."""
-    seen_nodes: tuple[int, ...] = ()
+    seen_client_ids: tuple[int, ...] = ()
     """The nodes behind the rows of `seen`, ascending, where it is handed over."""
     clients: int = 1
     """How many clients take part in the round, n."""
@@ -186,7 +186,7 @@ class Attack:
         """
         return own
 
-    def goal(self, classes: int) -> Goal | None:
+    def goal(self, classes: int) -> AttackGoal | None:
         """Return how success is measured, or None for an attack without a target.
 
         Raises:
@@ -194,7 +194,7 @@ class Attack:
         """
         return None
 
-    def idle(self, clients: int, malicious: int) -> str | None:
+    def no_effect(self, clients: int, malicious: int) -> str | None:
         """Return why these settings make the attack do nothing, or None where they do not."""
         return None
 
@@ -206,7 +206,7 @@ class NoAttack(Attack):
     card: ClassVar = AttackCard(paper="-", goal="none", idle_when="always")
 
 
-def crafts(attack: Attack) -> bool:
+def crafts_updates(attack: Attack) -> bool:
     """Return whether `attack` replaces updates."""
     return type(attack).craft is not Attack.craft
 

@@ -8,7 +8,15 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from clients.attacks.base import Attack, AttackCard, ClientContext, CraftContext, Goal, Knowledge, crafts
+from clients.attacks.base import (
+    Attack,
+    AttackCard,
+    AttackGoal,
+    ClientContext,
+    CraftContext,
+    Knowledge,
+    crafts_updates,
+)
 from clients.training.samples import Samples
 from clients.training.trainer import Trainer
 
@@ -28,7 +36,7 @@ class Composite(Attack):
     def __post_init__(self) -> None:
         if len(self.parts) <= 1:
             raise ValueError(f"parts: got {len(self.parts)}, wanted at least two attacks to combine.")
-        if sum(trains(part) for part in self.parts) > 1:
+        if sum(replaces_training(part) for part in self.parts) > 1:
             raise ValueError(f"{self.parts}: more than one of these replaces the local training; keep one.")
 
     @property
@@ -47,7 +55,7 @@ class Composite(Attack):
         return samples
 
     def train(self, trainer: Trainer, samples: Samples, context: ClientContext) -> float:
-        chosen = next((part for part in self.parts if trains(part)), self.parts[0])
+        chosen = next((part for part in self.parts if replaces_training(part)), self.parts[0])
         return chosen.train(trainer, samples, context)
 
     def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
@@ -55,21 +63,21 @@ class Composite(Attack):
             own = part.craft(own, seen, context)
         return own
 
-    def goal(self, classes: int) -> Goal | None:
+    def goal(self, classes: int) -> AttackGoal | None:
         goals = [part.goal(classes) for part in self.parts]
         return next((goal for goal in goals if goal is not None), None)
 
-    def idle(self, clients: int, malicious: int) -> str | None:
-        reasons = [part.idle(clients, malicious) for part in self.parts]
+    def no_effect(self, clients: int, malicious: int) -> str | None:
+        reasons = [part.no_effect(clients, malicious) for part in self.parts]
         return "; ".join(reason for reason in reasons if reason) if all(reasons) else None
 
 
-def poisons(attack: Attack) -> bool:
+def poisons_data(attack: Attack) -> bool:
     """Return whether `attack`, or a part of it, edits data."""
     return any(type(part).poison_data is not Attack.poison_data for part in parts_of(attack))
 
 
-def trains(attack: Attack) -> bool:
+def replaces_training(attack: Attack) -> bool:
     """Return whether `attack`, or a part of it, replaces the local training."""
     return any(type(part).train is not Attack.train for part in parts_of(attack))
 
@@ -79,18 +87,18 @@ def parts_of(attack: Attack) -> tuple[Attack, ...]:
     return attack.parts if isinstance(attack, Composite) else (attack,)
 
 
-ContextOf = Callable[[Attack, int | None], CraftContext]
-"""`context_of(part, node)` is the context of one part of the attack, for one node, or with None for the
+ContextFactory = Callable[[Attack, int | None], CraftContext]
+"""`build_context(part, node)` is the context of one part of the attack, for one node, or with None for the
 whole group: its nodes, its random stream and its memory. It is asked once for each call of `craft`."""
 
 
-def crafted(
+def craft_updates(
     attack: Attack,
     own: Tensor,
     honest: Tensor,
-    context_of: ContextOf,
+    build_context: ContextFactory,
     *,
-    nodes: tuple[int, ...],
+    client_ids: tuple[int, ...],
     knowledge: Knowledge | None = None,
 ) -> Tensor:
     """Return what the malicious nodes send, (m, d), when each part of `attack` sees what it declares.
@@ -103,43 +111,45 @@ def crafted(
         attack: the attack; parts that do not craft are passed over.
         own: what the malicious nodes would send after their training, (m, d).
         honest: what the honest nodes sent, (h, d).
-        context_of: makes the context of a call.
-        nodes: the nodes behind the rows of `own`, m of them.
+        build_context: makes the context of a call.
+        client_ids: the nodes behind the rows of `own`, m of them.
         knowledge: hand over this in place of what each card declares, to measure what knowledge is worth.
 
     Raises:
         ValueError: there is not one node for each row.
     """
-    if len(nodes) != len(own):
-        raise ValueError(f"nodes: got {len(nodes)} for {len(own)} rows of own, wanted one for each row.")
+    if len(client_ids) != len(own):
+        raise ValueError(f"nodes: got {len(client_ids)} for {len(own)} rows of own, wanted one for each row.")
     sent = own
     for part in parts_of(attack):
-        if crafts(part):
-            sent = _crafted(part, sent, honest, context_of, nodes=nodes, knowledge=knowledge)
+        if crafts_updates(part):
+            sent = _craft_updates(
+                part, sent, honest, build_context, client_ids=client_ids, knowledge=knowledge
+            )
     return sent
 
 
-def _crafted(
+def _craft_updates(
     part: Attack,
     own: Tensor,
     honest: Tensor,
-    context_of: ContextOf,
+    build_context: ContextFactory,
     *,
-    nodes: tuple[int, ...],
+    client_ids: tuple[int, ...],
     knowledge: Knowledge | None,
 ) -> Tensor:
     knowledge = knowledge or part.card.knowledge
     if knowledge is Knowledge.OWN:
         rows = [
-            part.craft(row[None], None, _allowed(part, None, context_of(part, node)))
-            for node, row in zip(nodes, own, strict=True)
+            part.craft(row[None], None, _allowed(part, None, build_context(part, client_id)))
+            for client_id, row in zip(client_ids, own, strict=True)
         ]
         return torch.cat(rows) if rows else own
     seen = honest if knowledge is Knowledge.OMNISCIENT and len(honest) else None
-    return part.craft(own, seen, _allowed(part, seen, context_of(part, None)))
+    return part.craft(own, seen, _allowed(part, seen, build_context(part, None)))
 
 
 def _allowed(part: Attack, seen: Tensor | None, context: CraftContext) -> CraftContext:
     if seen is None:
-        context = replace(context, seen_nodes=())
+        context = replace(context, seen_client_ids=())
     return context if part.card.knows_rule else replace(context, rule=None, rule_kind=None, tolerated=None)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from clients.attacks.base import Attack, ClientContext
-from clients.attacks.composite import poisons, trains
+from clients.attacks.composite import poisons_data, replaces_training
 from clients.training.samples import Samples
 from clients.training.trainer import Trainer
 
@@ -38,7 +38,7 @@ class Job:
 class Trained:
     """What a node's training gave."""
 
-    node: int
+    client_id: int
     weights: Tensor
     """(d,), where the parameters ended."""
     examples: int
@@ -46,7 +46,7 @@ class Trained:
     """Mean over the batches."""
 
 
-def train_cohort(trainer: Trainer, jobs: Sequence[Job]) -> Iterator[Trained]:
+def train_clients(trainer: Trainer, jobs: Sequence[Job]) -> Iterator[Trained]:
     """Yield what each node's training gives, one node after the other.
 
     Results do not depend on how nodes are cut into cohorts: nothing passes from one job to the next.
@@ -54,10 +54,10 @@ def train_cohort(trainer: Trainer, jobs: Sequence[Job]) -> Iterator[Trained]:
     for job in jobs:
         context = job.context
         trainer.load(context.model)
-        if poisons(job.attack) or trains(job.attack):
+        if poisons_data(job.attack) or replaces_training(job.attack):
             samples = job.attack.poison_data(job.own(), trainer, context)
             examples, loss = len(samples), job.attack.train(trainer, samples, context)
         else:
             examples = job.examples
             loss = trainer.fit(job.samples, context.generator, memory=context.memory, part=job.part)
-        yield Trained(node=context.node, weights=trainer.weights(), examples=examples, loss=loss)
+        yield Trained(client_id=context.client_id, weights=trainer.weights(), examples=examples, loss=loss)

@@ -43,7 +43,7 @@ class Samples:
         index = index.to(self.images.device)
         return self.images.index_select(0, index), self.labels.index_select(0, index)  # quicker than [index]
 
-    def relabelled(self, labels: Tensor) -> Samples:
+    def with_labels(self, labels: Tensor) -> Samples:
         """Return the same images under other labels (m,)."""
         return replace(self, labels=labels)
 
@@ -61,16 +61,16 @@ class Samples:
         mean, std = self._scale()
         return replace(self, images=(pixels.clamp(0, 1) - mean) / std)
 
-    def joined(self, others: Samples) -> Samples:
+    def concatenated(self, others: Samples) -> Samples:
         """Return these samples followed by `others`."""
         return replace(
             self,
             images=torch.cat([self.images, others.images]),
             labels=torch.cat([self.labels, others.labels]),
-            poisoned=torch.cat([self.marks(), others.marks()]),
+            poisoned=torch.cat([self.poison_mask(), others.poison_mask()]),
         )
 
-    def marks(self) -> Tensor:
+    def poison_mask(self) -> Tensor:
         """Return a copy of the mask of what an attack has made, (m,)."""
         none = torch.zeros(len(self), dtype=torch.bool)
         return none if self.poisoned is None else self.poisoned.clone()
@@ -79,11 +79,11 @@ class Samples:
         """Return these samples with those at `mask` (m,) replaced by `others`, and marked as poisoned."""
         images, labels = self.images.clone(), self.labels.clone()
         images[mask], labels[mask] = others.images, others.labels
-        return replace(self, images=images, labels=labels, poisoned=self.marks() | mask)
+        return replace(self, images=images, labels=labels, poisoned=self.poison_mask() | mask)
 
-    def parted(self) -> tuple[Samples, Samples]:
+    def split_poisoned(self) -> tuple[Samples, Samples]:
         """Return the clean samples, and those that an attack has made."""
-        poisoned = self.marks()
+        poisoned = self.poison_mask()
         return self[~poisoned], self[poisoned]
 
     def _scale(self) -> tuple[Tensor, Tensor]:
@@ -91,10 +91,10 @@ class Samples:
         return self.images.new_tensor(self.mean).view(shape), self.images.new_tensor(self.std).view(shape)
 
 
-def chosen(count: int, share: float, generator: torch.Generator) -> Tensor:
+def random_mask(count: int, share: float, generator: torch.Generator) -> Tensor:
     """Return a mask (count,) with round(share * count) random entries set.
 
-    >>> int(chosen(10, 0.3, torch.Generator().manual_seed(0)).sum())
+    >>> int(random_mask(10, 0.3, torch.Generator().manual_seed(0)).sum())
     3
     """
     mask = torch.zeros(count, dtype=torch.bool)

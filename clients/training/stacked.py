@@ -12,7 +12,7 @@ from torch.func import functional_call, grad_and_value, vmap
 from torch.nn.functional import cross_entropy
 
 from clients.attacks.base import Attack, NoAttack
-from clients.attacks.composite import poisons, trains
+from clients.attacks.composite import poisons_data, replaces_training
 from clients.training.batch import Job, Trained
 from clients.training.dropout import has_dropout
 from clients.training.parameters import Layout, layout_of
@@ -20,22 +20,22 @@ from clients.training.samples import Samples
 from clients.training.trainer import LocalTraining, Trainer, arithmetic, batches, sgd_step
 
 
-def vectorises(model: nn.Module, attack: Attack) -> bool:
+def can_stack(model: nn.Module, attack: Attack) -> bool:
     """Return whether a node with this attack can train in a stack: it trains like others, without dropout."""
-    return not trains(attack) and not has_dropout(model)
+    return not replaces_training(attack) and not has_dropout(model)
 
 
-def poisoned(trainer: Trainer, job: Job) -> Job:
+def poison_job(trainer: Trainer, job: Job) -> Job:
     """Return `job` with its data poisoned already, so that all that is left to do is honest training."""
-    if not poisons(job.attack):
+    if not poisons_data(job.attack):
         return replace(job, attack=NoAttack())
     trainer.load(job.context.model)
     samples = job.attack.poison_data(job.own(), trainer, job.context)
     return replace(job, samples=samples, attack=NoAttack(), part=None)
 
 
-def train_cohort_vectorised(trainer: Trainer, jobs: Sequence[Job]) -> Iterator[Trained]:
-    """Train clients as one stack and yield what `train_cohort` yields, up to rounding.
+def train_clients_stacked(trainer: Trainer, jobs: Sequence[Job]) -> Iterator[Trained]:
+    """Train clients as one stack and yield what `train_clients` yields, up to rounding.
 
     The weights stay on the trainer's device.
 
@@ -47,15 +47,15 @@ def train_cohort_vectorised(trainer: Trainer, jobs: Sequence[Job]) -> Iterator[T
         jobs: the nodes' work, in which no attack hooks into the training.
 
     Raises:
-        ValueError: the model has dropout, or an attack hooks into the training: see `vectorises`.
+        ValueError: the model has dropout, or an attack hooks into the training: see `can_stack`.
     """
-    refused = [job.attack for job in jobs if not vectorises(trainer.model, job.attack)]
+    refused = [job.attack for job in jobs if not can_stack(trainer.model, job.attack)]
     if refused:
         raise ValueError(f"got {refused[0]}, wanted honest training without dropout; train it in the loop.")
     if not jobs:
         return
     training, device = trainer.training, trainer.device
-    ready = [poisoned(trainer, job) for job in jobs]
+    ready = [poison_job(trainer, job) for job in jobs]
     plans = [list(batches(job.examples, training, job.context.generator, job.part)) for job in ready]
     order = sorted(range(len(jobs)), key=lambda each: -len(plans[each]))  # who trains longest comes first
     stacked, taken = [ready[each] for each in order], [plans[each] for each in order]
@@ -63,13 +63,15 @@ def train_cohort_vectorised(trainer: Trainer, jobs: Sequence[Job]) -> Iterator[T
     velocity = (
         torch.stack([_velocity(job, weights[0], training) for job in stacked]) if training.momentum else None
     )
-    losses = _train(trainer, weights, velocity, _Batches.of(stacked, taken, device))
+    losses = _train(trainer, weights, velocity, _Batches.from_jobs(stacked, taken, device))
     rows = {each: row for row, each in enumerate(order)}
     for each, job in enumerate(ready):
         row = rows[each]
         if velocity is not None and training.persistent_momentum:
             job.context.memory["momentum"] = velocity[row].clone()
-        yield Trained(node=job.context.node, weights=weights[row], examples=job.examples, loss=losses[row])
+        yield Trained(
+            client_id=job.context.client_id, weights=weights[row], examples=job.examples, loss=losses[row]
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,18 +88,18 @@ class _Batches:
     """How many steps each node takes, descending."""
 
     @classmethod
-    def of(cls, jobs: Sequence[Job], plans: Sequence[Sequence[Tensor]], device: torch.device) -> Self:
+    def from_jobs(cls, jobs: Sequence[Job], plans: Sequence[Sequence[Tensor]], device: torch.device) -> Self:
         """Return the batches (n plans of index vectors) of these jobs, on `device`."""
         counts = [len(plan) for plan in plans]
         index = torch.full((counts[0], len(jobs), max(len(plan[0]) for plan in plans)), -1)
         begins: dict[Samples, int] = {}
         size = 0
-        for node, (job, plan) in enumerate(zip(jobs, plans, strict=True)):
+        for place, (job, plan) in enumerate(zip(jobs, plans, strict=True)):
             if job.samples not in begins:
                 begins[job.samples] = size
                 size += len(job.samples)
             for step, batch in enumerate(plan):
-                index[step, node, : len(batch)] = batch + begins[job.samples]
+                index[step, place, : len(batch)] = batch + begins[job.samples]
         images = [samples.images.to(device) for samples in begins]
         labels = [samples.labels.to(device) for samples in begins]
         return cls(

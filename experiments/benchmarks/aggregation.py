@@ -20,7 +20,7 @@ from torch import Tensor
 
 from experiments.benchmarks.peers import Peer, available_memory, peers
 from fedpoison.errors import ScenarioError
-from fedpoison.scenario.aggregation import FlowerClass, build_aggregation
+from fedpoison.scenario.aggregation import FlowerStrategy, build_aggregation
 from fedpoison.scenario.registries import optimizers, preaggregators, strategies
 from fedpoison.scenario.specs import split_outside
 from strategies.base import AggregationRule, Context, InputError, PreconditionError, require
@@ -37,13 +37,13 @@ COPIES = 4
 
 
 @dataclass
-class Contestant:
+class TimedFunction:
     """One way to aggregate, and how long its runs took."""
 
     run: Callable[[], object]
     seconds: list[float] = field(default_factory=list)
 
-    def go(self) -> None:
+    def run_once(self) -> None:
         """Run once more, unless it is so slow that one run tells enough."""
         if self.seconds and min(self.seconds) > SLOW:
             return
@@ -77,20 +77,20 @@ def main() -> None:
 def measured(spec: str, updates: Tensor, *, repeats: int, with_peers: bool) -> list[str]:
     """Return the cells of one row, or the reason why there is nothing to measure."""
     n = len(updates)
-    rule, byzantine = tolerant(spec, n)
+    rule, byzantine = most_tolerant(spec, n)
     if rule is None:
         return [f"skipped: not defined for {n} updates"]
     if "^f" in rule.card.cost or ("C(n, f)" in rule.card.cost and math.comb(n, byzantine) > COMBINATIONS):
         return [f"skipped: {rule.card.cost}"]
-    context = trial_context(updates)
-    ours = Contestant(lambda: rule(updates, None, context()))
-    read = Contestant(lambda: torch.linalg.vector_norm(updates, dim=1))
+    context = rule_context(updates)
+    ours = TimedFunction(lambda: rule(updates, None, context()))
+    read = TimedFunction(lambda: torch.linalg.vector_norm(updates, dim=1))
     others = [peer for peer in peers(spec, updates, byzantine) if with_peers]
-    theirs = {peer.library: Contestant(peer.run) for peer in others if peer.fits()}
+    theirs = {peer.library: TimedFunction(peer.run) for peer in others if peer.fits()}
     try:
         for _ in range(repeats + 1):
             for contestant in (read, ours, *theirs.values()):
-                contestant.go()
+                contestant.run_once()
     except (InputError, PreconditionError) as error:
         return [f"skipped: {error}"]
     cells = [f"{1e3 * ours.median:.1f}", f"{ours.median / read.median:.1f}"]
@@ -101,11 +101,11 @@ def measured(spec: str, updates: Tensor, *, repeats: int, with_peers: bool) -> l
     return cells
 
 
-def tolerant(spec: str, n: int) -> tuple[AggregationRule | None, int]:
+def most_tolerant(spec: str, n: int) -> tuple[AggregationRule | None, int]:
     """Return the rule that tolerates as many of n clients as it can, up to SHARE of them, and how many."""
     for byzantine in range(int(SHARE * n), -1, -1):
         rule = build_aggregation(spec, byzantine=byzantine)
-        if isinstance(rule, FlowerClass):
+        if isinstance(rule, FlowerStrategy):
             raise ScenarioError(f"{spec}: Flower's strategies are timed with --peers, not by name.")
         try:
             require(rule, n)
@@ -115,14 +115,14 @@ def tolerant(spec: str, n: int) -> tuple[AggregationRule | None, int]:
     return None, 0
 
 
-def trial_context(updates: Tensor) -> Callable[[], Context]:
+def rule_context(updates: Tensor) -> Callable[[], Context]:
     """Return a function that makes what a rule may ask for in its first round."""
     n, d = updates.shape
     model, root = torch.zeros(d), updates.mean(dim=0)
 
     def context() -> Context:
         return Context(
-            nodes=tuple(range(n)),
+            client_ids=tuple(range(n)),
             model=model,
             layout=(("weight", torch.Size([10, d // 10 - 1])), ("bias", torch.Size([10 + d % 10]))),
             generator=torch.Generator().manual_seed(0),
@@ -142,7 +142,7 @@ def default_rules() -> Iterator[str]:
         yield f"fedavg | {name}"
 
 
-def _cell(library: str, others: Sequence[Peer], theirs: dict[str, Contestant]) -> str:
+def _cell(library: str, others: Sequence[Peer], theirs: dict[str, TimedFunction]) -> str:
     if library in theirs:
         return f"{1e3 * theirs[library].median:.1f}"
     return "out of memory" if any(peer.library == library for peer in others) else ""
@@ -160,16 +160,16 @@ def _options() -> argparse.Namespace:
     options.rules = split_outside(options.rules, ",") if options.rules else list(default_rules())
     options.cases = CASES
     if options.n or options.d:
-        counts = [sized(text) for text in (options.n or "20,100").split(",")]
-        sizes = [sized(text) for text in (options.d or "29k,431k,1.66m").split(",")]
+        counts = [parse_size(text) for text in (options.n or "20,100").split(",")]
+        sizes = [parse_size(text) for text in (options.d or "29k,431k,1.66m").split(",")]
         options.cases = [(n, d) for n in counts for d in sizes]
     return options
 
 
-def sized(text: str) -> int:
+def parse_size(text: str) -> int:
     """Return the number that `text` spells.
 
-    >>> [sized(text) for text in ("100", "29k", "1.66M")]
+    >>> [parse_size(text) for text in ("100", "29k", "1.66M")]
     [100, 29000, 1660000]
     """
     factor = {"k": 1_000, "m": 1_000_000}.get(text.strip()[-1:].lower(), 1)

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from clients.attacks.base import Attack, ClientContext, CraftContext, NoAttack, RuleKind, crafts
-from clients.attacks.composite import crafted, poisons, trains
-from clients.training.batch import Job, train_cohort
+from clients.attacks.base import Attack, ClientContext, CraftContext, NoAttack, RuleKind, crafts_updates
+from clients.attacks.composite import craft_updates, poisons_data, replaces_training
+from clients.training.batch import Job, train_clients
 from clients.training.parameters import layout_of
 from clients.training.samples import Samples
 from clients.training.trainer import LocalTraining, Trainer
-from experiments.benchmarks.aggregation import SHARE, Contestant, sized, tolerant, trial_context
+from experiments.benchmarks.aggregation import SHARE, TimedFunction, most_tolerant, parse_size, rule_context
 from fedpoison.errors import ScenarioError
 from fedpoison.federation.adversary import rule_kind
 from fedpoison.models import build
@@ -42,7 +42,7 @@ def main() -> None:
     bench = Crafting.drawn(options.n, options.d, options.repeats)
     for spec in options.attacks:
         for rule in options.rules if build_attack(spec).card.knows_rule else ["-"]:
-            if crafts(build_attack(spec)):
+            if crafts_updates(build_attack(spec)):
                 print(
                     f"| {spec} | {rule.replace('|', '/')} | {' | '.join(bench.cells(spec, rule))} |",
                     flush=True,
@@ -53,7 +53,7 @@ def main() -> None:
     )
     for spec in options.attacks:
         attack = build_attack(spec)
-        if trains(attack) or poisons(attack):
+        if replaces_training(attack) or poisons_data(attack):
             cells = training(attack, options.model, options.samples, options.repeats)
             print(f"| {spec} | {' | '.join(cells)} |", flush=True)
 
@@ -81,18 +81,18 @@ class Crafting:
         own, honest = self.updates[:m], self.updates[m:]
 
         def craft() -> Tensor:
-            context_of = self.contexts(m, tried, byzantine, kind)
-            return crafted(attack, own, honest, context_of, nodes=tuple(range(m)))
+            build_context = self.contexts(m, tried, byzantine, kind)
+            return craft_updates(attack, own, honest, build_context, client_ids=tuple(range(m)))
 
         contestants = {
-            "read": Contestant(lambda: torch.linalg.vector_norm(self.updates, dim=1)),
-            "attack": Contestant(craft),
+            "read": TimedFunction(lambda: torch.linalg.vector_norm(self.updates, dim=1)),
+            "attack": TimedFunction(craft),
         }
         if tried is not None:
-            contestants["rule"] = Contestant(lambda: tried(self.updates))
+            contestants["rule"] = TimedFunction(lambda: tried(self.updates))
         for _ in range(self.repeats + 1):
             for contestant in contestants.values():
-                contestant.go()
+                contestant.run_once()
         took = contestants["attack"].median
         shares = [
             f"{took / contestants[name].median:.1f}" for name in ("read", "rule") if name in contestants
@@ -102,10 +102,10 @@ class Crafting:
     def rule(self, spec: str) -> tuple[Callable[[Tensor], Tensor] | None, int | None, RuleKind]:
         if spec == "-":
             return None, None, None
-        rule, byzantine = tolerant(spec, len(self.updates))
+        rule, byzantine = most_tolerant(spec, len(self.updates))
         if rule is None:
             raise ScenarioError(f"--rules: {spec} is not defined for {len(self.updates)} updates.")
-        context = trial_context(self.updates)
+        context = rule_context(self.updates)
         return lambda updates: rule(updates, None, context()).update, byzantine, rule_kind(rule.card)
 
     def contexts(
@@ -113,12 +113,12 @@ class Crafting:
     ) -> Callable[[Attack, int | None], CraftContext]:
         n = len(self.updates)
 
-        def context_of(_attack: Attack, node: int | None) -> CraftContext:
+        def build_context(_attack: Attack, client_id: int | None) -> CraftContext:
             return CraftContext(
-                generator=torch.Generator().manual_seed(node or 0),
+                generator=torch.Generator().manual_seed(client_id or 0),
                 round=2,
-                nodes=tuple(range(m)) if node is None else (node,),
-                seen_nodes=tuple(range(m, n)),
+                client_ids=tuple(range(m)) if client_id is None else (client_id,),
+                seen_client_ids=tuple(range(m, n)),
                 clients=n,
                 malicious=m,
                 model=self.model,
@@ -130,7 +130,7 @@ class Crafting:
                 tolerated=byzantine,
             )
 
-        return context_of
+        return build_context
 
 
 def training(attack: Attack, model: str, count: int, repeats: int) -> list[str]:
@@ -148,14 +148,14 @@ def training(attack: Attack, model: str, count: int, repeats: int) -> list[str]:
                 previous_model=0.9 * start,
                 layout=layout_of(trainer.model),
             )
-            return list(train_cohort(trainer, [Job(samples, acts, context)]))
+            return list(train_clients(trainer, [Job(samples, acts, context)]))
 
         return round_of_one
 
-    honest, hostile = Contestant(client(NoAttack())), Contestant(client(attack))
+    honest, hostile = TimedFunction(client(NoAttack())), TimedFunction(client(attack))
     for _ in range(repeats + 1):
-        honest.go()
-        hostile.go()
+        honest.run_once()
+        hostile.run_once()
     return [f"{1e3 * hostile.median:.1f}", f"{hostile.median / honest.median:.1f}"]
 
 
@@ -175,7 +175,7 @@ def _options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--attacks", help="specs, separated by commas; all if not given")
     parser.add_argument("--rules", default="trimmed-mean,krum", help="for attacks that know the rule")
     parser.add_argument("--n", type=int, default=100, help="clients")
-    parser.add_argument("--d", type=sized, default="1.66m", help="parameters, such as 29k or 1.66m")
+    parser.add_argument("--d", type=parse_size, default="1.66m", help="parameters, such as 29k or 1.66m")
     parser.add_argument("--model", default="cnn", help="what attacks on data and training are timed with")
     parser.add_argument("--samples", type=int, default=600, help="of a client")
     parser.add_argument("--repeats", type=int, default=3)

@@ -32,7 +32,7 @@ PEAK = "gemm"
 """The contender that measures the machine."""
 REFERENCE = "local"
 COLUMNS = ("contender", "s/round", f"x {REFERENCE}", "images/s", "of peak", "first round s", "peak MiB")
-PATIENCE = 1800.0
+RUN_TIMEOUT = 1800.0
 """Seconds after which a contender is given up."""
 
 
@@ -51,7 +51,7 @@ class Runs:
     skipped: str | None = None
     """Why it does not take part."""
 
-    def go(self, work: Work, contender: str, blocks: int) -> None:
+    def run_once(self, work: Work, contender: str, blocks: int) -> None:
         """Run once more in a fresh process."""
         if self.skipped is not None:
             return
@@ -92,9 +92,9 @@ def measured(work: Work, contender: str, blocks: int) -> tuple[dict[str, Any], i
         env=os.environ | {"PYTHONPATH": os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")])},
     )
     try:
-        out, errors, memory = watched(process, PATIENCE)
+        out, errors, memory = watched(process, RUN_TIMEOUT)
     except subprocess.TimeoutExpired:
-        return {"skipped": f"not done within {PATIENCE:.0f} s"}, 0
+        return {"skipped": f"not done within {RUN_TIMEOUT:.0f} s"}, 0
     if process.returncode or not out.strip():
         return {"skipped": f"failed: {(errors.strip() or 'without a word').splitlines()[-1]}"}, 0
     result: dict[str, Any] = json.loads(out.splitlines()[-1])
@@ -106,7 +106,7 @@ def compare(work: Work, contenders: Sequence[str], *, blocks: int, repeats: int)
     runs = {name: Runs() for name in dict.fromkeys([PEAK, *contenders])}
     for _ in range(repeats):
         for name, run in runs.items():
-            run.go(work, name, blocks)
+            run.run_once(work, name, blocks)
     return runs
 
 

@@ -38,7 +38,7 @@ from experiments.benchmarks.work import Work
 from fedpoison.data import data_folders
 from fedpoison.federation.federation import Federation
 from fedpoison.models import MODELS
-from fedpoison.rng import stream
+from fedpoison.rng import generator_for
 
 WORK = "work"
 """Where a message says what is worked on."""
@@ -116,11 +116,11 @@ def _counted(wanted: int, heard: list[int], replies: Sequence[RecordDict], _by: 
 @idiomatic_app.train()
 def train_idiomatically(message: Message, context: Context) -> Message:
     """Train as a tutorial does."""
-    work = Work.of(json.loads(str(message.content.config_records["config"][WORK])))
+    work = Work.from_fields(json.loads(str(message.content.config_records["config"][WORK])))
     model = _model(work)
     model.load_state_dict(message.content.array_records["arrays"].to_torch_state_dict())
-    node = int(context.node_config["partition-id"])
-    share = range(node * work.samples, (node + 1) * work.samples)
+    client_id = int(context.node_config["partition-id"])
+    share = range(client_id * work.samples, (client_id + 1) * work.samples)
     loader = DataLoader(Subset(_transformed(), share), batch_size=work.batch_size, shuffle=True)
     criterion = nn.CrossEntropyLoss()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -147,11 +147,13 @@ def train_leanly(message: Message, context: Context) -> Message:
     federation, trainer = _resident(work)
     arrays = message.content.array_records["arrays"]
     trainer.load(torch.cat([torch.from_numpy(array.numpy()).reshape(-1) for array in arrays.values()]))
-    node = int(context.node_config["partition-id"])
-    loss = trainer.fit(federation.train, stream(0, "client", node), part=federation.parts[node])
+    client_id = int(context.node_config["partition-id"])
+    loss = trainer.fit(
+        federation.train, generator_for(0, "client", client_id), part=federation.parts[client_id]
+    )
     trained = split(trainer.weights(), federation.layout)
     record = ArrayRecord({name: value for (name, _), value in zip(federation.layout, trained, strict=True)})
-    metrics = MetricRecord({"train_loss": loss, "num-examples": len(federation.parts[node])})
+    metrics = MetricRecord({"train_loss": loss, "num-examples": len(federation.parts[client_id])})
     return Message(content=RecordDict({"arrays": record, "metrics": metrics}), reply_to=message)
 
 
@@ -169,5 +171,5 @@ def _transformed() -> datasets.MNIST:
 @functools.cache
 def _resident(work: str) -> tuple[Federation, Trainer]:
     torch.set_num_threads(1)
-    federation = Federation.load(Work.of(json.loads(work)).scenario(1))
+    federation = Federation.load(Work.from_fields(json.loads(work)).scenario(1))
     return federation, Trainer(federation.model(), federation.scenario.training)

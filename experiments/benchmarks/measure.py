@@ -22,7 +22,7 @@ GEMM = 2048
 def main() -> None:
     """Run the contender that the argument names and print what came of it."""
     asked = json.loads(sys.argv[1])
-    work = Work.of(asked["work"])
+    work = Work.from_fields(asked["work"])
     clock = Clock(asked["began"])
     try:
         result = CONTENDERS[asked["contender"]](work, asked["blocks"], clock)

@@ -22,8 +22,8 @@ from fedpoison.errors import ScenarioError
 from fedpoison.federation.aggregation import RuleAggregator
 from fedpoison.federation.federation import Federation
 from fedpoison.results.round import Round
-from fedpoison.scenario.aggregation import FlowerClass
-from fedpoison.simulation.run import play
+from fedpoison.scenario.aggregation import FlowerStrategy
+from fedpoison.simulation.run import run_in_process
 
 MACHINERY = ("wire", "data", "matrix", "measures", "rest")
 """What is neither training nor aggregation nor evaluation."""
@@ -68,7 +68,7 @@ def observed(found: Phases, rule: type) -> Iterator[None]:
         ("wire", fedpoison.federation.server_strategy, "read_reply"),
         ("matrix", RuleAggregator, "aggregate"),
         ("rule", rule, "__call__"),
-        ("measures", fedpoison.federation.server_strategy, "deviations"),
+        ("measures", fedpoison.federation.server_strategy, "update_statistics"),
         ("evaluation", fedpoison.federation.evaluation.Evaluator, "__call__"),
     ]
     with ExitStack() as patches:
@@ -87,10 +87,10 @@ def phases(work: Work, *, rounds: int) -> Iterable[str]:
         marks.append((time.process_time(), dict(found.seconds)))
 
     federation = Federation.load(work.scenario((rounds + 1) * work.block))
-    if isinstance(federation.scenario.aggregation, FlowerClass):
+    if isinstance(federation.scenario.aggregation, FlowerStrategy):
         raise ScenarioError(f"{federation.scenario.strategy}: wanted one of our own strategies.")
     with observed(found, type(federation.scenario.aggregation)):
-        play(federation, on_round, workers=1)
+        run_in_process(federation, on_round, workers=1)
     (began, before), (ended, after) = marks[1], marks[-1]
     count = (len(marks) - 2) * work.block
     total = (ended - began) / count

@@ -28,7 +28,7 @@ class Work:
     dataset: str = "mnist"
 
     @classmethod
-    def of(cls, fields: dict[str, Any]) -> Self:
+    def from_fields(cls, fields: dict[str, Any]) -> Self:
         """Return the work with these fields, as `fields` gave them."""
         return cls(**fields)
 

@@ -11,7 +11,7 @@ from fedpoison.cli.progress import RoundProgress
 from fedpoison.cli.tables import class_table, percent
 from fedpoison.results.history import History
 from fedpoison.scenario.scenario import Scenario
-from fedpoison.simulation.centralized import FEDERATION_ONLY, train_centrally
+from fedpoison.simulation.centralized import FEDERATION_ONLY, train_centralized
 
 
 @with_scenario(without=FEDERATION_ONLY, rounds=5)
@@ -22,14 +22,14 @@ def baseline_command(
 
     The comparison is per class. A round is one epoch. --malicious is the share of poisoned training samples.
     """
-    variants = {"clean": scenario.but(attack="none")}
+    variants = {"clean": scenario.replace(attack="none")}
     if scenario.attack != "none":
         variants[scenario.attack] = scenario
     histories: dict[str, History] = {}
     with RoundProgress(len(variants) * scenario.rounds, title="clean", unit="epoch") as progress:
         for name, variant in variants.items():
             progress.describe(name)
-            histories[name] = train_centrally(
+            histories[name] = train_centralized(
                 variant, out=out, workers=workers, data_dir=data_dir, on_round=progress.show
             )
     console = Console()

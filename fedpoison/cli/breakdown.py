@@ -20,7 +20,7 @@ from fedpoison.cli.options import (
     with_scenario,
 )
 from fedpoison.cli.progress import BatchProgress
-from fedpoison.cli.tables import TextTable, interval, percent, print_tables
+from fedpoison.cli.tables import TextTable, format_interval, percent, print_tables
 from fedpoison.errors import file_errors
 from fedpoison.results.store import content_name
 from fedpoison.scenario.fields import About, fields_about
@@ -75,19 +75,19 @@ def breakdown_command(
     """
     names, rules = parse_specs("attacks", attacks), parse_specs("strategies", strategies)
     numbers, grid = parse_seeds(seeds), parse_numbers("shares", shares, float)
-    judge = criterion(measure, points=points, level=level)
+    chosen = criterion(measure, points=points, level=level)
     with BatchProgress(0, scenario.rounds) as progress:
         found = breakdown(
             scenario,
             names,
             rules,
-            judge=judge,
+            criterion=chosen,
             shares=grid,
             seeds=numbers,
-            expect=progress.expect,
+            on_planned=progress.add_runs,
             **settings.options(progress),
         )
-    folder = settings.out / content_name("breakdown", scenario.run_id, names, rules, numbers, grid, judge)
+    folder = settings.out / content_name("breakdown", scenario.run_id, names, rules, numbers, grid, chosen)
     if settings.as_object:
         typer.echo(json.dumps(as_json(found) | {"path": str(folder)}))
     else:
@@ -109,12 +109,14 @@ def table(found: Breakdown) -> TextTable:
             "strategy": curve.pair.strategy,
             "clean": percent(fmean(curve.points[0].measured)),
             "breaks at": _breaks(curve, found.clients),
-            "costs": _cost(curve.breaks),
+            "costs": _cost(curve.breaking_point),
             "undefined from": "-" if curve.undefined is None else f"{curve.undefined / found.clients:.1%}",
         }
         for curve in found.curves
     ]
-    return TextTable(f"Smallest malicious share that {found.judge.words}", pd.DataFrame(rows), labels=2)
+    return TextTable(
+        f"Smallest malicious share that {found.criterion.description}", pd.DataFrame(rows), labels=2
+    )
 
 
 def notes(found: Breakdown) -> list[str]:
@@ -122,22 +124,22 @@ def notes(found: Breakdown) -> list[str]:
     made = []
     for curve in found.curves:
         name = f"{curve.pair.strategy} under {curve.pair.attack}"
-        if curve.held_above and curve.breaks is not None:
+        if curve.held_above and curve.breaking_point is not None:
             held = ", ".join(f"{count / found.clients:.1%}" for count in curve.held_above)
             made.append(
-                f"{name}: more is not always worse; {curve.breaks.count / found.clients:.1%} is the smallest "
-                f"share seen that breaks it, and {held} held."
+                f"{name}: more is not always worse; {curve.breaking_point.count / found.clients:.1%} is the "
+                f"smallest share seen that breaks it, and {held} held."
             )
-        if curve.breaks is not None and curve.breaks.stopped is not None:
-            made.append(f"{name}: the server had to stop: {curve.breaks.stopped}")
+        if curve.breaking_point is not None and curve.breaking_point.stopped is not None:
+            made.append(f"{name}: the server had to stop: {curve.breaking_point.stopped}")
     return made
 
 
 def as_json(found: Breakdown) -> dict[str, object]:
     """Return the breakdowns as plain values, with None for missing numbers."""
     return {
-        "measure": found.judge.measure,
-        "limit": found.judge.limit,
+        "measure": found.criterion.measure,
+        "limit": found.criterion.limit,
         "clients": found.clients,
         "seeds": list(found.seeds),
         "curves": [_curve(curve, found.clients) for curve in found.curves],
@@ -151,9 +153,9 @@ def _curve(curve: Curve, clients: int) -> dict[str, object]:
     return {
         "attack": curve.pair.attack,
         "strategy": curve.pair.strategy,
-        "breaks_at": None if curve.breaks is None else share(curve.breaks.count),
-        "breaks_at_count": None if curve.breaks is None else curve.breaks.count,
-        "held_at": None if curve.held is None else share(curve.held.count),
+        "breaks_at": None if curve.breaking_point is None else share(curve.breaking_point.count),
+        "breaks_at_count": None if curve.breaking_point is None else curve.breaking_point.count,
+        "held_at": None if curve.last_held is None else share(curve.last_held.count),
         "held_above": [share(count) for count in curve.held_above],
         "undefined_from": share(curve.undefined),
         "undefined_because": curve.reason,
@@ -172,10 +174,10 @@ def _curve(curve: Curve, clients: int) -> dict[str, object]:
 
 
 def _breaks(curve: Curve, clients: int) -> str:
-    if curve.breaks is None:
+    if curve.breaking_point is None:
         return f"none up to {curve.points[-1].count / clients:.1%}"
-    marked = " *" if curve.held_above or curve.breaks.stopped else ""
-    return f"{curve.breaks.count / clients:.1%}{marked}"
+    marked = " *" if curve.held_above or curve.breaking_point.stopped else ""
+    return f"{curve.breaking_point.count / clients:.1%}{marked}"
 
 
 def _cost(point: Point | None) -> str:
@@ -184,7 +186,7 @@ def _cost(point: Point | None) -> str:
     if point.stopped is not None:
         return "stops"
     found = estimate(point.costs)
-    return interval(found.mean, found.low, found.high)
+    return format_interval(found.mean, found.low, found.high)
 
 
 def _write(found: Breakdown, folder: Path, ending: str) -> None:

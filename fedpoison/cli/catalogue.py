@@ -25,7 +25,7 @@ from fedpoison.scenario.attackers import AttackerGroup
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.scenario.schedules import schedules
 
-NAMED: dict[str, Callable[[], Mapping[str, object]]] = {
+REGISTRIES: dict[str, Callable[[], Mapping[str, object]]] = {
     "attacks": registries.attacks.entries,
     "strategies": registries.strategies.entries,
     "preaggregators": registries.preaggregators.entries,
@@ -49,7 +49,7 @@ class Parameter:
 
 
 @dataclass(frozen=True)
-class Entry:
+class CatalogueEntry:
     """One name that a scenario can use."""
 
     name: str
@@ -64,7 +64,7 @@ class Entry:
     parameters: Sequence[Parameter] = ()
 
 
-def entries(kind: str) -> list[Entry]:
+def entries(kind: str) -> list[CatalogueEntry]:
     """Return the entries of one kind, sorted by name.
 
     >>> [entry.name for entry in entries("partitions")][:2]
@@ -74,10 +74,10 @@ def entries(kind: str) -> list[Entry]:
         ScenarioError: the kind is unknown.
     """
     if kind == "datasets":
-        return [Entry(name, source.title) for name, source in datasets.entries().items()]
-    if kind not in NAMED:
-        raise unknown("kind", kind, [*NAMED, "datasets"])
-    return [_entry(name, thing) for name, thing in sorted(NAMED[kind]().items())]
+        return [CatalogueEntry(name, source.title) for name, source in datasets.entries().items()]
+    if kind not in REGISTRIES:
+        raise unknown("kind", kind, [*REGISTRIES, "datasets"])
+    return [_entry(name, thing) for name, thing in sorted(REGISTRIES[kind]().items())]
 
 
 def page(kind: str) -> str:
@@ -106,13 +106,13 @@ _STAGES = {"poison_data": "data", "train": "training", "craft": "updates"}
 def scenario_fields() -> str:
     """Return a Markdown table of all fields of a scenario."""
     rows = [
-        (f"`{name}`", _spell_type(info.annotation), _default(info), info.description or "")
+        (f"`{name}`", _format_type(info.annotation), _default(info), info.description or "")
         for name, info in Scenario.model_fields.items()
     ]
     return table(("field", "takes", "default", "meaning"), rows) + "\n"
 
 
-def _entry(name: str, thing: object) -> Entry:
+def _entry(name: str, thing: object) -> CatalogueEntry:
     lines, example = _without_example(inspect.getdoc(thing) or "")
     summary, *text = lines
     card = getattr(thing, "card", None)
@@ -121,10 +121,10 @@ def _entry(name: str, thing: object) -> Entry:
         stages = [name for hook, name in _STAGES.items() if getattr(thing, hook) is not getattr(Attack, hook)]
         facts = {"acts on": ", ".join(stages) or "nothing"} | facts
     parameters = list(_parameters(thing)) if isinstance(thing, type) else []
-    return Entry(name, summary, text, example, facts, parameters)
+    return CatalogueEntry(name, summary, text, example, facts, parameters)
 
 
-def _section(entry: Entry) -> str:
+def _section(entry: CatalogueEntry) -> str:
     parts = [f"## `{entry.name}`", entry.summary, *entry.text]
     parts += ["\n".join(f"- **{title}**: {fact}" for title, fact in entry.facts.items())]
     if entry.parameters:
@@ -169,12 +169,12 @@ def _facts(card: object) -> Iterator[tuple[str, str]]:
         if isinstance(value, bool):
             flags += [name] if value else []
         elif value:
-            yield name, markdown(_spell_fact(value))
+            yield name, markdown(_format_fact(value))
     if flags:
         yield "true of it", ", ".join(flags)
 
 
-def _spell_fact(value: object) -> str:
+def _format_fact(value: object) -> str:
     if isinstance(value, Enum):
         return str(value.value)
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
@@ -185,9 +185,9 @@ def _parameters(thing: type) -> Iterator[Parameter]:
         return
     types_of, meanings = typing.get_type_hints(thing), _field_docs(thing)
     for described in dataclasses.fields(thing):
-        default = "-" if described.default is dataclasses.MISSING else _spell_value(described.default)
+        default = "-" if described.default is dataclasses.MISSING else _format_value(described.default)
         meaning = markdown(" ".join(meanings.get(described.name, "").split()))
-        yield Parameter(described.name, _spell_type(types_of[described.name]), default, meaning)
+        yield Parameter(described.name, _format_type(types_of[described.name]), default, meaning)
 
 
 def _field_docs(thing: type) -> dict[str, str]:
@@ -209,21 +209,21 @@ def _field_docs(thing: type) -> dict[str, str]:
     return found
 
 
-def _spell_type(annotation: Any) -> str:
+def _format_type(annotation: Any) -> str:
     """Return the type of a parameter or field in words.
 
-    >>> _spell_type(Literal[1, 2]), _spell_type(float | None), _spell_type(tuple[int, ...])
+    >>> _format_type(Literal[1, 2]), _format_type(float | None), _format_type(tuple[int, ...])
     ('`1`, `2`', 'number or none', 'list: whole number')
     """
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Annotated:
-        return _spell_type(arguments[0])
+        return _format_type(arguments[0])
     if origin is Literal:
-        return ", ".join(f"`{_spell_value(value)}`" for value in arguments)
+        return ", ".join(f"`{_format_value(value)}`" for value in arguments)
     if origin in (types.UnionType, typing.Union):
-        return " or ".join(_spell_type(part) for part in arguments)
+        return " or ".join(_format_type(part) for part in arguments)
     if origin is tuple:
-        return f"list: {_spell_type(arguments[0])}"
+        return f"list: {_format_type(arguments[0])}"
     return _WORDS[annotation]
 
 
@@ -237,12 +237,12 @@ _WORDS: dict[Any, str] = {
 }
 
 
-def _spell_value(value: object) -> str:
+def _format_value(value: object) -> str:
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
 def _default(info: FieldInfo) -> str:
-    return "unset" if info.default in (None, ()) else f"`{_spell_value(info.default)}`"
+    return "unset" if info.default in (None, ()) else f"`{_format_value(info.default)}`"
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -12,14 +12,14 @@ import typer
 
 from fedpoison.cli.options import (
     BatchSettings,
+    format_seeds,
     parse_seeds,
     parse_specs,
-    spell_seeds,
     with_batch_settings,
     with_scenario,
 )
 from fedpoison.cli.progress import BatchProgress
-from fedpoison.cli.tables import TextTable, interval, percent, print_tables, records
+from fedpoison.cli.tables import TextTable, format_interval, percent, print_tables, to_records
 from fedpoison.errors import file_errors
 from fedpoison.results.run_frame import MEASURES
 from fedpoison.results.store import content_name, file_name
@@ -98,7 +98,7 @@ def notes(found: Comparison) -> list[str]:
     made = []
     alike = found.stopped_runs().groupby(["attack", "strategy", "reason"], sort=False)
     for (attack, strategy, reason), runs in alike:
-        seeds = spell_seeds(runs["seed"])
+        seeds = format_seeds(runs["seed"])
         made.append(f"{strategy} under {attack}: the server had to stop with {seeds}: {reason}")
     return made
 
@@ -112,9 +112,9 @@ def as_json(found: Comparison, reference: str | None, folder: Path) -> dict[str,
         "seeds": list(found.seeds),
         "at": found.at,
         "reference": reference,
-        "estimates": records(found.estimates()),
-        "differences": records(found.differences(reference)),
-        "weakest": records(found.worst_case().reset_index()),
+        "estimates": to_records(found.estimates()),
+        "differences": to_records(found.differences(reference)),
+        "weakest": to_records(found.worst_case().reset_index()),
         "per_class_accuracy": {
             attack: {
                 strategy: [None if pd.isna(value) else value for value in row.tolist()]
@@ -122,7 +122,7 @@ def as_json(found: Comparison, reference: str | None, folder: Path) -> dict[str,
             }
             for attack in found.attacks
         },
-        "stopped": records(found.stopped_runs()),
+        "stopped": to_records(found.stopped_runs()),
         "path": str(folder),
     }
 
@@ -144,7 +144,9 @@ def _by_measure(
         some = rows[(rows["measure"] == name) & rows["mean"].notna()]
         signed = reference is not None
         texts = {
-            (row["attack"], row["strategy"]): interval(row["mean"], row["low"], row["high"], signed=signed)
+            (row["attack"], row["strategy"]): format_interval(
+                row["mean"], row["low"], row["high"], signed=signed
+            )
             for _, row in some.iterrows()
         }
         cells = []
@@ -166,10 +168,10 @@ def _targeted(found: Comparison, attack: str) -> bool:
 
 def _gap(found: Comparison, attack: str, strategy: str, reference: str | None) -> str:
     """Return the text of a cell without a mean, or without a difference from a reference."""
-    stops = len(found.stops(attack, strategy))
+    stops = len(found.stopped_seeds(attack, strategy))
     if stops:
         return "stopped" if stops == len(found.seeds) else f"{stops} of {len(found.seeds)} stopped"
-    if reference is not None and found.stops(attack, reference):
+    if reference is not None and found.stopped_seeds(attack, reference):
         return "reference stopped"
     return "-"
 

@@ -21,7 +21,7 @@ from fedpoison.results.provenance import versions
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """Result of one check."""
 
     what: str
@@ -44,15 +44,15 @@ def doctor_command(*, data_dir: Data = None) -> None:
         raise typer.Exit(1)
 
 
-def _packages() -> list[Finding]:
+def _packages() -> list[CheckResult]:
     found = {"python": platform.python_version(), **versions()}
     return [
-        Finding(name, version, "install it: pip install fedpoison" if version == "not installed" else "")
+        CheckResult(name, version, "install it: pip install fedpoison" if version == "not installed" else "")
         for name, version in found.items()
     ]
 
 
-def _imports() -> list[Finding]:
+def _imports() -> list[CheckResult]:
     findings = []
     for module, remedy in (
         ("torchvision", "it was built for another torch: see the line on torch and torchvision"),
@@ -66,63 +66,65 @@ def _imports() -> list[Finding]:
             RuntimeError,
             OSError,
         ) as error:  # torchvision raises RuntimeError for a bad pair
-            findings.append(Finding(f"import {module}", str(error).splitlines()[0], remedy))
+            findings.append(CheckResult(f"import {module}", str(error).splitlines()[0], remedy))
         else:
-            findings.append(Finding(f"import {module}", "works"))
+            findings.append(CheckResult(f"import {module}", "works"))
     return findings
 
 
-def _torch_pair() -> Finding:
+def _torch_pair() -> CheckResult:
     """Check that torchvision was built for the installed torch."""
     return check_pair(versions()["torch"], requires("torchvision") or [])
 
 
-def check_pair(torch_version: str, needs: list[str]) -> Finding:
+def check_pair(torch_version: str, needs: list[str]) -> CheckResult:
     """Check a torch version against the requirements of torchvision."""
     wanted = next((need for text in needs if (need := Requirement(text)).name == "torch"), None)
     what = "torch and torchvision"
     if wanted is None or wanted.specifier.contains(torch_version, prereleases=True):
         if "+cpu" in torch_version:
-            return Finding(
+            return CheckResult(
                 what,
                 f"torch {torch_version} is a CPU-only build",
                 "torchvision from the package index expects the index's own torch: reinstall both "
                 "with pip install --force-reinstall torch torchvision, or take both from one CPU-only index",
             )
-        return Finding(what, "belong together")
-    return Finding(
+        return CheckResult(what, "belong together")
+    return CheckResult(
         what,
         f"torchvision needs {wanted}, got torch {torch_version}",
         "install the two together: pip install --force-reinstall torch torchvision",
     )
 
 
-def _hardware() -> Finding:
+def _hardware() -> CheckResult:
     import torch  # noqa: PLC0415  # doctor must start even where torch does not
 
     used = "no GPU; training uses the CPU"
     if torch.cuda.is_available():
         used = f"{torch.cuda.get_device_name()}, used by `fedpoison run`; commands with many runs use the CPU"
     capability = torch.backends.cpu.get_cpu_capability()
-    return Finding("hardware", f"{os.cpu_count()} CPUs ({capability}), {used}")
+    return CheckResult("hardware", f"{os.cpu_count()} CPUs ({capability}), {used}")
 
 
-def _data(data_dir: Path | None) -> list[Finding]:
+def _data(data_dir: Path | None) -> list[CheckResult]:
     from fedpoison.data import load_dataset  # noqa: PLC0415  # loads torch
 
     def check(name: str) -> str:
         dataset = load_dataset(name, data_dir=data_dir, download=False)
         return f"{len(dataset.train)} training and {len(dataset.test)} test images"
 
-    findings = [Finding("data set digits", check("digits"))]
+    findings = [CheckResult("data set digits", check("digits"))]
     try:
-        findings.append(Finding("data set mnist", check("mnist")))
+        findings.append(CheckResult("data set mnist", check("mnist")))
     except DataError as error:
-        findings.append(Finding("data set mnist", f"not on disk; it is downloaded when asked for ({error})"))
+        findings.append(
+            CheckResult("data set mnist", f"not on disk; it is downloaded when asked for ({error})")
+        )
     return findings
 
 
-def _disk() -> Finding:
+def _disk() -> CheckResult:
     free = shutil.disk_usage(Path.cwd()).free / 2**30
     remedy = "free some disk: a run keeps its records and its model there" if free < 1 else ""
-    return Finding("disk", f"{free:.0f} GiB free here", remedy)
+    return CheckResult("disk", f"{free:.0f} GiB free here", remedy)

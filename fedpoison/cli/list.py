@@ -21,7 +21,7 @@ from fedpoison.data import datasets
 from fedpoison.errors import unknown
 from fedpoison.scenario import registries
 from fedpoison.scenario.schedules import schedules
-from fedpoison.studies.study import Study, find_study, shipped
+from fedpoison.studies.study import Study, built_in_studies, find_study
 from strategies.base import Stage
 from strategies.optimizers import ServerOptimizer
 
@@ -92,7 +92,7 @@ def _described(entries: Mapping[str, object]) -> dict[str, dict[str, str]]:
 
 
 def _studies() -> dict[str, dict[str, str]]:
-    studies = {name: find_study(name) for name in shipped()}
+    studies = {name: find_study(name) for name in built_in_studies()}
     return {
         name: {"what it shows": study.title, "axes": ", ".join(study.axes), "runs": str(len(study.cells()))}
         for name, study in studies.items()
@@ -124,7 +124,7 @@ def _table(title: str, rows: dict[str, dict[str, str]]) -> Table:
     return table
 
 
-def _show(entry: catalogue.Entry) -> None:
+def _show(entry: catalogue.CatalogueEntry) -> None:
     """Print everything about one entry, as in the documentation."""
     console = Console()
     console.print(f"[bold]{entry.name}[/]: {escape(entry.summary)}", highlight=False)
@@ -149,8 +149,8 @@ def _show_study(study: Study) -> None:
     console = Console()
     console.print(f"[bold]{study.name}[/]: {escape(study.title)}", highlight=False)
     console.print(Markdown(study.description))
-    for axis, levels in study.levels().items():
-        labels = ", ".join(str(level.label) for level in levels)
+    for axis, axis_values in study.axis_values().items():
+        labels = ", ".join(str(level.label) for level in axis_values)
         console.print(f"[dim]{axis}:[/] {escape(labels)}", highlight=False)
     console.print(f"[dim]runs:[/] {len(study.cells())}", highlight=False)
 

@@ -242,10 +242,10 @@ def parse_numbers(option: str, text: str, kind: type[Number]) -> list[Number]:
         raise ScenarioError(f"--{option}: got {text!r}, expected {words} separated by commas.") from None
 
 
-def spell_seeds(seeds: Collection[int]) -> str:
+def format_seeds(seeds: Collection[int]) -> str:
     """Return seeds in words.
 
-    >>> spell_seeds([0, 1]), spell_seeds([7])
+    >>> format_seeds([0, 1]), format_seeds([7])
     ('seeds 0, 1', 'seed 7')
     """
     return f"seed{'' if len(seeds) == 1 else 's'} {', '.join(map(str, seeds))}"

@@ -22,7 +22,7 @@ from fedpoison.scenario.scenario import Scenario
 from fedpoison.simulation.batch import BatchCallbacks, RunResult
 
 
-class LiveLine:
+class ProgressLine:
     """A progress line on stderr. Use it as a context manager."""
 
     def __init__(self, *columns: ProgressColumn, text: str = "{task.fields[news]}") -> None:
@@ -49,7 +49,7 @@ class LiveLine:
         self._progress.stop()
 
 
-class RoundProgress(LiveLine):
+class RoundProgress(ProgressLine):
     """Progress of the rounds of a run."""
 
     def __init__(self, rounds: int, *, title: str, unit: str = "round") -> None:
@@ -68,12 +68,12 @@ class RoundProgress(LiveLine):
         self._shown = record.round
         self._progress.update(self._task, advance=step, news=describe(record), refresh=True)
 
-    def reach(self, rounds: int) -> None:
+    def set_completed(self, rounds: int) -> None:
         """Set the number of finished rounds, including those of runs that were loaded."""
         self._progress.update(self._task, completed=rounds)
 
 
-class BatchProgress(LiveLine):
+class BatchProgress(ProgressLine):
     """Progress of many runs."""
 
     def __init__(self, runs: int, rounds: int) -> None:
@@ -84,13 +84,13 @@ class BatchProgress(LiveLine):
         self._started: dict[str, int] = {}
         self._running: set[str] = set()
         self._task = self._progress.add_task(
-            "runs", total=runs * rounds, ended=self.tally(), news="preparing"
+            "runs", total=runs * rounds, ended=self.status(), news="preparing"
         )
 
-    def expect(self, runs: int) -> None:
+    def add_runs(self, runs: int) -> None:
         """Add a number of runs to the total."""
         self._runs += runs
-        self._progress.update(self._task, total=self._runs * self._rounds, ended=self.tally())
+        self._progress.update(self._task, total=self._runs * self._rounds, ended=self.status())
 
     def callbacks(self) -> BatchCallbacks:
         """Return callbacks that update this display."""
@@ -99,7 +99,7 @@ class BatchProgress(LiveLine):
     def _start(self, scenario: Scenario) -> None:
         self._started[scenario.run_id] = 0
         self._running.add(scenario.run_id)
-        self._progress.update(self._task, ended=self.tally(), news=run_title(scenario))
+        self._progress.update(self._task, ended=self.status(), news=run_title(scenario))
 
     def _round(self, scenario: Scenario, record: Round) -> None:
         step = record.round - self._started[scenario.run_id]
@@ -118,9 +118,9 @@ class BatchProgress(LiveLine):
             self._stopped += result.aggregation_failed
             self._failed += not result.aggregation_failed
         rest = self._rounds - self._started.get(scenario.run_id, 0)
-        self._progress.update(self._task, advance=rest, ended=self.tally())
+        self._progress.update(self._task, advance=rest, ended=self.status())
 
-    def tally(self) -> str:
+    def status(self) -> str:
         """Return the numbers of finished, running, stopped and failed runs, in words."""
         counts = {"running": len(self._running), "stopped": self._stopped, "failed": self._failed}
         others = "".join(f", {count} {word}" for word, count in counts.items() if count)

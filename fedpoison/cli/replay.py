@@ -12,9 +12,9 @@ from rich.console import Console
 
 from fedpoison.cli.options import Data, Json, parse_specs
 from fedpoison.cli.tables import TextTable, percent
-from fedpoison.results.metrics import plain
+from fedpoison.results.metrics import json_number
 from fedpoison.results.round import Round
-from fedpoison.simulation.replay import Replay, Replayed, replay
+from fedpoison.simulation.replay import Replay, ReplayResult, replay
 
 
 def replay_command(
@@ -60,30 +60,30 @@ def as_json(found: Replay) -> dict[str, object]:
     """Return a replayed round as plain values, with None for missing numbers."""
     return {
         "run_id": found.history.scenario.run_id,
-        "round": found.kept.round,
+        "round": found.saved.round,
         "strategy": found.history.scenario.strategy,
-        "acting": found.kept.attackers,
+        "acting": found.saved.attacking_clients,
         "results": [_result(result) for result in found.results],
     }
 
 
-def _result(result: Replayed) -> dict[str, object]:
+def _result(result: ReplayResult) -> dict[str, object]:
     record = result.record
     caught, blamed = result.rates
     influence = None
     if result.influence is not None:
         influence = {
-            int(node): [plain(value) for value in row]
-            for node, row in zip(result.influence.index, result.influence.to_numpy(), strict=True)
+            int(client_id): [json_number(value) for value in row]
+            for client_id, row in zip(result.influence.index, result.influence.to_numpy(), strict=True)
         }
     return {
         "strategy": result.strategy,
         "accuracy": record.accuracy,
         "worst_class_accuracy": record.worst_class_accuracy,
-        "per_class_accuracy": [plain(value) for value in record.per_class_accuracy],
-        "attack_success": plain(record.success),
-        "true_positive_rate": plain(caught),
-        "false_positive_rate": plain(blamed),
+        "per_class_accuracy": [json_number(value) for value in record.per_class_accuracy],
+        "attack_success": json_number(record.success),
+        "true_positive_rate": json_number(caught),
+        "false_positive_rate": json_number(blamed),
         "trust": dict(result.trust),
         "influence": influence,
         "from_empty_state": result.from_empty_state,
@@ -92,10 +92,10 @@ def _result(result: Replayed) -> dict[str, object]:
 
 def _print(found: Replay, top: int) -> None:
     console = Console()
-    scenario, kept = found.history.scenario, found.kept
+    scenario, saved = found.history.scenario, found.saved
     console.print(
-        f"round {kept.round} of {scenario.strategy} under {scenario.threat}: {len(kept.nodes)} updates, "
-        f"{len(kept.attackers)} of them from attackers",
+        f"round {saved.round} of {scenario.strategy} under {scenario.threat}: {len(saved.nodes)} updates, "
+        f"{len(saved.attacking_clients)} of them from attackers",
         markup=False,
     )
     rows: dict[str, Round] = {} if found.actual is None else {f"{scenario.strategy} (the run)": found.actual}
@@ -114,21 +114,21 @@ def _print(found: Replay, top: int) -> None:
     console.print(_table("After the round, %", frame), crop=False)
     classes = {name: record.per_class_accuracy for name, record in rows.items()}
     console.print(_table("Accuracy by class, %", pd.DataFrame(classes).rename_axis("class")), crop=False)
-    malicious = set(kept.attackers)
+    malicious = set(saved.attacking_clients)
     for result in found.results:
         _print_trust(console, result, malicious)
         if result.influence is not None:
             _print_influence(console, result.strategy, result.influence, malicious, top)
 
 
-def _print_trust(console: Console, result: Replayed, malicious: set[int]) -> None:
+def _print_trust(console: Console, result: ReplayResult, malicious: set[int]) -> None:
     caught, blamed = result.rates
     verb, named, everybody = "rejected", result.rejected, sorted(result.trust)
     if 2 * len(named) > len(everybody):
-        verb, named = "trusted", [node for node in everybody if node not in set(named)]
-    nodes = " ".join(_marked(node, malicious) for node in named) or "none"
+        verb, named = "trusted", [client_id for client_id in everybody if client_id not in set(named)]
+    client_ids = " ".join(_marked(client_id, malicious) for client_id in named) or "none"
     console.print(
-        f"{result.strategy} {verb} {len(named)} of {len(everybody)} (* attacks): {nodes}; "
+        f"{result.strategy} {verb} {len(named)} of {len(everybody)} (* attacks): {client_ids}; "
         f"it rejected {percent(caught)} % of the attackers and {percent(blamed)} % of the others",
         markup=False,
         highlight=False,
@@ -147,7 +147,9 @@ def _print_influence(
         console.print(note, markup=False)
         return
     shown = known if len(known) <= 2 * top else pd.concat([known.head(top), known.tail(top)])
-    shown = shown.set_axis([_marked(int(node), malicious) for node in shown.index]).T.rename_axis("class")
+    shown = shown.set_axis([_marked(int(client_id), malicious) for client_id in shown.index]).T.rename_axis(
+        "class"
+    )
     title = f"{strategy}: points of accuracy by class with the client less those without"
     console.print(_table(title, shown), crop=False)
 
@@ -157,5 +159,5 @@ def _table(title: str, shares: pd.DataFrame) -> TextTable:
     return TextTable(title, shares.map(percent).rename(columns=str).reset_index().map(str))
 
 
-def _marked(node: int, malicious: set[int]) -> str:
-    return f"{node}*" if node in malicious else str(node)
+def _marked(client_id: int, malicious: set[int]) -> str:
+    return f"{client_id}*" if client_id in malicious else str(client_id)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import pandas as pd
 import typer
 
-from fedpoison.cli.options import BatchSettings, parse_seeds, spell_seeds, with_batch_settings
+from fedpoison.cli.options import BatchSettings, format_seeds, parse_seeds, with_batch_settings
 from fedpoison.cli.progress import BatchProgress
-from fedpoison.cli.tables import TextTable, percent, print_tables, spread
+from fedpoison.cli.tables import TextTable, format_spread, percent, print_tables
 from fedpoison.errors import unknown
-from fedpoison.results.metrics import plain
+from fedpoison.results.metrics import json_number
 
 if TYPE_CHECKING:
     from fedpoison.studies.reproduce import CellResult, Publication, PublishedValue
@@ -62,16 +62,16 @@ def reproduce_command(
     runs = len({(made, seed) for one in cells for made in one.scenarios for seed in numbers})
     longest = rounds or max(made.rounds for one in cells for made in one.scenarios)
     with BatchProgress(runs, longest) as progress:
-        outcomes = reproduce(cells, numbers, changes=changes, **settings.options(progress))
+        results = reproduce(cells, numbers, changes=changes, **settings.options(progress))
     if settings.as_object:
-        typer.echo(json.dumps(_as_json(study, outcomes, numbers, rounds)))
+        typer.echo(json.dumps(_as_json(study, results, numbers, rounds)))
     else:
-        print_tables([_compared(study, outcomes, numbers, cut=rounds is not None)], settings.form)
-    reproduced = sum(outcome.matches for outcome in outcomes)
+        print_tables([_compared(study, results, numbers, cut=rounds is not None)], settings.form)
+    reproduced = sum(result.matches for result in results)
     if rounds:
         settings.notes.print(f"stopped after {rounds} rounds: these are no reproductions")
     else:
-        settings.notes.print(f"{reproduced} of {len(outcomes)} reproduced, {spell_seeds(numbers)}")
+        settings.notes.print(f"{reproduced} of {len(results)} reproduced, {format_seeds(numbers)}")
     for remark in study.remarks:
         settings.notes.print(f"- {remark}")
 
@@ -82,7 +82,7 @@ def _published(study: Publication, cells: Sequence[PublishedValue]) -> TextTable
             "cell": cell.name,
             "attack": ", ".join(made.attack for made in cell.scenarios),
             "strategy": cell.scenarios[0].strategy,
-            "published, %": spread(cell.published, cell.deviation, 2),
+            "published, %": format_spread(cell.published, cell.deviation, 2),
         }
         for cell in cells
     ]
@@ -90,18 +90,18 @@ def _published(study: Publication, cells: Sequence[PublishedValue]) -> TextTable
 
 
 def _compared(
-    study: Publication, outcomes: Sequence[CellResult], seeds: Sequence[int], *, cut: bool
+    study: Publication, results: Sequence[CellResult], seeds: Sequence[int], *, cut: bool
 ) -> TextTable:
     rows = []
-    for outcome in outcomes:
-        verdict = "yes" if outcome.matches else f"no{': ' if outcome.failure else ''}{outcome.failure}"
+    for result in results:
+        verdict = "yes" if result.matches else f"no{': ' if result.failure else ''}{result.failure}"
         rows.append(
             {
-                "cell": outcome.cell.name,
-                "ours, %": spread(outcome.mean, outcome.deviation if len(seeds) > 1 else None, 2),
-                "theirs, %": spread(outcome.cell.published, outcome.cell.deviation, 2),
-                "difference": "-" if outcome.difference is None else f"{100 * outcome.difference:+.1f}",
-                "allowed": percent(outcome.cell.margin),
+                "cell": result.cell.name,
+                "ours, %": format_spread(result.mean, result.deviation if len(seeds) > 1 else None, 2),
+                "theirs, %": format_spread(result.cell.published, result.cell.deviation, 2),
+                "difference": "-" if result.difference is None else f"{100 * result.difference:+.1f}",
+                "allowed": percent(result.cell.margin),
                 "reproduced": "cut short" if cut else verdict,
             }
         )
@@ -109,7 +109,7 @@ def _compared(
 
 
 def _as_json(
-    study: Publication, outcomes: Sequence[CellResult], seeds: Sequence[int], rounds: int | None
+    study: Publication, results: Sequence[CellResult], seeds: Sequence[int], rounds: int | None
 ) -> dict[str, object]:
     """Return the cells as plain values. With fewer rounds than the study has, no cell has a verdict."""
     return {
@@ -117,14 +117,14 @@ def _as_json(
         "seeds": list(seeds),
         "rounds": rounds,
         "cells": [
-            _cell_json(outcome.cell)
+            _cell_json(result.cell)
             | {
-                "ours": outcome.mean,
-                "deviation": plain(outcome.deviation),
-                "reproduced": outcome.matches if rounds is None else None,
-                "failure": outcome.failure or None,
+                "ours": result.mean,
+                "deviation": json_number(result.deviation),
+                "reproduced": result.matches if rounds is None else None,
+                "failure": result.failure or None,
             }
-            for outcome in outcomes
+            for result in results
         ],
     }
 

@@ -20,10 +20,10 @@ from fedpoison.engines.options import Engine, EngineOptions
 from fedpoison.errors import ScenarioError
 from fedpoison.federation.federation import Federation
 from fedpoison.results.history import History
-from fedpoison.results.trackers import MLflow, TensorBoard, Tracker, WeightsAndBiases, tracked
+from fedpoison.results.trackers import MLflow, TensorBoard, Tracker, WeightsAndBiases, with_trackers
 from fedpoison.scenario.scenario import Scenario
-from fedpoison.simulation.clean_run import simulate_twin
-from fedpoison.simulation.run import launch
+from fedpoison.simulation.clean_run import simulate_clean
+from fedpoison.simulation.run import run_federation
 
 
 @with_scenario()
@@ -38,7 +38,7 @@ def run_command(
         ),
     ] = "local",
     workers: WorkerCount = None,
-    cohort: Annotated[
+    clients_per_task: Annotated[
         int | None,
         typer.Option(
             min=1,
@@ -63,7 +63,7 @@ def run_command(
         ),
     ] = None,
     data_dir: Data = None,
-    twin: Annotated[
+    clean_run: Annotated[
         bool,
         typer.Option(
             "--twin",
@@ -90,7 +90,7 @@ def run_command(
     options = EngineOptions(
         engine=engine,
         workers=workers,
-        cohort=cohort,
+        clients_per_task=clients_per_task,
         device=device,
         deterministic=deterministic,
         ray_address=ray_address,
@@ -98,11 +98,11 @@ def run_command(
     )
     kept = _rounds(keep_updates, scenario.rounds)
     clean = None
-    with RoundProgress((1 + twin) * scenario.rounds, title=run_title(scenario)) as progress:
+    with RoundProgress((1 + clean_run) * scenario.rounds, title=run_title(scenario)) as progress:
         federation = Federation.load(scenario, data_dir=data_dir)
         trackers = _trackers(federation.scenario, tensorboard, wandb, mlflow)
-        with tracked(federation.scenario, trackers, progress.show) as on_round:
-            history = launch(
+        with with_trackers(federation.scenario, trackers, progress.show) as on_round:
+            history = run_federation(
                 federation,
                 options,
                 out=out,
@@ -111,9 +111,9 @@ def run_command(
                 keep_updates=kept,
                 notify=progress.warn,
             )
-        if twin:
+        if clean_run:
             progress.describe("clean twin")
-            clean = simulate_twin(
+            clean = simulate_clean(
                 history.scenario,
                 options,
                 out=out,
@@ -121,7 +121,7 @@ def run_command(
                 on_round=progress.show,
                 notify=progress.warn,
             )
-            progress.reach(2 * scenario.rounds)
+            progress.set_completed(2 * scenario.rounds)
     if as_object:
         typer.echo(json.dumps(history.summary(clean)))
     else:
@@ -153,21 +153,21 @@ def _trackers(
     return opening
 
 
-def _print(history: History, twin: History | None) -> None:
+def _print(history: History, clean_run: History | None) -> None:
     console = Console()
     last = history.last
-    if twin is None:
+    if clean_run is None:
         initial = History(history.scenario, history.records[:1])
         table = class_table({"initial": initial, "final": history})
     else:
-        table = class_table({"clean twin": twin, "attacked": history})
+        table = class_table({"clean twin": clean_run, "attacked": history})
     console.print(table, crop=False)
     console.print(
         f"accuracy {percent(last.accuracy)} %, worst class {percent(last.worst_class_accuracy)} %, "
         f"loss {'not finite' if last.loss is None else format(last.loss, '.4f')}"
     )
     if last.success is not None:
-        clean = "" if twin is None else f" ({percent(twin.last.success)} % on the clean twin)"
+        clean = "" if clean_run is None else f" ({percent(clean_run.last.success)} % on the clean twin)"
         console.print(f"attack success {percent(last.success)} %{clean}")
     rates = history.rounds().iloc[-1]
     if last.training.acting and last.training.trust is not None:
@@ -176,7 +176,7 @@ def _print(history: History, twin: History | None) -> None:
             f"and {percent(rates['false_positive_rate'])} % of the honest clients in the last round, "
             f"and gave the malicious {percent(rates['malicious_mass'])} % of its trust"
         )
-    half_life = history.recovery_half_life(twin)
+    half_life = history.recovery_half_life(clean_run)
     if not math.isnan(half_life):
         console.print(f"half of the accuracy lost was regained {half_life:.0f} rounds after the attack")
     dropped = sum(len(record.training.dropped) for record in history.records)

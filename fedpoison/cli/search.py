@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import pandas as pd
 import typer
 
-from fedpoison.cli.options import BatchSettings, spell_seeds, with_batch_settings, with_scenario
+from fedpoison.cli.options import BatchSettings, format_seeds, with_batch_settings, with_scenario
 from fedpoison.cli.progress import BatchProgress
-from fedpoison.cli.tables import TextTable, interval, percent, print_tables
+from fedpoison.cli.tables import TextTable, format_interval, percent, print_tables
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.scenario.specs import split_outside
 from fedpoison.studies.statistics import coverage_note, estimate
 
 if TYPE_CHECKING:
-    from fedpoison.studies.attack_search import Repeat, SearchResult, Trial
+    from fedpoison.studies.attack_search import ConfirmationRun, SearchResult, SearchTrial
 
 SHOWN = 10
 """Number of attacks in the table."""
@@ -46,8 +46,7 @@ def search_command(
     settings: BatchSettings,
 ) -> None:
     """Search for the attack, and its parameters, that harms a strategy most."""
-    from fedpoison.studies.attack_search import objective as parse_objective  # noqa: PLC0415  # Optuna takes a second to import
-    from fedpoison.studies.attack_search import search  # noqa: PLC0415
+    from fedpoison.studies.attack_search import parse_objective, search  # noqa: PLC0415  # Optuna is slow
 
     with BatchProgress(0, scenario.rounds) as progress:
         found = search(
@@ -56,7 +55,7 @@ def search_command(
             attacks=split_outside(attacks, ","),
             trials=trials,
             confirm=confirm,
-            expect=progress.expect,
+            on_planned=progress.add_runs,
             **settings.options(progress),
         )
     if settings.as_object:
@@ -70,26 +69,27 @@ def search_command(
         settings.notes.print(_repeated(found.repeats), markup=False)
 
 
-def _repeated(repeats: Sequence[Repeat]) -> str:
+def _repeated(repeats: Sequence[ConfirmationRun]) -> str:
     seeds = [repeat.seed for repeat in repeats]
     stopped = [repeat.seed for repeat in repeats if repeat.stopped]
     failed = [repeat.seed for repeat in repeats if repeat.strength is None and not repeat.stopped]
     if stopped or failed:
         ends = [("the server had to stop", stopped), ("the run failed", failed)]
-        text = "; ".join(f"{end} with {spell_seeds(some)}" for end, some in ends if some)
-        return f"repeated with {spell_seeds(seeds)}: {text}"
+        text = "; ".join(f"{end} with {format_seeds(some)}" for end, some in ends if some)
+        return f"repeated with {format_seeds(seeds)}: {text}"
     mean = estimate([repeat.strength or 0.0 for repeat in repeats])
-    text = f"repeated with {spell_seeds(seeds)}: {interval(mean.mean, mean.low, mean.high)} %"
+    text = f"repeated with {format_seeds(seeds)}: {format_interval(mean.mean, mean.low, mean.high)} %"
     pairs = [(repeat.strength, repeat.clean) for repeat in repeats]
     more = [strength - clean for strength, clean in pairs if strength is not None and clean is not None]
     if more:
         gain = estimate(more)
-        text += f", {interval(gain.mean, gain.low, gain.high, signed=True)} points compared with clean runs"
+        points = format_interval(gain.mean, gain.low, gain.high, signed=True)
+        text += f", {points} points compared with clean runs"
     few = coverage_note(len(seeds))
     return f"{text} (95 % bootstrap intervals; {few})" if few else text
 
 
-def _table(trials: Sequence[Trial], scenario: Scenario, objective: str) -> TextTable:
+def _table(trials: Sequence[SearchTrial], scenario: Scenario, objective: str) -> TextTable:
     heading = "success, %" if objective == "backdoor" else "error, %"
     rows = [
         {"attack": trial.attack, heading: "stopped" if trial.stopped else percent(trial.strength, 2)}

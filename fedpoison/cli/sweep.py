@@ -14,13 +14,13 @@ from rich.padding import Padding
 
 from fedpoison.cli.options import BatchSettings, with_batch_settings
 from fedpoison.cli.progress import BatchProgress
-from fedpoison.cli.tables import TextTable, print_tables, records, spread
+from fedpoison.cli.tables import TextTable, format_spread, print_tables, to_records
 from fedpoison.errors import ScenarioError, file_errors, unknown
 from fedpoison.scenario.scenario import Scenario
-from fedpoison.scenario.specs import scalar, split_outside
-from fedpoison.studies.axes import Level
+from fedpoison.scenario.specs import parse_scalar, split_outside
+from fedpoison.studies.axes import AxisValue
 from fedpoison.studies.study import can_be_unset, find_study
-from fedpoison.studies.study_results import Results
+from fedpoison.studies.study_results import StudyResults
 from fedpoison.studies.study_runner import SweepPlan, plan, sweep
 
 FAILED = 1
@@ -54,7 +54,7 @@ def sweep_command(
     Failed runs are listed and give exit code 1. Use --retry-failed to repeat them.
     """
     found = find_study(study)
-    chosen = found.but(**_changes(changes or [], found.levels()))
+    chosen = found.replace(**_changes(changes or [], found.axis_values()))
     planned = plan(
         chosen,
         out=settings.out,
@@ -91,7 +91,7 @@ def sweep_command(
         raise typer.Exit(FAILED)
 
 
-def table(results: Results) -> TextTable:
+def table(results: StudyResults) -> TextTable:
     """Return the table of a study, with one row per combination of the axes that has a complete run.
 
     The seeds of a combination share a row.
@@ -99,24 +99,24 @@ def table(results: Results) -> TextTable:
     means, deviations = results.summary(), results.summary("std")
     cells = means.index.to_frame(index=False).map(str).rename(columns=str)
     for name in means.columns:
-        texts = [spread(*pair) for pair in zip(means[name], deviations[name], strict=True)]
+        texts = [format_spread(*pair) for pair in zip(means[name], deviations[name], strict=True)]
         cells.insert(cells.shape[1], HEADINGS.get(str(name), str(name)), texts, allow_duplicates=True)
     return TextTable(f"{results.study.title}, %", cells, labels=means.index.nlevels)
 
 
-def notes(results: Results) -> Iterator[str]:
+def notes(results: StudyResults) -> Iterator[str]:
     """Yield the combinations that have runs but no mean."""
     counts = results.seeds
-    for row in records(counts[(counts["ended"] > 0) & (counts["ended"] < counts["asked"])]):
+    for row in to_records(counts[(counts["ended"] > 0) & (counts["ended"] < counts["asked"])]):
         asked, ended = row.pop("asked"), row.pop("ended")
         yield f"{_position(row)}: only {ended} of {asked} seeds came to the end, so that there is no mean"
 
 
-def as_json(results: Results, folder: Path) -> dict[str, object]:
+def as_json(results: StudyResults, folder: Path) -> dict[str, object]:
     """Return the results as plain values, with None for missing numbers."""
     means, deviations = _measured(results, "mean"), _measured(results, "std")
     combinations = []
-    for row in records(results.seeds):
+    for row in to_records(results.seeds):
         asked, ended = row.pop("asked"), row.pop("ended")
         key = tuple(row.values())
         found = {"means": means.get(key, {}), "deviations": deviations.get(key, {})}
@@ -125,7 +125,7 @@ def as_json(results: Results, folder: Path) -> dict[str, object]:
         "study": results.study.name,
         "title": results.study.title,
         "combinations": combinations,
-        "failures": records(results.failed),
+        "failures": to_records(results.failed),
         "path": str(folder),
     }
 
@@ -140,14 +140,14 @@ def _position(place: Mapping[str, object]) -> str:
 
 
 def _measured(
-    results: Results, reduce: Literal["mean", "std"]
+    results: StudyResults, reduce: Literal["mean", "std"]
 ) -> dict[tuple[object, ...], dict[str, object]]:
     """Return the measures of each combination, by its labels."""
     if not results.histories:
         return {}
     frame = results.summary(reduce)
     keys = [label if isinstance(label, tuple) else (label,) for label in frame.index]
-    return dict(zip(keys, records(frame), strict=True))
+    return dict(zip(keys, to_records(frame), strict=True))
 
 
 def _planned(planned: SweepPlan) -> dict[str, object]:
@@ -155,7 +155,7 @@ def _planned(planned: SweepPlan) -> dict[str, object]:
         "study": planned.study.name,
         "title": planned.study.title,
         "runs": len(planned.cells),
-        "complete": len(planned.held),
+        "complete": len(planned.stored),
         "failed": len(planned.failures),
         "missing": len(planned.missing),
     }
@@ -166,33 +166,33 @@ def _show(planned: SweepPlan, console: Console) -> None:
     if planned.study.description:
         console.print(Padding(escape(" ".join(planned.study.description.split())), (0, 2)))
     console.print(
-        f"plan: {len(planned.cells)} runs, {len(planned.held)} complete, {len(planned.failures)} failed, "
+        f"plan: {len(planned.cells)} runs, {len(planned.stored)} complete, {len(planned.failures)} failed, "
         f"{len(planned.missing)} to make"
     )
 
 
-def _print_notes(results: Results, folder: Path, console: Console) -> None:
+def _print_notes(results: StudyResults, folder: Path, console: Console) -> None:
     for note in notes(results):
         console.print(f"* {note}", markup=False)
     for cell, failure in results.failures.items():
         end = "stopped" if failure.aggregation_failed else "failed"
-        console.print(f"[red]{end}[/] {escape(_position(cell.place))}[red]: {escape(failure.reason)}")
+        console.print(f"[red]{end}[/] {escape(_position(cell.axis_labels))}[red]: {escape(failure.reason)}")
     if results.failures:
         console.print(f"{len(results.failures)} of {len(results.histories) + len(results.failures)} failed")
     console.print(f"results: {folder}", markup=False)
 
 
-def _draw(results: Results, folder: Path) -> None:
+def _draw(results: StudyResults, folder: Path) -> None:
     figure = results.study.figure
     if figure is None or not results.histories:
         return
     from fedpoison.studies.figures import write_figure  # noqa: PLC0415  # matplotlib takes a second to import
 
     with file_errors(folder):
-        write_figure(results.study, results.runs if "seed" in figure.axes else results.averaged, folder)
+        write_figure(results.study, results.runs if "seed" in figure.axes else results.complete_runs, folder)
 
 
-def _changes(given: Sequence[str], axes: Mapping[str, Sequence[Level]]) -> dict[str, object]:
+def _changes(given: Sequence[str], axes: Mapping[str, Sequence[AxisValue]]) -> dict[str, object]:
     """Return the new value of each field or axis, or a list with the new values of an axis."""
     changes: dict[str, object] = {}
     for item in given:
@@ -213,5 +213,5 @@ def _value(field: str, text: str) -> object:
     """Parse a value of a field. `none` unsets a field that can be unset, and is a name for other fields."""
     if field in _LISTS or field not in Scenario.model_fields:
         return text
-    value = scalar(text)
+    value = parse_scalar(text)
     return text if value is None and not can_be_unset(field) else value

@@ -205,7 +205,7 @@ _LATEX = str.maketrans(
 )
 
 
-def records(frame: pd.DataFrame) -> list[dict[str, object]]:
+def to_records(frame: pd.DataFrame) -> list[dict[str, object]]:
     """Return the rows of a frame as plain values, with None for missing numbers."""
     plain = frame.astype(object).where(frame.notna(), None)
     return [{str(name): value for name, value in row.items()} for row in plain.to_dict("records")]
@@ -220,20 +220,20 @@ def percent(share: float | None, decimals: int = 1) -> str:
     return "-" if share is None or pd.isna(share) else f"{100 * share:.{decimals}f}"
 
 
-def spread(mean: float | None, deviation: float | None, decimals: int = 1) -> str:
+def format_spread(mean: float | None, deviation: float | None, decimals: int = 1) -> str:
     """Return a mean and its standard deviation in per cent. A missing deviation is left out.
 
-    >>> spread(0.5, 0.25), spread(0.5, None), spread(None, None)
+    >>> format_spread(0.5, 0.25), format_spread(0.5, None), format_spread(None, None)
     ('50.0 ± 25.0', '50.0', '-')
     """
     text = percent(mean, decimals)
     return text if text == "-" or pd.isna(deviation) else f"{text} ± {percent(deviation, decimals)}"
 
 
-def interval(mean: float, low: float | None, high: float | None, *, signed: bool = False) -> str:
+def format_interval(mean: float, low: float | None, high: float | None, *, signed: bool = False) -> str:
     """Return a mean and its interval in per cent. A missing interval is left out.
 
-    >>> interval(0.5, 0.25, 0.75), interval(0.5, None, None)
+    >>> format_interval(0.5, 0.25, 0.75), format_interval(0.5, None, None)
     ('50.0 [25.0, 75.0]', '50.0')
     """
     sign = "+" if signed else ""

@@ -12,7 +12,14 @@ from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 from torch import Tensor
 
-from fedpoison.federation.client import Outcome, Task, TrainOrder, partition_reply, reason, train_reply
+from fedpoison.federation.client import (
+    ClientResult,
+    Task,
+    TrainRequest,
+    error_line,
+    partition_reply,
+    train_reply,
+)
 from fedpoison.federation.federation import Federation
 from fedpoison.federation.grids import MessageGrid
 from fedpoison.federation.messages import ARRAYS, PREVIOUS, from_record
@@ -20,10 +27,10 @@ from fedpoison.federation.messages import ARRAYS, PREVIOUS, from_record
 FIRST_NODE_ID = 2
 """Flower reserves the ids 0 and 1."""
 
-Cohort = Sequence[Task]
+ClientBatch = Sequence[Task]
 
 
-class CohortGrid(MessageGrid):
+class EngineGrid(MessageGrid):
     """Turns messages into cohorts of tasks, and what came of them into replies in the messages' order.
 
     What the nodes remember from round to round is kept here, whoever trains them.
@@ -31,23 +38,23 @@ class CohortGrid(MessageGrid):
     Args:
         federation: the nodes.
         workers: how many cohorts are trained at once.
-        cohort: how many nodes a worker trains in one call; None cuts a round into four calls a worker.
+        clients_per_task: number of clients that a worker trains in one call. None: four calls per round.
             Changes nothing but the pace.
     """
 
-    def __init__(self, federation: Federation, *, workers: int, cohort: int | None = None) -> None:
+    def __init__(self, federation: Federation, *, workers: int, clients_per_task: int | None = None) -> None:
         self.workers = workers
         self.facts: dict[str, object] = {}
         """What a run's `environment.json` tells of the engine besides its name and workers."""
         self._federation = federation
-        self._cohort = cohort
+        self._clients_per_task = clients_per_task
         self._memories: dict[int, Mapping[str, Tensor]] = {}
         self._message_ids = itertools.count(1)
         # Messages ask the process who it is before they can be made.
         TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = 1, 1, 1
 
     @abstractmethod
-    def train(self, cohorts: Sequence[Cohort]) -> Iterable[Sequence[Outcome]]:
+    def train(self, client_batches: Sequence[ClientBatch]) -> Iterable[Sequence[ClientResult]]:
         """Return what came of the tasks of each cohort, in order."""
 
     def set_run(self, run: Run) -> None:
@@ -75,7 +82,7 @@ class CohortGrid(MessageGrid):
             message.metadata.__dict__["_message_id"] = str(next(self._message_ids))
         if all(message.metadata.message_type == MessageType.TRAIN for message in asked):
             return self._train(asked)
-        return [self._answer(message) for message in asked]
+        return [self._reply_to_query(message) for message in asked]
 
     def _train(self, messages: Sequence[Message]) -> list[Message]:
         models: dict[int, Tensor] = {}  # messages share their records: read each once
@@ -84,39 +91,37 @@ class CohortGrid(MessageGrid):
                 record = message.content.array_records.get(name)
                 if record is not None and id(record) not in models:
                     models[id(record)] = from_record(record, self._federation.layout)
-        outcomes: dict[int, Outcome] = {}
+        results: dict[int, ClientResult] = {}
         tasks: dict[int, Task] = {}
         for position, message in enumerate(messages):
-            node = _node(message)
+            client_id = _client_id(message)
             try:
-                order = TrainOrder.read(message, lambda record: models[id(record)])
+                request = TrainRequest.read(message, lambda record: models[id(record)])
             except (KeyError, ValueError) as error:  # a strategy that asks in words of its own
-                outcomes[position] = Outcome(None, failure=reason(error))
+                results[position] = ClientResult(None, failure=error_line(error))
             else:
-                tasks[position] = Task(node, order, self._memories.get(node, {}))
-        trained = itertools.chain.from_iterable(self.train(self._cut(list(tasks.values()))))
-        outcomes.update(zip(tasks, trained, strict=True))
-        return [self._reply(message, outcomes[position]) for position, message in enumerate(messages)]
+                tasks[position] = Task(client_id, request, self._memories.get(client_id, {}))
+        trained = itertools.chain.from_iterable(self.train(self._split(list(tasks.values()))))
+        results.update(zip(tasks, trained, strict=True))
+        return [self._reply(message, results[position]) for position, message in enumerate(messages)]
 
-    def _cut(self, tasks: Cohort) -> list[Cohort]:
-        size = self._cohort or max(1, -(-len(tasks) // (4 * self.workers)))
+    def _split(self, tasks: ClientBatch) -> list[ClientBatch]:
+        size = self._clients_per_task or max(1, -(-len(tasks) // (4 * self.workers)))
         return [tasks[start : start + size] for start in range(0, len(tasks), size)]
 
-    def _reply(self, message: Message, outcome: Outcome) -> Message:
-        if outcome.trained is None:  # a failed client's memory stays what it was
-            return _failure(message, outcome.failure)
-        self._memories[_node(message)] = outcome.memory
-        return Message(
-            train_reply(self._federation.layout, outcome.trained, outcome.memory), reply_to=message
-        )
+    def _reply(self, message: Message, result: ClientResult) -> Message:
+        if result.trained is None:  # a failed client's memory stays what it was
+            return _failure(message, result.failure)
+        self._memories[_client_id(message)] = result.memory
+        return Message(train_reply(self._federation.layout, result.trained, result.memory), reply_to=message)
 
-    def _answer(self, message: Message) -> Message:
+    def _reply_to_query(self, message: Message) -> Message:
         if message.metadata.message_type == MessageType.QUERY:
-            return Message(partition_reply(_node(message)), reply_to=message)
+            return Message(partition_reply(_client_id(message)), reply_to=message)
         return _failure(message, f"no handler for messages of type {message.metadata.message_type}")
 
 
-def _node(message: Message) -> int:
+def _client_id(message: Message) -> int:
     return message.metadata.dst_node_id - FIRST_NODE_ID
 
 

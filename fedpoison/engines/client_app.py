@@ -10,12 +10,12 @@ from flwr.clientapp import ClientApp
 from torch import Tensor
 
 from clients.training.trainer import Trainer
-from fedpoison.federation.client import TrainOrder, partition_reply, train_node, train_reply
+from fedpoison.federation.client import TrainRequest, partition_reply, train_client, train_reply
 from fedpoison.federation.federation import Federation
 from fedpoison.federation.messages import PARTITION, from_record
 from fedpoison.scenario.flower_config import scenario_of
 from fedpoison.scenario.scenario import Scenario
-from strategies.kernels.columns import stay_single
+from strategies.kernels.columns import use_one_thread
 
 MEMORY = "memory"
 """Where a node's state keeps what it remembers from round to round."""
@@ -26,12 +26,12 @@ app = ClientApp()
 @app.train()
 def train(message: Message, context: Context) -> Message:
     """Train this node's model on its partition, honestly or not."""
-    stay_single()  # as on every engine: results must not depend on the machine's load
+    use_one_thread()  # as on every engine: results must not depend on the machine's load
     scenario, _, data_dir = scenario_of(context)
-    federation, trainer = _at_hand(scenario, data_dir)
-    memory = _recall(context)
-    order = TrainOrder.read(message, lambda record: from_record(record, federation.layout))
-    trained = train_node(federation, trainer, _node(context), order, memory)
+    federation, trainer = _load_cached(scenario, data_dir)
+    memory = _stored_memory(context)
+    request = TrainRequest.read(message, lambda record: from_record(record, federation.layout))
+    trained = train_client(federation, trainer, _client_id(context), request, memory)
     if memory:
         context.state[MEMORY] = ArrayRecord(dict(memory))
     return Message(train_reply(federation.layout, trained, memory), reply_to=message)
@@ -40,20 +40,20 @@ def train(message: Message, context: Context) -> Message:
 @app.query()
 def query(message: Message, context: Context) -> Message:
     """Say which partition this node holds."""
-    return Message(partition_reply(_node(context)), reply_to=message)
+    return Message(partition_reply(_client_id(context)), reply_to=message)
 
 
 @functools.cache
-def _at_hand(scenario: Scenario, data_dir: Path | None) -> tuple[Federation, Trainer]:
+def _load_cached(scenario: Scenario, data_dir: Path | None) -> tuple[Federation, Trainer]:
     """Return the fleet and a trainer, made once in each process."""
     federation = Federation.load(scenario, data_dir=data_dir)
     return federation, Trainer(federation.model(), federation.scenario.training)
 
 
-def _node(context: Context) -> int:
+def _client_id(context: Context) -> int:
     return int(str(context.node_config[PARTITION]))
 
 
-def _recall(context: Context) -> dict[str, Tensor]:
+def _stored_memory(context: Context) -> dict[str, Tensor]:
     kept = context.state.array_records.get(MEMORY)
     return {} if kept is None else dict(kept.to_torch_state_dict())

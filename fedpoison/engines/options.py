@@ -27,7 +27,7 @@ class EngineOptions:
     workers: int | None = None
     """How many nodes train at once on `local` and `ray`; None is one for each processor, of this machine or
     of the cluster."""
-    cohort: int | None = None
+    clients_per_task: int | None = None
     """How many nodes a worker trains in one call on `local` and `ray`; None cuts a round into four calls a
     worker. On a device it is how many train in one stack, 100 unless given."""
     device: Device = "auto"
@@ -46,7 +46,7 @@ class EngineOptions:
         for name, given, known in (("engine", engine, Engine), ("device", self.device, Device)):
             if given not in get_args(known):
                 raise unknown(name, given, get_args(known))
-        for name, count in (("workers", self.workers), ("cohort", self.cohort)):
+        for name, count in (("workers", self.workers), ("clients_per_task", self.clients_per_task)):
             if count is not None and count < 1:
                 raise ScenarioError(f"{name}: got {count}, wanted at least 1, or None.")
         if engine != "local" and self.device not in ("auto", "cpu"):
@@ -55,9 +55,9 @@ class EngineOptions:
             raise ScenarioError(f"ray_address and ray_resources: got engine {engine}, wanted ray.")
         if self.deterministic and engine != "local":
             raise ScenarioError(f"deterministic: got engine {engine}, wanted local; processors always are.")
-        if engine == "flower" and (self.workers or self.cohort):
+        if engine == "flower" and (self.workers or self.clients_per_task):
             raise ScenarioError(
-                "workers and cohort: got engine flower, which has its own; wanted local or ray."
+                "workers and clients_per_task: got engine flower, which has its own; wanted local or ray."
             )
 
 

@@ -19,18 +19,18 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 from torch import Tensor
 
-from fedpoison.engines.base import Cohort, CohortGrid
+from fedpoison.engines.base import ClientBatch, EngineGrid
 from fedpoison.engines.ray_actor import (
     Assignment,
-    CohortActor,
-    CohortResult,
+    ClientBatchResult,
     SharedFederation,
+    TrainingActor,
     Weights,
     numerics,
 )
 from fedpoison.engines.ray_session import code_path, ray_session
 from fedpoison.errors import EngineError
-from fedpoison.federation.client import Outcome, Task
+from fedpoison.federation.client import ClientResult, Task
 from fedpoison.federation.federation import Federation
 
 ONE_CPU: Mapping[str, float] = {"CPU": 1}
@@ -54,8 +54,8 @@ class ActorPool:
 
     def __init__(self, federation: Federation, count: int, resources: Mapping[str, float]) -> None:
         self._resources = dict(resources)
-        self._federation = ray.put(SharedFederation.of(federation))
-        self._actor_class: Any = ray.remote(**_options(resources))(CohortActor)
+        self._federation = ray.put(SharedFederation.from_federation(federation))
+        self._actor_class: Any = ray.remote(**_options(resources))(TrainingActor)
         self._starting: dict[Any, Any] = {}
         self._idle: list[Any] = []
         self._running: dict[Any, tuple[Any, int]] = {}
@@ -63,27 +63,29 @@ class ActorPool:
         for _ in range(count):
             self._start()
 
-    def train(self, cohorts: Sequence[Sequence[Assignment]], models: Sequence[Weights]) -> list[CohortResult]:
+    def train(
+        self, client_batches: Sequence[Sequence[Assignment]], models: Sequence[Weights]
+    ) -> list[ClientBatchResult]:
         """Return what came of each cohort, in order.
 
         Args:
-            cohorts: the round's assignments.
+            client_batches: the round's assignments.
             models: the global weights that they name.
 
         Raises:
             EngineError: the same cohort was lost again and again, or no actor can be started.
         """
         references = [ray.put(model) for model in models]
-        waiting = deque(range(len(cohorts)))
-        results: dict[int, CohortResult] = {}
+        waiting = deque(range(len(client_batches)))
+        results: dict[int, ClientBatchResult] = {}
         losses: Counter[int] = Counter()
-        while len(results) < len(cohorts):
+        while len(results) < len(client_batches):
             while waiting and self._idle:
                 actor, index = self._idle.pop(), waiting.popleft()
-                self._running[actor.train.remote(cohorts[index], *references)] = actor, index
+                self._running[actor.train.remote(client_batches[index], *references)] = actor, index
             done = self._next()
             if done in self._starting:
-                self._welcome(done)
+                self._add_started(done)
                 continue
             actor, index = self._running.pop(done)
             try:
@@ -94,16 +96,16 @@ class ActorPool:
                 self._replace(actor)
                 losses[index] += 1
                 if losses[index] > RETRIES:
-                    nodes = ", ".join(str(each.node) for each in cohorts[index])
+                    client_ids = ", ".join(str(each.client_id) for each in client_batches[index])
                     raise EngineError(
-                        f"the Ray worker that trained nodes {nodes} was lost {losses[index]} times in the "
+                        f"the Ray worker of clients {client_ids} was lost {losses[index]} times in the "
                         f"same round, the last time because: {_last_line(error)} If its memory was too "
                         "small, train fewer at once (--workers)."
                     ) from None
                 waiting.appendleft(index)
             else:
                 self._idle.append(actor)
-        return [results[index] for index in range(len(cohorts))]
+        return [results[index] for index in range(len(client_batches))]
 
     def close(self) -> None:
         """End the actors, whatever they are doing."""
@@ -117,8 +119,8 @@ class ActorPool:
 
     def _next(self) -> Any:
         """Return the reference of what is ready first: a cohort, or an actor."""
-        patience = None if self._running else START_UP
-        ready, _ = ray.wait([*self._running, *self._starting], num_returns=1, timeout=patience)
+        timeout = None if self._running else START_UP
+        ready, _ = ray.wait([*self._running, *self._starting], num_returns=1, timeout=timeout)
         if not ready:
             free = {name: ray.available_resources().get(name, 0) for name in self._resources}
             raise EngineError(
@@ -127,7 +129,7 @@ class ActorPool:
             )
         return ready[0]
 
-    def _welcome(self, up: Any) -> None:
+    def _add_started(self, up: Any) -> None:
         """Put an actor that has started to work; start another in place of one that could not."""
         actor = self._starting.pop(up)
         try:
@@ -155,30 +157,30 @@ class ActorPool:
         self._start()
 
 
-class RayGrid(CohortGrid):
+class RayGrid(EngineGrid):
     """Trains cohorts in Ray actors.
 
     Args:
         federation: the nodes.
         pool: the actors.
         workers: how many there are.
-        cohort: as for every `CohortGrid`.
+        clients_per_task: as for every `EngineGrid`.
     """
 
     def __init__(
-        self, federation: Federation, pool: ActorPool, *, workers: int, cohort: int | None = None
+        self, federation: Federation, pool: ActorPool, *, workers: int, clients_per_task: int | None = None
     ) -> None:
-        super().__init__(federation, workers=workers, cohort=cohort)
+        super().__init__(federation, workers=workers, clients_per_task=clients_per_task)
         self._pool = pool
 
-    def train(self, cohorts: Sequence[Cohort]) -> Iterable[Sequence[Outcome]]:
+    def train(self, client_batches: Sequence[ClientBatch]) -> Iterable[Sequence[ClientResult]]:
         """Return what came of the tasks of each cohort, in order.
 
         Raises:
             EngineError: workers are lost again and again, or none can be started.
         """
         models = _Models()
-        assignments = [[models.assignment(task) for task in cohort] for cohort in cohorts]
+        assignments = [[models.assignment(task) for task in client_batch] for client_batch in client_batches]
         results = self._pool.train(assignments, [model.numpy() for model in models.vectors])
         return [result.received() for result in results]
 
@@ -189,7 +191,7 @@ def ray_grid(
     *,
     address: str | None = None,
     workers: int | None = None,
-    cohort: int | None = None,
+    clients_per_task: int | None = None,
     resources: Mapping[str, float] | None = None,
 ) -> Iterator[RayGrid]:
     """Have the federation's grid on Ray while the context lasts.
@@ -198,7 +200,7 @@ def ray_grid(
         federation: the nodes.
         address: the cluster to join, as for `ray_session`.
         workers: how many actors; None is as many as find room, and there are never more than cohorts.
-        cohort: as for every `CohortGrid`.
+        clients_per_task: as for every `EngineGrid`.
         resources: what Ray reserves for each actor; None is one processor.
 
     Raises:
@@ -207,8 +209,8 @@ def ray_grid(
     needed = dict(resources or ONE_CPU)
     if not all(amount > 0 for amount in needed.values()):
         raise EngineError(f"resources of a Ray worker: got {needed}, wanted amounts above 0.")
-    cohorts = -(-federation.scenario.sampled // (cohort or 1))
-    wanted = min(workers or os.cpu_count() or 1, cohorts)
+    task_count = -(-federation.scenario.sampled // (clients_per_task or 1))
+    wanted = min(workers or os.cpu_count() or 1, task_count)
     processors = max(1, math.ceil(wanted * needed.get("CPU", 0)))
     with ray_session(address, cpus=processors):
         machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -218,9 +220,9 @@ def ray_grid(
                 f"no machine of the Ray cluster has room for a worker: each needs {needed}, and the cluster "
                 f"has {ray.cluster_resources()}. Ask for less (--ray-resources)."
             )
-        count = min(workers or room, cohorts)
+        count = min(workers or room, task_count)
         with closing(ActorPool(federation, count, needed)) as pool:
-            grid = RayGrid(federation, pool, workers=count, cohort=cohort)
+            grid = RayGrid(federation, pool, workers=count, clients_per_task=clients_per_task)
             grid.facts["ray"] = {
                 "actors": count,
                 "resources": needed,
@@ -239,13 +241,13 @@ class _Models:
 
     def assignment(self, task: Task) -> Assignment:
         """Return the task as it travels."""
-        order = task.order
+        request = task.request
         return Assignment(
-            node=task.node,
-            server_round=order.server_round,
-            model=self._position(order.model),
-            previous_model=None if order.previous_model is None else self._position(order.previous_model),
-            proximal=order.proximal,
+            client_id=task.client_id,
+            server_round=request.server_round,
+            model=self._position(request.model),
+            previous_model=None if request.previous_model is None else self._position(request.previous_model),
+            proximal=request.proximal,
             memory=task.memory,
         )
 

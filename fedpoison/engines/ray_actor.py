@@ -21,10 +21,10 @@ from clients.training.batch import Trained
 from clients.training.samples import Samples
 from clients.training.trainer import Trainer
 from fedpoison.data import Dataset
-from fedpoison.federation.client import Outcome, Task, TrainOrder, attempt
+from fedpoison.federation.client import ClientResult, Task, TrainRequest, train_or_fail
 from fedpoison.federation.federation import Federation
 from fedpoison.scenario.scenario import Scenario
-from strategies.kernels.columns import stay_single
+from strategies.kernels.columns import use_one_thread
 
 Weights = NDArray[np.float32]
 
@@ -40,16 +40,16 @@ class SharedFederation:
     test: tuple[NDArray[Any], NDArray[Any]]
 
     @classmethod
-    def of(cls, federation: Federation) -> Self:
+    def from_federation(cls, federation: Federation) -> Self:
         """Return what an actor needs to have the same fleet."""
         train, test = federation.dataset.train, federation.dataset.test
-        hollow = replace(federation.dataset, train=_hollow(train), test=_hollow(test))
+        hollow = replace(federation.dataset, train=_without_data(train), test=_without_data(test))
         return cls(federation.scenario, hollow, _arrays(train), _arrays(test))
 
     def federation(self) -> Federation:
         """Return the fleet, whose data shares the memory of the object store."""
-        train = _filled(self.dataset.train, self.train)
-        test = _filled(self.dataset.test, self.test)
+        train = _with_data(self.dataset.train, self.train)
+        test = _with_data(self.dataset.test, self.test)
         return Federation(self.scenario, replace(self.dataset, train=train, test=test))
 
 
@@ -57,7 +57,7 @@ class SharedFederation:
 class Assignment:
     """A task as it travels: global weights are sent once a round, and named here by their position."""
 
-    node: int
+    client_id: int
     server_round: int
     model: int
     previous_model: int | None
@@ -67,45 +67,45 @@ class Assignment:
     def task(self, models: Sequence[Tensor]) -> Task:
         """Return the task, given the global weights that came with it."""
         previous = None if self.previous_model is None else models[self.previous_model]
-        order = TrainOrder(self.server_round, models[self.model], previous, self.proximal)
-        return Task(self.node, order, self.memory)
+        request = TrainRequest(self.server_round, models[self.model], previous, self.proximal)
+        return Task(self.client_id, request, self.memory)
 
 
 @dataclass(frozen=True, eq=False)
-class CohortResult:
+class ClientBatchResult:
     """What came of a cohort as it travels: all weights in one matrix."""
 
     weights: Weights
     """(m, d); the row of a node that failed is zero."""
-    outcomes: Sequence[Outcome]
+    results: Sequence[ClientResult]
     """Those of the m tasks, without the weights."""
 
     @classmethod
-    def of(cls, outcomes: Sequence[Outcome], size: int) -> Self:
+    def from_results(cls, results: Sequence[ClientResult], size: int) -> Self:
         """Return the outcomes of tasks on a model of `size` parameters, ready to travel."""
-        weights = np.zeros((len(outcomes), size), dtype=np.float32)
-        for row, outcome in zip(weights, outcomes, strict=True):
-            if outcome.trained is not None:
-                row[:] = outcome.trained.weights.numpy()
+        weights = np.zeros((len(results), size), dtype=np.float32)
+        for row, result in zip(weights, results, strict=True):
+            if result.trained is not None:
+                row[:] = result.trained.weights.numpy()
         nothing = torch.empty(0)
-        return cls(weights, [_sent(outcome, nothing) for outcome in outcomes])
+        return cls(weights, [_sent(result, nothing) for result in results])
 
-    def received(self) -> list[Outcome]:
+    def received(self) -> list[ClientResult]:
         """Return the outcomes; their weights share the matrix's memory and are to be read only."""
         rows = view(self.weights)
         return [
-            outcome
-            if outcome.trained is None
-            else replace(outcome, trained=replace(outcome.trained, weights=row))
-            for row, outcome in zip(rows, self.outcomes, strict=True)
+            result
+            if result.trained is None
+            else replace(result, trained=replace(result.trained, weights=row))
+            for row, result in zip(rows, self.results, strict=True)
         ]
 
 
-class CohortActor:
+class TrainingActor:
     """Trains cohorts, one after the other."""
 
     def __init__(self, shared: SharedFederation) -> None:
-        stay_single()  # as on every engine: parallelism comes from workers
+        use_one_thread()  # as on every engine: parallelism comes from workers
         self._federation = shared.federation()
         self._trainer = Trainer(self._federation.model(), self._federation.scenario.training)
 
@@ -113,11 +113,13 @@ class CohortActor:
         """Return what the last bits of a result depend on; that it answers says that the actor is up."""
         return numerics()
 
-    def train(self, cohort: Sequence[Assignment], *models: Weights) -> CohortResult:
+    def train(self, client_batch: Sequence[Assignment], *models: Weights) -> ClientBatchResult:
         """Return what comes of a cohort, given the global weights (d,) that its assignments name."""
         vectors = [view(model) for model in models]
-        outcomes = [attempt(self._federation, self._trainer, each.task(vectors)) for each in cohort]
-        return CohortResult.of(outcomes, len(vectors[0]))
+        results = [
+            train_or_fail(self._federation, self._trainer, each.task(vectors)) for each in client_batch
+        ]
+        return ClientBatchResult.from_results(results, len(vectors[0]))
 
 
 def numerics() -> dict[str, str]:
@@ -132,14 +134,14 @@ def view(array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(array)
 
 
-def _sent(outcome: Outcome, nothing: Tensor) -> Outcome:
+def _sent(result: ClientResult, nothing: Tensor) -> ClientResult:
     """Return the outcome without its weights, and with memory that is a part of nothing larger."""
-    memory = {name: value.detach().clone() for name, value in outcome.memory.items()}
-    trained: Trained | None = outcome.trained and replace(outcome.trained, weights=nothing)
-    return replace(outcome, trained=trained, memory=memory)
+    memory = {name: value.detach().clone() for name, value in result.memory.items()}
+    trained: Trained | None = result.trained and replace(result.trained, weights=nothing)
+    return replace(result, trained=trained, memory=memory)
 
 
-def _hollow(samples: Samples) -> Samples:
+def _without_data(samples: Samples) -> Samples:
     return replace(samples, images=samples.images[:0], labels=samples.labels[:0])
 
 
@@ -147,6 +149,6 @@ def _arrays(samples: Samples) -> tuple[NDArray[Any], NDArray[Any]]:
     return samples.images.numpy(), samples.labels.numpy()
 
 
-def _filled(hollow: Samples, arrays: tuple[NDArray[Any], NDArray[Any]]) -> Samples:
+def _with_data(hollow: Samples, arrays: tuple[NDArray[Any], NDArray[Any]]) -> Samples:
     images, labels = arrays
     return replace(hollow, images=view(images), labels=view(labels))

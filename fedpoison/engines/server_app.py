@@ -8,7 +8,7 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from fedpoison.federation.federation import Federation
-from fedpoison.federation.server import serve
+from fedpoison.federation.server import run_server
 from fedpoison.federation.workers import Workers
 from fedpoison.results.provenance import environment
 from fedpoison.results.store import RunWriter
@@ -23,13 +23,13 @@ def main(grid: Grid, context: Context) -> None:
     scenario, out, data_dir = scenario_of(context)
     federation = Federation.load(scenario, data_dir=data_dir)
     path = (out or Path("runs").absolute()) / federation.scenario.run_id
-    folder = RunWriter.begin(path, federation.scenario, environment("flower", None, federation.idle))
+    folder = RunWriter.begin(path, federation.scenario, environment("flower", None, federation.no_effect))
     print(f"fedpoison: the run is kept in {path}")  # noqa: T201  # what `flwr run --stream` shows
-    for reason in federation.idle:
+    for reason in federation.no_effect:
         print(f"fedpoison: warning: {reason}")  # noqa: T201
     with (
         Workers(federation.model, federation.scenario.training) as workers,
         folder.record_failure(federation.scenario),
     ):
-        weights = serve(federation, grid, workers, folder.append)
+        weights = run_server(federation, grid, workers, folder.append)
     folder.finish(weights, federation.layout)

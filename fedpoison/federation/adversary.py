@@ -11,8 +11,8 @@ from flwr.app import Message, MessageType
 from flwr.serverapp import Grid
 from torch import Tensor
 
-from clients.attacks.base import TRIGGER, Attack, CraftContext, Knowledge, RuleKind, crafts
-from clients.attacks.composite import ContextOf, crafted
+from clients.attacks.base import TRIGGER, Attack, CraftContext, Knowledge, RuleKind, crafts_updates
+from clients.attacks.composite import ContextFactory, craft_updates
 from fedpoison.federation.federation import Federation
 from fedpoison.federation.grids import WrappedGrid
 from fedpoison.federation.messages import (
@@ -26,9 +26,9 @@ from fedpoison.federation.messages import (
     read_reply,
     to_record,
 )
-from fedpoison.rng import stream
-from fedpoison.scenario.aggregation import FlowerClass
-from strategies.base import Card
+from fedpoison.rng import generator_for
+from fedpoison.scenario.aggregation import FlowerStrategy
+from strategies.base import RuleCard
 
 KnownRule = Callable[[int], Callable[[Tensor], Tensor] | None]
 """`known_rule(round)` is the server's rule of that round, for attacks that know it."""
@@ -45,29 +45,29 @@ class AdversaryGrid(WrappedGrid):
     Args:
         grid: the engine's grid.
         federation: the scenario's nodes.
-        nodes: the scenario's node behind each node id of the grid.
+        client_ids: the scenario's node behind each node id of the grid.
         known_rule: the server's rule, for attacks that know it.
     """
 
     def __init__(
-        self, grid: Grid, federation: Federation, nodes: Mapping[int, int], known_rule: KnownRule
+        self, grid: Grid, federation: Federation, client_ids: Mapping[int, int], known_rule: KnownRule
     ) -> None:
         super().__init__(grid)
         self._federation = federation
-        self._nodes = nodes
+        self._client_ids = client_ids
         self._known_rule = known_rule
         self._memories: dict[tuple[int, Attack, int | None], dict[str, Tensor]] = defaultdict(dict)
         self._previous_model: Tensor | None = None
         self._triggers: dict[int, Tensor] = {}
         rule = federation.scenario.aggregation
-        self._rule_kind = None if isinstance(rule, FlowerClass) else rule_kind(rule.card)
+        self._rule_kind = None if isinstance(rule, FlowerStrategy) else rule_kind(rule.card)
         self.seconds: dict[str, float] = {}
         """How long the attacker took in the last round."""
 
     @property
     def triggers(self) -> list[Tensor]:
         """The latest trigger of each malicious node that has learned one, in the order of the nodes."""
-        return [self._triggers[node] for node in sorted(self._triggers)]
+        return [self._triggers[client_id] for client_id in sorted(self._triggers)]
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
@@ -76,49 +76,51 @@ class AdversaryGrid(WrappedGrid):
         asked = list(messages)
         replies = list(self.inner.send_and_receive(asked, timeout=timeout))
         self.seconds = {}
-        self._keep_triggers(replies)
+        self._collect_triggers(replies)
         if asked and asked[0].metadata.message_type == MessageType.TRAIN:
             model = from_record(asked[0].content.array_records[ARRAYS], self._federation.layout).cpu()
             server_round = int(str(asked[0].content.config_records[CONFIG][ROUND]))
             began = time.perf_counter()
-            if self._rewrite(server_round, model, replies):
+            if self._replace_updates(server_round, model, replies):
                 self.seconds = {"attack": time.perf_counter() - began}
             self._previous_model = model
         return iter(replies)  # which lets go of them once they are read, while the next round trains
 
-    def _keep_triggers(self, replies: Iterable[Message]) -> None:
+    def _collect_triggers(self, replies: Iterable[Message]) -> None:
         for reply in replies:
             if reply.has_content() and TRIGGER in reply.content:
                 trigger = reply.content.array_records[TRIGGER][TRIGGER]
-                self._triggers[self._nodes[reply.metadata.src_node_id]] = as_tensor(trigger)
+                self._triggers[self._client_ids[reply.metadata.src_node_id]] = as_tensor(trigger)
                 del reply.content[TRIGGER]
 
-    def _rewrite(self, server_round: int, model: Tensor, replies: Iterable[Message]) -> bool:
+    def _replace_updates(self, server_round: int, model: Tensor, replies: Iterable[Message]) -> bool:
         """Rewrite the replies of the groups that craft in this round, and return whether there are any."""
         federation = self._federation
         groups = [
             (index, attackers, pool)
             for index, (attackers, pool) in enumerate(federation.attackers.placed(server_round))
-            if attackers.act(server_round) and crafts(attackers.attack)
+            if attackers.is_active(server_round) and crafts_updates(attackers.attack)
         ]
         if not groups:
             return False
-        updates = {update.node: (update, reply) for update, reply in self._readable(replies)}
+        updates = {update.client_id: (update, reply) for update, reply in self._readable_updates(replies)}
         acting = federation.attackers.acting(server_round)
-        wanted = any(attackers.handed is Knowledge.OMNISCIENT for _, attackers, _ in groups)
+        wanted = any(attackers.effective_knowledge is Knowledge.OMNISCIENT for _, attackers, _ in groups)
         rows = [
-            pair[0].weights.cpu() for node, pair in sorted(updates.items()) if wanted and node not in acting
+            pair[0].weights.cpu()
+            for client_id, pair in sorted(updates.items())
+            if wanted and client_id not in acting
         ]
         seen = torch.stack(rows).sub_(model) if rows else model.new_zeros(0, len(model))
         for index, attackers, pool in groups:
-            own = {node: pair for node, pair in sorted(updates.items()) if node in pool}
+            own = {client_id: pair for client_id, pair in sorted(updates.items()) if client_id in pool}
             if own:
-                sent = crafted(
+                sent = craft_updates(
                     attackers.attack,
                     torch.stack([update.weights.cpu() for update, _ in own.values()]).sub_(model),
                     seen,
                     self._contexts(server_round, model, index, tuple(own), tuple(sorted(updates))),
-                    nodes=tuple(own),
+                    client_ids=tuple(own),
                     knowledge=attackers.knowledge,
                 )
                 for row, (update, reply) in zip(sent, own.values(), strict=True):
@@ -126,11 +128,11 @@ class AdversaryGrid(WrappedGrid):
                     reply.content[ARRAYS] = to_record(weights, federation.layout)
         return True
 
-    def _readable(self, replies: Iterable[Message]) -> Iterable[tuple[Update, Message]]:
+    def _readable_updates(self, replies: Iterable[Message]) -> Iterable[tuple[Update, Message]]:
         for reply in replies:
             try:
                 yield (
-                    read_reply(reply, self._nodes[reply.metadata.src_node_id], self._federation.layout),
+                    read_reply(reply, self._client_ids[reply.metadata.src_node_id], self._federation.layout),
                     reply,
                 )
             except PayloadError:
@@ -143,19 +145,21 @@ class AdversaryGrid(WrappedGrid):
         index: int,
         group: tuple[int, ...],
         everyone: tuple[int, ...],
-    ) -> ContextOf:
+    ) -> ContextFactory:
         federation = self._federation
         acting = federation.attackers.acting(server_round)
-        others = tuple(node for node in everyone if node not in acting)
+        others = tuple(client_id for client_id in everyone if client_id not in acting)
         rule = self._known_rule(server_round)
 
-        def context_of(attack: Attack, node: int | None) -> CraftContext:
-            nodes = group if node is None else (node,)
+        def build_context(attack: Attack, client_id: int | None) -> CraftContext:
+            client_ids = group if client_id is None else (client_id,)
             return CraftContext(
-                generator=stream(federation.scenario.seed, "craft", repr(attack), str(nodes), server_round),
+                generator=generator_for(
+                    federation.scenario.seed, "craft", repr(attack), str(client_ids), server_round
+                ),
                 round=server_round,
-                nodes=nodes,
-                seen_nodes=others,
+                client_ids=client_ids,
+                seen_client_ids=others,
                 clients=len(everyone),
                 malicious=len(group),
                 model=model,
@@ -165,13 +169,13 @@ class AdversaryGrid(WrappedGrid):
                 rule=rule,
                 rule_kind=self._rule_kind,
                 tolerated=federation.scenario.byzantine,
-                memory=self._memories[index, attack, node],
+                memory=self._memories[index, attack, client_id],
             )
 
-        return context_of
+        return build_context
 
 
-def rule_kind(card: Card) -> RuleKind:
+def rule_kind(card: RuleCard) -> RuleKind:
     """Return what `CraftContext.rule_kind` says of a rule; what it knows of the model has all coordinates."""
     if {"history", "model", "root data"} & set(card.needs):
         return None

@@ -13,12 +13,12 @@ from flwr.serverapp import Grid
 from torch import Tensor
 
 from clients.training.trainer import Trainer
-from fedpoison.errors import RefusalError
+from fedpoison.errors import AggregationError
 from fedpoison.federation.federation import Federation
 from fedpoison.federation.messages import ARRAYS, CONFIG, ROUND, Update, from_record
 from fedpoison.federation.workers import Workers
-from fedpoison.rng import stream
-from fedpoison.scenario.aggregation import FlowerClass
+from fedpoison.rng import generator_for
+from fedpoison.scenario.aggregation import FlowerStrategy
 from strategies.base import AggregationRule, Context, PreconditionError
 
 
@@ -76,8 +76,8 @@ class RuleAggregator:
     ) -> list[Message]:
         content = RecordDict({ARRAYS: arrays, CONFIG: ConfigRecord({**config, ROUND: server_round})})
         return [
-            Message(content=content, message_type=MessageType.TRAIN, dst_node_id=node)
-            for node in grid.get_node_ids()
+            Message(content=content, message_type=MessageType.TRAIN, dst_node_id=node_id)
+            for node_id in grid.get_node_ids()
         ]
 
     def aggregate(
@@ -90,40 +90,40 @@ class RuleAggregator:
     ) -> AggregationResult:
         examples = [update.examples for update in updates]
         weights = torch.tensor(examples, dtype=torch.float64, device=model.device)
-        nodes = tuple(update.node for update in updates)
+        client_ids = tuple(update.client_id for update in updates)
         try:
-            aggregate = self.rule(matrix, weights, self.context(server_round, model, nodes))
+            aggregate = self.rule(matrix, weights, self.context(server_round, model, client_ids))
         except PreconditionError as error:
-            raise RefusalError(f"round {server_round}: {error}") from None
+            raise AggregationError(f"round {server_round}: {error}") from None
         self._state = dict(aggregate.state)
         weights = model + aggregate.update
         if not bool(torch.isfinite(weights).all()):
-            raise RefusalError(
+            raise AggregationError(
                 f"round {server_round}: what {self.rule!r} makes of the updates is too large for a number; "
                 "a strategy that bounds them, or a smaller learning rate, may keep the model finite."
             )
         return AggregationResult(weights=weights, trust=aggregate.trust)
 
     def context(
-        self, server_round: int, model: Tensor, nodes: tuple[int, ...] | None, *, purpose: str = "rule"
+        self, server_round: int, model: Tensor, client_ids: tuple[int, ...] | None, *, purpose: str = "rule"
     ) -> Context:
         """Return what the rule may know in this round; `purpose` names its random stream."""
         federation = self._federation
         channels, height, width = federation.train.images.shape[1:]
         return Context(
             round=server_round,
-            nodes=nodes,
+            client_ids=client_ids,
             model=model,
             layout=federation.layout,
             state=self._state,
-            generator=stream(federation.scenario.seed, purpose, server_round),
+            generator=generator_for(federation.scenario.seed, purpose, server_round),
             root_update=lambda: self._root_update(server_round, model),
             predict=self._predict,
             image_shape=(channels, height, width),
         )
 
     def _root_update(self, server_round: int, model: Tensor) -> Tensor:
-        generator = stream(self._federation.scenario.seed, "root training", server_round)
+        generator = generator_for(self._federation.scenario.seed, "root training", server_round)
 
         def train(trainer: Trainer) -> Tensor:
             trainer.load(model)
@@ -143,7 +143,7 @@ class RuleAggregator:
 class FlowerAggregator:
     """Aggregates with one of Flower's strategy classes, as it is."""
 
-    def __init__(self, described: FlowerClass, federation: Federation) -> None:
+    def __init__(self, described: FlowerStrategy, federation: Federation) -> None:
         self._strategy: flower.FedAvg = getattr(flower, described.name)(
             **{"fraction_evaluate": 0.0, "min_train_nodes": 1, "min_available_nodes": 1} | described.arguments
         )

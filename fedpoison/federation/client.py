@@ -11,7 +11,7 @@ from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
 from torch import Tensor
 
 from clients.attacks.base import TRIGGER
-from clients.training.batch import Job, Trained, train_cohort
+from clients.training.batch import Job, Trained, train_clients
 from clients.training.parameters import Layout
 from clients.training.samples import Samples
 from clients.training.trainer import LocalTraining, Trainer
@@ -32,7 +32,7 @@ from fedpoison.federation.messages import (
 
 
 @dataclass(frozen=True, eq=False)
-class TrainOrder:
+class TrainRequest:
     """What a train message asks for."""
 
     server_round: int
@@ -61,14 +61,14 @@ class TrainOrder:
 class Task:
     """One node's part in a round."""
 
-    node: int
-    order: TrainOrder
+    client_id: int
+    request: TrainRequest
     memory: Mapping[str, Tensor]
     """What the node remembers of earlier rounds."""
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class ClientResult:
     """What came of a task."""
 
     trained: Trained | None
@@ -79,26 +79,26 @@ class Outcome:
     """Why the node failed."""
 
 
-def attempt(federation: Federation, trainer: Trainer, task: Task) -> Outcome:
+def train_or_fail(federation: Federation, trainer: Trainer, task: Task) -> ClientResult:
     """Return what comes of a task; a client that raises is an outcome too, and must not end the run."""
     memory = dict(task.memory)
     try:
-        trained = train_node(federation, trainer, task.node, task.order, memory)
+        trained = train_client(federation, trainer, task.client_id, task.request, memory)
     except Exception as error:  # noqa: BLE001
-        return Outcome(None, failure=reason(error))
-    return Outcome(trained, memory)
+        return ClientResult(None, failure=error_line(error))
+    return ClientResult(trained, memory)
 
 
-def reason(error: Exception) -> str:
+def error_line(error: Exception) -> str:
     """Return the last line of the error's traceback."""
     return "".join(traceback.format_exception_only(error)).strip()
 
 
-def train_node(
+def train_client(
     federation: Federation,
     trainer: Trainer,
-    node: int,
-    order: TrainOrder,
+    client_id: int,
+    request: TrainRequest,
     memory: MutableMapping[str, Tensor],
 ) -> Trained:
     """Return what a node's training gives.
@@ -106,31 +106,33 @@ def train_node(
     Args:
         federation: the scenario's nodes.
         trainer: a trainer of the fleet's model; its state does not matter.
-        node: which node trains.
-        order: what it is asked to do.
+        client_id: which node trains.
+        request: what it is asked to do.
         memory: what it remembers from round to round; written to.
     """
-    trainer.training = training_of(federation, order)
-    (trained,) = train_cohort(trainer, [job_of(federation, node, order, memory)])
+    trainer.training = training_of(federation, request)
+    (trained,) = train_clients(trainer, [job_for(federation, client_id, request, memory)])
     return trained
 
 
-def training_of(federation: Federation, order: TrainOrder) -> LocalTraining:
+def training_of(federation: Federation, request: TrainRequest) -> LocalTraining:
     """Return how the order asks the fleet's nodes to train."""
-    proximal = federation.scenario.proximal if order.proximal is None else order.proximal
+    proximal = federation.scenario.proximal if request.proximal is None else request.proximal
     return replace(federation.scenario.training, proximal=proximal)
 
 
-def job_of(
+def job_for(
     federation: Federation,
-    node: int,
-    order: TrainOrder,
+    client_id: int,
+    request: TrainRequest,
     memory: MutableMapping[str, Tensor],
     *,
     train: Samples | None = None,
 ) -> Job:
     """Return the node's job under this order; `train` as for `Federation.job`."""
-    return federation.job(node, order.server_round, order.model, order.previous_model, memory, train=train)
+    return federation.job(
+        client_id, request.server_round, request.model, request.previous_model, memory, train=train
+    )
 
 
 def train_reply(layout: Layout, trained: Trained, memory: Mapping[str, Tensor]) -> RecordDict:
@@ -144,7 +146,9 @@ def train_reply(layout: Layout, trained: Trained, memory: Mapping[str, Tensor]) 
     reply = RecordDict(
         {
             ARRAYS: to_record(trained.weights, layout),
-            METRICS: MetricRecord({EXAMPLES: trained.examples, LOSS: trained.loss, PARTITION: trained.node}),
+            METRICS: MetricRecord(
+                {EXAMPLES: trained.examples, LOSS: trained.loss, PARTITION: trained.client_id}
+            ),
         }
     )
     if TRIGGER in memory:  # for the attacker on the wire, who takes it out
@@ -152,6 +156,6 @@ def train_reply(layout: Layout, trained: Trained, memory: Mapping[str, Tensor]) 
     return reply
 
 
-def partition_reply(node: int) -> RecordDict:
+def partition_reply(client_id: int) -> RecordDict:
     """Return the content of a node's answer to the roll call."""
-    return RecordDict({METRICS: MetricRecord({PARTITION: node})})
+    return RecordDict({METRICS: MetricRecord({PARTITION: client_id})})

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from clients.attacks.base import Goal
+from clients.attacks.base import AttackGoal
 from clients.training.samples import Samples
 from clients.training.trainer import Trainer
 from fedpoison.federation.workers import Workers
@@ -23,7 +23,7 @@ BATCH = 250
 class Evaluator:
     """Evaluates global weights on a test set, in parallel."""
 
-    def __init__(self, test: Samples, goal: Goal | None, workers: Workers) -> None:
+    def __init__(self, test: Samples, goal: AttackGoal | None, workers: Workers) -> None:
         self._test = test
         self._there = test.to(workers.device)
         self._goal = goal

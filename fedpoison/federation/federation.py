@@ -12,7 +12,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from clients.attacks.base import ClientContext, Goal
+from clients.attacks.base import AttackGoal, ClientContext
 from clients.training.batch import Job
 from clients.training.dropout import has_dropout
 from clients.training.parameters import Layout, flatten, layout_of
@@ -20,8 +20,8 @@ from clients.training.samples import Samples
 from fedpoison import models as model_builders
 from fedpoison.data import AUTO, Dataset, load_dataset
 from fedpoison.errors import ScenarioError
-from fedpoison.rng import stream
-from fedpoison.scenario.aggregation import FlowerClass
+from fedpoison.rng import generator_for
+from fedpoison.scenario.aggregation import FlowerStrategy
 from fedpoison.scenario.attackers import first_goal
 from fedpoison.scenario.registries import models, read_partition
 from fedpoison.scenario.scenario import Scenario
@@ -43,7 +43,7 @@ class Federation:
     def __post_init__(self) -> None:
         self._objective  # noqa: B018  # raises before anything is trained
         self.parts  # noqa: B018  # the same
-        if isinstance(self.scenario.aggregation, FlowerClass):
+        if isinstance(self.scenario.aggregation, FlowerStrategy):
             for attackers in self.attackers.groups:
                 if attackers.attack.card.knows_rule:
                     raise ScenarioError(
@@ -80,17 +80,17 @@ class Federation:
         return self.scenario.selection
 
     @property
-    def aim(self) -> str | None:
+    def goal_attack(self) -> str | None:
         """The attack whose success is measured: the scenario's goal, or else its first with a target."""
         return None if self._objective is None else self._objective[0]
 
     @property
-    def goal(self) -> Goal | None:
+    def goal(self) -> AttackGoal | None:
         """How the success of the attack is measured."""
         return None if self._objective is None else self._objective[1]
 
     @cached_property
-    def _objective(self) -> tuple[str, Goal] | None:
+    def _objective(self) -> tuple[str, AttackGoal] | None:
         scenario = self.scenario
         try:
             own = first_goal([group.attack for group in scenario.attackers], self.classes)
@@ -106,9 +106,9 @@ class Federation:
         return named
 
     @property
-    def idle(self) -> list[str]:
+    def no_effect(self) -> list[str]:
         """Why attacks of the scenario cannot do anything, where they cannot."""
-        return self.attackers.idle(self.scenario.rounds)
+        return self.attackers.no_effect(self.scenario.rounds)
 
     @cached_property
     def train(self) -> Samples:
@@ -145,7 +145,9 @@ class Federation:
             return _spread(scenario.partition, train, len(everybody), seed, "partition")
         malicious = self.attackers.malicious(1)
         honest = len(everybody) - len(malicious)
-        if not honest or any(attackers.schedule.turn(1) is not None for attackers in self.attackers.groups):
+        if not honest or any(
+            attackers.schedule.rotation(1) is not None for attackers in self.attackers.groups
+        ):
             raise ScenarioError(
                 "malicious_partition: wants some honest nodes, and malicious ones that stay the same; "
                 "leave it out, or change who is malicious."
@@ -153,19 +155,19 @@ class Federation:
         own = iter(_spread(scenario.partition, train, honest, seed, "partition"))
         apart = _spread(scenario.malicious_partition, train, honest, seed, "malicious partition")
         copies = itertools.cycle(apart)
-        return [next(copies if node in malicious else own) for node in everybody]
+        return [next(copies if client_id in malicious else own) for client_id in everybody]
 
     @cached_property
     def root(self) -> Samples:
         """The clean samples that the server holds, drawn like a client's."""
         count = min(self.scenario.root_samples, len(self.train))
-        order = torch.randperm(len(self.train), generator=stream(self.scenario.seed, "root data"))
+        order = torch.randperm(len(self.train), generator=generator_for(self.scenario.seed, "root data"))
         return self.train[order[:count]]
 
     def model(self) -> nn.Module:
         """Return a model with the initial weights of the run."""
         _, channels, height, width = self.dataset.train.images.shape
-        generator = stream(self.scenario.seed, "initial weights")
+        generator = generator_for(self.scenario.seed, "initial weights")
         return model_builders.build(
             models[self.scenario.model], (channels, height, width), self.classes, generator
         )
@@ -181,7 +183,7 @@ class Federation:
 
     def job(
         self,
-        node: int,
+        client_id: int,
         server_round: int,
         model: Tensor,
         previous_model: Tensor | None,
@@ -189,22 +191,22 @@ class Federation:
         *,
         train: Samples | None = None,
     ) -> Job:
-        """Return what `node` has to do in this round.
+        """Return what `client_id` has to do in this round.
 
         Args:
-            node: which one.
+            client_id: which one.
             server_round: counts from 1.
             model: the global weights (d,) that it starts from.
             previous_model: those of the round before, for attacks that look back.
             memory: what it remembers from round to round.
             train: the training samples, wherever they lie; None takes those in main memory.
         """
-        seed, role = self.scenario.seed, self.attackers.role(node, server_round)
+        seed, role = self.scenario.seed, self.attackers.role(client_id, server_round)
         context = ClientContext(
-            generator=stream(seed, "client", node, "round", server_round),
-            poison_generator=stream(seed, "poison", node),
+            generator=generator_for(seed, "client", client_id, "round", server_round),
+            poison_generator=generator_for(seed, "poison", client_id),
             round=server_round,
-            node=node,
+            client_id=client_id,
             rank=role.rank,
             size=role.size,
             model=model,
@@ -216,7 +218,7 @@ class Federation:
             samples=self.train if train is None else train,
             attack=role.attack,
             context=context,
-            part=self.parts[node],
+            part=self.parts[client_id],
         )
 
 
@@ -229,7 +231,7 @@ def resolve_dataset(scenario: Scenario, dataset: Dataset) -> Scenario:
         return scenario
     sizes = {"train_samples": len(dataset.train), "test_samples": len(dataset.test)}
     changes = {field: 0 for field, size in sizes.items() if getattr(scenario, field) > size}
-    return scenario.but(dataset=dataset.name, **changes)
+    return scenario.replace(dataset=dataset.name, **changes)
 
 
 @lru_cache(maxsize=8)
@@ -243,17 +245,19 @@ def _drawn(name: str, samples: Samples, limit: int, seed: int, field: str) -> Sa
         return samples
     if limit > len(samples):
         raise ScenarioError(f"{field}: got {limit}, wanted at most {len(samples)}, or 0 for all, of {name}.")
-    return samples[torch.randperm(len(samples), generator=stream(seed, field))[:limit]]
+    return samples[torch.randperm(len(samples), generator=generator_for(seed, field))[:limit]]
 
 
 @lru_cache(maxsize=8)
-def _spread(partition: str, samples: Samples, nodes: int, seed: int, name: str) -> list[Tensor]:
+def _spread(partition: str, samples: Samples, client_ids: int, seed: int, name: str) -> list[Tensor]:
     """Return each node's positions in `samples`, drawn from the stream `name`; fleets of one seed share them.
 
     Raises:
         ScenarioError: the partition does not give one part for each node.
     """
-    parts = read_partition(partition).value(samples.labels, nodes, stream(seed, name))
-    if len(parts) != nodes:
-        raise ScenarioError(f"partition {partition}: got {len(parts)} parts, wanted one for each of {nodes}.")
+    parts = read_partition(partition).value(samples.labels, client_ids, generator_for(seed, name))
+    if len(parts) != client_ids:
+        raise ScenarioError(
+            f"partition {partition}: got {len(parts)} parts, wanted one for each of {client_ids}."
+        )
     return parts

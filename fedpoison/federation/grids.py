@@ -55,7 +55,7 @@ class WrappedGrid(MessageGrid):
         return self.inner.send_and_receive(messages, timeout=timeout)
 
 
-class ChosenNodes(WrappedGrid):
+class NodeSubsetGrid(WrappedGrid):
     """A grid that shows only some of the nodes."""
 
     def __init__(self, grid: Grid, nodes: Iterable[int]) -> None:
@@ -66,7 +66,7 @@ class ChosenNodes(WrappedGrid):
         return self._nodes
 
 
-def discover_clients(grid: Grid, clients: int, *, patience: float = 120.0) -> dict[int, int]:
+def discover_clients(grid: Grid, clients: int, *, timeout: float = 120.0) -> dict[int, int]:
     """Wait for all clients and return the client (0 to `clients` - 1) of each node id.
 
     Flower starts a ServerApp before its nodes are registered, and gives them random ids; each node knows
@@ -75,20 +75,20 @@ def discover_clients(grid: Grid, clients: int, *, patience: float = 120.0) -> di
     Args:
         grid: where the nodes are.
         clients: how many nodes the scenario has.
-        patience: seconds to wait for them.
+        timeout: seconds to wait for them.
 
     Raises:
         EngineError: not every node of the scenario is there, or two hold the same partition.
     """
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     while len(ids := sorted(grid.get_node_ids())) < clients:
         if time.monotonic() > deadline:
             raise EngineError(
-                f"got {len(ids)} nodes after {patience:.0f} s, wanted the {clients} of the scenario: "
+                f"got {len(ids)} nodes after {timeout:.0f} s, wanted the {clients} of the scenario: "
                 f"start the federation with {clients} SuperNodes, or set clients = {len(ids)}."
             )
         time.sleep(0.05)
-    queries = [Message(RecordDict({CONFIG: ConfigRecord()}), node, MessageType.QUERY) for node in ids]
+    queries = [Message(RecordDict({CONFIG: ConfigRecord()}), node_id, MessageType.QUERY) for node_id in ids]
     nodes = {}
     for reply in grid.send_and_receive(queries):
         if reply.has_error():

@@ -94,14 +94,14 @@ def from_record(record: ArrayRecord, layout: Layout) -> Tensor:
 class Update:
     """A usable reply of one node."""
 
-    node: int
+    client_id: int
     weights: Tensor
     """(d,), where the node's training ended."""
     examples: float
     loss: float
 
 
-def read_reply(reply: Message, node: int, layout: Layout) -> Update:
+def read_reply(reply: Message, client_id: int, layout: Layout) -> Update:
     """Return what a node's reply to a train message holds.
 
     Raises:
@@ -117,7 +117,7 @@ def read_reply(reply: Message, node: int, layout: Layout) -> Update:
         raise PayloadError(f"{EXAMPLES}: got {examples}, wanted a positive number")
     loss = metrics[METRICS].get(LOSS, math.nan)
     return Update(
-        node=node,
+        client_id=client_id,
         weights=from_record(records[ARRAYS], layout),
         examples=examples,
         loss=float(loss) if isinstance(loss, int | float) else math.nan,

@@ -17,12 +17,12 @@ from fedpoison.federation.evaluation import Evaluator
 from fedpoison.federation.federation import Federation
 from fedpoison.federation.grids import discover_clients
 from fedpoison.federation.messages import from_record, to_record
-from fedpoison.federation.server_strategy import HostStrategy, OnUpdates
+from fedpoison.federation.server_strategy import OnUpdates, SimulationStrategy
 from fedpoison.federation.workers import Workers
 from fedpoison.results.round import OnRound, Round, Training
 
 
-def serve(
+def run_server(
     federation: Federation,
     grid: Grid,
     workers: Workers,
@@ -44,14 +44,14 @@ def serve(
     """
     goal = federation.goal
     evaluator = Evaluator(federation.test, goal, workers)
-    nodes = discover_clients(grid, federation.scenario.clients)
-    host = HostStrategy(federation, nodes, workers, on_updates)
-    adversary = AdversaryGrid(grid, federation, nodes, host.known_rule)
+    client_ids = discover_clients(grid, federation.scenario.clients)
+    strategy = SimulationStrategy(federation, client_ids, workers, on_updates)
+    adversary = AdversaryGrid(grid, federation, client_ids, strategy.known_rule)
 
     spent: defaultdict[str, float] = defaultdict(float)
 
     def evaluate(server_round: int, arrays: ArrayRecord) -> MetricRecord | None:
-        training = host.report if server_round else Training()
+        training = strategy.report if server_round else Training()
         for phase, seconds in (training.seconds | (adversary.seconds if server_round else {})).items():
             spent[phase] += seconds
         if not federation.scenario.evaluates(server_round):
@@ -60,24 +60,24 @@ def serve(
         evaluation = evaluator(from_record(arrays, federation.layout), adversary.triggers)
         training.seconds.update(spent, evaluate=time.perf_counter() - began)
         spent.clear()
-        record = Round.of(server_round, evaluation, goal, training)
+        record = Round.from_evaluation(server_round, evaluation, goal, training)
         on_round(record)
         return MetricRecord(
             {"accuracy": record.accuracy, "worst-class-accuracy": record.worst_class_accuracy}
         )
 
-    host.start(
+    strategy.start(
         grid=adversary,
-        initial_arrays=to_record(host.model, federation.layout),
+        initial_arrays=to_record(strategy.model, federation.layout),
         num_rounds=federation.scenario.rounds,
         timeout=float("inf"),
         evaluate_fn=evaluate,
     )
-    return host.model.cpu()
+    return strategy.model.cpu()
 
 
 @contextmanager
-def quiet_flower() -> Iterator[None]:
+def suppress_flower_logs() -> Iterator[None]:
     """Hold back what Flower reports of itself, warnings excepted."""
     logger = logging.getLogger("flwr")
     level = logger.level

@@ -14,24 +14,24 @@ from torch import Tensor
 from fedpoison.devices import aggregation_device
 from fedpoison.federation.aggregation import Aggregator, FlowerAggregator, RuleAggregator
 from fedpoison.federation.federation import Federation
-from fedpoison.federation.grids import ChosenNodes
+from fedpoison.federation.grids import NodeSubsetGrid
 from fedpoison.federation.messages import PREVIOUS, PayloadError, Update, read_reply, to_record
-from fedpoison.federation.update_statistics import deviations
+from fedpoison.federation.update_statistics import update_statistics
 from fedpoison.federation.workers import Workers
 from fedpoison.results.round import GroupRecord, Training
-from fedpoison.scenario.aggregation import FlowerClass
+from fedpoison.scenario.aggregation import FlowerStrategy
 
 OnUpdates = Callable[[int, Tensor, Sequence[Update], Tensor], None]
 """Is told a round, the global weights (d,) that it starts from, what the usable replies hold, and the updates
 (n, d): whoever keeps those copies them, as the next round overwrites them."""
 
 
-class HostStrategy(Strategy):
+class SimulationStrategy(Strategy):
     """Samples nodes, checks what they send, aggregates in node order, and reports on every round.
 
     Args:
         federation: the scenario's nodes.
-        nodes: the scenario's node behind each node id of the grid.
+        client_ids: the scenario's node behind each node id of the grid.
         workers: trainers, for rules that train on root data or probe models.
         on_updates: told of the updates of each round that has any, before they are aggregated.
     """
@@ -39,17 +39,17 @@ class HostStrategy(Strategy):
     def __init__(
         self,
         federation: Federation,
-        nodes: Mapping[int, int],
+        client_ids: Mapping[int, int],
         workers: Workers,
         on_updates: OnUpdates | None = None,
     ) -> None:
         self._federation = federation
         self._on_updates = on_updates
-        self._nodes = nodes
-        self._ids = {node: node_id for node_id, node in nodes.items()}
+        self._client_ids = client_ids
+        self._ids = {client_id: node_id for node_id, client_id in client_ids.items()}
         self.aggregator: Aggregator = (
             FlowerAggregator(federation.scenario.aggregation, federation)
-            if isinstance(federation.scenario.aggregation, FlowerClass)
+            if isinstance(federation.scenario.aggregation, FlowerStrategy)
             else RuleAggregator(federation.scenario.aggregation, federation, workers)
         )
         self.model: Tensor = federation.initial.to(aggregation_device(workers.device))
@@ -58,44 +58,44 @@ class HostStrategy(Strategy):
         self.report = Training()
         """What happened in the round that was aggregated last."""
         self._matrix = self.model.new_empty(0, len(self.model))
-        self._asked: list[int] = []
-        self._asked_at = 0.0
+        self._sampled: list[int] = []
+        self._sent_at = 0.0
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """Return the messages that ask this round's sample of nodes to train."""
-        self._asked = self._federation.attackers.sample(server_round)
-        chosen = ChosenNodes(grid, [self._ids[node] for node in self._asked])
+        self._sampled = self._federation.attackers.sample(server_round)
+        chosen = NodeSubsetGrid(grid, [self._ids[client_id] for client_id in self._sampled])
         messages = self.aggregator.messages(server_round, arrays, config, chosen)
         if self.previous_model is not None:
             previous = to_record(self.previous_model, self._federation.layout)
-            self._remind(messages, previous, self._federation.attackers.acting(server_round))
-        self._asked_at = time.perf_counter()
+            self._attach_previous_model(messages, previous, self._federation.attackers.acting(server_round))
+        self._sent_at = time.perf_counter()
         return messages
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Return the new global weights, made from the usable replies in the order of their nodes."""
-        received = {self._nodes[reply.metadata.src_node_id]: reply for reply in replies}
+        received = {self._client_ids[reply.metadata.src_node_id]: reply for reply in replies}
         trained_at = time.perf_counter()
-        updates, dropped = self._usable(received)
+        updates, dropped = self._read_replies(received)
         trust = None
         weights = self.model
         if updates:
-            usable = [received[update.node] for update in updates]
-            matrix = self._rows(updates)
+            usable = [received[update.client_id] for update in updates]
+            matrix = self._update_matrix(updates)
             if self._on_updates is not None:
                 self._on_updates(server_round, self.model, updates, matrix)
-            outcome = self.aggregator.aggregate(server_round, self.model, updates, matrix, usable)
-            weights = outcome.weights
-            if outcome.trust is not None:
-                shares = outcome.trust.tolist()
-                trust = {update.node: share for update, share in zip(updates, shares, strict=True)}
+            result = self.aggregator.aggregate(server_round, self.model, updates, matrix, usable)
+            weights = result.weights
+            if result.trust is not None:
+                shares = result.trust.tolist()
+                trust = {update.client_id: share for update, share in zip(updates, shares, strict=True)}
         self.report = self._training(server_round, updates, dropped, trust)
         self.report.seconds.update(
-            train=trained_at - self._asked_at, aggregate=time.perf_counter() - trained_at
+            train=trained_at - self._sent_at, aggregate=time.perf_counter() - trained_at
         )
         self.previous_model, self.model = self.model, weights
         return to_record(weights, self._federation.layout), None
@@ -124,34 +124,36 @@ class HostStrategy(Strategy):
         if not isinstance(aggregator, RuleAggregator):
             return None
 
-        def tried(updates: Tensor) -> Tensor:
+        def try_rule(updates: Tensor) -> Tensor:
             context = aggregator.context(server_round, self.model, None, purpose="attackers' trials")
             return aggregator.rule(updates.to(self.model.device), None, context).update.to(updates.device)
 
-        return tried
+        return try_rule
 
-    def _remind(self, messages: Iterable[Message], previous: ArrayRecord, acting: Collection[int]) -> None:
+    def _attach_previous_model(
+        self, messages: Iterable[Message], previous: ArrayRecord, acting: Collection[int]
+    ) -> None:
         """Add the global weights of the round before to what nodes receive that attack in this one.
 
         A real attacker would have kept them; nodes here keep only what their attack stores.
         """
         for message in messages:
-            if self._nodes[message.metadata.dst_node_id] in acting:
+            if self._client_ids[message.metadata.dst_node_id] in acting:
                 message.content = RecordDict({**message.content, PREVIOUS: previous})
 
-    def _usable(self, received: Mapping[int, Message]) -> tuple[list[Update], dict[int, str]]:
+    def _read_replies(self, received: Mapping[int, Message]) -> tuple[list[Update], dict[int, str]]:
         updates, dropped = [], {}
-        for node in self._asked:
-            if node not in received:
-                dropped[node] = "did not reply"
+        for client_id in self._sampled:
+            if client_id not in received:
+                dropped[client_id] = "did not reply"
                 continue
             try:
-                updates.append(read_reply(received[node], node, self._federation.layout))
+                updates.append(read_reply(received[client_id], client_id, self._federation.layout))
             except PayloadError as error:
-                dropped[node] = str(error)
+                dropped[client_id] = str(error)
         return updates, dropped
 
-    def _rows(self, updates: Sequence[Update]) -> Tensor:
+    def _update_matrix(self, updates: Sequence[Update]) -> Tensor:
         """Return the updates (n, d): what was sent, less the weights that the round started from.
 
         The memory is used again in every round: to get a large matrix from the system is no quicker than a
@@ -171,20 +173,22 @@ class HostStrategy(Strategy):
         dropped: dict[int, str],
         trust: dict[int, float] | None,
     ) -> Training:
-        selection, asked = self._federation.attackers, set(self._asked)
+        selection, asked = self._federation.attackers, set(self._sampled)
         size = self.model.numel() * self.model.element_size()
         losses = torch.tensor([update.loss for update in updates], dtype=torch.float64)
         known = losses[torch.isfinite(losses)]
-        nodes = [update.node for update in updates]
-        found = deviations(self._matrix[: len(nodes)], nodes, set(nodes) - selection.acting(server_round))
+        client_ids = [update.client_id for update in updates]
+        found = update_statistics(
+            self._matrix[: len(client_ids)], client_ids, set(client_ids) - selection.acting(server_round)
+        )
         return Training(
-            sampled=self._asked,
+            sampled=self._sampled,
             malicious=sorted(selection.malicious(server_round) & asked),
             groups=[
                 GroupRecord(
                     attack=attackers.group.attack,
                     nodes=sorted(pool & asked),
-                    acted=attackers.act(server_round),
+                    acted=attackers.is_active(server_round),
                 )
                 for attackers, pool in selection.placed(server_round)
             ],
@@ -194,6 +198,6 @@ class HostStrategy(Strategy):
             distances=found.distances,
             cosines=found.cosines,
             train_loss=float(known.mean()) if len(known) else None,
-            bytes_down=size * len(self._asked),
+            bytes_down=size * len(self._sampled),
             bytes_up=size * len(updates),
         )

@@ -14,7 +14,7 @@ from strategies.kernels.distances import LARGEST, LEAST
 
 
 @dataclass(frozen=True, eq=False)
-class Deviations:
+class UpdateStatistics:
     """What the updates of a round measure, by node."""
 
     norms: dict[int, float]
@@ -25,22 +25,26 @@ class Deviations:
     """Its cosine with the honest mean; left out where one of the two is zero."""
 
 
-def deviations(updates: Tensor, nodes: Sequence[int], honest: Collection[int]) -> Deviations:
+def update_statistics(
+    updates: Tensor, client_ids: Sequence[int], honest: Collection[int]
+) -> UpdateStatistics:
     """Return how each node's update compares with the plain mean of the honest ones.
 
     >>> sent = torch.tensor([[1.0, 0.0], [3.0, 0.0], [-2.0, 0.0]])
-    >>> deviations(sent, nodes=[0, 1, 2], honest=[0, 1])
-    Deviations(norms={0: 1.0, 1: 3.0, 2: 2.0}, distances={0: 1.0, 1: 1.0, 2: 4.0}, \
+    >>> update_statistics(sent, client_ids=[0, 1, 2], honest=[0, 1])
+    UpdateStatistics(norms={0: 1.0, 1: 3.0, 2: 2.0}, distances={0: 1.0, 1: 1.0, 2: 4.0}, \
 cosines={0: 1.0, 1: 1.0, 2: -1.0})
 
     Args:
         updates: (n, d), what the nodes sent, less what they started from.
-        nodes: the node behind each row.
+        client_ids: the node behind each row.
         honest: the nodes whose updates make the mean.
     """
-    if not nodes:
-        return Deviations({}, {}, {})
-    rows = torch.tensor([row for row, node in enumerate(nodes) if node in honest], dtype=torch.int64)
+    if not client_ids:
+        return UpdateStatistics({}, {}, {})
+    rows = torch.tensor(
+        [row for row, client_id in enumerate(client_ids) if client_id in honest], dtype=torch.int64
+    )
     found = _measured(updates, rows, updates.dtype)
     squares = found[:2]
     held = (squares == 0) | ((squares > LEAST) & (squares < LARGEST))
@@ -48,16 +52,16 @@ cosines={0: 1.0, 1: 1.0, 2: -1.0})
         found = _measured(updates, rows, torch.float64)
     norms, distances, dots = found.cpu().tolist()
     length = math.sqrt(norms.pop())
-    result = Deviations({}, {}, {})
-    for node, squared, apart, dot in zip(nodes, norms, distances[:-1], dots[:-1], strict=True):
+    result = UpdateStatistics({}, {}, {})
+    for client_id, squared, apart, dot in zip(client_ids, norms, distances[:-1], dots[:-1], strict=True):
         norm = math.sqrt(squared)
-        result.norms[node] = norm
+        result.norms[client_id] = norm
         if len(rows):
-            result.distances[node] = math.sqrt(apart)
+            result.distances[client_id] = math.sqrt(apart)
         if length and norm:
             cosine = dot / (length * norm)
             if math.isfinite(cosine):
-                result.cosines[node] = min(1.0, max(-1.0, cosine))
+                result.cosines[client_id] = min(1.0, max(-1.0, cosine))
     return result
 
 

@@ -18,7 +18,7 @@ from torch import nn
 
 from clients.training.trainer import LocalTraining, Trainer
 from fedpoison.devices import CPU
-from strategies.kernels.columns import stay_single
+from strategies.kernels.columns import use_one_thread
 
 Work = TypeVar("Work")
 Done = TypeVar("Done")
@@ -47,7 +47,9 @@ class Workers:
         self._trainers: queue.SimpleQueue[Trainer] = queue.SimpleQueue()
         for _ in range(self.count):
             self._trainers.put(Trainer(model().to(device), training))
-        self._pool = ThreadPoolExecutor(self.count, thread_name_prefix="fedpoison", initializer=stay_single)
+        self._pool = ThreadPoolExecutor(
+            self.count, thread_name_prefix="fedpoison", initializer=use_one_thread
+        )
 
     def map(self, function: Callable[[Trainer, Work], Done], work: Iterable[Work]) -> Iterator[Done]:
         """Yield `function(trainer, item)` for each item, in order, worked on in parallel."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fedpoison.report.load import StoredRuns, gather
-from fedpoison.report.write import Written, write_report
+from fedpoison.report.load import StoredRuns, load_runs
+from fedpoison.report.write import ReportSummary, write_report
 from fedpoison.results.store import StoredRun
 
-__all__ = ["StoredRun", "StoredRuns", "Written", "gather", "write_report"]
+__all__ = ["ReportSummary", "StoredRun", "StoredRuns", "load_runs", "write_report"]

@@ -21,7 +21,7 @@ from fedpoison.plotting import (
     save,
     strategy_heat_map,
 )
-from fedpoison.report.page_data import Contents, seconds_by_phase
+from fedpoison.report.page_data import PageData, seconds_by_phase
 from fedpoison.report.summary import summarize
 from fedpoison.report.trust_matrix import DROPPED, TrustMatrix, trust_matrix
 from fedpoison.results.history import History
@@ -31,7 +31,7 @@ from fedpoison.results.store import file_name
 FORMATS = ("svg", "pdf")
 
 
-def draw(contents: Contents, folder: Path, on_figure: Callable[[int], None] = lambda _: None) -> int:
+def write_figures(contents: PageData, folder: Path, on_figure: Callable[[int], None] = lambda _: None) -> int:
     """Write the figures of each setting, attack and strategy into a folder; return the number of files.
 
     Args:
@@ -53,7 +53,7 @@ def draw(contents: Contents, folder: Path, on_figure: Callable[[int], None] = la
     return len(FORMATS) * len(names)
 
 
-def _setting(contents: Contents, table: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
+def _setting(contents: PageData, table: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
     yield "attack-by-strategy", _overview(table)
     for attack in dict.fromkeys(table["attack"]):
         cells = table[table["attack"] == attack]
@@ -116,7 +116,9 @@ def trust(history: History, made: TrustMatrix) -> Figure:
     """Return the trust of each node (rows; malicious ones marked) in each round (columns)."""
     shares = pd.DataFrame(
         made.shares,
-        index=[f"▲ {node}" if node in made.malicious else str(node) for node in made.nodes],
+        index=[
+            f"▲ {client_id}" if client_id in made.malicious else str(client_id) for client_id in made.nodes
+        ],
         columns=made.rounds,
     ).replace(DROPPED, np.nan)
     size = (max(5.0, 2.4 + 0.3 * len(made.rounds)), max(3.0, 1.4 + 0.16 * len(made.nodes)))
@@ -124,7 +126,9 @@ def trust(history: History, made: TrustMatrix) -> Figure:
     axes = figure.subplots()
     heat_map(axes, shares, numbers=False, high=200, unit="% of an equal share")
     points = [
-        (column, made.nodes.index(node)) for column, acting in enumerate(made.acting) for node in acting
+        (column, made.nodes.index(client_id))
+        for column, acting in enumerate(made.acting)
+        for client_id in acting
     ]
     if points:
         across, down = zip(*points, strict=True)

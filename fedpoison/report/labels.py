@@ -29,9 +29,9 @@ def attack_label(scenario: Scenario) -> str:
 
 def _attackers(scenario: Scenario) -> Sequence[str | None]:
     if is_clean(scenario):
-        return [CLEAN, "; ".join(group.spell_settings() for group in scenario.groups)]
+        return [CLEAN, "; ".join(group.settings_spec() for group in scenario.groups)]
     if scenario.groups:
-        return ["; ".join(group.spell() for group in scenario.groups)]
+        return ["; ".join(group.to_spec() for group in scenario.groups)]
     (group,) = scenario.attackers
     return group.attack, _schedule(group), group.knowledge
 
@@ -45,7 +45,7 @@ def is_clean(scenario: Scenario) -> bool:
     return all(group.attack == CLEAN for group in scenario.attackers)
 
 
-def nobody_attacks(label: str) -> bool:
+def is_attack_free(label: str) -> bool:
     """Return whether the label is that of a clean scenario, whatever success is measured on it."""
     return _head(label) == CLEAN
 
@@ -83,10 +83,10 @@ def _told(name: str, content: Mapping[str, Any]) -> bool:
     return name in content or name not in _GROUP
 
 
-def spell(fields: Mapping[str, Any]) -> str:
+def format_fields(fields: Mapping[str, Any]) -> str:
     """Return fields in one line.
 
-    >>> spell({"lr": 0.1, "malicious_partition": None})
+    >>> format_fields({"lr": 0.1, "malicious_partition": None})
     'lr 0.1, malicious partition unset'
     """
     return ", ".join(
@@ -94,7 +94,7 @@ def spell(fields: Mapping[str, Any]) -> str:
     )
 
 
-def twins(scenarios: Sequence[Scenario]) -> list[int | None]:
+def clean_run_places(scenarios: Sequence[Scenario]) -> list[int | None]:
     """Return for each scenario the place of its clean twin among them; None where it is not there.
 
     What success is measured on the twin does not matter here, its accuracy is the same: the first one counts.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fedpoison.errors import FedPoisonError, RunError
 from fedpoison.report.labels import is_clean
-from fedpoison.results.store import CENTRAL, StoredRun
+from fedpoison.results.store import CENTRALIZED, StoredRun
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +20,7 @@ class StoredRuns:
     """Folders that hold no federated run or cannot be read, with the reason."""
 
 
-def gather(paths: Iterable[Path]) -> StoredRuns:
+def load_runs(paths: Iterable[Path]) -> StoredRuns:
     """Return the runs in run folders, in run stores, and in folders that hold any of these.
 
     A run that lies in several places is taken once, from where it came farthest; so are runs without an
@@ -39,7 +39,7 @@ def gather(paths: Iterable[Path]) -> StoredRuns:
             continue
         if run_id not in runs or run.progress > runs[run_id].progress:
             runs[run_id] = run
-    for repeated, first in _alike(runs.values()):
+    for repeated, first in _repeated_clean_runs(runs.values()):
         del runs[repeated.history.scenario.run_id]
         left_out[str(repeated.history.path)] = f"nobody attacks in it: it is the run in {first.history.path}."
     if not any(run.history.records for run in runs.values()):
@@ -52,7 +52,7 @@ def gather(paths: Iterable[Path]) -> StoredRuns:
     return StoredRuns(list(runs.values()), left_out)
 
 
-def _alike(runs: Iterable[StoredRun]) -> list[tuple[StoredRun, StoredRun]]:
+def _repeated_clean_runs(runs: Iterable[StoredRun]) -> list[tuple[StoredRun, StoredRun]]:
     """Return the clean runs that repeat another one, which came as far or farther, with it."""
     firsts: dict[str, StoredRun] = {}
     pairs = []
@@ -77,7 +77,7 @@ def _folders(path: Path) -> list[Path]:
 
 def _read(folder: Path) -> tuple[str, StoredRun]:
     """Return the run in a folder with its id, or raise FedPoisonError if it cannot be read."""
-    if folder.name.startswith(CENTRAL):
+    if folder.name.startswith(CENTRALIZED):
         raise RunError(f"{folder}: was trained centrally, without a federation.")
     run = StoredRun(folder)
     _ = run.failure  # raises if its file is damaged

@@ -9,8 +9,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from fedpoison.report.labels import CLEAN, attack_label, ordered, spell, split_settings, twins
-from fedpoison.report.thinning import TRUST_NUMBERS, Limits, evenly
+from fedpoison.report.labels import (
+    CLEAN,
+    attack_label,
+    clean_run_places,
+    format_fields,
+    ordered,
+    split_settings,
+)
+from fedpoison.report.thinning import TRUST_NUMBERS, Limits, evenly_spaced
 from fedpoison.report.trust_matrix import TrustMatrix, trust_matrix
 from fedpoison.results.history import History
 from fedpoison.results.store import StoredRun
@@ -19,7 +26,7 @@ AXES = ("setting", "attack", "strategy")
 
 
 @dataclass(frozen=True, eq=False)
-class Contents:
+class PageData:
     """All that the page shows."""
 
     runs: Sequence[StoredRun]
@@ -32,20 +39,20 @@ class Contents:
     strategies: Sequence[str]
     places: Sequence[tuple[int, int, int]]
     """The place of each run among settings, attacks and strategies."""
-    twins: Sequence[int | None]
+    clean_runs: Sequence[int | None]
     """The place of each run's clean twin; None where it is not there, and unless both came to their end."""
 
     @classmethod
-    def of(cls, runs: Sequence[StoredRun]) -> Contents:
+    def from_runs(cls, runs: Sequence[StoredRun]) -> PageData:
         """Return the contents of a page about these runs, the seeds of a cell in their order."""
         runs = sorted(
             runs, key=lambda run: (not run.complete, not run.history.records, run.history.scenario.seed)
         )
         scenarios = [run.history.scenario for run in runs]
         common, differing = split_settings(scenarios)
-        spelt = [spell(fields) for fields in differing]
+        texts = [format_fields(fields) for fields in differing]
         labels = [attack_label(scenario) for scenario in scenarios]
-        settings = list(dict.fromkeys(spelt))
+        settings = list(dict.fromkeys(texts))
         attacks = ordered(labels, CLEAN)
         strategies = ordered((scenario.strategy for scenario in scenarios), "fedavg")
         return cls(
@@ -56,9 +63,9 @@ class Contents:
             strategies=strategies,
             places=[
                 (settings.index(fields), attacks.index(label), strategies.index(scenario.strategy))
-                for fields, label, scenario in zip(spelt, labels, scenarios, strict=True)
+                for fields, label, scenario in zip(texts, labels, scenarios, strict=True)
             ],
-            twins=[_usable(runs, *pair) for pair in enumerate(twins(scenarios))],
+            clean_runs=[_complete_pair(runs, *pair) for pair in enumerate(clean_run_places(scenarios))],
         )
 
     @property
@@ -86,9 +93,9 @@ class Contents:
 
     def data(self) -> dict[str, object]:
         """Return the contents as JSON's values: shares in parts of 100,000, None for what is missing."""
-        limits = Limits.of([len(run.history.last.confusion) for run in self.shown])
+        limits = Limits.from_class_counts([len(run.history.last.confusion) for run in self.shown])
         lines, environments = dict[str, int](), dict[str, int]()
-        ledgers = self._ledgers()
+        trust_matrices = self._trust_matrices()
         return {
             "settings": list(self.settings),
             "attacks": list(self.attacks),
@@ -99,7 +106,7 @@ class Contents:
             "runs": [
                 _run(run, limits)
                 | dict(zip(AXES, self.places[place], strict=True))
-                | {"twin": self.twins[place], "ledger": ledgers.get(place)}
+                | {"twin": self.clean_runs[place], "ledger": trust_matrices.get(place)}
                 | _provenance(run, lines, environments)
                 for place, run in enumerate(self.shown)
             ],
@@ -107,7 +114,7 @@ class Contents:
             "environments": list(environments),
         }
 
-    def _ledgers(self) -> dict[int, dict[str, object]]:
+    def _trust_matrices(self) -> dict[int, dict[str, object]]:
         """Return the ledgers that fit in, those of the first run of each cell before the others."""
         seen: dict[tuple[int, int, int], int] = {}
         turns = []
@@ -123,16 +130,16 @@ class Contents:
         return found
 
 
-def _usable(runs: Sequence[StoredRun], place: int, twin: int | None) -> int | None:
-    if twin is None or not (runs[place].complete and runs[twin].complete):
+def _complete_pair(runs: Sequence[StoredRun], place: int, clean_run: int | None) -> int | None:
+    if clean_run is None or not (runs[place].complete and runs[clean_run].complete):
         return None
-    return twin
+    return clean_run
 
 
 def _run(run: StoredRun, limits: Limits) -> dict[str, object]:
     history = run.history
-    curve = [history.records[place] for place in evenly(len(history.records), limits.curve)]
-    matrices = [history.records[place] for place in evenly(len(history.records), limits.matrices)]
+    curve = [history.records[place] for place in evenly_spaced(len(history.records), limits.curve)]
+    matrices = [history.records[place] for place in evenly_spaced(len(history.records), limits.matrices)]
     classes = zip(*(record.per_class_accuracy for record in curve), strict=True)
     return {
         "id": history.scenario.run_id,

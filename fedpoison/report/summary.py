@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from fedpoison.report.labels import nobody_attacks
-from fedpoison.report.page_data import AXES, Contents
+from fedpoison.report.labels import is_attack_free
+from fedpoison.report.page_data import AXES, PageData
 from fedpoison.results.run_frame import (
     MEASURES,
     STOPPED,
@@ -29,14 +29,14 @@ class Headline:
     note: str
 
 
-def summarize(contents: Contents) -> pd.DataFrame:
+def summarize(contents: PageData) -> pd.DataFrame:
     """Return one row per setting, attack and strategy, in the order of the axes, after the last round.
 
     A combination of which no run ended has no row, unless the strategy stopped.
 
     Returns:
         `setting`, `attack` and `strategy`; `places`, the runs that ended; `mark`, how many runs the strategy
-        stopped, see `Contents.marks`. Shares: `accuracy`, `worst_class_accuracy` and `success`, mean over the
+        stopped, see `PageData.marks`. Shares: `accuracy`, `worst_class_accuracy` and `success`, mean over the
         runs, each with its standard deviation in `accuracy_deviation` and so on; `worst_class`, the class
         with the lowest mean. `lost_3` is the accuracy that the attack took from class 3, against the clean
         runs; `damage` the largest of these, and `damaged_class` its class. NaN: no value.
@@ -48,7 +48,9 @@ def summarize(contents: Contents) -> pd.DataFrame:
     frame = run_frame(AXES, read).set_axis(list(runs))
     classes = class_columns(frame)
     lost = [name.replace("class", "lost") for name in classes]
-    clean = [-1 if twin is None else twin for twin in map(contents.twins.__getitem__, runs)]
+    clean = [
+        -1 if clean_run is None else clean_run for clean_run in map(contents.clean_runs.__getitem__, runs)
+    ]
     frame[lost] = frame[classes].reindex(clean).to_numpy() - frame[classes].to_numpy()
     columns = [*MEASURES.values(), *classes, *lost]
     groups = of_whole_groups(frame, AXES, columns).groupby(list(AXES))
@@ -85,7 +87,7 @@ def _extreme(by_class: pd.DataFrame, pick: str) -> pd.Series[int]:
     return found.astype("Int64").reindex(by_class.index)
 
 
-def headlines(contents: Contents, table: pd.DataFrame) -> list[Headline]:
+def headlines(contents: PageData, table: pd.DataFrame) -> list[Headline]:
     """Return the numbers that a reader wants first.
 
     Args:
@@ -95,7 +97,7 @@ def headlines(contents: Contents, table: pd.DataFrame) -> list[Headline]:
     return [*_extent(contents, table), *_clean(table), *_under_attack(table)]
 
 
-def _extent(contents: Contents, table: pd.DataFrame) -> Iterator[Headline]:
+def _extent(contents: PageData, table: pd.DataFrame) -> Iterator[Headline]:
     finished = [run for run in contents.runs if run.complete]
     table = table[table["places"].map(len) > 0]
     settings = table["setting"].nunique()
@@ -115,7 +117,7 @@ def _extent(contents: Contents, table: pd.DataFrame) -> Iterator[Headline]:
 
 
 def _clean(table: pd.DataFrame) -> Iterator[Headline]:
-    clean = table[table["attack"].map(nobody_attacks).astype(bool) & table["accuracy"].notna()]
+    clean = table[table["attack"].map(is_attack_free).astype(bool) & table["accuracy"].notna()]
     if len(clean):
         best = clean.iloc[int(clean["accuracy"].to_numpy().argmax())]
         yield Headline("Best without attack", percent(best["accuracy"]), f"accuracy of {best['strategy']}")
@@ -146,7 +148,7 @@ def _under_attack(table: pd.DataFrame) -> Iterator[Headline]:
 
 
 def _attacked(table: pd.DataFrame) -> pd.DataFrame:
-    return table[~table["attack"].map(nobody_attacks).astype(bool)]
+    return table[~table["attack"].map(is_attack_free).astype(bool)]
 
 
 def _counted(number: int, one: str, many: str = "") -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-CURVE_NUMBERS = 900_000
-MATRIX_NUMBERS = 900_000
+CURVE_VALUES = 900_000
+CONFUSION_VALUES = 900_000
 TRUST_NUMBERS = 600_000
 """Numbers in the page of each kind, over all runs."""
-MOST_ROUNDS = 200
+MAX_CURVE_ROUNDS = 200
 MOST_TRUST_ROUNDS = 60
 MOST_TRUST_NODES = 150
 
@@ -24,24 +24,24 @@ class Limits:
     """Rounds with a confusion matrix."""
 
     @classmethod
-    def of(cls, classes: Sequence[int]) -> Limits:
+    def from_class_counts(cls, classes: Sequence[int]) -> Limits:
         """Return the limits for runs with so many classes each."""
         return cls(
-            curve=_fit(CURVE_NUMBERS, sum(number + 4 for number in classes)),
-            matrices=_fit(MATRIX_NUMBERS, sum(number**2 for number in classes)),
+            curve=_fit(CURVE_VALUES, sum(number + 4 for number in classes)),
+            matrices=_fit(CONFUSION_VALUES, sum(number**2 for number in classes)),
         )
 
 
 def _fit(budget: int, size: int) -> int:
-    return max(2, min(MOST_ROUNDS, budget // size))
+    return max(2, min(MAX_CURVE_ROUNDS, budget // size))
 
 
-def evenly(count: int, most: int) -> list[int]:
+def evenly_spaced(count: int, most: int) -> list[int]:
     """Return at most `most` of the places 0 to count - 1, evenly spread; the first and the last are kept.
 
-    >>> evenly(10, 4)
+    >>> evenly_spaced(10, 4)
     [0, 3, 6, 9]
-    >>> evenly(3, 4)
+    >>> evenly_spaced(3, 4)
     [0, 1, 2]
     """
     if count <= most:

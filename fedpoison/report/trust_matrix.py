@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fedpoison.report.thinning import MOST_TRUST_NODES, MOST_TRUST_ROUNDS, evenly
+from fedpoison.report.thinning import MOST_TRUST_NODES, MOST_TRUST_ROUNDS, evenly_spaced
 from fedpoison.results.history import History
 from fedpoison.results.round import Round
 
@@ -40,17 +40,19 @@ def trust_matrix(history: History) -> TrustMatrix | None:
     told = [record for record in history.records if record.training.trust]
     if not told:
         return None
-    records = [told[place] for place in evenly(len(told), MOST_TRUST_ROUNDS)]
-    malicious = {node for record in told for node in record.training.malicious}
-    everyone = {node for record in told for node in record.training.sampled}
-    nodes = _chosen(sorted(malicious), sorted(everyone - malicious))
-    kept = set(nodes)
+    records = [told[place] for place in evenly_spaced(len(told), MOST_TRUST_ROUNDS)]
+    malicious = {client_id for record in told for client_id in record.training.malicious}
+    everyone = {client_id for record in told for client_id in record.training.sampled}
+    client_ids = _chosen(sorted(malicious), sorted(everyone - malicious))
+    kept = set(client_ids)
     return TrustMatrix(
         rounds=[record.round for record in records],
-        nodes=nodes,
-        malicious=[node for node in nodes if node in malicious],
-        shares=_shares(records, nodes),
-        acting=[[node for node in record.training.acting if node in kept] for record in records],
+        nodes=client_ids,
+        malicious=[client_id for client_id in client_ids if client_id in malicious],
+        shares=_shares(records, client_ids),
+        acting=[
+            [client_id for client_id in record.training.acting if client_id in kept] for record in records
+        ],
         all_nodes=len(everyone),
         all_rounds=len(told),
     )
@@ -59,24 +61,24 @@ def trust_matrix(history: History) -> TrustMatrix | None:
 def _chosen(malicious: Sequence[int], honest: Sequence[int]) -> list[int]:
     """Return the nodes to show: all, or else an even choice of both kinds."""
     room = max(MOST_TRUST_NODES - len(honest), MOST_TRUST_NODES // 2)
-    bad = [malicious[place] for place in evenly(len(malicious), room)]
-    good = [honest[place] for place in evenly(len(honest), MOST_TRUST_NODES - len(bad))]
+    bad = [malicious[place] for place in evenly_spaced(len(malicious), room)]
+    good = [honest[place] for place in evenly_spaced(len(honest), MOST_TRUST_NODES - len(bad))]
     return bad + good
 
 
-def _shares(records: Sequence[Round], nodes: Sequence[int]) -> list[list[int | None]]:
-    columns = [_column(record, nodes) for record in records]
+def _shares(records: Sequence[Round], client_ids: Sequence[int]) -> list[list[int | None]]:
+    columns = [_column(record, client_ids) for record in records]
     return [list(row) for row in zip(*columns, strict=True)]
 
 
-def _column(record: Round, nodes: Sequence[int]) -> list[int | None]:
+def _column(record: Round, client_ids: Sequence[int]) -> list[int | None]:
     training, trust = record.training, record.training.trust or {}
     equal = sum(trust.values()) / len(trust)
     return [
         DROPPED
-        if node in training.dropped
-        else max(0, round(100 * trust[node] / equal) if equal else 0)
-        if node in trust
+        if client_id in training.dropped
+        else max(0, round(100 * trust[client_id] / equal) if equal else 0)
+        if client_id in trust
         else None
-        for node in nodes
+        for client_id in client_ids
     ]

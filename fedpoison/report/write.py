@@ -12,8 +12,8 @@ from pathlib import Path
 
 from fedpoison.errors import RunError
 from fedpoison.report import summary
-from fedpoison.report.load import StoredRuns, gather
-from fedpoison.report.page_data import Contents
+from fedpoison.report.load import StoredRuns, load_runs
+from fedpoison.report.page_data import PageData
 
 SCRIPTS = (
     "data.js", "theme.js", "build.js", "overview.js", "curves.js", "run.js", "ledger.js", "damage.js",
@@ -23,7 +23,7 @@ SCRIPTS = (
 
 
 @dataclass(frozen=True)
-class Written:
+class ReportSummary:
     """What came of a report."""
 
     page: Path
@@ -44,7 +44,7 @@ def write_report(
     title: str = "fedpoison report",
     figures: Path | None = None,
     on_figure: Callable[[int], None] = lambda _: None,
-) -> Written:
+) -> ReportSummary:
     """Write one HTML file about stored runs that needs nothing else, and tell what went into it.
 
     Args:
@@ -59,23 +59,23 @@ def write_report(
     """
     paths = list(paths)
     output = output or (paths[0] if len(paths) == 1 else Path()) / "report.html"
-    found = gather(paths)
-    contents = Contents.of(found.runs)
+    found = load_runs(paths)
+    contents = PageData.from_runs(found.runs)
     drawn = 0
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(page(contents, found, title), encoding="utf-8")
         if figures is not None:
-            from fedpoison.report.figures import draw  # noqa: PLC0415  # matplotlib takes a second to import
+            from fedpoison.report.figures import write_figures  # noqa: PLC0415  # matplotlib takes a second to import
 
-            drawn = draw(contents, figures, on_figure)
+            drawn = write_figures(contents, figures, on_figure)
     except OSError as error:
         raise RunError(f"{error.filename or output}: cannot be written ({error.strerror}).") from None
     unfinished = len(contents.unfinished)
-    return Written(output, len(found.runs) - unfinished, unfinished, found.left_out, drawn)
+    return ReportSummary(output, len(found.runs) - unfinished, unfinished, found.left_out, drawn)
 
 
-def page(contents: Contents, found: StoredRuns, title: str) -> str:
+def page(contents: PageData, found: StoredRuns, title: str) -> str:
     """Return the page as text."""
     from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415  # only a report needs it
     from markupsafe import Markup  # noqa: PLC0415  # likewise

@@ -12,7 +12,7 @@ import pandas as pd
 
 from fedpoison.errors import ScenarioError
 from fedpoison.results import metrics as measures
-from fedpoison.results.metrics import plain
+from fedpoison.results.metrics import json_number
 from fedpoison.results.round import Round
 from fedpoison.scenario.fields import About, fields_about
 from fedpoison.scenario.scenario import Scenario
@@ -66,16 +66,16 @@ class History:
         rows = [
             {
                 "round": record.round,
-                "node": node,
-                "malicious": node in record.training.malicious,
+                "node": client_id,
+                "malicious": client_id in record.training.malicious,
                 "trust": share,
             }
             for record in self.records
-            for node, share in (record.training.trust or {}).items()
+            for client_id, share in (record.training.trust or {}).items()
         ]
         return pd.DataFrame(rows, columns=["round", "node", "malicious", "trust"])
 
-    def nodes(self) -> pd.DataFrame:
+    def per_client(self) -> pd.DataFrame:
         """Return one row a round and node that was asked to train: what it was, sent and got.
 
         `group` is its attackers' place among the groups of the scenario and `acted` whether they attacked;
@@ -83,26 +83,26 @@ class History:
         that it got, and `dropped` the reason why its reply could not be used.
         """
         return pd.DataFrame(
-            [row for record in self.records for row in _node_rows(record)], columns=_NODE_COLUMNS
+            [row for record in self.records for row in _client_rows(record)], columns=_CLIENT_COLUMNS
         )
 
-    def damage(self, twin: History) -> pd.DataFrame:
+    def damage(self, clean_run: History) -> pd.DataFrame:
         """Return the accuracy that the attack took from each class (columns) after each round (rows).
 
         It is the clean twin's accuracy minus this run's; the column `all` is that of the whole test set.
 
         Args:
-            twin: the history of the same scenario without attack.
+            clean_run: the history of the same scenario without attack.
 
         Raises:
             ScenarioError: the twin has another seed, another data set or another number of rounds.
         """
-        self._check_twin(twin)
-        damage = twin.per_class() - self.per_class()
-        damage["all"] = twin.rounds()["accuracy"] - self.rounds()["accuracy"]
+        self._check_clean_run(clean_run)
+        damage = clean_run.per_class() - self.per_class()
+        damage["all"] = clean_run.rounds()["accuracy"] - self.rounds()["accuracy"]
         return damage
 
-    def recovery_half_life(self, twin: History | None = None) -> float:
+    def recovery_half_life(self, clean_run: History | None = None) -> float:
         """Return how many rounds after the attack's last round half of the accuracy that it took is regained.
 
         What it took is measured against the clean twin in the same round or, without one, against the
@@ -114,14 +114,14 @@ class History:
         Raises:
             ScenarioError: as `damage`.
         """
-        if twin is not None:
-            self._check_twin(twin)
+        if clean_run is not None:
+            self._check_clean_run(clean_run)
         if self.scenario.evaluate_every > 1:
             return float("nan")
         return measures.recovery_half_life(
             [record.accuracy for record in self.records],
             [bool(record.training.acting) for record in self.records],
-            None if twin is None else [record.accuracy for record in twin.records],
+            None if clean_run is None else [record.accuracy for record in clean_run.records],
         )
 
     @property
@@ -129,41 +129,41 @@ class History:
         """Strategy, attack and data set, as the title of a figure."""
         return f"{self.scenario.strategy} under {self.scenario.threat} ({self.scenario.dataset})"
 
-    def summary(self, twin: History | None = None) -> dict[str, object]:
+    def summary(self, clean_run: History | None = None) -> dict[str, object]:
         """Return the result of the run as plain values for JSON, with None for missing numbers.
 
         Args:
-            twin: history of the same scenario without attack. Adds the damage that the attack did.
+            clean_run: history of the same scenario without attack. Adds the damage that the attack did.
 
         Raises:
             ScenarioError: as `damage`.
         """
         last, rates = self.last, self.rounds().iloc[-1]
-        clean = None if twin is None else twin.last
-        damage = None if twin is None else self.damage(twin).drop(columns="all").iloc[-1]
+        clean = None if clean_run is None else clean_run.last
+        damage = None if clean_run is None else self.damage(clean_run).drop(columns="all").iloc[-1]
         return {
             "run_id": self.scenario.run_id,
             "accuracy": last.accuracy,
-            "per_class_accuracy": [plain(value) for value in last.per_class_accuracy],
+            "per_class_accuracy": [json_number(value) for value in last.per_class_accuracy],
             "worst_class_accuracy": last.worst_class_accuracy,
-            "attack_success_rate": plain(last.attack_success_rate),
-            "source_to_target_rate": plain(last.source_to_target_rate),
+            "attack_success_rate": json_number(last.attack_success_rate),
+            "source_to_target_rate": json_number(last.source_to_target_rate),
             "loss": last.loss,
             "rounds": last.round,
             "seconds": round(self.seconds, 3),
             "dataset": self.scenario.dataset,
             "path": None if self.path is None else str(self.path),
             "threat": self.scenario.threat,
-            "trust_auroc": plain(rates["trust_auroc"]),
-            "malicious_mass": plain(rates["malicious_mass"]),
-            "malicious_distance": plain(rates["malicious_distance"]),
-            "malicious_cosine": plain(rates["malicious_cosine"]),
-            "recovery_half_life": plain(self.recovery_half_life(twin)),
-            "twin_run_id": None if twin is None else twin.scenario.run_id,
+            "trust_auroc": json_number(rates["trust_auroc"]),
+            "malicious_mass": json_number(rates["malicious_mass"]),
+            "malicious_distance": json_number(rates["malicious_distance"]),
+            "malicious_cosine": json_number(rates["malicious_cosine"]),
+            "recovery_half_life": json_number(self.recovery_half_life(clean_run)),
+            "twin_run_id": None if clean_run is None else clean_run.scenario.run_id,
             "twin_accuracy": None if clean is None else clean.accuracy,
-            "twin_attack_success_rate": None if clean is None else plain(clean.attack_success_rate),
-            "twin_source_to_target_rate": None if clean is None else plain(clean.source_to_target_rate),
-            "damage_per_class": None if damage is None else [plain(value) for value in damage],
+            "twin_attack_success_rate": None if clean is None else json_number(clean.attack_success_rate),
+            "twin_source_to_target_rate": None if clean is None else json_number(clean.source_to_target_rate),
+            "damage_per_class": None if damage is None else [json_number(value) for value in damage],
         }
 
     def plot(self) -> Figure:
@@ -178,9 +178,9 @@ class History:
 
         return confusion_matrix(self.last.counts, self.title)
 
-    def _check_twin(self, twin: History) -> None:
+    def _check_clean_run(self, clean_run: History) -> None:
         for name in fields_about(Scenario, About.REFERENCE):
-            mine, theirs = getattr(self.scenario, name), getattr(twin.scenario, name)
+            mine, theirs = getattr(self.scenario, name), getattr(clean_run.scenario, name)
             if mine != theirs:
                 raise ScenarioError(f"twin: got {name} {theirs}, wanted {mine}, as in the attacked run.")
 
@@ -190,27 +190,27 @@ class History:
         return frame.rename_axis(columns="class")
 
 
-_NODE_COLUMNS = [
+_CLIENT_COLUMNS = [
     "round", "node", "malicious", "group", "acted", "norm", "distance", "cosine", "trust", "dropped",
 ]  # fmt: skip
 
 
-def _node_rows(record: Round) -> Iterator[dict[str, object]]:
+def _client_rows(record: Round) -> Iterator[dict[str, object]]:
     training = record.training
-    groups = {node: index for index, group in enumerate(training.groups) for node in group.nodes}
+    groups = {client_id: index for index, group in enumerate(training.groups) for client_id in group.nodes}
     acting = set(training.acting)
-    for node in training.sampled:
+    for client_id in training.sampled:
         yield {
             "round": record.round,
-            "node": node,
-            "malicious": node in training.malicious,
-            "group": groups.get(node),
-            "acted": node in acting,
-            "norm": training.update_norms.get(node),
-            "distance": training.distances.get(node),
-            "cosine": training.cosines.get(node),
-            "trust": (training.trust or {}).get(node),
-            "dropped": training.dropped.get(node),
+            "node": client_id,
+            "malicious": client_id in training.malicious,
+            "group": groups.get(client_id),
+            "acted": client_id in acting,
+            "norm": training.update_norms.get(client_id),
+            "distance": training.distances.get(client_id),
+            "cosine": training.cosines.get(client_id),
+            "trust": (training.trust or {}).get(client_id),
+            "dropped": training.dropped.get(client_id),
         }
 
 
@@ -242,6 +242,6 @@ def _row(record: Round) -> dict[str, float | int | None]:
     }
 
 
-def _mean(values: Mapping[int, float], nodes: Collection[int]) -> float | None:
-    found = [value for node, value in values.items() if node in nodes]
+def _mean(values: Mapping[int, float], client_ids: Collection[int]) -> float | None:
+    found = [value for client_id, value in values.items() if client_id in client_ids]
     return fmean(found) if found else None

@@ -62,7 +62,7 @@ def rejected(trust: dict[int, float]) -> set[int]:
     [2, 3]
     """
     total = sum(trust.values())
-    return {node for node, share in trust.items() if share < total / len(trust) / 2 or total == 0}
+    return {client_id for client_id, share in trust.items() if share < total / len(trust) / 2 or total == 0}
 
 
 def trust_rates(trust: dict[int, float], malicious: Iterable[int]) -> tuple[float, float]:
@@ -96,8 +96,8 @@ def trust_auroc(trust: dict[int, float], malicious: Iterable[int]) -> float:
         NaN where there is no malicious or no honest client.
     """
     bad = set(malicious) & set(trust)
-    low = np.array([trust[node] for node in sorted(bad)])
-    high = np.array([share for node, share in trust.items() if node not in bad])
+    low = np.array([trust[client_id] for client_id in sorted(bad)])
+    high = np.array([share for client_id, share in trust.items() if client_id not in bad])
     if not low.size or not high.size:
         return float("nan")
     # scikit-learn's roc_auc_score agrees, but takes a hundred times as long, and this runs per round.
@@ -111,7 +111,7 @@ def malicious_mass(trust: dict[int, float], malicious: Iterable[int]) -> float:
     >>> malicious_mass({0: 0.5, 1: 0.25, 2: 0.25}, malicious=[1, 2])
     0.5
     """
-    return float(sum(trust[node] for node in set(malicious) & set(trust)))
+    return float(sum(trust[client_id] for client_id in set(malicious) & set(trust)))
 
 
 def recovery_half_life(
@@ -149,10 +149,10 @@ def recovery_half_life(
     return float(next(regained, np.nan) - last)
 
 
-def plain(value: float | None) -> float | None:
+def json_number(value: float | None) -> float | None:
     """Return a measure for JSON, which knows no NaN: None where there is none.
 
-    >>> plain(0.5), plain(float("nan"))
+    >>> json_number(0.5), json_number(float("nan"))
     (0.5, None)
     """
     return None if value is None or math.isnan(value) else float(value)

@@ -81,9 +81,9 @@ def environment(engine: str, workers: int | None, warnings: Sequence[str] = ()) 
     }
 
 
-def tell_versions(runs: Iterable[StoredRun], notify: Callable[[str], None]) -> None:
+def warn_version_mismatch(runs: Iterable[StoredRun], notify: Callable[[str], None]) -> None:
     """Notify once of each other version, and of other code of this version, that wrote stored runs."""
-    made_by = dict.fromkeys(_made_by(run) for run in runs)
+    made_by = dict.fromkeys(_created_by(run) for run in runs)
     if not made_by:
         return
     ours = versions()["fedpoison"]
@@ -97,7 +97,7 @@ def tell_versions(runs: Iterable[StoredRun], notify: Callable[[str], None]) -> N
         )
 
 
-def _made_by(run: StoredRun) -> tuple[str | None, str | None]:
+def _created_by(run: StoredRun) -> tuple[str | None, str | None]:
     """Return the version and the code that made a run; None where that is not known."""
     known = run.environment
     packages = known.get("packages")

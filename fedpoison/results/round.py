@@ -10,8 +10,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from clients.attacks.base import Goal
-from fedpoison.errors import FedPoisonError, RefusalError
+from clients.attacks.base import AttackGoal
+from fedpoison.errors import AggregationError, FedPoisonError
 from fedpoison.results import metrics as measures
 from fedpoison.results.metrics import Counts
 
@@ -70,7 +70,7 @@ class Training:
     @property
     def acting(self) -> list[int]:
         """The nodes that were asked to train and attacked."""
-        return sorted(node for group in self.groups if group.acted for node in group.nodes)
+        return sorted(client_id for group in self.groups if group.acted for client_id in group.nodes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +94,9 @@ class Round:
     training: Training = field(default_factory=Training)
 
     @classmethod
-    def of(cls, number: int, evaluation: Evaluation, goal: Goal | None, training: Training) -> Self:
+    def from_evaluation(
+        cls, number: int, evaluation: Evaluation, goal: AttackGoal | None, training: Training
+    ) -> Self:
         """Return the record of a round from its evaluation."""
         success = confused = None
         if goal is not None and evaluation.triggered is not None:
@@ -144,7 +146,7 @@ class Round:
         training["groups"] = [GroupRecord(**group) for group in training["groups"]]
         for name in ("dropped", "trust", "update_norms", "distances", "cosines"):
             if training[name] is not None:
-                training[name] = {int(node): value for node, value in training[name].items()}
+                training[name] = {int(client_id): value for client_id, value in training[name].items()}
         return cls(**values, training=Training(**training))
 
 
@@ -162,10 +164,10 @@ class Failure:
     """Whether the strategy could not aggregate a round. Under an attack, the attack caused that."""
 
     @classmethod
-    def of(cls, error: Exception) -> Self:
+    def from_error(cls, error: Exception) -> Self:
         """Return the failure that an error describes. Errors of Ray tasks count as their cause."""
         cause = getattr(error, "cause", None) or error
         if isinstance(cause, FedPoisonError):
-            return cls(" ".join(str(cause).split()), isinstance(cause, RefusalError))
+            return cls(" ".join(str(cause).split()), isinstance(cause, AggregationError))
         words = str(cause).strip()
         return cls(f"{type(cause).__name__}: {words.splitlines()[0] if words else ''}")

@@ -24,9 +24,9 @@ from fedpoison.results.history import History
 from fedpoison.results.round import Failure, Round
 from fedpoison.scenario.scenario import Scenario
 
-PATIENCE = 5.0
+LOCK_TIMEOUT = 5.0
 """Seconds to wait for another process with the same run: one that was made elsewhere is soon written."""
-CENTRAL = "central-"
+CENTRALIZED = "central-"
 """What the names of the folders of central training begin with; all others are a federated run's."""
 
 
@@ -221,7 +221,7 @@ class RunWriter:
             yield
         except Exception as error:
             with suppress(RunError):  # that it cannot be written says less than the error itself
-                self.fail(scenario, Failure.of(error))
+                self.fail(scenario, Failure.from_error(error))
             raise
         except BaseException:
             self._release()
@@ -237,7 +237,7 @@ class RunWriter:
     def _acquire(self) -> bool:
         """Lock the folder for this process. Return whether that succeeded."""
         path = self.path.resolve() / ".lock"
-        self._lock = FileLock(path, timeout=PATIENCE, thread_local=False, is_singleton=True)
+        self._lock = FileLock(path, timeout=LOCK_TIMEOUT, thread_local=False, is_singleton=True)
         try:
             self._lock.acquire()
         except Timeout:

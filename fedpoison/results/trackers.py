@@ -90,13 +90,13 @@ def measures(scenario: Scenario, record: Round) -> dict[str, float]:
 
 
 @contextmanager
-def tracked(
+def with_trackers(
     scenario: Scenario, opening: Sequence[Callable[[], Tracker]], on_round: OnRound
 ) -> Iterator[OnRound]:
     """Open trackers, give what tells them and `on_round` of a round, and close them as the run ended."""
     trackers: list[Tracker] = []
 
-    def tell(record: Round) -> None:
+    def notify_trackers(record: Round) -> None:
         for tracker in trackers:
             tracker.log(measures(scenario, record), record.round)
         on_round(record)
@@ -105,7 +105,7 @@ def tracked(
     try:
         for opened in opening:
             trackers.append(opened())  # noqa: PERF401  # those before one that fails are closed
-        yield tell
+        yield notify_trackers
         ending = "finished"
     except KeyboardInterrupt:
         ending = "killed"

@@ -8,10 +8,10 @@ from typing import Any
 
 from fedpoison.errors import ScenarioError, unknown
 from fedpoison.scenario.registries import optimizers, preaggregators, strategies
-from fedpoison.scenario.specs import Call, Spec, parse_call, spell_call, split_outside
+from fedpoison.scenario.specs import Call, Spec, format_call, parse_call, split_outside
 from strategies.base import AggregationRule
 from strategies.optimizers import ServerOptimizer
-from strategies.pipeline import Chain
+from strategies.pipeline import Pipeline
 from strategies.preaggregators import PreAggregator
 
 FLOWER = "flwr:"
@@ -36,22 +36,22 @@ class Aggregation:
             return rule
         pre = tuple(part.build(byzantine=byzantine) for part in self.pre)
         optimizer = None if self.optimizer is None else self.optimizer.build(byzantine=byzantine)
-        return Chain(pre=pre, rule=rule, optimizer=optimizer)
+        return Pipeline(pre=pre, rule=rule, optimizer=optimizer)
 
 
 @dataclass(frozen=True)
-class FlowerClass:
+class FlowerStrategy:
     """One of Flower's own strategy classes, with the arguments to build it."""
 
     name: str
     arguments: dict[str, Any]
 
-    def build(self, byzantine: int) -> FlowerClass:
+    def build(self, byzantine: int) -> FlowerStrategy:
         """Return this class: Flower's strategies take the number of malicious clients as an argument."""
         return self
 
 
-def read_aggregation(spec: str) -> Spec[Aggregation | FlowerClass]:
+def read_aggregation(spec: str) -> Spec[Aggregation | FlowerStrategy]:
     """Return an aggregation's spec in canonical form, with what builds it.
 
     The form has only the knobs that are not at their default, and `byzantine` where the spec sets it.
@@ -66,14 +66,14 @@ def read_aggregation(spec: str) -> Spec[Aggregation | FlowerClass]:
         return spec
     if spec.startswith(FLOWER) and len(split_outside(spec, "|")) == 1:
         described = _flower_class(spec)
-        return Spec(spell_call(FLOWER + described.name, described.arguments), strategies.kind, described)
+        return Spec(format_call(FLOWER + described.name, described.arguments), strategies.kind, described)
     read = _parts(spec)
     parts: list[Call[Any]] = [*read.pre, read.rule, *([] if read.optimizer is None else [read.optimizer])]
     text = " | ".join(part.spell(part.build(), kept=TOLERANCE) for part in parts)
     return Spec(text, strategies.kind, read)
 
 
-def build_aggregation(spec: str, *, byzantine: int) -> AggregationRule | FlowerClass:
+def build_aggregation(spec: str, *, byzantine: int) -> AggregationRule | FlowerStrategy:
     """Return what `spec` describes, every part tolerating `byzantine` clients unless the spec says otherwise.
 
     >>> build_aggregation("nnm | krum(power=1)", byzantine=2).pre
@@ -130,7 +130,7 @@ def _kind(part: str, name: str, *, alone: bool) -> str:
     raise unknown("strategy", name, choices)
 
 
-def _flower_class(spec: str) -> FlowerClass:
+def _flower_class(spec: str) -> FlowerStrategy:
     import flwr.serverapp.strategy as flower  # noqa: PLC0415  # Flower takes a second to import
 
     name, arguments = parse_call(spec.removeprefix(FLOWER))
@@ -150,4 +150,4 @@ def _flower_class(spec: str) -> FlowerClass:
     for argument in arguments:
         if argument not in choices:
             raise unknown(f"argument of {name}", argument, choices)
-    return FlowerClass(name, arguments)
+    return FlowerStrategy(name, arguments)

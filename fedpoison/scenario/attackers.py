@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from clients.attacks.base import Attack, Goal, Knowledge, NoAttack
+from clients.attacks.base import Attack, AttackGoal, Knowledge, NoAttack
 from clients.attacks.composite import Composite
 from fedpoison.errors import ScenarioError, unknown
 from fedpoison.scenario.registries import read_attack
@@ -37,7 +37,7 @@ class AttackerGroup(BaseModel):
     """One group of attackers: some nodes of the federation, and what they do when.
 
     >>> group = AttackerGroup.read("label-flip: share=0.1, schedule=window( start = 5 )")
-    >>> group.size(clients=50), group.spell()
+    >>> group.size(clients=50), group.to_spec()
     (5, 'label-flip: share=0.1, schedule=window(start=5)')
     """
 
@@ -87,11 +87,11 @@ class AttackerGroup(BaseModel):
         pairs = [setting.partition("=") for setting in split_outside(parts[1], ",")]
         return cls(**_known({"attack": parts[0]} | {key.strip(): value.strip() for key, _, value in pairs}))
 
-    def spell(self) -> str:
+    def to_spec(self) -> str:
         """Return the text that `read` turns into an equal group."""
-        return f"{self.attack}: {self.spell_settings()}"
+        return f"{self.attack}: {self.settings_spec()}"
 
-    def spell_settings(self) -> str:
+    def settings_spec(self) -> str:
         """Return the part of that text which says who attacks when, and not how."""
         settings = self.content()
         del settings["attack"]
@@ -116,7 +116,7 @@ class AttackerGroup(BaseModel):
 
 
 @dataclass(frozen=True, eq=False)
-class Attackers:
+class ResolvedGroup:
     """Group of attackers with the objects that its specs describe."""
 
     group: AttackerGroup
@@ -126,7 +126,7 @@ class Attackers:
     """What the attack sees, in place of what its card declares."""
 
     @classmethod
-    def of(cls, group: AttackerGroup) -> Attackers:
+    def from_group(cls, group: AttackerGroup) -> ResolvedGroup:
         """Return the attackers of `group`."""
         return cls(
             group=group,
@@ -136,16 +136,16 @@ class Attackers:
         )
 
     @property
-    def handed(self) -> Knowledge:
+    def effective_knowledge(self) -> Knowledge:
         """What the group's attack sees, by its card or by the override."""
         return self.knowledge or self.attack.card.knowledge
 
-    def act(self, server_round: int) -> bool:
+    def is_active(self, server_round: int) -> bool:
         """Return whether the group attacks in this round."""
         return not isinstance(self.attack, NoAttack) and self.schedule.active(server_round)
 
 
-def first_goal(specs: Iterable[str], classes: int) -> tuple[str, Goal] | None:
+def first_goal(specs: Iterable[str], classes: int) -> tuple[str, AttackGoal] | None:
     """Return the first attack in `specs` whose success can be measured, with its goal.
 
     Args:

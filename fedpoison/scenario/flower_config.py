@@ -22,8 +22,8 @@ def to_run_config(
 ) -> dict[str, int | float | str | bool]:
     """Return the scenario as a run-config; what is unset becomes an empty text."""
     values: dict[str, Any] = scenario.model_dump(mode="json")
-    values["malicious_nodes"] = ",".join(str(node) for node in scenario.malicious_nodes)
-    values["groups"] = "; ".join(group.spell() for group in scenario.groups)
+    values["malicious_nodes"] = ",".join(str(client_id) for client_id in scenario.malicious_nodes)
+    values["groups"] = "; ".join(group.to_spec() for group in scenario.groups)
     return {name: "" if value is None else value for name, value in values.items()} | {
         OUT: out,
         DATA_DIR: data_dir,

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from clients.training.trainer import LocalTraining
 from fedpoison.errors import ScenarioError, unknown
-from fedpoison.scenario.aggregation import FlowerClass, read_aggregation
+from fedpoison.scenario.aggregation import FlowerStrategy, read_aggregation
 from fedpoison.scenario.attackers import (
     ALWAYS,
     NO_ATTACK,
@@ -32,7 +32,7 @@ from fedpoison.scenario.attackers import (
 from fedpoison.scenario.fields import About, changed, fields_about, read_toml
 from fedpoison.scenario.registries import check_dataset, models, read_partition
 from fedpoison.scenario.selection import AttackerSelection
-from fedpoison.scenario.specs import reads, reasons
+from fedpoison.scenario.specs import reads, validation_message
 from strategies.base import AggregationRule, require
 
 Positive = Annotated[int, Field(ge=1)]
@@ -185,7 +185,7 @@ class Scenario(BaseModel):
         if len(sizes) > 1:
             raise ValueError(f"got {' and '.join(sizes)}; choose one.")
         self.selection  # noqa: B018  # raises if the groups do not fit
-        if not isinstance(self.aggregation, FlowerClass):
+        if not isinstance(self.aggregation, FlowerStrategy):
             require(self.aggregation, self.sampled)
         return self
 
@@ -202,7 +202,7 @@ class Scenario(BaseModel):
         try:
             return cls(**fields)
         except ValidationError as error:
-            raise ScenarioError(reasons(error)) from None
+            raise ScenarioError(validation_message(error)) from None
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -213,7 +213,7 @@ class Scenario(BaseModel):
         """
         return cls.parse(read_toml(path))
 
-    def but(self, **changes: Any) -> Self:
+    def replace(self, **changes: Any) -> Self:
         """Return this scenario with some fields changed, validated again.
 
         Raises:
@@ -222,8 +222,8 @@ class Scenario(BaseModel):
         return self.parse({name: getattr(self, name) for name in type(self).model_fields} | changes)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Return a copy; fields in `update` are validated, as by `but`."""
-        return self.but(**update) if update else super().model_copy(deep=deep)
+        """Return a copy; fields in `update` are validated, as by `replace`."""
+        return self.replace(**update) if update else super().model_copy(deep=deep)
 
     def without_attack(self, goal: str | None) -> Self:
         """Return the clean scenario: the same clients train in the same rounds, but none attacks.
@@ -234,8 +234,8 @@ class Scenario(BaseModel):
         fixed = any(group.per_round is not None for group in self.attackers)
         clean = tuple(group.without_attack(keep_schedule=fixed) for group in self.attackers)
         if self.groups:
-            return self.but(groups=clean, goal=goal)
-        return self.but(attack=clean[0].attack, schedule=clean[0].schedule, knowledge=None, goal=goal)
+            return self.replace(groups=clean, goal=goal)
+        return self.replace(attack=clean[0].attack, schedule=clean[0].schedule, knowledge=None, goal=goal)
 
     def content(self) -> dict[str, Any]:
         """Return the fields that mean something here, as plain values: what is unset is left out."""
@@ -277,7 +277,7 @@ class Scenario(BaseModel):
         return AttackerSelection.of(self.attackers, self.seed, self.clients, self.sampled)
 
     @cached_property
-    def aggregation(self) -> AggregationRule | FlowerClass:
+    def aggregation(self) -> AggregationRule | FlowerStrategy:
         """How the server aggregates: a rule that tolerates `byzantine` clients, or a class of Flower's."""
         return read_aggregation(self.strategy).value.build(self.byzantine)
 

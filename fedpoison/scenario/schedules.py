@@ -23,12 +23,12 @@ class Schedule(Protocol):
     def active(self, server_round: int) -> bool:
         """Return whether the group attacks in this round; where not, its nodes are honest."""
 
-    def turn(self, server_round: int) -> int | None:
+    def rotation(self, server_round: int) -> int | None:
         """Return which draw of nodes forms the group in this round; None where they never change."""
 
 
 class _Fixed:
-    def turn(self, server_round: int) -> int | None:
+    def rotation(self, server_round: int) -> int | None:
         return None
 
 
@@ -95,7 +95,7 @@ class Sleeper(_Fixed):
 class Rotating:
     """Attack from `start` to `stop`, with other nodes of the fleet every `every` rounds.
 
-    >>> [Rotating(every=2).turn(number) for number in range(1, 7)]
+    >>> [Rotating(every=2).rotation(number) for number in range(1, 7)]
     [0, 0, 1, 1, 2, 2]
     """
 
@@ -110,7 +110,7 @@ class Rotating:
     def active(self, server_round: int) -> bool:
         return _within(server_round, self.start, self.stop)
 
-    def turn(self, server_round: int) -> int | None:
+    def rotation(self, server_round: int) -> int | None:
         return max(0, server_round - self.start) // self.every
 
 

@@ -12,8 +12,8 @@ import torch
 
 from clients.attacks.base import Attack, NoAttack
 from fedpoison.errors import ScenarioError
-from fedpoison.rng import stream
-from fedpoison.scenario.attackers import AttackerGroup, Attackers
+from fedpoison.rng import generator_for
+from fedpoison.scenario.attackers import AttackerGroup, ResolvedGroup
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class AttackerSelection:
     clients: int
     sampled: int
     """How many clients train in a round."""
-    groups: tuple[Attackers, ...]
+    groups: tuple[ResolvedGroup, ...]
 
     @classmethod
     def of(
@@ -47,49 +47,53 @@ class AttackerSelection:
         Raises:
             ScenarioError: the clients, or those that train in a round, cannot hold the groups.
         """
-        selection = cls(seed, clients, sampled, tuple(Attackers.of(group) for group in groups))
+        selection = cls(seed, clients, sampled, tuple(ResolvedGroup.from_group(group) for group in groups))
         selection._check_nodes()
         selection._check_rotating()
         selection._check_per_round()
         return selection
 
-    def pools(self, server_round: int) -> tuple[frozenset[int], ...]:
+    def members_by_group(self, server_round: int) -> tuple[frozenset[int], ...]:
         """Return the clients of each group in this round, whether they train in it or not."""
-        turns = tuple(attackers.schedule.turn(server_round) for attackers in self.groups)
+        turns = tuple(attackers.schedule.rotation(server_round) for attackers in self.groups)
         return _members(self.seed, self.clients, self._described, turns)
 
-    def placed(self, server_round: int) -> list[tuple[Attackers, frozenset[int]]]:
+    def placed(self, server_round: int) -> list[tuple[ResolvedGroup, frozenset[int]]]:
         """Return each group with its clients in this round."""
-        return list(zip(self.groups, self.pools(server_round), strict=True))
+        return list(zip(self.groups, self.members_by_group(server_round), strict=True))
 
     def malicious(self, server_round: int) -> frozenset[int]:
         """Return the malicious clients of this round, whether they attack in it or not."""
-        return frozenset[int]().union(*self.pools(server_round))
+        return frozenset[int]().union(*self.members_by_group(server_round))
 
     def acting(self, server_round: int) -> frozenset[int]:
         """Return the clients that are not honest in this round, if they train in it."""
         placed = self.placed(server_round)
-        return frozenset[int]().union(*(pool for attackers, pool in placed if attackers.act(server_round)))
+        return frozenset[int]().union(
+            *(pool for attackers, pool in placed if attackers.is_active(server_round))
+        )
 
     def sample(self, server_round: int) -> list[int]:
         """Return the clients that train in this round, ascending.
 
         They are drawn at random; a group with a fixed number in every round is drawn from on its own.
         """
-        order = torch.randperm(self.clients, generator=stream(self.seed, "sample", server_round))
+        order = torch.randperm(self.clients, generator=generator_for(self.seed, "sample", server_round))
         others, chosen = order.tolist(), []
         for attackers, pool in self.placed(server_round):
             if attackers.group.per_round is not None:
-                chosen += [node for node in others if node in pool][: attackers.group.per_round]
-                others = [node for node in others if node not in pool]
+                chosen += [client_id for client_id in others if client_id in pool][
+                    : attackers.group.per_round
+                ]
+                others = [client_id for client_id in others if client_id not in pool]
         return sorted(chosen + others[: self.sampled - len(chosen)])
 
-    def role(self, node: int, server_round: int) -> Role:
-        """Return what client `node` is in this round."""
+    def role(self, client_id: int, server_round: int) -> Role:
+        """Return what client `client_id` is in this round."""
         for attackers, pool in self.placed(server_round):
-            if node in pool:
-                attack = attackers.attack if attackers.act(server_round) else NoAttack()
-                return Role(attack, rank=sorted(pool).index(node), size=len(pool))
+            if client_id in pool:
+                attack = attackers.attack if attackers.is_active(server_round) else NoAttack()
+                return Role(attack, rank=sorted(pool).index(client_id), size=len(pool))
         return Role(NoAttack())
 
     def expected(self) -> list[Fraction]:
@@ -106,7 +110,7 @@ class AttackerSelection:
             for group in self._described
         ]
 
-    def idle(self, rounds: int) -> list[str]:
+    def no_effect(self, rounds: int) -> list[str]:
         """Return, for each group whose attack cannot do anything in so many rounds, the reason."""
         reasons = []
         for attackers, number in zip(self.groups, self.expected(), strict=True):
@@ -114,10 +118,10 @@ class AttackerSelection:
                 continue
             if not number:
                 reason: str | None = f"none of the {self.clients} nodes is malicious"
-            elif not any(attackers.act(server_round) for server_round in range(1, rounds + 1)):
+            elif not any(attackers.is_active(server_round) for server_round in range(1, rounds + 1)):
                 reason = f"the schedule {attackers.group.schedule} has no round among the {rounds} of the run"
             else:
-                reason = attackers.attack.idle(self.sampled, ceil(number))
+                reason = attackers.attack.no_effect(self.sampled, ceil(number))
             if reason is not None:
                 reasons.append(f"the attack {attackers.group.attack} does nothing: {reason}")
         return reasons
@@ -128,13 +132,13 @@ class AttackerSelection:
 
     def _check_nodes(self) -> None:
         clients = self.clients
-        seen = Counter(node for group in self._described for node in group.nodes)
-        outside = sorted(node for node in seen if node >= clients)
+        seen = Counter(client_id for group in self._described for client_id in group.nodes)
+        outside = sorted(client_id for client_id in seen if client_id >= clients)
         if outside:
             raise ScenarioError(
                 f"malicious nodes: got {outside} in a fleet of {clients}; wanted 0 to {clients - 1}."
             )
-        twice = sorted(node for node, times in seen.items() if times > 1)
+        twice = sorted(client_id for client_id, times in seen.items() if times > 1)
         if twice:
             raise ScenarioError(f"groups: nodes {twice} are in more than one; list each node once.")
         shares = sum(group.share or 0 for group in self._described)
@@ -146,7 +150,9 @@ class AttackerSelection:
             )
 
     def _check_rotating(self) -> None:
-        rotating = [attackers.group for attackers in self.groups if attackers.schedule.turn(1) is not None]
+        rotating = [
+            attackers.group for attackers in self.groups if attackers.schedule.rotation(1) is not None
+        ]
         if len(rotating) > 1:
             raise ScenarioError("groups: more than one rotates; let the others keep their nodes.")
         if any(group.nodes for group in rotating):
@@ -193,8 +199,8 @@ def _members(
         if not groups[index].nodes:
             turn = turns[index]
             name: tuple[str | int, ...] = ("malicious",) if turn is None else ("malicious", "turn", turn)
-            order = torch.randperm(clients, generator=stream(seed, *name)).tolist()
+            order = torch.randperm(clients, generator=generator_for(seed, *name)).tolist()
             taken = frozenset[int]().union(*found.values())
-            free = [node for node in order if node not in taken]
+            free = [client_id for client_id in order if client_id not in taken]
             found[index] = frozenset(free[: groups[index].size(clients)])
     return tuple(found[index] for index in range(len(groups)))

@@ -52,21 +52,21 @@ def parse_call(text: str) -> tuple[str, dict[str, Any]]:
     if match is None:
         raise ScenarioError(f"got {text!r}, wanted a name, or a name with knobs like alie(z=1.5).")
     name, arguments = match.groups()
-    knobs: dict[str, Any] = {}
+    parameters: dict[str, Any] = {}
     for argument in split_outside(arguments or "", ","):
-        knob, equals, value = argument.partition("=")
+        parameter, equals, value = argument.partition("=")
         if not equals:
             raise ScenarioError(f"{text}: got {argument!r} as a knob, wanted knob=value.")
-        knobs[knob.strip()] = scalar(value.strip())
-    return name, knobs
+        parameters[parameter.strip()] = parse_scalar(value.strip())
+    return name, parameters
 
 
-def scalar(text: str) -> int | float | bool | str | None:
+def parse_scalar(text: str) -> int | float | bool | str | None:
     """Return the value that `text` spells: a finite number, a truth value, `none`, or the text itself.
 
     What takes a number takes `inf` as a text, too, and a knob may mean that text.
 
-    >>> [scalar(text) for text in ("3", "-0.5", "true", "none", "mirror", "inf")]
+    >>> [parse_scalar(text) for text in ("3", "-0.5", "true", "none", "mirror", "inf")]
     [3, -0.5, True, None, 'mirror', 'inf']
     """
     constants = {"true": True, "false": False, "none": None}
@@ -91,7 +91,9 @@ class Call(Generic[T]):
     knobs: Mapping[str, Any]
 
     @classmethod
-    def check(cls, registry: Registry[type[T]], text: str, name: str, knobs: Mapping[str, Any]) -> Call[T]:
+    def check(
+        cls, registry: Registry[type[T]], text: str, name: str, parameters: Mapping[str, Any]
+    ) -> Call[T]:
         """Return the call of the class `name` in `registry` with these knobs; `text` is what errors name.
 
         Raises:
@@ -99,12 +101,12 @@ class Call(Generic[T]):
         """
         chosen_class = registry[name]
         known = [described.name for described in dataclasses.fields(chosen_class)]  # type: ignore[arg-type]
-        for knob in knobs:
+        for parameter in parameters:
             if not known:
-                raise ScenarioError(f"{name} has no knobs, got {knob!r}: write just {name}.")
-            if knob not in known:
-                raise unknown(f"knob of {name}", knob, known)
-        return cls(text, name, chosen_class, knobs)
+                raise ScenarioError(f"{name} has no knobs, got {parameter!r}: write just {name}.")
+            if parameter not in known:
+                raise unknown(f"knob of {name}", parameter, known)
+        return cls(text, name, chosen_class, parameters)
 
     def build(self, **defaults: object) -> T:
         """Return the object; `defaults` are knobs to set where the class has them and the spec does not.
@@ -113,11 +115,13 @@ class Call(Generic[T]):
             ScenarioError: a value does not fit.
         """
         known = {described.name for described in dataclasses.fields(self.chosen_class)}  # type: ignore[arg-type]
-        values = {knob: value for knob, value in defaults.items() if knob in known} | dict(self.knobs)
+        values = {parameter: value for parameter, value in defaults.items() if parameter in known} | dict(
+            self.knobs
+        )
         try:
             built: T = _adapter(self.chosen_class).validate_python(values)  # type: ignore[arg-type]  # classes do hash
         except ValidationError as error:
-            raise ScenarioError(f"{self.text}: {reasons(error)}") from None
+            raise ScenarioError(f"{self.text}: {validation_message(error)}") from None
         return built
 
     def spell(self, built: T, *, kept: Collection[str] = ()) -> str:
@@ -131,7 +135,7 @@ class Call(Generic[T]):
             if getattr(built, described.name) != _default(described)
             or (described.name in kept and described.name in self.knobs)
         }
-        return spell_call(self.name, values)
+        return format_call(self.name, values)
 
 
 class Spec(str, Generic[T]):  # noqa: SLOT000  # it has two attributes
@@ -201,20 +205,20 @@ def _default(described: dataclasses.Field[Any]) -> object:
     return described.default
 
 
-def spell_call(name: str, knobs: Mapping[str, object]) -> str:
+def format_call(name: str, parameters: Mapping[str, object]) -> str:
     """Return the spec that `parse_call` reads back.
 
-    >>> spell_call("alie", {"z": None}), spell_call("alie", {})
+    >>> format_call("alie", {"z": None}), format_call("alie", {})
     ('alie(z=none)', 'alie')
     """
     written = [
-        f"{knob}={str(value).lower() if value is None or isinstance(value, bool) else value}"
-        for knob, value in knobs.items()
+        f"{parameter}={str(value).lower() if value is None or isinstance(value, bool) else value}"
+        for parameter, value in parameters.items()
     ]
     return f"{name}({', '.join(written)})" if written else name
 
 
-def reasons(error: ValidationError) -> str:
+def validation_message(error: ValidationError) -> str:
     """Return what pydantic found wrong as one line: field, reason, and what was given."""
     lines = []
     for item in error.errors():

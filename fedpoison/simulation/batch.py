@@ -21,12 +21,12 @@ from fedpoison.engines.ray_session import ray_session
 from fedpoison.errors import RunError, ScenarioError
 from fedpoison.federation.federation import Federation, resolve_dataset
 from fedpoison.results.history import History
-from fedpoison.results.provenance import Notify, tell_versions
+from fedpoison.results.provenance import Notify, warn_version_mismatch
 from fedpoison.results.round import Failure, Round
 from fedpoison.results.store import RunWriter, StoredRun
 from fedpoison.scenario.scenario import Scenario
-from fedpoison.simulation.ray_task import Ended, run_in_tasks
-from fedpoison.simulation.run import run
+from fedpoison.simulation.ray_task import FinishedRun, run_in_tasks
+from fedpoison.simulation.run import run_on_grid
 
 _log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class BatchResult:
     """Reasons why the other runs failed."""
 
     @classmethod
-    def of(cls, results: Mapping[Scenario, RunResult]) -> Self:
+    def from_results(cls, results: Mapping[Scenario, RunResult]) -> Self:
         """Separate histories from failures."""
         batch = cls()
         for scenario, result in results.items():
@@ -84,18 +84,18 @@ class BatchResult:
                 batch.histories[scenario] = result
         return batch
 
-    def check(self, *, but: Sequence[Scenario] = ()) -> None:
+    def check(self, *, ignore: Sequence[Scenario] = ()) -> None:
         """Raise an error that names each reason once, if a run failed.
 
         Args:
-            but: runs that may fail.
+            ignore: runs that may fail.
 
         Raises:
             RunError: a run failed.
         """
         by_reason: dict[str, list[Scenario]] = {}
         for scenario, failure in self.failures.items():
-            if scenario not in but:
+            if scenario not in ignore:
                 by_reason.setdefault(failure.reason, []).append(scenario)
         if by_reason:
             failed, runs = sum(map(len, by_reason.values())), len(self.failures) + len(self.histories)
@@ -103,7 +103,7 @@ class BatchResult:
             raise RunError(f"{failed} of {runs} runs had to stop. " + " ".join(parts))
 
     @property
-    def refused(self) -> list[Scenario]:
+    def aggregation_failed(self) -> list[Scenario]:
         """Runs that stopped because the strategy could not aggregate a round."""
         return [scenario for scenario, failure in self.failures.items() if failure.aggregation_failed]
 
@@ -118,7 +118,7 @@ def run_all(
     scenarios: Iterable[Scenario],
     *,
     keep_going: bool = False,
-    settle: bool = False,
+    permanent_failures: bool = False,
     **options: Unpack[BatchOptions],
 ) -> BatchResult:
     """Run every scenario that is not complete in the store, and return all results.
@@ -128,7 +128,7 @@ def run_all(
     Args:
         scenarios: scenarios to run. Equal scenarios run once.
         keep_going: whether an invalid scenario counts as a failed run, in place of an error.
-        settle: whether later sweeps skip the failed runs unless they are asked to repeat them.
+        permanent_failures: whether later sweeps skip the failed runs unless they are asked to repeat them.
         options: see `BatchOptions`.
 
     Raises:
@@ -138,11 +138,13 @@ def run_all(
         RunError: a failure cannot be written into the store, or a complete run in the store is damaged.
     """
     with ExitStack() as ray:
-        return _Runner(ray, keep_going=keep_going, settle=settle, **options).run(scenarios)
+        return _Runner(ray, keep_going=keep_going, permanent_failures=permanent_failures, **options).run(
+            scenarios
+        )
 
 
 @contextmanager
-def batches(
+def batch_runner(
     *, keep_going: bool = False, **options: Unpack[BatchOptions]
 ) -> Iterator[Callable[[Iterable[Scenario]], BatchResult]]:
     """Yield a function that runs a batch, for searches in which each batch depends on the previous results.
@@ -181,7 +183,7 @@ class _Runner:
     ray_address: str | None = None
     fresh: bool = False
     keep_going: bool = False
-    settle: bool = False
+    permanent_failures: bool = False
     data_dir: Path | None = None
     callbacks: BatchCallbacks = field(default_factory=BatchCallbacks)
     notify: Notify = _log.warning
@@ -205,18 +207,20 @@ class _Runner:
         for plan in requested.values():
             for warning in plan.warnings:
                 self._warn(warning)
-        tell_versions(reused, self._warn)
+        warn_version_mismatch(reused, self._warn)
         for scenario, result in results.items():
             self._end(scenario, result)
         for scenario, result in self._execute(missing):
             results[scenario] = result
             self.done.add(scenario)
             self._end(scenario, result)
-        return BatchResult.of({scenario: results[plan.scenario] for scenario, plan in requested.items()})
+        return BatchResult.from_results(
+            {scenario: results[plan.scenario] for scenario, plan in requested.items()}
+        )
 
     def _end(self, scenario: Scenario, result: RunResult) -> None:
         if isinstance(result, Failure):
-            RunWriter(self.out / scenario.run_id).fail(scenario, result, permanent=self.settle)
+            RunWriter(self.out / scenario.run_id).fail(scenario, result, permanent=self.permanent_failures)
         self.callbacks.on_end(scenario, result)
 
     def _warn(self, warning: str) -> None:
@@ -229,10 +233,10 @@ class _Runner:
         local = self.ray_address is None
         jobs = self.jobs or (os.cpu_count() if local else None)
         if not plans or (local and 1 in (jobs, len(plans))):
-            yield from _one_by_one(plans, self.out, self.callbacks)
+            yield from _in_sequence(plans, self.out, self.callbacks)
         else:
             cpus = self.ray.enter_context(ray_session(self.ray_address, cpus=jobs))
-            yield from _in_tasks(plans, self.out, self.callbacks, jobs or cpus)
+            yield from _in_ray_tasks(plans, self.out, self.callbacks, jobs or cpus)
 
 
 def _plans(
@@ -249,29 +253,29 @@ def _plans(
             datasets[name] = load_dataset(name, data_dir=data_dir)
         resolved = resolve_dataset(scenario, datasets[name])
         try:
-            yield scenario, _Plan(resolved, datasets[name], Federation(resolved, datasets[name]).idle)
+            yield scenario, _Plan(resolved, datasets[name], Federation(resolved, datasets[name]).no_effect)
         except ScenarioError as error:
             if not keep_going:
                 raise
-            yield scenario, _Plan(resolved, datasets[name], failure=Failure.of(error))
+            yield scenario, _Plan(resolved, datasets[name], failure=Failure.from_error(error))
 
 
-def _one_by_one(plans: Sequence[_Plan], out: Path, callbacks: BatchCallbacks) -> _Results:
+def _in_sequence(plans: Sequence[_Plan], out: Path, callbacks: BatchCallbacks) -> _Results:
     for plan in plans:
         callbacks.on_start(plan.scenario)
         try:
             on_round = functools.partial(callbacks.on_round, plan.scenario)
             federation = Federation(plan.scenario, plan.dataset)
-            history = run(
+            history = run_on_grid(
                 federation, out=out, on_round=on_round, notify=lambda _: None
             )  # the runner has warned
         except Exception as error:  # noqa: BLE001  # an error of any kind ends one run, not the others
-            yield plan.scenario, Failure.of(error)
+            yield plan.scenario, Failure.from_error(error)
         else:
             yield plan.scenario, history
 
 
-def _in_tasks(plans: Sequence[_Plan], out: Path, callbacks: BatchCallbacks, jobs: int) -> _Results:
+def _in_ray_tasks(plans: Sequence[_Plan], out: Path, callbacks: BatchCallbacks, jobs: int) -> _Results:
     rounds: dict[Scenario, list[Round]] = {plan.scenario: [] for plan in plans}
     runs = [(plan.scenario, plan.dataset) for plan in plans]
     for scenario, step in run_in_tasks(runs, jobs, callbacks.on_start):
@@ -282,7 +286,7 @@ def _in_tasks(plans: Sequence[_Plan], out: Path, callbacks: BatchCallbacks, jobs
             yield scenario, _store(out, scenario, rounds.pop(scenario), step)
 
 
-def _store(out: Path, scenario: Scenario, records: list[Round], end: Ended | Failure) -> RunResult:
+def _store(out: Path, scenario: Scenario, records: list[Round], end: FinishedRun | Failure) -> RunResult:
     known = {} if isinstance(end, Failure) else end.environment
     environment = {**known, "command": sys.argv}  # the command of a task is Ray's
     try:
@@ -293,5 +297,5 @@ def _store(out: Path, scenario: Scenario, records: list[Round], end: Ended | Fai
             return end
         folder.finish(end.weights, end.layout)
     except RunError as error:
-        return Failure.of(error)
+        return Failure.from_error(error)
     return History(scenario, records, folder.path)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from torch import Tensor
 
-from clients.attacks.base import TRIGGER, Attack, NoAttack, crafts
+from clients.attacks.base import TRIGGER, Attack, NoAttack, crafts_updates
 from clients.attacks.composite import Composite
-from clients.training.batch import Job, Trained, train_cohort
-from clients.training.samples import Samples, chosen
+from clients.training.batch import Job, Trained, train_clients
+from clients.training.samples import Samples, random_mask
 from clients.training.trainer import Trainer
 from fedpoison.errors import ScenarioError
 from fedpoison.federation.evaluation import Evaluator
@@ -21,8 +21,8 @@ from fedpoison.federation.workers import Workers
 from fedpoison.results.history import History
 from fedpoison.results.provenance import environment
 from fedpoison.results.round import OnRound, Round, Training
-from fedpoison.results.store import CENTRAL, RunWriter
-from fedpoison.rng import stream
+from fedpoison.results.store import CENTRALIZED, RunWriter
+from fedpoison.rng import generator_for
 from fedpoison.scenario.fields import About, fields_about
 from fedpoison.scenario.scenario import Scenario
 
@@ -30,7 +30,7 @@ FEDERATION_ONLY = fields_about(Scenario, About.FEDERATION)
 """Fields that mean nothing without a federation."""
 
 
-def train_centrally(
+def train_centralized(
     scenario: Scenario,
     *,
     out: Path | None = None,
@@ -56,16 +56,16 @@ def train_centrally(
     if scenario.groups:
         raise ScenarioError("groups: central training knows one attack; name it as attack, and its share.")
     unset = {name: Scenario.model_fields[name].default for name in FEDERATION_ONLY}
-    alone = scenario.but(**unset | {"clients": 1})
+    alone = scenario.replace(**unset | {"clients": 1})
     federation = Federation.load(alone, data_dir=data_dir)
-    if not poisons_only(_attack(federation)):
+    if not only_poisons_data(_attack(federation)):
         raise ScenarioError(
             f"attack {scenario.attack}: acts on updates or training, where central training has no attacker; "
             "choose one on the data, such as label-flip, pixel-noise, inject or backdoor."
         )
     folder = None
     if out is not None:
-        path = out / f"{CENTRAL}{federation.scenario.run_id}"
+        path = out / f"{CENTRALIZED}{federation.scenario.run_id}"
         folder = RunWriter.begin(path, federation.scenario, environment("central", workers))
     goal = federation.goal
     records: list[Round] = []
@@ -86,7 +86,9 @@ def train_centrally(
             trained_at = time.perf_counter()
             evaluation = evaluator(weights, learned)
             seconds = {"train": trained_at - began, "evaluate": time.perf_counter() - trained_at}
-            records.append(Round.of(epoch, evaluation, goal, Training(train_loss=loss, seconds=seconds)))
+            records.append(
+                Round.from_evaluation(epoch, evaluation, goal, Training(train_loss=loss, seconds=seconds))
+            )
             if folder is not None:
                 folder.append(records[-1])
             if on_round is not None:
@@ -96,11 +98,11 @@ def train_centrally(
     return History(federation.scenario, records, folder.path if folder else None)
 
 
-def poisons_only(attack: Attack) -> bool:
+def only_poisons_data(attack: Attack) -> bool:
     """Return whether `attack` acts on the data alone."""
     if isinstance(attack, Composite):
-        return all(poisons_only(part) for part in attack.parts)
-    return not crafts(attack) and type(attack).train is Attack.train
+        return all(only_poisons_data(part) for part in attack.parts)
+    return not crafts_updates(attack) and type(attack).train is Attack.train
 
 
 def _attack(federation: Federation) -> Attack:
@@ -110,7 +112,7 @@ def _attack(federation: Federation) -> Attack:
 
 
 def _train(job: Job, trainer: Trainer) -> Trained:
-    return next(train_cohort(trainer, [job]))
+    return next(train_clients(trainer, [job]))
 
 
 def _poisoned(federation: Federation, trainer: Trainer) -> tuple[Samples, list[Tensor]]:
@@ -118,8 +120,8 @@ def _poisoned(federation: Federation, trainer: Trainer) -> tuple[Samples, list[T
     attack = _attack(federation)
     if isinstance(attack, NoAttack):
         return federation.train, []
-    generator = stream(federation.scenario.seed, "poisoned samples")
-    mask = chosen(len(federation.train), federation.scenario.malicious, generator)
+    generator = generator_for(federation.scenario.seed, "poisoned samples")
+    mask = random_mask(len(federation.train), federation.scenario.malicious, generator)
     if not mask.any():
         return federation.train, []
     memory: dict[str, Tensor] = {}
@@ -127,4 +129,4 @@ def _poisoned(federation: Federation, trainer: Trainer) -> tuple[Samples, list[T
     trainer.load(federation.initial)
     poisoned = attack.poison_data(federation.train[mask], trainer, context)
     learned = [memory[TRIGGER]] if TRIGGER in memory else []
-    return federation.train[~mask].joined(poisoned), learned
+    return federation.train[~mask].concatenated(poisoned), learned

@@ -8,21 +8,21 @@ from pathlib import Path
 from fedpoison.engines.options import DEFAULTS, EngineOptions
 from fedpoison.federation.federation import Federation
 from fedpoison.results.history import History
-from fedpoison.results.provenance import Notify, tell_versions
+from fedpoison.results.provenance import Notify, warn_version_mismatch
 from fedpoison.results.round import OnRound
 from fedpoison.results.store import StoredRun
 from fedpoison.scenario.scenario import Scenario
-from fedpoison.simulation.run import launch
+from fedpoison.simulation.run import run_federation
 
 _log = logging.getLogger(__name__)
 
 
-def twin_of(federation: Federation) -> Federation:
+def clean_federation(federation: Federation) -> Federation:
     """Return the clean twin's federation, which measures the success that the attack of `federation` has."""
-    return Federation(federation.scenario.without_attack(federation.aim), federation.dataset)
+    return Federation(federation.scenario.without_attack(federation.goal_attack), federation.dataset)
 
 
-def simulate_twin(
+def simulate_clean(
     scenario: Scenario,
     options: EngineOptions = DEFAULTS,
     *,
@@ -35,10 +35,10 @@ def simulate_twin(
 
     Other arguments than the options, and errors, as for `simulate`; `notify` is told of another version, too.
     """
-    federation = twin_of(Federation.load(scenario, data_dir=data_dir))
+    federation = clean_federation(Federation.load(scenario, data_dir=data_dir))
     if out is not None:
         folder = StoredRun(out / federation.scenario.run_id)
         if folder.complete:
-            tell_versions([folder], notify)
+            warn_version_mismatch([folder], notify)
             return folder.history
-    return launch(federation, options, out=out, data_dir=data_dir, on_round=on_round, notify=notify)
+    return run_federation(federation, options, out=out, data_dir=data_dir, on_round=on_round, notify=notify)

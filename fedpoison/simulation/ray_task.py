@@ -18,14 +18,14 @@ from fedpoison.federation.federation import Federation
 from fedpoison.results.provenance import environment
 from fedpoison.results.round import Failure, Round
 from fedpoison.scenario.scenario import Scenario
-from fedpoison.simulation.run import play
+from fedpoison.simulation.run import run_in_process
 
 RETRIES = 2
 """Number of times that a run is repeated after its process was lost."""
 
 
 @dataclass(frozen=True, eq=False)
-class Ended:
+class FinishedRun:
     """Last message of a task whose run is complete."""
 
     weights: Tensor
@@ -35,7 +35,7 @@ class Ended:
 
 def run_in_tasks(
     runs: Sequence[tuple[Scenario, Dataset]], jobs: int, on_start: Callable[[Scenario], None]
-) -> Iterator[tuple[Scenario, Round | Ended | Failure]]:
+) -> Iterator[tuple[Scenario, Round | FinishedRun | Failure]]:
     """Run scenarios as Ray tasks, and yield their rounds and ends in order of arrival.
 
     Args:
@@ -45,7 +45,7 @@ def run_in_tasks(
     """
     import ray  # noqa: PLC0415  # a second to import
 
-    task = ray.remote(num_returns="streaming", max_retries=RETRIES)(steps)
+    task = ray.remote(num_returns="streaming", max_retries=RETRIES)(stream_rounds)
     shared = {dataset: ray.put(dataset) for dataset in {dataset for _, dataset in runs}}
     waiting = iter(runs)
     running: dict[Any, Scenario] = {}
@@ -57,26 +57,28 @@ def run_in_tasks(
             return
         ready: Any = ray.wait(list(running), num_returns=1, fetch_local=False)[0][0]
         try:
-            step: Round | Ended | Failure = ray.get(next(ready))
+            step: Round | FinishedRun | Failure = ray.get(next(ready))
         except ray.exceptions.RayError as error:
-            step = Failure.of(error)
+            step = Failure.from_error(error)
         yield (running[ready] if isinstance(step, Round) else running.pop(ready)), step
 
 
-def steps(scenario: Scenario, dataset: list[Any]) -> Iterator[Round | Ended]:
+def stream_rounds(scenario: Scenario, dataset: list[Any]) -> Iterator[Round | FinishedRun]:
     """Run a scenario in one thread, and yield each round and then the end.
 
     Args:
         scenario: scenario with the resolved data set.
         dataset: reference to the data set, in a list, so that Ray does not load it for each task.
     """
-    messages: queue.SimpleQueue[Round | Ended | BaseException] = queue.SimpleQueue()
+    messages: queue.SimpleQueue[Round | FinishedRun | BaseException] = queue.SimpleQueue()
 
     def work() -> None:
         try:
             federation = Federation(scenario, _fetched(dataset[0]))
-            weights = play(federation, messages.put, workers=1)
-            messages.put(Ended(weights, federation.layout, environment("local", 1, federation.idle)))
+            weights = run_in_process(federation, messages.put, workers=1)
+            messages.put(
+                FinishedRun(weights, federation.layout, environment("local", 1, federation.no_effect))
+            )
         except BaseException as error:  # noqa: BLE001  # raised below, in the thread that Ray watches
             messages.put(error)
 
@@ -86,7 +88,7 @@ def steps(scenario: Scenario, dataset: list[Any]) -> Iterator[Round | Ended]:
         if isinstance(message, BaseException):
             raise message
         yield message
-        if isinstance(message, Ended):
+        if isinstance(message, FinishedRun):
             return
 
 

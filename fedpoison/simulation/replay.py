@@ -24,13 +24,13 @@ from fedpoison.results.history import History
 from fedpoison.results.metrics import Counts
 from fedpoison.results.round import GroupRecord, Round, Training
 from fedpoison.results.store import StoredRun
-from fedpoison.scenario.aggregation import FlowerClass, build_aggregation
+from fedpoison.scenario.aggregation import FlowerStrategy, build_aggregation
 from fedpoison.simulation.saved_updates import SavedUpdates
 from strategies.base import Aggregate, AggregationRule, InputError, PreconditionError
 
 
 @dataclass(frozen=True, eq=False)
-class Replayed:
+class ReplayResult:
     """What one strategy makes of the updates of the round."""
 
     strategy: str
@@ -65,13 +65,13 @@ class Replay:
     """One round of a run under several strategies."""
 
     history: History
-    kept: SavedUpdates
-    results: Sequence[Replayed]
+    saved: SavedUpdates
+    results: Sequence[ReplayResult]
 
     @property
     def actual(self) -> Round | None:
         """What happened in that round; None where it was not evaluated."""
-        return next((record for record in self.history.records if record.round == self.kept.round), None)
+        return next((record for record in self.history.records if record.round == self.saved.round), None)
 
 
 def replay(
@@ -102,72 +102,74 @@ def replay(
         DataError: the data set cannot be had.
     """
     history = StoredRun(run).history
-    kept = SavedUpdates.read(run, server_round)
+    saved = SavedUpdates.read(run, server_round)
     scenario = history.scenario
     rules = {spec: _rule(spec, scenario.byzantine) for spec in strategies}
     federation = Federation.load(scenario, data_dir=data_dir)
     with Workers(federation.model, scenario.training, workers) as pool:
-        bench = _Bench(federation, kept, pool)
+        bench = _Replayer(federation, saved, pool)
         results = [bench.replayed(spec, rule, influence=influence) for spec, rule in rules.items()]
-    return Replay(history, kept, results)
+    return Replay(history, saved, results)
 
 
-class _Bench:
+class _Replayer:
     """Aggregates and evaluates the updates of one round; equal aggregates are evaluated once."""
 
-    def __init__(self, federation: Federation, kept: SavedUpdates, workers: Workers) -> None:
+    def __init__(self, federation: Federation, saved: SavedUpdates, workers: Workers) -> None:
         goal = federation.goal
         self._goal = None if goal is not None and goal.learned is not None else goal  # triggers are not kept
         self._evaluator = Evaluator(federation.test, self._goal, workers)
         self._federation = federation
-        self._kept = kept
+        self._kept = saved
         self._workers = workers
         self._counted: dict[bytes, Counts] = {}
         self._root_update: Callable[[], Tensor] | None = None
 
-    def replayed(self, spec: str, rule: AggregationRule, *, influence: bool) -> Replayed:
-        kept = self._kept
+    def replayed(self, spec: str, rule: AggregationRule, *, influence: bool) -> ReplayResult:
+        saved = self._kept
         try:
             aggregate = self._aggregate(rule, slice(None))
         except (PreconditionError, InputError) as error:
-            raise RunError(f"{spec}, round {kept.round}: {error}") from None
-        weights = kept.model + aggregate.update
+            raise RunError(f"{spec}, round {saved.round}: {error}") from None
+        weights = saved.model + aggregate.update
         evaluation = self._evaluator(weights)
         self._counted[_digest(weights)] = evaluation.confusion
-        trust = dict(zip(kept.nodes.tolist(), aggregate.trust.tolist(), strict=True))
-        return Replayed(
+        trust = dict(zip(saved.nodes.tolist(), aggregate.trust.tolist(), strict=True))
+        return ReplayResult(
             strategy=spec,
-            record=Round.of(kept.round, evaluation, self._goal, self._training(trust)),
+            record=Round.from_evaluation(saved.round, evaluation, self._goal, self._training(trust)),
             weights=weights,
             influence=self._influence(rule, evaluation.confusion) if influence else None,
-            from_empty_state=kept.round > 1 and "history" in rule.card.needs,
+            from_empty_state=saved.round > 1 and "history" in rule.card.needs,
         )
 
     def _aggregate(self, rule: AggregationRule, rows: Tensor | slice) -> Aggregate:
         """Return what the rule makes of these rows, all or those that a mask (n,) tells."""
-        kept = self._kept
-        nodes = tuple(kept.nodes[rows].tolist())
-        context = RuleAggregator(rule, self._federation, self._workers).context(kept.round, kept.model, nodes)
+        saved = self._kept
+        client_ids = tuple(saved.nodes[rows].tolist())
+        context = RuleAggregator(rule, self._federation, self._workers).context(
+            saved.round, saved.model, client_ids
+        )
         if self._root_update is None and context.root_update is not None:
             self._root_update = functools.cache(context.root_update)
-        return rule(kept.updates[rows], kept.weights[rows], replace(context, root_update=self._root_update))
+        return rule(saved.updates[rows], saved.weights[rows], replace(context, root_update=self._root_update))
 
     def _influence(self, rule: AggregationRule, everybody: Counts) -> pd.DataFrame:
         """Return each node's influence on each class: a row a node."""
-        kept = self._kept
+        saved = self._kept
         whole = _shares(everybody)
         rows = []
-        for row in range(len(kept.nodes)):
-            others = torch.ones_like(kept.acting)
+        for row in range(len(saved.nodes)):
+            others = torch.ones_like(saved.acting)
             others[row] = False
             try:
-                weights = kept.model + self._aggregate(rule, others).update
+                weights = saved.model + self._aggregate(rule, others).update
             except (PreconditionError, InputError):
                 rows.append(np.full_like(whole, np.nan))
                 continue
             rows.append(whole - _shares(self._count(weights)))
-        nodes = pd.Index(kept.nodes.tolist(), name="node")
-        return pd.DataFrame(rows, index=nodes, columns=[*range(len(everybody)), "all"])
+        client_ids = pd.Index(saved.nodes.tolist(), name="node")
+        return pd.DataFrame(rows, index=client_ids, columns=[*range(len(everybody)), "all"])
 
     def _count(self, weights: Tensor) -> Counts:
         key = _digest(weights)
@@ -176,19 +178,21 @@ class _Bench:
         return self._counted[key]
 
     def _training(self, trust: dict[int, float]) -> Training:
-        kept = self._kept
-        group = GroupRecord(attack=self._federation.scenario.threat, nodes=kept.attackers, acted=True)
+        saved = self._kept
+        group = GroupRecord(
+            attack=self._federation.scenario.threat, nodes=saved.attacking_clients, acted=True
+        )
         return Training(
-            sampled=kept.nodes.tolist(),
-            malicious=kept.nodes[kept.malicious].tolist(),
-            groups=[group] if kept.attackers else [],
+            sampled=saved.nodes.tolist(),
+            malicious=saved.nodes[saved.malicious].tolist(),
+            groups=[group] if saved.attacking_clients else [],
             trust=trust,
         )
 
 
 def _rule(spec: str, byzantine: int) -> AggregationRule:
     rule = build_aggregation(spec, byzantine=byzantine)
-    if isinstance(rule, FlowerClass):
+    if isinstance(rule, FlowerStrategy):
         raise ScenarioError(f"{spec}: Flower's own strategies cannot be replayed; choose one of ours.")
     return rule
 

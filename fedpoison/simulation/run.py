@@ -10,14 +10,14 @@ from pathlib import Path
 
 from torch import Tensor
 
-from fedpoison.devices import Device, device_of
-from fedpoison.engines.base import CohortGrid
+from fedpoison.devices import Device, resolve_device
+from fedpoison.engines.base import EngineGrid
 from fedpoison.engines.gpu import device_grid
 from fedpoison.engines.local import LocalGrid
 from fedpoison.engines.options import PROCESSORS, Engine, EngineOptions
 from fedpoison.errors import ScenarioError
 from fedpoison.federation.federation import Federation
-from fedpoison.federation.server import quiet_flower, serve
+from fedpoison.federation.server import run_server, suppress_flower_logs
 from fedpoison.federation.workers import Workers
 from fedpoison.results.history import History
 from fedpoison.results.provenance import Notify, environment
@@ -35,7 +35,7 @@ def simulate(
     out: Path | None = None,
     engine: Engine = "local",
     workers: int | None = None,
-    cohort: int | None = None,
+    clients_per_task: int | None = None,
     device: Device = "auto",
     deterministic: bool = False,
     ray_address: str | None = None,
@@ -54,7 +54,7 @@ def simulate(
         engine: where clients run. Every engine gives the same result. This and the next six as in
             `EngineOptions`.
         workers: how many nodes train at once.
-        cohort: how many nodes a worker trains in one call.
+        clients_per_task: how many nodes a worker trains in one call.
         device: where the engine `local` computes.
         deterministic: whether a device gives the same bits again.
         ray_address: the cluster that the engine `ray` joins.
@@ -73,13 +73,13 @@ def simulate(
     options = EngineOptions(
         engine=engine,
         workers=workers,
-        cohort=cohort,
+        clients_per_task=clients_per_task,
         device=device,
         deterministic=deterministic,
         ray_address=ray_address,
         ray_resources=ray_resources,
     )
-    return launch(
+    return run_federation(
         Federation.load(scenario, data_dir=data_dir),
         options,
         out=out,
@@ -90,7 +90,7 @@ def simulate(
     )
 
 
-def launch(
+def run_federation(
     federation: Federation,
     options: EngineOptions,
     *,
@@ -109,18 +109,20 @@ def launch(
     if flower:
         from fedpoison.engines.flower import run_on_flower  # noqa: PLC0415  # only this engine needs it
 
-        warn(federation, notify)
+        warn_no_effect(federation, notify)
         return run_on_flower(federation, out=out, data_dir=data_dir, on_round=on_round)
-    return run(federation, options, out=out, on_round=on_round, keep_updates=keep_updates, notify=notify)
+    return run_on_grid(
+        federation, options, out=out, on_round=on_round, keep_updates=keep_updates, notify=notify
+    )
 
 
-def warn(federation: Federation, notify: Notify) -> None:
+def warn_no_effect(federation: Federation, notify: Notify) -> None:
     """Tell why attacks of the federation do nothing, where they do not."""
-    for reason in federation.idle:
+    for reason in federation.no_effect:
         notify(reason)
 
 
-def run(
+def run_on_grid(
     federation: Federation,
     options: EngineOptions = PROCESSORS,
     *,
@@ -134,7 +136,7 @@ def run(
     Arguments as for `simulate`.
     The engine is `local` or `ray`.
     """
-    warn(federation, notify)
+    warn_no_effect(federation, notify)
     grid_of = _ray_grid if options.engine == "ray" else _local_grid
     folder: RunWriter | None = None
     records: list[Round] = []
@@ -146,47 +148,51 @@ def run(
         if on_round is not None:
             on_round(record)
 
-    with quiet_flower(), grid_of(federation, options) as (grid, pool):
+    with suppress_flower_logs(), grid_of(federation, options) as (grid, pool):
         if out is not None:
-            made_with = environment(options.engine, grid.workers, federation.idle) | grid.facts
-            folder = RunWriter.begin(out / federation.scenario.run_id, federation.scenario, made_with)
+            provenance = environment(options.engine, grid.workers, federation.no_effect) | grid.facts
+            folder = RunWriter.begin(out / federation.scenario.run_id, federation.scenario, provenance)
         recorder = UpdateRecorder(folder.path, federation, keep_updates) if folder and keep_updates else None
         with folder.record_failure(federation.scenario) if folder else nullcontext():
-            weights = serve(federation, grid, pool, keep, recorder)
+            weights = run_server(federation, grid, pool, keep, recorder)
     if folder is not None:
         folder.finish(weights, federation.layout)
     return History(federation.scenario, records, folder.path if folder else None)
 
 
-def play(
-    federation: Federation, on_round: OnRound, *, workers: int | None = None, cohort: int | None = None
+def run_in_process(
+    federation: Federation,
+    on_round: OnRound,
+    *,
+    workers: int | None = None,
+    clients_per_task: int | None = None,
 ) -> Tensor:
     """Run a federation in this process, keep nothing, and return the final global weights (d,)."""
-    options = EngineOptions(workers=workers, cohort=cohort, device="cpu")
-    with quiet_flower(), _local_grid(federation, options) as (grid, pool):
-        return serve(federation, grid, pool, on_round)
+    options = EngineOptions(workers=workers, clients_per_task=clients_per_task, device="cpu")
+    with suppress_flower_logs(), _local_grid(federation, options) as (grid, pool):
+        return run_server(federation, grid, pool, on_round)
 
 
 @contextmanager
-def _local_grid(federation: Federation, options: EngineOptions) -> Iterator[tuple[CohortGrid, Workers]]:
+def _local_grid(federation: Federation, options: EngineOptions) -> Iterator[tuple[EngineGrid, Workers]]:
     """Have a grid in this process, on the processors or on a device, and workers for what the server does."""
-    device = device_of(options.device)
+    device = resolve_device(options.device)
     if device.type != "cpu":
         with device_grid(
             federation,
             device,
             workers=options.workers,
-            cohort=options.cohort,
+            clients_per_task=options.clients_per_task,
             deterministic=options.deterministic,
         ) as on_device:
             yield on_device
         return
     with Workers(federation.model, federation.scenario.training, options.workers) as pool:
-        yield LocalGrid(federation, pool, cohort=options.cohort), pool
+        yield LocalGrid(federation, pool, clients_per_task=options.clients_per_task), pool
 
 
 @contextmanager
-def _ray_grid(federation: Federation, options: EngineOptions) -> Iterator[tuple[CohortGrid, Workers]]:
+def _ray_grid(federation: Federation, options: EngineOptions) -> Iterator[tuple[EngineGrid, Workers]]:
     """Have a grid on Ray, and workers of this process for what the server does."""
     from fedpoison.engines.ray import ray_grid  # noqa: PLC0415  # only this engine needs it
 
@@ -196,7 +202,7 @@ def _ray_grid(federation: Federation, options: EngineOptions) -> Iterator[tuple[
             federation,
             address=options.ray_address,
             workers=options.workers,
-            cohort=options.cohort,
+            clients_per_task=options.clients_per_task,
             resources=options.ray_resources,
         ) as grid,
         Workers(federation.model, federation.scenario.training, min(options.workers or here, here)) as pool,

@@ -39,7 +39,7 @@ class SavedUpdates:
     """Whether it attacked in this round, (n,) bool."""
 
     @property
-    def attackers(self) -> list[int]:
+    def attacking_clients(self) -> list[int]:
         """The nodes that attacked."""
         attackers: list[int] = self.nodes[self.acting].tolist()
         return attackers
@@ -50,7 +50,7 @@ class SavedUpdates:
         Raises:
             RunError: they cannot be written.
         """
-        path = path_of(run, self.round)
+        path = updates_path(run, self.round)
         tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
         unfinished = path.with_suffix(".unfinished")
         try:
@@ -68,7 +68,7 @@ class SavedUpdates:
         Raises:
             RunError: the round's updates were not kept, or the file is damaged.
         """
-        path = path_of(run, server_round)
+        path = updates_path(run, server_round)
         if not path.is_file():
             kept = ", ".join(map(str, saved_rounds(run))) or "none"
             raise RunError(
@@ -81,7 +81,7 @@ class SavedUpdates:
             raise RunError(f"{path}: does not hold a round's updates ({error}).") from None
 
 
-def path_of(run: Path, server_round: int) -> Path:
+def updates_path(run: Path, server_round: int) -> Path:
     """Return where a run's folder keeps the updates of a round."""
     return StoredRun(run).updates / f"round-{server_round:04d}.safetensors"
 
@@ -104,7 +104,7 @@ class UpdateRecorder:
         """Write what the usable replies of a round hold, if it is one of the rounds."""
         if server_round not in self._rounds:
             return
-        nodes = [update.node for update in updates]
+        client_ids = [update.client_id for update in updates]
         selection = self._federation.attackers
         malicious, acting = selection.malicious(server_round), selection.acting(server_round)
         SavedUpdates(
@@ -112,9 +112,9 @@ class UpdateRecorder:
             model=model,
             updates=matrix,
             weights=torch.tensor([update.examples for update in updates], dtype=torch.float64),
-            nodes=torch.tensor(nodes),
-            malicious=torch.tensor([node in malicious for node in nodes]),
-            acting=torch.tensor([node in acting for node in nodes]),
+            nodes=torch.tensor(client_ids),
+            malicious=torch.tensor([client_id in malicious for client_id in client_ids]),
+            acting=torch.tensor([client_id in acting for client_id in client_ids]),
         ).write(self._run)
 
 

@@ -16,20 +16,20 @@ from fedpoison.results.round import Round
 from fedpoison.scenario.registries import attacks as registered
 from fedpoison.scenario.registries import read_attack
 from fedpoison.scenario.scenario import Scenario
-from fedpoison.scenario.specs import spell_call
-from fedpoison.simulation.batch import BatchOptions, BatchResult, batches
+from fedpoison.scenario.specs import format_call
+from fedpoison.simulation.batch import BatchOptions, BatchResult, batch_runner
 
 Parameters = Mapping[str, Candidates]
 """The values of an attack's parameters that a search tries, by name."""
 
 _log = logging.getLogger(__name__)
 
-TOGETHER = 4
+TRIALS_PER_STEP = 4
 """Trials that are planned at once, whatever number of processors there is, so that it changes no result."""
 
 
 @dataclass(frozen=True, eq=False)
-class Objective:
+class SearchObjective:
     """What the attacker is after."""
 
     strength: Callable[[Round], float]
@@ -43,7 +43,7 @@ class Objective:
 
 
 @dataclass(frozen=True)
-class Trial:
+class SearchTrial:
     """One attack that was tried."""
 
     attack: str
@@ -54,7 +54,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Repeat:
+class ConfirmationRun:
     """The strongest attack with a seed that had no part in its choice."""
 
     seed: int
@@ -70,14 +70,14 @@ class Repeat:
 class SearchResult:
     """What a search found."""
 
-    trials: list[Trial]
+    trials: list[SearchTrial]
     """The strongest first."""
     clean: float | None
     """What the objective says without any attack; None where it has no meaning then."""
-    repeats: list[Repeat]
+    repeats: list[ConfirmationRun]
 
 
-def objective(name: str) -> Objective:
+def parse_objective(name: str) -> SearchObjective:
     """Return the objective of that name.
 
     `accuracy` is what is missing of the accuracy, `class` of that of the class that fares worst, `class:3` of
@@ -85,7 +85,7 @@ def objective(name: str) -> Objective:
 
     The objective's attacks are those whose `search_space` says so, of other packages too.
 
-    >>> objective("backdoor").space["blended"]["alpha"]
+    >>> parse_objective("backdoor").space["blended"]["alpha"]
     Range(low=0.05, high=0.5, log=False)
 
     Raises:
@@ -93,20 +93,20 @@ def objective(name: str) -> Objective:
     """
     kind, _, label = name.partition(":")
     if kind == "class" and label.isdecimal():
-        return Objective(
+        return SearchObjective(
             lambda record: 1 - record.per_class_accuracy[int(label)],
             search_spaces("accuracy"),
             label=int(label),
             stopped=1.0,
         )
     if name == "accuracy":
-        return Objective(lambda record: 1 - record.accuracy, search_spaces("accuracy"), stopped=1.0)
+        return SearchObjective(lambda record: 1 - record.accuracy, search_spaces("accuracy"), stopped=1.0)
     if name == "class":
-        return Objective(
+        return SearchObjective(
             lambda record: 1 - record.worst_class_accuracy, search_spaces("accuracy"), stopped=1.0
         )
     if name == "backdoor":
-        return Objective(lambda record: record.success or 0.0, search_spaces("backdoor"))
+        return SearchObjective(lambda record: record.success or 0.0, search_spaces("backdoor"))
     raise unknown("objective", name, ["accuracy", "class", "backdoor", "class:3"])
 
 
@@ -122,12 +122,12 @@ def search_spaces(kind: Literal["accuracy", "backdoor"]) -> dict[str, Parameters
 
 def search(
     base: Scenario,
-    aim: Objective,
+    objective: SearchObjective,
     *,
     attacks: Sequence[str] = (),
     trials: int = 60,
     confirm: int = 3,
-    expect: Callable[[int], None] = lambda _: None,
+    on_planned: Callable[[int], None] = lambda _: None,
     **options: Unpack[BatchOptions],
 ) -> SearchResult:
     """Try attacks on a scenario, each guided by what came of those before.
@@ -138,11 +138,11 @@ def search(
 
     Args:
         base: the scenario whose attack is varied.
-        aim: what the attacker is after.
+        objective: what the attacker is after.
         attacks: names among those of the objective, each of which counts once; all of them for none.
         trials: how many attacks to try.
         confirm: with how many further seeds, those after the scenario's, the strongest runs again.
-        expect: told, before some runs, how many they are: attacks that were tried already are not run again.
+        on_planned: callback with the number of runs that follow. Attacks that were tried are not run again.
         options: see `BatchOptions`; none changes a result. `notify` is told of attacks whose run failed, too.
 
     Raises:
@@ -154,57 +154,61 @@ def search(
     if base.groups:
         raise ScenarioError("groups: a search varies a single attack; leave the groups out.")
     for name in attacks:
-        if name not in aim.space:
-            raise unknown("attack of this objective", name, aim.space)
-    others = 0 if aim.label is None else confirm  # a seed's test set may lack the class
+        if name not in objective.space:
+            raise unknown("attack of this objective", name, objective.space)
+    others = 0 if objective.label is None else confirm  # a seed's test set may lack the class
     for seed in range(base.seed, base.seed + others + 1):
-        _check(Federation.load(base.but(seed=seed), data_dir=options.get("data_dir")), aim)
+        _check(Federation.load(base.replace(seed=seed), data_dir=options.get("data_dir")), objective)
     told = options.get("notify", _log.warning)
-    with batches(keep_going=True, **options) as made:
+    with batch_runner(keep_going=True, **options) as made:
 
         def run(scenarios: Sequence[Scenario]) -> BatchResult:
-            expect(len(set(scenarios)))
+            on_planned(len(set(scenarios)))
             batch = made(scenarios)
             for scenario, failure in batch.failures.items():
                 if not failure.aggregation_failed:
                     told(f"{scenario.attack}, seed {scenario.seed}: {failure.reason}")
             return batch
 
-        clean = _clean(base, aim, [base.seed], run)
-        tried = _explore(base, aim, list(dict.fromkeys(attacks or aim.space)), trials, run)
-        repeats = _repeats(base.but(attack=tried[0].attack), aim, confirm, run)
+        clean = _clean(base, objective, [base.seed], run)
+        tried = _explore(base, objective, list(dict.fromkeys(attacks or objective.space)), trials, run)
+        repeats = _repeats(base.replace(attack=tried[0].attack), objective, confirm, run)
         return SearchResult(tried, clean.get(base.seed), repeats)
 
 
-Run = Callable[[Sequence[Scenario]], BatchResult]
+RunBatch = Callable[[Sequence[Scenario]], BatchResult]
 
 
-def _clean(base: Scenario, aim: Objective, seeds: Sequence[int], run: Run) -> dict[int, float | None]:
+def _clean(
+    base: Scenario, objective: SearchObjective, seeds: Sequence[int], run: RunBatch
+) -> dict[int, float | None]:
     """Return by seed what the objective says without any attack; nothing where it has no meaning then."""
-    if aim.stopped is None:
+    if objective.stopped is None:
         return {}
-    runs = {seed: base.but(attack="none", seed=seed) for seed in seeds}
+    runs = {seed: base.replace(attack="none", seed=seed) for seed in seeds}
     batch = run(list(runs.values()))
     batch.check()
-    return {seed: _trial(aim, batch, unharmed).strength for seed, unharmed in runs.items()}
+    return {seed: _trial(objective, batch, unharmed).strength for seed, unharmed in runs.items()}
 
 
-def _explore(base: Scenario, aim: Objective, names: Sequence[str], trials: int, run: Run) -> list[Trial]:
+def _explore(
+    base: Scenario, objective: SearchObjective, names: Sequence[str], trials: int, run: RunBatch
+) -> list[SearchTrial]:
     """Return the attacks that were tried, the strongest first."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=base.seed))
     for name in names[:trials]:
         study.enqueue_trial({"attack": name})
-    found: dict[Scenario, Trial] = {}
+    found: dict[Scenario, SearchTrial] = {}
     reasons: dict[str, None] = {}
-    for begun in range(0, trials, TOGETHER):
-        asked = [study.ask() for _ in range(begun, min(begun + TOGETHER, trials))]
-        scenarios = [base.but(attack=_suggest(trial, names, aim.space)) for trial in asked]
+    for begun in range(0, trials, TRIALS_PER_STEP):
+        asked = [study.ask() for _ in range(begun, min(begun + TRIALS_PER_STEP, trials))]
+        scenarios = [base.replace(attack=_suggest(trial, names, objective.space)) for trial in asked]
         batch = run([scenario for scenario in scenarios if scenario not in found])
         reasons |= dict.fromkeys(failure.reason for failure in batch.failures.values())
         for trial, scenario in zip(asked, scenarios, strict=True):
             if scenario not in found:
-                found[scenario] = _trial(aim, batch, scenario)
+                found[scenario] = _trial(objective, batch, scenario)
             strength = found[scenario].strength
             study.tell(trial, strength, state=None if strength is not None else optuna.trial.TrialState.FAIL)
     if all(trial.strength is None for trial in found.values()):
@@ -212,27 +216,31 @@ def _explore(base: Scenario, aim: Objective, names: Sequence[str], trials: int, 
     return sorted(found.values(), key=lambda trial: (trial.strength is None, -(trial.strength or 0.0)))
 
 
-def _repeats(attacked: Scenario, aim: Objective, count: int, run: Run) -> list[Repeat]:
-    runs = {seed: attacked.but(seed=seed) for seed in range(attacked.seed + 1, attacked.seed + count + 1)}
+def _repeats(
+    attacked: Scenario, objective: SearchObjective, count: int, run: RunBatch
+) -> list[ConfirmationRun]:
+    runs = {seed: attacked.replace(seed=seed) for seed in range(attacked.seed + 1, attacked.seed + count + 1)}
     batch = run(list(runs.values()))
-    again = {seed: _trial(aim, batch, repeated) for seed, repeated in runs.items()}
-    clean = _clean(attacked, aim, list(runs), run)
-    return [Repeat(seed, trial.strength, trial.stopped, clean.get(seed)) for seed, trial in again.items()]
+    again = {seed: _trial(objective, batch, repeated) for seed, repeated in runs.items()}
+    clean = _clean(attacked, objective, list(runs), run)
+    return [
+        ConfirmationRun(seed, trial.strength, trial.stopped, clean.get(seed)) for seed, trial in again.items()
+    ]
 
 
-def _trial(aim: Objective, batch: BatchResult, scenario: Scenario) -> Trial:
+def _trial(objective: SearchObjective, batch: BatchResult, scenario: Scenario) -> SearchTrial:
     if scenario in batch.histories:
-        return Trial(scenario.attack, aim.strength(batch.histories[scenario].last))
+        return SearchTrial(scenario.attack, objective.strength(batch.histories[scenario].last))
     stopped = batch.failures[scenario].aggregation_failed
-    return Trial(scenario.attack, aim.stopped if stopped else None, stopped)
+    return SearchTrial(scenario.attack, objective.stopped if stopped else None, stopped)
 
 
-def _check(federation: Federation, aim: Objective) -> None:
+def _check(federation: Federation, objective: SearchObjective) -> None:
     if not federation.attackers.malicious(1):
         raise ScenarioError("malicious: got nobody, wanted some malicious nodes to attack with.")
-    if aim.label is not None and not bool((federation.test.labels == aim.label).any()):
+    if objective.label is not None and not bool((federation.test.labels == objective.label).any()):
         raise ScenarioError(
-            f"objective class:{aim.label}: no test image of {federation.dataset.name} is of that class, of "
+            f"objective class:{objective.label}: {federation.dataset.name} has no test image of it, of "
             f"{federation.classes} classes and {len(federation.test)} images with seed "
             f"{federation.scenario.seed}; name another, or test on more."
         )
@@ -249,4 +257,4 @@ def _suggest(trial: optuna.trial.Trial, names: Sequence[str], space: Mapping[str
             chosen[parameter] = float(f"{proposed:.3g}")
         else:
             chosen[parameter] = trial.suggest_categorical(label, candidates)
-    return read_attack(spell_call(name, chosen))
+    return read_attack(format_call(name, chosen))

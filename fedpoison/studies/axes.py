@@ -12,11 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from fedpoison.errors import ScenarioError, unknown
 from fedpoison.scenario.scenario import Scenario
-from fedpoison.scenario.specs import reasons
+from fedpoison.scenario.specs import validation_message
 
 Label = str | int | float | bool
 
-TAKEN = frozenset(
+RESERVED_COLUMNS = frozenset(
     (
         "run_id", "round", "accuracy", "worst_class_accuracy", "loss", "attack_success_rate",
         "source_to_target_rate", "success", "true_positive_rate", "false_positive_rate", "trust_auroc",
@@ -68,17 +68,17 @@ class ValueRange(BaseModel):
 
 
 @dataclass(frozen=True, eq=False)
-class Level:
+class AxisValue:
     """One step of an axis: what it is called, and the fields that it sets."""
 
     label: Label
     fields: Mapping[str, Any]
 
 
-def values_of(axis: str, given: object) -> object:
+def expand_range(axis: str, given: object) -> object:
     """Return the values that a range stands for, and anything else as it is.
 
-    >>> values_of("malicious", {"from": 0.0, "to": 0.2, "step": 0.1})
+    >>> expand_range("malicious", {"from": 0.0, "to": 0.2, "step": 0.1})
     [0.0, 0.1, 0.2]
 
     Raises:
@@ -92,13 +92,13 @@ def values_of(axis: str, given: object) -> object:
     try:
         return ValueRange.model_validate(given).values()
     except ValidationError as error:
-        raise ScenarioError(f"axes.{axis}: {reasons(error)}") from None
+        raise ScenarioError(f"axes.{axis}: {validation_message(error)}") from None
 
 
-def levels_of(axis: str, values: object) -> tuple[Level, ...]:
+def parse_axis(axis: str, values: object) -> tuple[AxisValue, ...]:
     """Return the steps of an axis from its values.
 
-    >>> levels_of("setting", [{"name": "skewed", "partition": "shards"}])[0].fields
+    >>> parse_axis("setting", [{"name": "skewed", "partition": "shards"}])[0].fields
     {'partition': 'shards'}
 
     Raises:
@@ -113,24 +113,24 @@ def levels_of(axis: str, values: object) -> tuple[Level, ...]:
         raise ScenarioError(f"axes.{axis}: got none, wanted a value; take out the axis to leave it unset.")
     bundled = [isinstance(value, Mapping) for value in values]
     if all(bundled):
-        levels = _bundles(axis, values)
+        axis_values = _named_settings(axis, values)
     elif any(bundled):
         raise ScenarioError(f"axes.{axis}: got tables and values; choose one.")
     elif axis in Scenario.model_fields:
-        levels = tuple(Level(_label(value), {axis: value}) for value in values)
+        axis_values = tuple(AxisValue(_label(value), {axis: value}) for value in values)
     else:
         raise unknown("axis", axis, Scenario.model_fields)
-    labels = [level.label for level in levels]
+    labels = [level.label for level in axis_values]
     for label in labels:
         if labels.count(label) > 1:
             raise ScenarioError(f"axes.{axis}: got {label!r} twice; leave one out.")
-    return levels
+    return axis_values
 
 
-def _bundles(axis: str, tables: Sequence[Mapping[str, Any]]) -> tuple[Level, ...]:
-    if axis in TAKEN or re.fullmatch(r"class_\d+", axis):
+def _named_settings(axis: str, tables: Sequence[Mapping[str, Any]]) -> tuple[AxisValue, ...]:
+    if axis in RESERVED_COLUMNS or re.fullmatch(r"class_\d+", axis):
         raise ScenarioError(f"axes.{axis}: is a column of the results; give the axis another name.")
-    levels = []
+    axis_values = []
     for table in tables:
         fields = dict(table)
         name = fields.pop("name", None)
@@ -139,8 +139,8 @@ def _bundles(axis: str, tables: Sequence[Mapping[str, Any]]) -> tuple[Level, ...
         for field in fields:
             if field not in Scenario.model_fields:
                 raise unknown(f"field in axes.{axis}", field, Scenario.model_fields)
-        levels.append(Level(name, fields))
-    return tuple(levels)
+        axis_values.append(AxisValue(name, fields))
+    return tuple(axis_values)
 
 
 def _label(value: object) -> Label:

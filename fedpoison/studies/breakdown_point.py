@@ -14,8 +14,15 @@ from fedpoison.federation.federation import Federation
 from fedpoison.results.round import Failure, Round
 from fedpoison.scenario.fields import About, changed
 from fedpoison.scenario.scenario import Scenario
-from fedpoison.simulation.batch import BatchOptions, BatchResult, batches
-from fedpoison.studies.breakdown_result import Breakdown, Criterion, Curve, Pair, Point, explore
+from fedpoison.simulation.batch import BatchOptions, BatchResult, batch_runner
+from fedpoison.studies.breakdown_result import (
+    Breakdown,
+    BreakdownCriterion,
+    Curve,
+    Pair,
+    Point,
+    find_thresholds,
+)
 
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5)
 """The coarse grid."""
@@ -26,10 +33,10 @@ def breakdown(
     attacks: Sequence[str],
     strategies: Sequence[str],
     *,
-    judge: Criterion,
+    criterion: BreakdownCriterion,
     shares: Sequence[float] = SHARES,
     seeds: Sequence[int],
-    expect: Callable[[int], None] = lambda _: None,
+    on_planned: Callable[[int], None] = lambda _: None,
     **options: Unpack[BatchOptions],
 ) -> Breakdown:
     """Find for every attack and strategy the smallest malicious share that breaks the strategy.
@@ -43,10 +50,10 @@ def breakdown(
         base: the scenario whose attack, strategy, seed and malicious share are varied.
         attacks: specs of attacks.
         strategies: specs of strategies.
-        judge: when a share counts as breaking a strategy.
+        criterion: when a share counts as breaking a strategy.
         shares: the coarse grid; the search ends at its largest.
         seeds: seeds, the same for every cell.
-        expect: told, before each step, how many runs it takes.
+        on_planned: told, before each step, how many runs it takes.
         options: see `BatchOptions`.
 
     Raises:
@@ -57,36 +64,38 @@ def breakdown(
         EngineError: Ray cannot be had.
     """
     _check(base, shares)
-    goals = {attack: _goal(base.but(attack=attack), judge, options.get("data_dir")) for attack in attacks}
+    goals = {
+        attack: _goal(base.replace(attack=attack), criterion, options.get("data_dir")) for attack in attacks
+    }
     pairs = [Pair(attack, strategy) for attack in attacks for strategy in strategies]
     counts = sorted({0} | {round(share * base.clients) for share in shares})
-    limits = {pair: _undefined(_attacked(base, pair, 0), counts[-1]) for pair in pairs}
-    with batches(**options) as run:
-        trials = _Trials(base, judge, seeds, goals, run, expect)
-        explore({pair: _defined(counts, limits[pair]) for pair in pairs}, trials.play)
-    return Breakdown(judge, base.clients, seeds, [_curve(pair, limits[pair], trials) for pair in pairs])
+    limits = {pair: _first_undefined(_attacked(base, pair, 0), counts[-1]) for pair in pairs}
+    with batch_runner(**options) as run:
+        trials = _BreakdownRuns(base, criterion, seeds, goals, run, on_planned)
+        find_thresholds({pair: _defined(counts, limits[pair]) for pair in pairs}, trials.run_counts)
+    return Breakdown(criterion, base.clients, seeds, [_curve(pair, limits[pair], trials) for pair in pairs])
 
 
 @dataclass(frozen=True, eq=False)
-class _Trials:
+class _BreakdownRuns:
     """The runs that a search makes, and what came of them."""
 
     base: Scenario
-    judge: Criterion
+    criterion: BreakdownCriterion
     seeds: Sequence[int]
     goals: Mapping[str, str | None]
     run: Callable[[Sequence[Scenario]], BatchResult]
-    expect: Callable[[int], None]
+    on_planned: Callable[[int], None]
     ends: dict[Scenario, Round | Failure] = field(default_factory=dict)
     """The last round of each run, or why it had to stop."""
     points: dict[Pair, dict[int, Point]] = field(default_factory=dict)
 
-    def play(self, asked: Sequence[tuple[Pair, int]]) -> dict[tuple[Pair, int], bool]:
+    def run_counts(self, asked: Sequence[tuple[Pair, int]]) -> dict[tuple[Pair, int], bool]:
         """Make the runs for these numbers of malicious clients, and return which broke their strategy."""
         scenarios = list(dict.fromkeys(run for pair, count in asked for run in self._runs(pair, count)))
-        self.expect(len(scenarios))
+        self.on_planned(len(scenarios))
         batch = self.run(scenarios)
-        batch.check(but=[run for run in batch.refused if run.malicious])
+        batch.check(ignore=[run for run in batch.aggregation_failed if run.malicious])
         self.ends.update({run: history.last for run, history in batch.histories.items()})
         self.ends.update(batch.failures)
         for pair, count in asked:
@@ -95,14 +104,17 @@ class _Trials:
 
     def _runs(self, pair: Pair, count: int) -> list[Scenario]:
         """Return the runs with this number of malicious clients, one a seed; without any, clean ones."""
-        attacked = [_attacked(self.base, pair, count).but(seed=seed) for seed in self.seeds]
+        attacked = [_attacked(self.base, pair, count).replace(seed=seed) for seed in self.seeds]
         return attacked if count else [run.without_attack(self.goals[pair.attack]) for run in attacked]
 
     def _point(self, pair: Pair, count: int) -> Point:
         ends = [self.ends[run] for run in self._runs(pair, count)]
         measured = tuple(self._value(end) for end in ends)
-        twins = [self._value(self.ends[run]) for run in self._runs(pair, 0)]
-        costs = tuple(self.judge.cost(value, twin) for value, twin in zip(measured, twins, strict=True))
+        clean_runs = [self._value(self.ends[run]) for run in self._runs(pair, 0)]
+        costs = tuple(
+            self.criterion.cost(value, clean_run)
+            for value, clean_run in zip(measured, clean_runs, strict=True)
+        )
         stopped = next((end.reason for end in ends if isinstance(end, Failure)), None)
         blind = [seed for seed, cost in zip(self.seeds, costs, strict=True) if math.isnan(cost)]
         if stopped is None and blind:
@@ -110,11 +122,11 @@ class _Trials:
                 f"{pair.attack}: no success is measured with seed {blind[0]}, which has no test image of the "
                 "class that it is after; test on more images, or leave the seed out."
             )
-        broke = stopped is not None or self.judge.breaks(costs)
+        broke = stopped is not None or self.criterion.is_broken(costs)
         return Point(count, measured, costs, broke, stopped)
 
     def _value(self, end: Round | Failure) -> float:
-        return float("nan") if isinstance(end, Failure) else self.judge.value(end)
+        return float("nan") if isinstance(end, Failure) else self.criterion.value(end)
 
 
 def _check(base: Scenario, shares: Sequence[float]) -> None:
@@ -130,14 +142,14 @@ def _check(base: Scenario, shares: Sequence[float]) -> None:
 
 
 def _attacked(base: Scenario, pair: Pair, count: int) -> Scenario:
-    return base.but(attack=pair.attack, strategy=pair.strategy, malicious=count / base.clients)
+    return base.replace(attack=pair.attack, strategy=pair.strategy, malicious=count / base.clients)
 
 
-def _goal(attacked: Scenario, judge: Criterion, data_dir: Path | None) -> str | None:
+def _goal(attacked: Scenario, criterion: BreakdownCriterion, data_dir: Path | None) -> str | None:
     """Return the attack whose success is measured; None where success does not matter."""
-    if judge.measure != "success":
+    if criterion.measure != "success":
         return None
-    goal = Federation.load(attacked, data_dir=data_dir).aim
+    goal = Federation.load(attacked, data_dir=data_dir).goal_attack
     if goal is None:
         raise ScenarioError(
             f"{attacked.attack} has no target, so that no success can be measured; name one that has, such "
@@ -146,7 +158,7 @@ def _goal(attacked: Scenario, judge: Criterion, data_dir: Path | None) -> str | 
     return goal
 
 
-def _undefined(clean_one: Scenario, end: int) -> tuple[int, str] | None:
+def _first_undefined(clean_one: Scenario, end: int) -> tuple[int, str] | None:
     """Return the smallest number of malicious clients, up to `end`, that the strategy is not defined for.
 
     A strategy that is not defined for some number is not for any larger one.
@@ -154,7 +166,7 @@ def _undefined(clean_one: Scenario, end: int) -> tuple[int, str] | None:
 
     def reason(count: int) -> str | None:
         try:
-            clean_one.but(malicious=count / clean_one.clients)
+            clean_one.replace(malicious=count / clean_one.clients)
         except ScenarioError as error:
             return str(error)
         return None
@@ -172,7 +184,7 @@ def _defined(counts: Sequence[int], limit: tuple[int, str] | None) -> list[int]:
     return sorted({first - 1, *(count for count in counts if count < first)})
 
 
-def _curve(pair: Pair, limit: tuple[int, str] | None, trials: _Trials) -> Curve:
+def _curve(pair: Pair, limit: tuple[int, str] | None, trials: _BreakdownRuns) -> Curve:
     points = sorted(trials.points[pair].values(), key=lambda point: point.count)
     first, why = limit or (None, None)
     return Curve(pair, points, first, why)

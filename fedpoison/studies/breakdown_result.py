@@ -25,7 +25,7 @@ _MEASURES = {
 
 
 @dataclass(frozen=True)
-class Criterion:
+class BreakdownCriterion:
     """What is measured after the last round, and how much of it is too much.
 
     Build one with `criterion`.
@@ -41,7 +41,7 @@ class Criterion:
         return self.measure != "success"
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """What a share does that breaks a strategy."""
         limit = f"{100 * self.limit:g}"
         return {
@@ -51,7 +51,7 @@ class Criterion:
         }[self.measure]
 
     @property
-    def axis(self) -> str:
+    def axis_title(self) -> str:
         """What the cost is, as the title of an axis."""
         return {
             "accuracy": "accuracy lost, points",
@@ -68,12 +68,12 @@ class Criterion:
         """Return what is held against the limit, given the measure and that of the clean run."""
         return clean - value if self.lost else value
 
-    def breaks(self, costs: Sequence[float]) -> bool:
+    def is_broken(self, costs: Sequence[float]) -> bool:
         """Return whether the mean of the costs reaches the limit."""
         return fmean(costs) >= self.limit - _ROUNDING
 
 
-def criterion(measure: str, *, points: float | None = None, level: float | None = None) -> Criterion:
+def criterion(measure: str, *, points: float | None = None, level: float | None = None) -> BreakdownCriterion:
     """Return the criterion of that measure: `accuracy`, `worst-class` or `success`.
 
     Args:
@@ -81,7 +81,7 @@ def criterion(measure: str, *, points: float | None = None, level: float | None 
         points: for the first two, how many points may not be lost; 10 for None.
         level: for the success, how many per cent may not be reached; 50 for None.
 
-    >>> criterion("accuracy").breaks([0.15, 0.05]), criterion("success", level=60).limit
+    >>> criterion("accuracy").is_broken([0.15, 0.05]), criterion("success", level=60).limit
     (True, 0.6)
 
     Raises:
@@ -92,10 +92,10 @@ def criterion(measure: str, *, points: float | None = None, level: float | None 
     if measure == "success":
         if points is not None:
             raise ScenarioError("points: got them for success, which is held against a level; give that.")
-        return Criterion(measure, _share("level", LEVEL if level is None else level))
+        return BreakdownCriterion(measure, _share("level", LEVEL if level is None else level))
     if level is not None:
         raise ScenarioError(f"level: got one for {measure}, whose loss is counted in points; give those.")
-    return Criterion(measure, _share("points", POINTS if points is None else points))
+    return BreakdownCriterion(measure, _share("points", POINTS if points is None else points))
 
 
 def _share(name: str, percent: float) -> float:
@@ -109,7 +109,7 @@ Verdicts = Mapping[int, bool]
 """By count, whether it broke what was tried with it."""
 
 
-def smallest_broken(verdicts: Verdicts) -> int | None:
+def smallest_breaking(verdicts: Verdicts) -> int | None:
     """Return the smallest count that broke; None where none did."""
     return min((count for count, broke in verdicts.items() if broke), default=None)
 
@@ -120,7 +120,7 @@ def held_above(verdicts: Verdicts) -> list[int]:
     >>> held_above({0: False, 2: True, 4: False, 6: True})
     [4]
     """
-    first = smallest_broken(verdicts)
+    first = smallest_breaking(verdicts)
     return (
         [] if first is None else sorted(count for count in verdicts if count > first and not verdicts[count])
     )
@@ -137,14 +137,14 @@ def next_counts(grid: Sequence[int], verdicts: Verdicts) -> list[int]:
     """
     if not verdicts:
         return list(grid)
-    first = smallest_broken(verdicts)
+    first = smallest_breaking(verdicts)
     if first is None:
         return []
     held = max((count for count in verdicts if count < first), default=first)
     return [(held + first) // 2] if first - held > 1 else []
 
 
-def explore(
+def find_thresholds(
     grids: Mapping[Key, Sequence[int]],
     play: Callable[[Sequence[tuple[Key, int]]], Mapping[tuple[Key, int], bool]],
 ) -> dict[Key, dict[int, bool]]:
@@ -198,15 +198,19 @@ class Curve:
     """Why it is not."""
 
     @property
-    def breaks(self) -> Point | None:
+    def breaking_point(self) -> Point | None:
         """The smallest number that broke the strategy; None where none did."""
-        first = smallest_broken(self._verdicts)
+        first = smallest_breaking(self._verdicts)
         return next((point for point in self.points if point.count == first), None)
 
     @property
-    def held(self) -> Point | None:
+    def last_held(self) -> Point | None:
         """The largest number below it that held; None where not even the clean runs did."""
-        below = [point for point in self.points if self.breaks is None or point.count < self.breaks.count]
+        below = [
+            point
+            for point in self.points
+            if self.breaking_point is None or point.count < self.breaking_point.count
+        ]
         return below[-1] if below else None
 
     @property
@@ -223,7 +227,7 @@ class Curve:
 class Breakdown:
     """The curves, and by what they were judged."""
 
-    judge: Criterion
+    criterion: BreakdownCriterion
     clients: int
     seeds: Sequence[int]
     curves: Sequence[Curve]

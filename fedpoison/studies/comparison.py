@@ -77,7 +77,7 @@ class Comparison:
         cells = [CompareCell(attack, strategy, seed) for seed in self.seeds]
         return [self.histories[cell] for cell in cells if cell not in self.stopped]
 
-    def stops(self, attack: str, strategy: str) -> list[int]:
+    def stopped_seeds(self, attack: str, strategy: str) -> list[int]:
         """Return the seeds with which the strategy stopped under the attack."""
         return [seed for seed in self.seeds if CompareCell(attack, strategy, seed) in self.stopped]
 
@@ -172,7 +172,7 @@ class Comparison:
         classes = {attack: self.classes(attack) for attack in self.attacks}
         rows: list[dict[str, object]] = []
         for strategy in self.strategies:
-            stopping = [attack for attack in self.attacks if self.stops(attack, strategy)]
+            stopping = [attack for attack in self.attacks if self.stopped_seeds(attack, strategy)]
             by_class = pd.concat({attack: frame.loc[strategy] for attack, frame in classes.items()})
             under, label = (stopping[0], None) if stopping else by_class.idxmin()
             reached = success[strategy].dropna()
@@ -233,7 +233,7 @@ def compare(
     if base.groups:
         raise ScenarioError("groups: a comparison varies a single attack; leave the groups out.")
     cells = {
-        CompareCell(attack, strategy, seed): base.but(attack=attack, strategy=strategy, seed=seed)
+        CompareCell(attack, strategy, seed): base.replace(attack=attack, strategy=strategy, seed=seed)
         for attack in attacks
         for strategy in strategies
         for seed in seeds
@@ -241,7 +241,7 @@ def compare(
     if at == "best":
         options.get("notify", _log.warning)(OPTIMISTIC)
     batch = run_all(cells.values(), **options)
-    batch.check(but=batch.refused if batch.histories else ())
+    batch.check(ignore=batch.aggregation_failed if batch.histories else ())
     histories = {
         cell: batch.histories[scenario] for cell, scenario in cells.items() if scenario in batch.histories
     }

@@ -46,7 +46,9 @@ def accuracy_by_round(comparison: Comparison) -> Figure:
     """
     figure, grid = panels(len(comparison.attacks))
     for axes, attack in zip(grid, comparison.attacks, strict=True):
-        stopped = [strategy for strategy in comparison.strategies if comparison.stops(attack, strategy)]
+        stopped = [
+            strategy for strategy in comparison.strategies if comparison.stopped_seeds(attack, strategy)
+        ]
         rows = [
             (strategy, record.round, 100 * record.accuracy)
             for strategy in comparison.strategies
@@ -89,10 +91,10 @@ def breakdown_curves(found: Breakdown) -> Figure:
         mine = points[points["attack"] == attack]
         lines(axes, mine, x="share", y="cost", series="strategy", names=strategies)
         _mark(axes, [curve for curve in found.curves if curve.pair.attack == attack], found, strategies)
-        axes.axhline(100 * found.judge.limit, color="0.35", linewidth=1, zorder=1)
+        axes.axhline(100 * found.criterion.limit, color="0.35", linewidth=1, zorder=1)
         axes.set_title(attack, pad=10)
         axes.set_xlabel("malicious share, %")
-    grid[0].set_ylabel(found.judge.axis)
+    grid[0].set_ylabel(found.criterion.axis_title)
     handles, labels = grid[0].get_legend_handles_labels()
     handles += [
         Line2D([], [], color="0.35", linewidth=1),
@@ -111,9 +113,12 @@ def _mark(axes: Axes, curves: Sequence[Curve], found: Breakdown, strategies: Seq
     drawn: Counter[int] = Counter()
     for curve in curves:
         colour = COLOURS[strategies.index(curve.pair.strategy) % len(COLOURS)]
-        if curve.breaks is not None:
-            share, stopped = 100 * curve.breaks.count / found.clients, curve.breaks.stopped is not None
-            height, options = (1.0, edge) if stopped else (100 * np.mean(curve.breaks.costs), {})
+        if curve.breaking_point is not None:
+            share, stopped = (
+                100 * curve.breaking_point.count / found.clients,
+                curve.breaking_point.stopped is not None,
+            )
+            height, options = (1.0, edge) if stopped else (100 * np.mean(curve.breaking_point.costs), {})
             axes.plot(share, height, color=colour, **RING, **options)
         if curve.undefined is not None:
             share, height = 100 * curve.undefined / found.clients, 1 - 0.06 * drawn[curve.undefined]
@@ -134,7 +139,9 @@ def draw(study: Study, runs: pd.DataFrame) -> Figure:
     if study.figure is None:
         raise ScenarioError(f"{study.name}: has no figure; add a table [figure] with kind, x and series.")
     asked = study.figure
-    labels = {axis: [level.label for level in levels] for axis, levels in study.levels().items()}
+    labels = {
+        axis: [level.label for level in axis_values] for axis, axis_values in study.axis_values().items()
+    }
     facets: list[Label | None] = [None] if asked.facet is None else [*labels[asked.facet]]
     figure, grid = _panels(asked, labels, len(facets))
     panel = {"lines": _lines, "bars": _bars, "heatmap": _heat_map}[asked.kind]

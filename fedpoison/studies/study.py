@@ -29,8 +29,8 @@ from pydantic import (
 from fedpoison.errors import ScenarioError, unknown
 from fedpoison.scenario.fields import read_toml
 from fedpoison.scenario.scenario import Scenario
-from fedpoison.scenario.specs import reasons
-from fedpoison.studies.axes import Label, Level, levels_of, values_of
+from fedpoison.scenario.specs import validation_message
+from fedpoison.studies.axes import AxisValue, Label, expand_range, parse_axis
 
 AXIS_TITLES = {
     "accuracy": "accuracy, %",
@@ -85,10 +85,10 @@ class StudyFigure(BaseModel):
 
 
 @dataclass(frozen=True, eq=False)
-class Cell:
+class StudyCell:
     """One combination of a study: where it lies on each axis, and what to run."""
 
-    place: Mapping[str, Label]
+    axis_labels: Mapping[str, Label]
     scenario: Scenario | None
     """None where the fields do not go together, such as krum with too few clients."""
     reason: str = ""
@@ -101,11 +101,11 @@ class Study(BaseModel):
     Load one with `Study.load(path)` or `Study.parse(mapping)`.
 
     >>> study = Study.parse({"name": "s", "title": "S", "axes": {"lr": [0.1, 0.2], "seed": [0, 1]}})
-    >>> [cell.place for cell in study.cells()][:2]
+    >>> [cell.axis_labels for cell in study.cells()][:2]
     [{'lr': 0.1, 'seed': 0}, {'lr': 0.1, 'seed': 1}]
 
     Raises:
-        ScenarioError: from `load`, `parse` and `but`, where a key, a value or an axis is wrong.
+        ScenarioError: from `load`, `parse` and `replace`, where a key, a value or an axis is wrong.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -131,19 +131,19 @@ class Study(BaseModel):
     @field_validator("axes")
     @classmethod
     def _listed(cls, axes: dict[str, Any]) -> dict[str, Any]:
-        return {name: values_of(name, given) for name, given in axes.items()}
+        return {name: expand_range(name, given) for name, given in axes.items()}
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         for name in self.base:
             if name not in Scenario.model_fields:
                 raise unknown("field", name, Scenario.model_fields)
-        levels = self.levels()
-        _check_fields(self.base, levels)
+        axis_values = self.axis_values()
+        _check_fields(self.base, axis_values)
         for table in self.exclude:
-            _check_excluded(table, levels)
+            _check_excluded(table, axis_values)
         if self.figure is not None:
-            _check_drawn(self.figure, levels)
+            _check_drawn(self.figure, axis_values)
         if not self.cells():
             raise ScenarioError("exclude: leaves no run; take out a table, or a key of one.")
         return self
@@ -157,7 +157,7 @@ class Study(BaseModel):
         try:
             return cls(**content)
         except ValidationError as error:
-            raise ScenarioError(reasons(error)) from None
+            raise ScenarioError(validation_message(error)) from None
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -168,7 +168,7 @@ class Study(BaseModel):
         except ScenarioError as error:
             raise ScenarioError(f"{path}: {error}") from None
 
-    def but(self, **changes: Any) -> Self:
+    def replace(self, **changes: Any) -> Self:
         """Return the study with fields set for all its scenarios; the name tells that it is another one.
 
         The axis of that name gets this value alone, or those of a list; an axis of bundles keeps those that
@@ -176,14 +176,14 @@ class Study(BaseModel):
         """
         if not changes:
             return self
-        for axis, steps in self.levels().items():
+        for axis, steps in self.axis_values().items():
             for field in {field for step in steps for field in step.fields if axis not in changes}:
                 if field in changes:
                     raise ScenarioError(f"{field}: is set on the axis {axis} of {self.name}; edit it there.")
         narrowed = {axis: changes[axis] for axis in self.axes if axis in changes}
         kept = {axis: steps if isinstance(steps, list) else [steps] for axis, steps in narrowed.items()}
         axes = {axis: _bundled(axis, self.axes[axis], steps) for axis, steps in kept.items()}
-        excluded = (_among(kept, table) for table in self.exclude)
+        excluded = (_restricted(kept, table) for table in self.exclude)
         mark = blake2b(json.dumps(changes, sort_keys=True).encode(), digest_size=4).hexdigest()
         content = self.content() | {
             "name": f"{self.name}-{mark}",
@@ -201,19 +201,19 @@ class Study(BaseModel):
         """Return the study as TOML that `load` reads back to an equal value."""
         return tomli_w.dumps(self.content(), multiline_strings=True)
 
-    def levels(self) -> dict[str, tuple[Level, ...]]:
+    def axis_values(self) -> dict[str, tuple[AxisValue, ...]]:
         """Return the steps of each axis, in the order of the file."""
-        return {name: levels_of(name, given) for name, given in self.axes.items()}
+        return {name: parse_axis(name, given) for name, given in self.axes.items()}
 
-    def cells(self) -> list[Cell]:
+    def cells(self) -> list[StudyCell]:
         """Return every combination that is not excluded; the last axis varies fastest."""
         return list(self._cells)
 
     @cached_property
-    def _cells(self) -> Sequence[Cell]:
-        levels = self.levels()
+    def _cells(self) -> Sequence[StudyCell]:
+        axis_values = self.axis_values()
         combinations = (
-            dict(zip(levels, steps, strict=True)) for steps in itertools.product(*levels.values())
+            dict(zip(axis_values, steps, strict=True)) for steps in itertools.product(*axis_values.values())
         )
         return [
             self._cell(steps)
@@ -221,17 +221,17 @@ class Study(BaseModel):
             if not any(_matches(table, steps) for table in self.exclude)
         ]
 
-    def _cell(self, steps: Mapping[str, Level]) -> Cell:
+    def _cell(self, steps: Mapping[str, AxisValue]) -> StudyCell:
         place = {axis: level.label for axis, level in steps.items()}
         fields = dict(self.base)
         for level in steps.values():
             fields |= level.fields
         try:
-            return Cell(place, Scenario(**fields))
+            return StudyCell(place, Scenario(**fields))
         except ValidationError as error:
             if any(item["loc"] for item in error.errors()):  # a field is wrong, whatever the others are
-                raise ScenarioError(reasons(error)) from None
-            return Cell(place, None, reasons(error))
+                raise ScenarioError(validation_message(error)) from None
+            return StudyCell(place, None, validation_message(error))
 
 
 def can_be_unset(field: str) -> bool:
@@ -239,38 +239,40 @@ def can_be_unset(field: str) -> bool:
     return field in Scenario.model_fields and Scenario.model_fields[field].default is None
 
 
-def _check_fields(base: Mapping[str, Any], levels: Mapping[str, Sequence[Level]]) -> None:
+def _check_fields(base: Mapping[str, Any], axis_values: Mapping[str, Sequence[AxisValue]]) -> None:
     """Raise ScenarioError where two axes, or the base and an axis that always does, set the same field."""
     setting = Counter(
-        field for steps in levels.values() for field in {field for step in steps for field in step.fields}
+        field
+        for steps in axis_values.values()
+        for field in {field for step in steps for field in step.fields}
     )
     twice = [field for field, axes in setting.items() if axes > 1]
-    twice += [axis for axis, steps in levels.items() if axis in base and axis in steps[0].fields]
+    twice += [axis for axis, steps in axis_values.items() if axis in base and axis in steps[0].fields]
     if twice:
         raise ScenarioError(f"{twice[0]}: is set twice; set it on one axis, or in the base.")
 
 
-def _check_excluded(table: Mapping[str, Any], levels: Mapping[str, Sequence[Level]]) -> None:
+def _check_excluded(table: Mapping[str, Any], axis_values: Mapping[str, Sequence[AxisValue]]) -> None:
     if not table:
         raise ScenarioError("exclude: got an empty table, wanted an axis and its value.")
     for axis, wanted in table.items():
-        if axis not in levels:
-            raise unknown("axis", axis, levels)
-        labels = [level.label for level in levels[axis]]
-        for value in _any_of(wanted):
+        if axis not in axis_values:
+            raise unknown("axis", axis, axis_values)
+        labels = [level.label for level in axis_values[axis]]
+        for value in _as_sequence(wanted):
             if value not in labels:
                 raise ScenarioError(
                     f"exclude: got {axis} {value!r}; choose from {', '.join(map(str, labels))}."
                 )
 
 
-def _check_drawn(figure: StudyFigure, levels: Mapping[str, Sequence[Level]]) -> None:
+def _check_drawn(figure: StudyFigure, axis_values: Mapping[str, Sequence[AxisValue]]) -> None:
     for axis in figure.axes:
-        if axis not in levels:
-            raise unknown("axis", axis, levels)
+        if axis not in axis_values:
+            raise unknown("axis", axis, axis_values)
     if len(set(figure.axes)) < len(figure.axes):
         raise ScenarioError("figure: got an axis twice; x, series and facet are different axes.")
-    for axis, steps in levels.items():
+    for axis, steps in axis_values.items():
         if axis not in (*figure.axes, "seed") and len(steps) > 1:
             raise ScenarioError(f"figure: does not show the axis {axis}; make it the x, series or facet.")
 
@@ -286,23 +288,23 @@ def _bundled(axis: str, values: Sequence[Any], kept: Sequence[object]) -> Sequen
     return [named[name] for name in kept]
 
 
-def _among(kept: Mapping[str, Sequence[object]], table: Mapping[str, Any]) -> dict[str, Any]:
+def _restricted(kept: Mapping[str, Sequence[object]], table: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a table excludes of the steps that are kept."""
     return {
-        axis: [value for value in _any_of(wanted) if axis not in kept or value in kept[axis]]
+        axis: [value for value in _as_sequence(wanted) if axis not in kept or value in kept[axis]]
         for axis, wanted in table.items()
     }
 
 
-def _matches(table: Mapping[str, Any], steps: Mapping[str, Level]) -> bool:
-    return all(steps[axis].label in _any_of(wanted) for axis, wanted in table.items())
+def _matches(table: Mapping[str, Any], steps: Mapping[str, AxisValue]) -> bool:
+    return all(steps[axis].label in _as_sequence(wanted) for axis, wanted in table.items())
 
 
-def _any_of(wanted: object) -> Sequence[object]:
+def _as_sequence(wanted: object) -> Sequence[object]:
     return wanted if isinstance(wanted, list | tuple) else (wanted,)
 
 
-def shipped() -> dict[str, str]:
+def built_in_studies() -> dict[str, str]:
     """Return the TOML texts of the built-in studies by name."""
     library = files("fedpoison.studies") / "library"
     texts = {
@@ -319,7 +321,7 @@ def find_study(name: str) -> Study:
     Raises:
         ScenarioError: No built-in study has the name and it is no TOML file, or the file is not a study.
     """
-    texts = shipped()
+    texts = built_in_studies()
     if name in texts:
         return Study.parse(tomllib.loads(texts[name]))
     if not name.endswith(".toml"):

@@ -15,16 +15,16 @@ from fedpoison.results.history import History
 from fedpoison.results.round import Failure
 from fedpoison.results.run_frame import MEASURES, measured, of_whole_groups
 from fedpoison.studies.axes import Label
-from fedpoison.studies.study import AXIS_TITLES, Cell, Study
+from fedpoison.studies.study import AXIS_TITLES, Study, StudyCell
 
 
 @dataclass(frozen=True, eq=False)
-class Results:
+class StudyResults:
     """The runs of a study that came to their end, and why the others did not."""
 
     study: Study
-    histories: Mapping[Cell, History]
-    failures: Mapping[Cell, Failure]
+    histories: Mapping[StudyCell, History]
+    failures: Mapping[StudyCell, Failure]
 
     @cached_property
     def rounds(self) -> pd.DataFrame:
@@ -49,7 +49,7 @@ class Results:
         """One row a run that failed: the axes, `run_id` where there is a scenario, `reason` and `refused`."""
         rows = [
             {
-                **cell.place,
+                **cell.axis_labels,
                 "run_id": cell.scenario.run_id if cell.scenario else "",
                 "reason": failure.reason,
                 "refused": failure.aggregation_failed,
@@ -66,7 +66,7 @@ class Results:
         """
         ended = dict(zip(map(_place, self.histories), self.runs.to_dict("records"), strict=True))
         rows = [
-            {**cell.place, **ended.get(_place(cell), {}), "stopped": _place(cell) not in ended}
+            {**cell.axis_labels, **ended.get(_place(cell), {}), "stopped": _place(cell) not in ended}
             for cell in self.study.cells()
         ]
         return pd.DataFrame(rows).reindex(columns=[*self.runs.columns, "stopped"])
@@ -79,7 +79,7 @@ class Results:
         return counts.reset_index()
 
     @property
-    def averaged(self) -> pd.DataFrame:
+    def complete_runs(self) -> pd.DataFrame:
         """The rows of `runs`, with measures only if every seed of a combination ended: the basis of means."""
         measures = self.runs.columns.intersection([*AXIS_TITLES])
         whole = of_whole_groups(self.frame, self._without_seed, measures)
@@ -94,7 +94,7 @@ class Results:
             reduce: Mean over the seeds, or standard deviation of a sample.
         """
         shown = [name for name in MEASURES.values() if self.runs[name].notna().any()]
-        return self.averaged.groupby(self._without_seed, sort=False)[shown].agg(reduce)
+        return self.complete_runs.groupby(self._without_seed, sort=False)[shown].agg(reduce)
 
     def write(self, folder: Path) -> None:
         """Write the study and its frames, as Parquet and as CSV, into a folder.
@@ -115,17 +115,17 @@ class Results:
         return [axis for axis in self.study.axes if axis != "seed"] or ["seed"]
 
 
-def _place(cell: Cell) -> tuple[Label, ...]:
-    return tuple(cell.place.values())
+def _place(cell: StudyCell) -> tuple[Label, ...]:
+    return tuple(cell.axis_labels.values())
 
 
-def _rows(cell: Cell, history: History) -> Iterator[dict[str, object]]:
+def _rows(cell: StudyCell, history: History) -> Iterator[dict[str, object]]:
     rounds = history.rounds().reset_index().to_dict("records")
     for record, row in zip(history.records, rounds, strict=True):
         yield {
             "run_id": history.scenario.run_id,
             "seed": history.scenario.seed,
-            **cell.place,
+            **cell.axis_labels,
             **{str(name): value for name, value in row.items()},
             **measured(record),
         }

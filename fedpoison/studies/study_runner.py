@@ -11,13 +11,13 @@ from pathlib import Path
 from fedpoison.data import AUTO, Dataset, load_dataset
 from fedpoison.federation.federation import resolve_dataset
 from fedpoison.results.history import History
-from fedpoison.results.provenance import Notify, tell_versions
+from fedpoison.results.provenance import Notify, warn_version_mismatch
 from fedpoison.results.round import Failure
 from fedpoison.results.store import StoredRun
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.simulation.batch import BatchCallbacks, run_all
-from fedpoison.studies.study import Cell, Study
-from fedpoison.studies.study_results import Results
+from fedpoison.studies.study import Study, StudyCell
+from fedpoison.studies.study_results import StudyResults
 
 _log = logging.getLogger(__name__)
 
@@ -28,9 +28,9 @@ class SweepPlan:
 
     study: Study
     out: Path
-    cells: Sequence[Cell]
+    cells: Sequence[StudyCell]
     """Every combination, with the data set that is really used."""
-    failures: Mapping[Cell, Failure]
+    failures: Mapping[StudyCell, Failure]
     """Those that failed before and those that cannot be run, with the reason."""
     missing: Sequence[Scenario]
     """The runs to make; equal ones once."""
@@ -38,11 +38,11 @@ class SweepPlan:
     """Whether they are made anew where the store holds them complete."""
 
     @property
-    def held(self) -> list[Scenario]:
+    def stored(self) -> list[Scenario]:
         """The run of each combination that the store holds complete."""
         missing = set(self.missing)
-        held = [cell.scenario for cell in self.cells if cell not in self.failures]
-        return [scenario for scenario in held if scenario is not None and scenario not in missing]
+        stored = [cell.scenario for cell in self.cells if cell not in self.failures]
+        return [scenario for scenario in stored if scenario is not None and scenario not in missing]
 
 
 def plan(
@@ -66,7 +66,7 @@ def plan(
         DataError: the study leaves the data set to us, and none can be had.
     """
     cells = _resolved(study.cells(), data_dir)
-    failures: dict[Cell, Failure] = {}
+    failures: dict[StudyCell, Failure] = {}
     missing: dict[Scenario, None] = {}
     for cell in cells:
         if cell.scenario is None:
@@ -89,7 +89,7 @@ def sweep(
     data_dir: Path | None = None,
     callbacks: BatchCallbacks | None = None,
     notify: Notify = _log.warning,
-) -> Results:
+) -> StudyResults:
     """Make the runs that are missing, and return all that there is.
 
     Args:
@@ -105,7 +105,9 @@ def sweep(
         EngineError: Ray cannot be had.
         RunError: the store cannot be written, or a complete run in it is damaged.
     """
-    tell_versions([StoredRun(planned.out / run.run_id) for run in dict.fromkeys(planned.held)], notify)
+    warn_version_mismatch(
+        [StoredRun(planned.out / run.run_id) for run in dict.fromkeys(planned.stored)], notify
+    )
     batch = run_all(
         planned.missing,
         out=planned.out,
@@ -113,12 +115,12 @@ def sweep(
         ray_address=ray_address,
         fresh=planned.fresh,
         keep_going=True,
-        settle=True,
+        permanent_failures=True,
         data_dir=data_dir,
         callbacks=callbacks or BatchCallbacks(),
         notify=notify,
     )
-    histories: dict[Cell, History] = {}
+    histories: dict[StudyCell, History] = {}
     failures = dict(planned.failures)
     for cell in planned.cells:
         if cell.scenario is None or cell in failures:
@@ -128,10 +130,10 @@ def sweep(
             continue
         made = batch.histories.get(cell.scenario)
         histories[cell] = made or StoredRun(planned.out / cell.scenario.run_id).history
-    return Results(planned.study, histories, failures)
+    return StudyResults(planned.study, histories, failures)
 
 
-def _resolved(cells: Sequence[Cell], data_dir: Path | None) -> list[Cell]:
+def _resolved(cells: Sequence[StudyCell], data_dir: Path | None) -> list[StudyCell]:
     """Return the cells with the data set that `auto` stands for."""
     found: Dataset | None = None
     resolved = []

@@ -18,7 +18,7 @@ from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 
-def stay_single() -> None:
+def use_one_thread() -> None:
     """Have the calling thread compute with one intra-op thread from now on, as the initializer of a pool.
 
     At its first parallel operation a thread takes over the count of the process, which other threads set for
@@ -111,7 +111,7 @@ def _each(work: Callable[[slice], Done], updates: Tensor, values: int) -> Iterat
                 torch.set_num_threads(1)
                 yield from map(work, runs)
                 return
-            with ThreadPoolExecutor(workers, initializer=stay_single) as pool:
+            with ThreadPoolExecutor(workers, initializer=use_one_thread) as pool:
                 yield from pool.map(work, runs)
     finally:
         torch.set_num_threads(threads)

@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from strategies.base import Aggregate, Card, Context, Rule
-from strategies.kernels.client_memory import roll_call
+from strategies.base import Aggregate, Context, Rule, RuleCard
+from strategies.kernels.client_memory import client_memory
 from strategies.kernels.distances import NOTHING, lengths_and_cosines
 from strategies.kernels.order_statistics import median_of
 from strategies.kernels.weighted_sums import weighted
@@ -39,7 +39,7 @@ class AFA(Rule):
     certainty: float = 0.95
     """Probability of being rejected more often than kept at which a client is blocked, delta in the paper."""
 
-    card: ClassVar = Card(
+    card: ClassVar = RuleCard(
         paper="Muñoz-González et al., 2019",
         needs=("history",),
         cost="O(n^2 d), and two numbers of memory per client",
@@ -60,18 +60,22 @@ class AFA(Rule):
     def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
         from scipy.special import betainc  # noqa: PLC0415  # a second to import, for this rule alone
 
-        roll = roll_call(context, len(updates), updates.device)
-        good, bad = (roll.table(context.state, name, (), shares, self.prior) for name in ("good", "bad"))
-        risk = betainc(good[roll.here].cpu().numpy(), bad[roll.here].cpu().numpy(), 0.5)
+        known_clients = client_memory(context, len(updates), updates.device)
+        good, bad = (
+            known_clients.table(context.state, name, (), shares, self.prior) for name in ("good", "bad")
+        )
+        risk = betainc(good[known_clients.rows].cpu().numpy(), bad[known_clients.rows].cpu().numpy(), 0.5)
         allowed = torch.as_tensor(risk, device=updates.device) <= self.certainty
-        reputation = good[roll.here] / (good + bad)[roll.here]
+        reputation = good[known_clients.rows] / (good + bad)[known_clients.rows]
         merit = reputation * shares
-        kept = self.ordinary(updates, merit, allowed)
-        good[roll.here] += (kept & allowed).double()
-        bad[roll.here] += (~kept & allowed).double()
-        return weighted(normalised(merit, kept), updates, {"nodes": roll.nodes, "good": good, "bad": bad})
+        kept = self.inliers(updates, merit, allowed)
+        good[known_clients.rows] += (kept & allowed).double()
+        bad[known_clients.rows] += (~kept & allowed).double()
+        return weighted(
+            normalised(merit, kept), updates, {"nodes": known_clients.client_ids, "good": good, "bad": bad}
+        )
 
-    def ordinary(self, updates: Tensor, merit: Tensor, allowed: Tensor) -> Tensor:
+    def inliers(self, updates: Tensor, merit: Tensor, allowed: Tensor) -> Tensor:
         """Return the `allowed` updates (n,) that are left when every cosine is ordinary."""
         sizes, angles = lengths_and_cosines(updates)
         largest = sizes.max().clamp(min=torch.finfo(torch.float64).tiny)

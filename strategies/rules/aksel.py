@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from strategies.base import Aggregate, ByzantineRule, Card, Context, one_of
+from strategies.base import Aggregate, ByzantineRule, Context, RuleCard, one_of
 from strategies.kernels.distances import row_norms
 from strategies.kernels.weighted_sums import mean_of_lowest
 from strategies.rules.median import Median
@@ -28,7 +28,7 @@ class Aksel(ByzantineRule):
     keep: Literal["n-f", "half"] = "n-f"
     """Number of updates to average: n - f, or (n + 1) // 2 for every f, as in ByzantineMomentum."""
 
-    card: ClassVar = Card(
+    card: ClassVar = RuleCard(
         paper="Boussetta et al., OPODIS 2020",
         needs=("byzantine",),
         precondition="n > 2f",

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from strategies.base import Aggregate, Card, Context, Rule, fraction, not_negative
+from strategies.base import Aggregate, Context, Rule, RuleCard, fraction, require_non_negative
 from strategies.kernels.layers import output_columns
 from strategies.kernels.order_statistics import over_sorted_columns
 from strategies.kernels.spectral import two_means
@@ -36,7 +36,7 @@ class Auror(Rule):
     features: Literal["all", "output"] = "all"
     """Coordinates that may be indicative: all, or the output layer's weights, as in FLPoison."""
 
-    card: ClassVar = Card(
+    card: ClassVar = RuleCard(
         paper="Shen et al., ACSAC 2016",
         cost="O(n log n d)",
         deviations="The indicative coordinates are found in every round; the paper and FLPoison find "
@@ -46,7 +46,7 @@ class Auror(Rule):
     )
 
     def __post_init__(self) -> None:
-        not_negative(threshold=self.threshold)
+        require_non_negative(threshold=self.threshold)
         fraction(tolerance=self.tolerance)
 
     def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
@@ -56,7 +56,7 @@ class Auror(Rule):
         columns = output_columns(context.layout, d)
         features = updates[:, columns] if self.features == "output" else updates
 
-        def minority(ordered: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        def minority_shares(ordered: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
             below, apart = two_means(ordered.double())
             apart = apart.to(values.dtype)
             last = ordered.gather(1, below[:, None] - 1)
@@ -64,7 +64,7 @@ class Auror(Rule):
             indicative = (apart > self.threshold) & (2 * below != n)
             return apart, (smaller & indicative[:, None]).sum(dim=0).double()
 
-        apart, counts = over_sorted_columns(features, minority)
+        apart, counts = over_sorted_columns(features, minority_shares)
         allowed = self.tolerance * int((apart > self.threshold).sum())
         kept = counts <= allowed
         return mean_of((kept if bool(kept.any()) else counts == counts.min()).nonzero().flatten(), updates)

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from strategies.base import Aggregate, ByzantineRule, Card, Context, one_of, refuse_non_finite
+from strategies.base import Aggregate, ByzantineRule, Context, RuleCard, one_of, refuse_non_finite
 from strategies.kernels.distances import krum_scores, squared_distances
 from strategies.kernels.order_statistics import mean_of_nearest, middle, over_sorted_columns
 
@@ -29,7 +29,7 @@ class Bulyan(ByzantineRule):
     """Selection by Krum. `iterated`: one run of Krum for every update that is selected, among the rest, as in
     the paper. `one-shot`: the best scores of a single run, as in Flower."""
 
-    card: ClassVar = Card(
+    card: ClassVar = RuleCard(
         paper="El Mhamdi et al., ICML 2018",
         needs=("byzantine",),
         precondition="n > 4f + 2",

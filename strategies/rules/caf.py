@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from strategies.base import Aggregate, ByzantineRule, Card, Context
+from strategies.base import Aggregate, ByzantineRule, Context, RuleCard
 from strategies.kernels.distances import squared_distances
 from strategies.kernels.spectral import principal_direction, without_farthest
 from strategies.kernels.weighted_sums import weighted
@@ -30,7 +30,7 @@ class CAF(ByzantineRule):
     tensor([0.2481, 0.2500, 0.2519, 0.2500, 0.0000], dtype=torch.float64)
     """
 
-    card: ClassVar = Card(
+    card: ClassVar = RuleCard(
         paper="Allouah et al., ICML 2025",
         needs=("byzantine",),
         precondition="n > 2f",

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from strategies.base import Aggregate, Card, Context, Rule, positive
+from strategies.base import Aggregate, Context, Rule, RuleCard, positive
 from strategies.kernels.distances import gram, norms_around, row_norms
 from strategies.kernels.weighted_sums import clip_factors, combine
 
@@ -34,7 +34,7 @@ class CenteredClipping(Rule):
     iterations: int = 1
     """Number of times that the centre moves per round."""
 
-    card: ClassVar = Card(
+    card: ClassVar = RuleCard(
         paper="Karimireddy et al., ICML 2021",
         needs=("history",),
         cost="O(n d), with more than one iteration O(n^2 d)",

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from strategies.base import Aggregate, ByzantineRule, Card, Context, finite_norms
+from strategies.base import Aggregate, ByzantineRule, Context, RuleCard, finite_norms
 from strategies.kernels.weighted_sums import mean_of_lowest
 
 
@@ -24,7 +24,7 @@ class CGE(ByzantineRule):
     tensor([-0.5000])
     """
 
-    card: ClassVar = Card(
+    card: ClassVar = RuleCard(
         paper="Gupta, Liu, Vaidya, 2020",
         needs=("byzantine",),
         precondition="n > 2f",

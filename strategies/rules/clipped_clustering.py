@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from strategies.base import Aggregate, Card, Context, Rule, positive, refuse_non_finite
+from strategies.base import Aggregate, Context, Rule, RuleCard, positive, refuse_non_finite
 from strategies.kernels.distances import cosine_distances, lengths_and_cosines
 from strategies.kernels.order_statistics import median_of
 from strategies.kernels.weighted_sums import clip_factors, weighted
@@ -30,7 +30,7 @@ class ClippedClustering(Rule):
     bound: float = 1e5
     """Largest norm to clip to, if the median is larger."""
 
-    card: ClassVar = Card(
+    card: ClassVar = RuleCard(
         paper="Li et al., IEEE Transactions on Big Data 2023",
         needs=("history",),
         cost="O(n^2 d), and one number of memory per client and round",

@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from strategies.base import Aggregate, Card, Context, Rule, not_negative, positive
-from strategies.kernels.client_memory import gaussian, stream_of
+from strategies.base import Aggregate, Context, Rule, RuleCard, positive, require_non_negative
+from strategies.kernels.client_memory import gaussian, round_generator
 from strategies.kernels.distances import row_norms
 from strategies.kernels.weighted_sums import clip_factors, combine
 
@@ -32,7 +32,7 @@ class CRFL(Rule):
     noise: float = 0.01
     """Standard deviation of the noise that is added to each weight."""
 
-    card: ClassVar = Card(
+    card: ClassVar = RuleCard(
         paper="Xie et al., ICML 2021",
         needs=("model", "randomness"),
         deviations="Perturbs in every round; the paper leaves the last one to the smoothing. FLPoison: "
@@ -44,7 +44,7 @@ class CRFL(Rule):
 
     def __post_init__(self) -> None:
         positive(rho=self.rho)
-        not_negative(growth=self.growth, noise=self.noise)
+        require_non_negative(growth=self.growth, noise=self.noise)
 
     def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
         mean = combine(shares, updates)
@@ -52,5 +52,5 @@ class CRFL(Rule):
         new = old + mean
         norm = row_norms(new[None, :])
         factor = clip_factors(norm, self.rho + self.growth * context.round)
-        update = new * factor.to(new) + gaussian(new, self.noise, stream_of(context)) - old
+        update = new * factor.to(new) + gaussian(new, self.noise, round_generator(context)) - old
         return Aggregate(update=update, trust=shares * factor)

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from strategies.base import Aggregate, Card, Context, InputError, Rule, fraction
-from strategies.kernels.client_memory import stream_of
+from strategies.base import Aggregate, Context, InputError, Rule, RuleCard, fraction
+from strategies.kernels.client_memory import round_generator
 from strategies.kernels.distances import cosine_distances, lengths_and_cosines, row_norms
 from strategies.kernels.layers import output_weights, spans
 from strategies.kernels.order_statistics import median_of
@@ -48,7 +48,7 @@ class DeepSight(Rule):
     suspicious_share: float = 1 / 3
     """Share of suspicious updates from which a cluster is rejected."""
 
-    card: ClassVar = Card(
+    card: ClassVar = RuleCard(
         paper="Rieger et al., NDSS 2022",
         needs=("model", "randomness"),
         precondition="n >= 3",
@@ -72,12 +72,16 @@ class DeepSight(Rule):
     def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
         matrix, bias = output_layer(updates, context)
         energies = update_energies(matrix, bias)
-        suspicious = exceedings(energies)
+        suspicious = exceedance_counts(energies)
         suspicious = 2 * suspicious <= median_of(suspicious)
         votes = [
-            apart(cosine_distances(lengths_and_cosines(bias)[1]).cpu().numpy(), metric="precomputed"),
-            apart(energies.cpu().numpy()),
-            np.mean([apart(ddif) for ddif in self.division_differences(updates, context)], axis=0),
+            cluster_distances(
+                cosine_distances(lengths_and_cosines(bias)[1]).cpu().numpy(), metric="precomputed"
+            ),
+            cluster_distances(energies.cpu().numpy()),
+            np.mean(
+                [cluster_distances(ddif) for ddif in self.division_differences(updates, context)], axis=0
+            ),
         ]
         clusters = hdbscan(np.mean(votes, axis=0), metric="precomputed", allow_single_cluster=True)
         kept = self.accepted(clusters, suspicious.cpu().numpy())
@@ -92,7 +96,7 @@ class DeepSight(Rule):
             raise InputError(
                 "model: got none to inspect, expected `model`, `predict` and `image_shape` in the context."
             )
-        generator = stream_of(context)
+        generator = round_generator(context)
         result = []
         for _ in range(self.seeds):
             totals: list[Tensor] = []
@@ -141,13 +145,15 @@ def update_energies(matrix: Tensor, bias: Tensor) -> Tensor:
     return squared / squared.sum(dim=1, keepdim=True).clamp(min=1)
 
 
-def exceedings(energies: Tensor) -> Tensor:
+def exceedance_counts(energies: Tensor) -> Tensor:
     """Return how many of the k energies (n, k) exceed a hundredth, or 1/k if more, of the largest, (n,)."""
     threshold = max(0.01, 1 / energies.shape[1]) * energies.amax(dim=1, keepdim=True)
     return (energies > threshold).sum(dim=1).double()
 
 
-def apart(features: npt.NDArray[np.float64], metric: str = "euclidean") -> npt.NDArray[np.float64]:
+def cluster_distances(
+    features: npt.NDArray[np.float64], metric: str = "euclidean"
+) -> npt.NDArray[np.float64]:
     """Return 0 where two rows get the same label from HDBSCAN, noise included, and 1 elsewhere, (n, n)."""
     labels = hdbscan(features, metric=metric)
     return np.not_equal(labels[:, None], labels[None, :]).astype(np.float64)

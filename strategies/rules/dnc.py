@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from strategies.base import Aggregate, ByzantineRule, Card, Context, not_negative, positive
-from strategies.kernels.client_memory import stream_of
+from strategies.base import Aggregate, ByzantineRule, Context, RuleCard, positive, require_non_negative
+from strategies.kernels.client_memory import round_generator
 from strategies.kernels.distances import squared_distances
 from strategies.kernels.spectral import principal_direction
 from strategies.kernels.weighted_sums import mean_of
@@ -36,7 +36,7 @@ class DnC(ByzantineRule):
     fraction: float = 1.0
     """Number of clients that a test rejects, as a multiple of f, rounded down."""
 
-    card: ClassVar = Card(
+    card: ClassVar = RuleCard(
         paper="Shejwalkar and Houmansadr, NDSS 2021",
         needs=("byzantine", "randomness"),
         precondition="n > 2f",
@@ -47,7 +47,7 @@ class DnC(ByzantineRule):
     def __post_init__(self) -> None:
         super().__post_init__()
         positive(iterations=self.iterations, sub_dimension=self.sub_dimension)
-        not_negative(fraction=self.fraction)
+        require_non_negative(fraction=self.fraction)
 
     @property
     def minimum(self) -> int:
@@ -59,7 +59,7 @@ class DnC(ByzantineRule):
 
     def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
         n, d = updates.shape
-        generator = stream_of(context)
+        generator = round_generator(context)
         equal = torch.ones(n, dtype=torch.float64, device=updates.device)
         survived = torch.zeros(n, dtype=torch.int64, device=updates.device)
         for _ in range(self.iterations):

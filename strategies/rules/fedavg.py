@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from strategies.base import Aggregate, Card, Context, Rule, refuse_non_finite
+from strategies.base import Aggregate, Context, Rule, RuleCard, refuse_non_finite
 from strategies.kernels.weighted_sums import weighted
 
 
@@ -23,7 +23,7 @@ class FedAvg(Rule):
     tensor([1.])
     """
 
-    card: ClassVar = Card(
+    card: ClassVar = RuleCard(
         paper="McMahan et al., AISTATS 2017",
         deviations="ByzFL, Blades and FLPoison do not weight; Flower does. Without weights: the plain mean.",
         mean_without_byzantine=True,

@@ -8,8 +8,16 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from strategies.base import Aggregate, Card, Context, InputError, Rule, not_negative, refuse_non_finite
-from strategies.kernels.client_memory import gaussian, stream_of
+from strategies.base import (
+    Aggregate,
+    Context,
+    InputError,
+    Rule,
+    RuleCard,
+    refuse_non_finite,
+    require_non_negative,
+)
+from strategies.kernels.client_memory import gaussian, round_generator
 from strategies.kernels.distances import cosine_distances, lengths_and_cosines, row_norms
 from strategies.kernels.order_statistics import median_of
 from strategies.kernels.weighted_sums import clip_factors, weighted
@@ -32,7 +40,7 @@ class Flame(Rule):
     """Vectors whose angles are clustered: the updates, as in the paper's text, or the trained models, as in
     its listing and in FLPoison."""
 
-    card: ClassVar = Card(
+    card: ClassVar = RuleCard(
         paper="Nguyen et al., USENIX Security 2022",
         needs=("model", "randomness"),
         cost="O(n^2 d)",
@@ -45,7 +53,7 @@ class Flame(Rule):
     checks_values: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        not_negative(noise=self.noise)
+        require_non_negative(noise=self.noise)
 
     def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
         if self.compare == "models":
@@ -56,16 +64,16 @@ class Flame(Rule):
         else:
             sizes, angles = lengths_and_cosines(updates)
         refuse_non_finite(updates, sizes)
-        admitted = majority(cosine_distances(angles))
+        admitted = majority_cluster(cosine_distances(angles))
         bound = median_of(sizes)
         trust = torch.where(admitted, clip_factors(sizes, bound), 0) / admitted.sum()
         result = weighted(trust, updates)
         if self.noise:
-            result.update.add_(gaussian(result.update, self.noise * float(bound), stream_of(context)))
+            result.update.add_(gaussian(result.update, self.noise * float(bound), round_generator(context)))
         return result
 
 
-def majority(distances: Tensor) -> Tensor:
+def majority_cluster(distances: Tensor) -> Tensor:
     """Return the clients (n,) in HDBSCAN's cluster of more than half of them, given distances (n, n)."""
     from sklearn.cluster import HDBSCAN  # noqa: PLC0415  # a second to import, for this rule alone
 

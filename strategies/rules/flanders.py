@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from strategies.base import Aggregate, ByzantineRule, Card, Context, positive
-from strategies.kernels.client_memory import roll_call, stream_of
+from strategies.base import Aggregate, ByzantineRule, Context, RuleCard, positive
+from strategies.kernels.client_memory import client_memory, round_generator
 from strategies.kernels.columns import one_thread
 from strategies.kernels.weighted_sums import mean_of
 
@@ -33,7 +33,7 @@ class Flanders(ByzantineRule):
     ridge: float = 1.0
     """Regularisation of A and of B, alpha and beta in the paper."""
 
-    card: ClassVar = Card(
+    card: ClassVar = RuleCard(
         paper="Gabrielli et al., arXiv 2303.16668, 2023",
         needs=("byzantine", "history", "model", "randomness"),
         precondition="n > f",
@@ -62,18 +62,18 @@ class Flanders(ByzantineRule):
     def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
         state = context.state
         n, d = updates.shape
-        roll = roll_call(context, n, updates.device)
+        known_clients = client_memory(context, n, updates.device)
         columns = state["columns"].to(updates.device) if state else self.columns(d, context, updates.device)
         start = updates.new_zeros(len(columns)).double()
         if context.model is not None:
             start += context.model[columns].to(updates.device)
         now = start + updates[:, columns].double()
         starts = state.get("starts", start[None][:0]).to(start)
-        past = roll.table(state, "past", tuple(starts.shape), start, torch.nan)
+        past = known_clients.table(state, "past", tuple(starts.shape), start, torch.nan)
         past = torch.where(past.isnan(), starts, past)
         rows = torch.arange(n, device=updates.device)
         if self.byzantine and past.shape[1]:
-            series = torch.cat([past[roll.here], now[:, None]], dim=1)
+            series = torch.cat([past[known_clients.rows], now[:, None]], dim=1)
             series = series / series.abs().max().clamp(min=torch.finfo(torch.float64).tiny)
             with one_thread():
                 ahead = self.forecast(series[:, :-1].permute(1, 2, 0))
@@ -83,9 +83,9 @@ class Flanders(ByzantineRule):
         sent = (start + result.update[columns].double()).expand_as(now).clone()
         sent[rows] = now[rows]
         latest = start.expand(len(past), -1).clone()
-        latest[roll.here] = sent
+        latest[known_clients.rows] = sent
         memory = {
-            "nodes": roll.nodes,
+            "nodes": known_clients.client_ids,
             "columns": columns.clone(),
             "starts": torch.cat([starts, start[None]])[-self.window :].clone(),
             "past": torch.cat([past, latest[:, None]], dim=1)[:, -self.window :].clone(),
@@ -94,7 +94,7 @@ class Flanders(ByzantineRule):
 
     def columns(self, d: int, context: Context, device: torch.device) -> Tensor:
         """Draw the coordinates to forecast, once per run."""
-        generator = stream_of(context)
+        generator = round_generator(context)
         return torch.randperm(d, generator=generator)[: self.sampled].sort().values.to(device)
 
     def forecast(self, series: Tensor) -> Tensor:

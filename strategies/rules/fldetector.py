@@ -10,8 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from strategies.base import Aggregate, Card, Context, Rule, State
-from strategies.kernels.client_memory import RollCall, roll_call, stream_of
+from strategies.base import Aggregate, Context, Rule, RuleCard, State
+from strategies.kernels.client_memory import ClientMemory, client_memory, round_generator
 from strategies.kernels.columns import one_thread, sum_over_chunks
 from strategies.kernels.spectral import two_means
 from strategies.kernels.weighted_sums import combine
@@ -124,7 +124,7 @@ class FLDetector(Rule):
     window: int = 10
     """Number of rounds for the estimate and the score. A client with fewer rounds is not rejected."""
 
-    card: ClassVar = Card(
+    card: ClassVar = RuleCard(
         paper="Zhang et al., KDD 2022",
         needs=("history", "model", "randomness"),
         cost="O((n + window) d), and memory of one update per client and 2 window + 2 vectors",
@@ -141,37 +141,42 @@ class FLDetector(Rule):
     def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
         state = context.state
         n, d = updates.shape
-        roll = roll_call(context, n, updates.device)
-        expected = roll.table(state, "expected", (d,), updates)
-        scores = roll.table(state, "scores", (self.window,), updates.new_zeros(0).double(), -1)
+        known_clients = client_memory(context, n, updates.device)
+        expected = known_clients.table(state, "expected", (d,), updates)
+        scores = known_clients.table(state, "scores", (self.window,), updates.new_zeros(0).double(), -1)
         step = model_step(context, updates)
         steps, changes = (state.get(name, updates[:0]).to(updates) for name in ("steps", "changes"))
         if step is not None and len(steps):
             expected += hessian_product(steps, changes, step)
-            self.score(scores, roll, errors(expected, roll.here, updates))
-        kept = ~self.suspects(scores[roll.here], stream_of(context))
+            self.score(scores, known_clients, errors(expected, known_clients.rows, updates))
+        kept = ~self.flagged_clients(scores[known_clients.rows], round_generator(context))
         trust = kept.double() / kept.sum()
         update = combine(trust, updates)
         if step is not None and bool(step.any()):
             change = update - state["aggregate"].to(updates)
             steps = torch.cat([steps, step[None]])[-self.window :]
             changes = torch.cat([changes, change[None]])[-self.window :]
-        expected[roll.here] = updates
-        after = {"nodes": roll.nodes, "expected": expected, "scores": scores, "aggregate": update.clone()}
+        expected[known_clients.rows] = updates
+        after = {
+            "nodes": known_clients.client_ids,
+            "expected": expected,
+            "scores": scores,
+            "aggregate": update.clone(),
+        }
         after |= {"steps": steps.clone(), "changes": changes.clone()}
         if context.model is not None:
             after["model"] = context.model.to(updates).clone()
         return Aggregate(update=update, trust=trust, state=after)
 
-    def score(self, scores: Tensor, roll: RollCall, distances: Tensor) -> None:
+    def score(self, scores: Tensor, known_clients: ClientMemory, distances: Tensor) -> None:
         """Append the errors (n,) of the clients with an earlier update to their rows of `scores`."""
-        old = torch.isin(roll.here, roll.known)
+        old = torch.isin(known_clients.rows, known_clients.previous_rows)
         total = distances[old].sum()
-        rows = roll.here[old]
+        rows = known_clients.rows[old]
         latest = distances[old] / torch.where(total > 0, total, 1)
         scores[rows] = torch.cat([scores[rows, 1:], latest[:, None]], dim=1)
 
-    def suspects(self, scores: Tensor, generator: torch.Generator) -> Tensor:
+    def flagged_clients(self, scores: Tensor, generator: torch.Generator) -> Tensor:
         """Return the clients (n,) of high score among those with a full window of `scores` (n, window)."""
         means = scores.mean(dim=1)
         judged = (scores >= 0).all(dim=1)

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from strategies.base import Aggregate, Card, Context, InputError, Rule, finite_norms
+from strategies.base import Aggregate, Context, InputError, Rule, RuleCard, finite_norms
 from strategies.kernels.columns import sum_over_chunks
 from strategies.kernels.distances import row_norms
 from strategies.kernels.weighted_sums import combine
@@ -31,7 +31,7 @@ class FLTrust(Rule):
     Aggregate(update=tensor([1., 0.]), trust=tensor([1., 0., 0.], dtype=torch.float64), state={})
     """
 
-    card: ClassVar = Card(
+    card: ClassVar = RuleCard(
         paper="Cao et al., NDSS 2021",
         needs=("root data",),
         deviations="Trust is the weight of the update after it is scaled to the server's norm.",

@@ -8,8 +8,8 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from strategies.base import Aggregate, Card, Context, Rule, positive
-from strategies.kernels.client_memory import roll_call
+from strategies.base import Aggregate, Context, Rule, RuleCard, positive
+from strategies.kernels.client_memory import client_memory
 from strategies.kernels.distances import lengths_and_cosines
 from strategies.kernels.layers import output_columns
 from strategies.kernels.weighted_sums import weighted
@@ -37,7 +37,7 @@ class FoolsGold(Rule):
     features: Literal["output", "all"] = "output"
     """Coordinates that are compared: the output layer's weights, or the whole update."""
 
-    card: ClassVar = Card(
+    card: ClassVar = RuleCard(
         paper="Fung et al., RAID 2020",
         needs=("history",),
         cost="O(n^2 d), and memory of one row per client, of the output layer's size",
@@ -56,12 +56,12 @@ class FoolsGold(Rule):
         n, d = updates.shape
         columns = output_columns(context.layout, d) if self.features == "output" else slice(0, d)
         features = updates[:, columns]
-        roll = roll_call(context, n, updates.device)
-        history = roll.table(context.state, "history", features.shape[1:], features)
-        history[roll.here] += features
-        _, similar = lengths_and_cosines(history[roll.here])
+        known_clients = client_memory(context, n, updates.device)
+        history = known_clients.table(context.state, "history", features.shape[1:], features)
+        history[known_clients.rows] += features
+        _, similar = lengths_and_cosines(history[known_clients.rows])
         trust = self.trust(similar.fill_diagonal_(0)) / n
-        return weighted(trust, updates, {"nodes": roll.nodes, "history": history})
+        return weighted(trust, updates, {"nodes": known_clients.client_ids, "history": history})
 
     def trust(self, similar: Tensor) -> Tensor:
         """Return each client's learning rate (n,), 0 to 1, from the cosines of the histories (n, n)."""

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 import strategies
-from strategies.base import Aggregate, ByzantineRule, Card, Context, Rule, as_shares, positive
-from strategies.kernels.client_memory import stream_of
+from strategies.base import Aggregate, ByzantineRule, Context, Rule, RuleCard, as_shares, positive
+from strategies.kernels.client_memory import round_generator
 from strategies.kernels.weighted_sums import mean_of_lowest
 
 COLUMNWISE = {"mean-around-median", "median", "phocas", "trimmed-mean"}
@@ -37,7 +37,7 @@ class GAS(ByzantineRule):
     base: str = "median"
     """Name of a registered rule that needs only updates and is translation and scale equivariant."""
 
-    card: ClassVar = Card(
+    card: ClassVar = RuleCard(
         paper="Liu et al., ICML 2023",
         needs=("byzantine", "randomness"),
         precondition="n > 2f, and the precondition of the base",
@@ -64,7 +64,7 @@ class GAS(ByzantineRule):
 
     def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
         n, d = updates.shape
-        generator = stream_of(context)
+        generator = round_generator(context)
         order = torch.randperm(d, generator=generator, device=generator.device).to(updates.device)
         piece = torch.empty_like(order)
         piece[order] = torch.arange(d, device=order.device) // -(-d // self.parts)

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from strategies.base import Aggregate, Card, Context, Rule, not_negative, one_of, positive
+from strategies.base import Aggregate, Context, Rule, RuleCard, one_of, positive, require_non_negative
 from strategies.kernels.distances import gram, norms_around, row_norms
 from strategies.kernels.weighted_sums import weighted
 
@@ -75,7 +75,7 @@ class GeometricMedian(Rule):
     start: Literal["mean", "zero"] = "mean"
     """First point: the mean, as in RFA, or the zero vector, as in ByzFL. It matters with few iterations."""
 
-    card: ClassVar = Card(
+    card: ClassVar = RuleCard(
         paper="Pillutla et al., IEEE TSP 2022",
         precondition="n >= 1",
         cost="O(n^2 d)",
@@ -86,7 +86,7 @@ class GeometricMedian(Rule):
 
     def __post_init__(self) -> None:
         positive(iterations=self.iterations, nu=1 if self.nu is None else self.nu)
-        not_negative(tolerance=self.tolerance)
+        require_non_negative(tolerance=self.tolerance)
         one_of("mean", "zero", start=self.start)
 
     def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:

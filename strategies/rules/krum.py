@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from strategies.base import Aggregate, ByzantineRule, Card, Context, refuse_non_finite
+from strategies.base import Aggregate, ByzantineRule, Context, RuleCard, refuse_non_finite
 from strategies.kernels.distances import Power, krum_scores, squared_distances
 from strategies.kernels.weighted_sums import mean_of
 
@@ -30,7 +30,7 @@ class Krum(ByzantineRule):
     power: Power = 2
     """Exponent of the distance: 2 is the paper's, 1 FLPoison's, 4 Blades' and the bucketing authors'."""
 
-    card: ClassVar = Card(
+    card: ClassVar = RuleCard(
         paper="Blanchard et al., NeurIPS 2017",
         needs=("byzantine",),
         precondition="n > 2f + 2",

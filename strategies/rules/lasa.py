@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from strategies.base import Aggregate, Card, Context, Rule, finite_norms, positive
+from strategies.base import Aggregate, Context, Rule, RuleCard, finite_norms, positive
 from strategies.kernels.columns import over_chunks, sum_over_chunks
 from strategies.kernels.layers import spans
 from strategies.kernels.order_statistics import median_of
@@ -38,7 +38,7 @@ class LASA(Rule):
     sign_bound: float = 1.0
     """Largest distance of a balance of signs from the median, in standard deviations."""
 
-    card: ClassVar = Card(
+    card: ClassVar = RuleCard(
         paper="Xu et al., WACV 2025",
         cost="O(n d), and a partial sort of each update",
         deviations="The Z-score is the authors' code's: distance to the median over the standard deviation. "
@@ -63,7 +63,7 @@ class LASA(Rule):
         trust = torch.zeros_like(sizes)
         for span in spans(context.layout, d):
             layer, part = updates[:, span], update[span]
-            kept = self.ordinary(layer, least, factors)
+            kept = self.inliers(layer, least, factors)
             shares = torch.where(kept, factors, 0) / kept.sum()
             average(layer, least, shares.to(updates.dtype), part)
             trust += shares * len(part) / d
@@ -82,7 +82,7 @@ class LASA(Rule):
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
             return torch.tensor(list(pool.map(least, updates)), dtype=updates.dtype)
 
-    def ordinary(self, layer: Tensor, least: Tensor, factors: Tensor) -> Tensor:
+    def inliers(self, layer: Tensor, least: Tensor, factors: Tensor) -> Tensor:
         """Return the clients (n,) whose sparsified, clipped `layer` (n, c) is ordinary, or all if none is."""
 
         def work(columns: slice) -> Tensor:

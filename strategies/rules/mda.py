@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from strategies.base import Aggregate, ByzantineRule, Card, Context, PreconditionError, positive
+from strategies.base import Aggregate, ByzantineRule, Context, PreconditionError, RuleCard, positive
 from strategies.kernels.distances import squared_distances
 from strategies.kernels.weighted_sums import mean_of
 
@@ -50,7 +50,7 @@ class CoverSearch:
             raise TooHardError
         self.left -= 1
         while True:
-            degrees = {v: (conflicts[v] & vertices).bit_count() for v in members(vertices)}
+            degrees = {v: (conflicts[v] & vertices).bit_count() for v in vertices_in(vertices)}
             highest = max(degrees, key=degrees.__getitem__, default=0)
             degree = degrees.get(highest, 0)
             if degree == 0:
@@ -100,7 +100,7 @@ class CoverSearch:
 def matching(conflicts: Conflicts, vertices: int) -> int:
     """Return the size of a matching: so many removals are needed at least."""
     pairs = 0
-    for v in members(vertices):
+    for v in vertices_in(vertices):
         rivals = conflicts[v] & vertices
         if vertices >> v & 1 and rivals:
             vertices &= ~(rivals & -rivals | 1 << v)
@@ -108,10 +108,10 @@ def matching(conflicts: Conflicts, vertices: int) -> int:
     return pairs
 
 
-def members(vertices: int) -> list[int]:
+def vertices_in(vertices: int) -> list[int]:
     """Return the vertices in a bit mask, in order.
 
-    >>> members(0b1101)
+    >>> vertices_in(0b1101)
     [0, 2, 3]
     """
     return [v for v in range(vertices.bit_length()) if vertices >> v & 1]
@@ -139,7 +139,7 @@ class MDA(ByzantineRule):
     """Largest number of nodes of the search tree. Random updates of 100 clients take about 100 nodes. The
     worst case grows like 1.4^f."""
 
-    card: ClassVar = Card(
+    card: ClassVar = RuleCard(
         paper="El Mhamdi et al., PODC 2020; Rousseeuw, 1985",
         needs=("byzantine",),
         precondition="n > 2f",
@@ -172,14 +172,14 @@ class MDA(ByzantineRule):
         low, high = 0, len(widths) - 1
         while low < high:
             middle = (low + high) // 2
-            if search.coverable(farther(distances, widths[middle]), everybody, removals):
+            if search.coverable(farther_masks(distances, widths[middle]), everybody, removals):
                 high = middle
             else:
                 low = middle + 1
-        return search.first_survivors(farther(distances, widths[low]), removals)
+        return search.first_survivors(farther_masks(distances, widths[low]), removals)
 
 
-def farther(distances: Tensor, width: Tensor) -> list[int]:
+def farther_masks(distances: Tensor, width: Tensor) -> list[int]:
     """Return, for each row, the rows farther away than `width`, as bit masks."""
     far = (distances > width).tolist()
     return [sum(1 << column for column, is_far in enumerate(row) if is_far) for row in far]

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from strategies.base import Aggregate, Card, Context, Rule
+from strategies.base import Aggregate, Context, Rule, RuleCard
 from strategies.kernels.order_statistics import shares_within
 from strategies.kernels.weighted_sums import coordinate_wise
 
@@ -24,7 +24,7 @@ class Median(Rule):
     tensor([2., 1.])
     """
 
-    card: ClassVar = Card(
+    card: ClassVar = RuleCard(
         paper="Yin et al., ICML 2018",
         cost="O(n log n d)",
         deviations="torch.median alone returns the lower middle value for even n, which is biased; NumPy, "

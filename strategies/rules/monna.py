@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from strategies.base import Aggregate, ByzantineRule, Card, Context, PreconditionError, refuse_non_finite
+from strategies.base import Aggregate, ByzantineRule, Context, PreconditionError, RuleCard, refuse_non_finite
 from strategies.kernels.distances import row_norms
 from strategies.kernels.weighted_sums import mean_of_lowest
 
@@ -31,7 +31,7 @@ class MoNNA(ByzantineRule):
     trusted: int | None = None
     """Client to trust, or its row if the context names no clients. Default: the first row, as in ByzFL."""
 
-    card: ClassVar = Card(
+    card: ClassVar = RuleCard(
         paper="Farhadkhani et al., ICML 2023",
         needs=("byzantine",),
         precondition="n > 2f, and the trusted client honest",
@@ -58,10 +58,10 @@ class MoNNA(ByzantineRule):
     def _row(self, n: int, context: Context) -> int:
         if self.trusted is None:
             return 0
-        nodes = range(n) if context.nodes is None else context.nodes
-        if self.trusted not in nodes:
+        client_ids = range(n) if context.client_ids is None else context.client_ids
+        if self.trusted not in client_ids:
             raise PreconditionError(
                 f"{self!r} got no update of the client that it trusts, {self.trusted}. Trust another client, "
                 "or let every client take part."
             )
-        return nodes.index(self.trusted)
+        return client_ids.index(self.trusted)

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from strategies.base import Aggregate, ByzantineRule, Card, Context, refuse_non_finite
+from strategies.base import Aggregate, ByzantineRule, Context, RuleCard, refuse_non_finite
 from strategies.kernels.distances import Power, krum_scores, squared_distances
 from strategies.kernels.weighted_sums import mean_of_lowest
 
@@ -31,7 +31,7 @@ class MultiKrum(ByzantineRule):
     power: Power = 2
     """Exponent of the distance, as in Krum."""
 
-    card: ClassVar = Card(
+    card: ClassVar = RuleCard(
         paper="Blanchard et al., NeurIPS 2017",
         needs=("byzantine",),
         precondition="n > 2f + 2",

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from strategies.base import Aggregate, Card, Context, Rule, finite_norms, not_negative, positive
-from strategies.kernels.client_memory import gaussian, stream_of
+from strategies.base import Aggregate, Context, Rule, RuleCard, finite_norms, positive, require_non_negative
+from strategies.kernels.client_memory import gaussian, round_generator
 from strategies.kernels.weighted_sums import clip_factors, weighted
 
 
@@ -27,7 +27,7 @@ class NormClipping(Rule):
     clip: float = 3.0
     """Largest norm of an update."""
 
-    card: ClassVar = Card(
+    card: ClassVar = RuleCard(
         paper="Sun et al., 2019",
         deviations="The paper tries several bounds; FLPoison's is 3, ByzFL's 2, FedML's 5.",
         unanimous=False,
@@ -57,7 +57,7 @@ class WeakDP(Rule):
     noise: float = 0.025
     """Standard deviation of the noise that is added to each coordinate of the averaged update."""
 
-    card: ClassVar = Card(
+    card: ClassVar = RuleCard(
         paper="Sun et al., 2019",
         needs=("randomness",),
         deviations="BackFed has the same noise and clips at 5; FLPoison adds .002.",
@@ -69,11 +69,11 @@ class WeakDP(Rule):
 
     def __post_init__(self) -> None:
         positive(clip=self.clip)
-        not_negative(noise=self.noise)
+        require_non_negative(noise=self.noise)
 
     def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
         result = clipped_mean(updates, shares, self.clip)
-        result.update.add_(gaussian(result.update, self.noise, stream_of(context)))
+        result.update.add_(gaussian(result.update, self.noise, round_generator(context)))
         return result
 
 

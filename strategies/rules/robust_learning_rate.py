@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from strategies.base import Aggregate, Card, Context, Rule
+from strategies.base import Aggregate, Context, Rule, RuleCard
 from strategies.kernels.sign_votes import agreement, sign_votes
 from strategies.kernels.weighted_sums import combine
 
@@ -32,7 +32,7 @@ class RobustLearningRate(Rule):
     """Smallest absolute sum of signs. Default: 4 for every 10 clients. It should be well above the number of
     malicious clients, so that their votes alone do not reach it."""
 
-    card: ClassVar = Card(
+    card: ClassVar = RuleCard(
         paper="Özdayi et al., AAAI 2021",
         precondition="n >= threshold",
         deviations="The authors' examples have 4 with 10 clients per round; the default keeps that share.",

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from strategies.base import Aggregate, Card, Context, Rule
+from strategies.base import Aggregate, Context, Rule, RuleCard
 from strategies.kernels.sign_votes import agreement, sign_votes
 
 
@@ -29,7 +29,7 @@ class SignMajority(Rule):
     """Step of each coordinate, the paper's learning rate. Default: the mean absolute coordinate of the median
     client, which keeps the usual length of updates and which no minority can increase."""
 
-    card: ClassVar = Card(
+    card: ClassVar = RuleCard(
         paper="Bernstein et al., ICLR 2019",
         deviations="The paper's clients send signs of gradients; here the server takes the signs of updates.",
         unanimous=False,
@@ -43,12 +43,12 @@ class SignMajority(Rule):
 
     def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
         majority = sign_votes(updates).sign().to(updates.dtype)
-        step = usual_magnitude(updates) if self.step is None else self.step
+        step = typical_magnitude(updates) if self.step is None else self.step
         followed = agreement(updates, majority)
         return Aggregate(update=majority * step, trust=followed / followed.sum().clamp(min=1))
 
 
-def usual_magnitude(updates: Tensor) -> Tensor:
+def typical_magnitude(updates: Tensor) -> Tensor:
     """Return the median over the clients of their mean absolute coordinate, ()."""
     magnitudes: Tensor = torch.linalg.vector_norm(updates, ord=1, dim=1) / updates.shape[1]
     return magnitudes.quantile(0.5)

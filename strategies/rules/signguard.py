@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from strategies.base import Aggregate, Card, Context, Rule, finite_norms, fraction
-from strategies.kernels.client_memory import stream_of
+from strategies.base import Aggregate, Context, Rule, RuleCard, finite_norms, fraction
+from strategies.kernels.client_memory import round_generator
 from strategies.kernels.order_statistics import median_of
 from strategies.kernels.weighted_sums import clip_factors, weighted
 
@@ -67,7 +67,7 @@ class SignGuard(Rule):
     share: float = 0.1
     """Share of the coordinates whose signs are counted."""
 
-    card: ClassVar = Card(
+    card: ClassVar = RuleCard(
         paper="Xu et al., ICDCS 2022",
         needs=("randomness",),
         deviations="The plain SignGuard of the paper, without the cosine or distance feature of its "
@@ -87,7 +87,7 @@ class SignGuard(Rule):
         bound = median_of(sizes)
         ordinary = (sizes >= self.low * bound) & (sizes <= self.high * bound)
         count = max(1, int(self.share * updates.shape[1]))
-        sampled = torch.randperm(updates.shape[1], generator=stream_of(context))[:count].sort().values
+        sampled = torch.randperm(updates.shape[1], generator=round_generator(context))[:count].sort().values
         signs = updates[:, sampled.to(updates.device)].sign()
         up, down = ((signs == sign).sum(dim=1).double() for sign in (1, -1))
         # Counts have the same clusters as shares, and their sums are exact in any order of clients.

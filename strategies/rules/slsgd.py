@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from strategies.base import Aggregate, ByzantineRule, Card, Context, fraction
+from strategies.base import Aggregate, ByzantineRule, Context, RuleCard, fraction
 from strategies.rules.trimmed_mean import TrimmedMean
 
 
@@ -26,7 +26,7 @@ class SLSGD(ByzantineRule):
     alpha: float = 0.8
     """Share of the aggregate in the new model."""
 
-    card: ClassVar = Card(
+    card: ClassVar = RuleCard(
         paper="Xie et al., ECML PKDD 2019",
         needs=("byzantine",),
         precondition="n > 2f",

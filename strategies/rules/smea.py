@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from strategies.base import Aggregate, ByzantineRule, Card, Context, PreconditionError, positive
+from strategies.base import Aggregate, ByzantineRule, Context, PreconditionError, RuleCard, positive
 from strategies.kernels.columns import one_thread
 from strategies.kernels.distances import squared_distances
 from strategies.kernels.weighted_sums import mean_of
@@ -39,7 +39,7 @@ class SMEA(ByzantineRule):
     subsets: int = 100_000
     """Largest number of subsets to try. 25 clients with 5 malicious ones have 53,130 subsets."""
 
-    card: ClassVar = Card(
+    card: ClassVar = RuleCard(
         paper="Allouah et al., ICML 2023",
         needs=("byzantine",),
         precondition="n > 2f",

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from strategies.base import Aggregate, ByzantineRule, Card, Context, positive
+from strategies.base import Aggregate, ByzantineRule, Context, RuleCard, positive
 from strategies.kernels.distances import squared_distances
 from strategies.kernels.spectral import principal_direction, without_farthest
 from strategies.kernels.weighted_sums import combine
@@ -36,7 +36,7 @@ class SpectralFilter(ByzantineRule):
     block: int | None = None
     """Number of coordinates that are filtered together, 1000 in the authors' code. Default: all."""
 
-    card: ClassVar = Card(
+    card: ClassVar = RuleCard(
         paper="Zhu et al., 2022",
         needs=("byzantine",),
         precondition="n > 2f",

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from strategies.base import Aggregate, ByzantineRule, Card, Context
+from strategies.base import Aggregate, ByzantineRule, Context, RuleCard
 from strategies.kernels.order_statistics import mean_of_nearest, middle, shares_within
 from strategies.kernels.weighted_sums import coordinate_wise
 
@@ -26,7 +26,7 @@ class TrimmedMean(ByzantineRule):
     tensor([2.5000])
     """
 
-    card: ClassVar = Card(
+    card: ClassVar = RuleCard(
         paper="Yin et al., ICML 2018",
         needs=("byzantine",),
         precondition="n > 2f",
@@ -75,7 +75,7 @@ class MeanAroundMedian(_MeanAround):
     tensor([2.])
     """
 
-    card: ClassVar = Card(
+    card: ClassVar = RuleCard(
         paper="Xie, Koyejo, Gupta, 2018",
         needs=("byzantine",),
         precondition="n > 2f",
@@ -102,7 +102,7 @@ class Phocas(_MeanAround):
     tensor([2.])
     """
 
-    card: ClassVar = Card(
+    card: ClassVar = RuleCard(
         paper="Xie, Koyejo, Gupta, 2018",
         needs=("byzantine",),
         precondition="n > 2f",

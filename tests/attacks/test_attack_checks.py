@@ -13,7 +13,7 @@ from torch import Tensor
 import clients
 from clients import ATTACKS
 from clients.attacks.base import Attack, AttackCard, CraftContext, Knowledge, Range, SearchSpace
-from clients.attacks.composite import Composite, crafted
+from clients.attacks.composite import Composite, craft_updates
 from clients.attacks.data.backdoor import Square, Trigger
 from clients.checks import CheckError, check_attack
 
@@ -57,24 +57,24 @@ OWN = torch.arange(6.0).reshape(3, 2)
 HONEST = torch.ones(4, 2)
 
 
-def context_of(part, node):
+def build_context(part, client_id):
     return CraftContext(
         generator=torch.Generator(),
         model=torch.zeros(2),
-        nodes=(5, 6, 7) if node is None else (node,),
+        client_ids=(5, 6, 7) if client_id is None else (client_id,),
         rule=lambda updates: updates.mean(dim=0),
     )
 
 
 def hand_over(attack, knowledge=None):
-    return crafted(attack, OWN, HONEST, context_of, nodes=(5, 6, 7), knowledge=knowledge)
+    return craft_updates(attack, OWN, HONEST, build_context, client_ids=(5, 6, 7), knowledge=knowledge)
 
 
 def test_own_knowledge_gets_one_row_at_a_time():
     attack = Recorder(Knowledge.OWN)
     torch.testing.assert_close(hand_over(attack), OWN + 1)
-    assert [(own.tolist(), seen, context.nodes) for own, seen, context in attack.calls] == [
-        ([row.tolist()], None, (node,)) for row, node in zip(OWN, (5, 6, 7), strict=True)
+    assert [(own.tolist(), seen, context.client_ids) for own, seen, context in attack.calls] == [
+        ([row.tolist()], None, (client_id,)) for row, client_id in zip(OWN, (5, 6, 7), strict=True)
     ]
 
 
@@ -84,7 +84,7 @@ def test_colluding_gets_all_malicious_rows_and_no_honest_one():
     ((own, seen, context),) = attack.calls
     assert own.tolist() == OWN.tolist()
     assert seen is None
-    assert context.nodes == (5, 6, 7)
+    assert context.client_ids == (5, 6, 7)
 
 
 def test_omniscient_gets_the_honest_rows_too():
@@ -95,7 +95,7 @@ def test_omniscient_gets_the_honest_rows_too():
 
 def test_omniscient_without_honest_rows_gets_none():
     attack = Recorder(Knowledge.OMNISCIENT)
-    crafted(attack, OWN, HONEST[:0], context_of, nodes=(5, 6, 7))
+    craft_updates(attack, OWN, HONEST[:0], build_context, client_ids=(5, 6, 7))
     assert attack.calls[0][1] is None
 
 
@@ -129,7 +129,7 @@ def test_parts_of_a_composite_follow_one_another_each_with_its_own_knowledge():
 
 def test_nodes_have_to_fit_the_rows():
     with pytest.raises(ValueError, match="wanted one for each row"):
-        crafted(Attack(), OWN, HONEST, context_of, nodes=(1,))
+        craft_updates(Attack(), OWN, HONEST, build_context, client_ids=(1,))
 
 
 def law_breaker(craft):

@@ -10,8 +10,8 @@ import torch
 from crafting import drawn
 from scipy import stats
 
-from clients.attacks.base import crafts
-from clients.attacks.composite import crafted
+from clients.attacks.base import crafts_updates
+from clients.attacks.composite import craft_updates
 from clients.attacks.updates.rule_search import coarse_then_fine, expand_then_contract
 from clients.kernels import (
     BLOCK,
@@ -25,7 +25,7 @@ from clients.kernels import (
 )
 from experiments.benchmarks.attacks import Crafting
 from fedpoison.scenario.registries import attacks, build_attack
-from strategies.kernels.columns import intra_op_threads, over_chunks, stay_single
+from strategies.kernels.columns import intra_op_threads, over_chunks, use_one_thread
 from strategies.kernels.distances import distances_from_gram
 
 
@@ -112,7 +112,7 @@ def test_a_single_thread_stays_single_when_others_set_their_own_count():
         go.wait()
         return torch.get_num_threads()
 
-    with intra_op_threads(3), ThreadPoolExecutor(1, initializer=stay_single) as pool:
+    with intra_op_threads(3), ThreadPoolExecutor(1, initializer=use_one_thread) as pool:
         found = pool.submit(held)
         ready.wait()
         torch.set_num_threads(2)
@@ -133,7 +133,7 @@ def test_chunks_take_no_more_threads_than_torch_has():
     assert names == {threading.get_ident()}
 
 
-@pytest.mark.parametrize("spec", [name for name in attacks.entries() if crafts(build_attack(name))])
+@pytest.mark.parametrize("spec", [name for name in attacks.entries() if crafts_updates(build_attack(name))])
 def test_attacks_send_the_same_bits_on_any_number_of_threads(spec):
     # 40,001 numbers are enough for torch and MKL to share out whole sums and products.
     attack, drawn, m = build_attack(spec), Crafting.drawn(25, 40_001, 1), 5
@@ -143,6 +143,6 @@ def test_attacks_send_the_same_bits_on_any_number_of_threads(spec):
             tried, tolerated, kind = drawn.rule("median" if attack.card.knows_rule else "-")
             contexts = drawn.contexts(m, tried, tolerated, kind)
             own, honest = drawn.updates[:m].clone(), drawn.updates[m:].clone()
-            sent.append(crafted(attack, own, honest, contexts, nodes=tuple(range(m))))
+            sent.append(craft_updates(attack, own, honest, contexts, client_ids=tuple(range(m))))
     for other in sent[1:]:
         torch.testing.assert_close(other, sent[0], rtol=0, atol=0, equal_nan=True)

@@ -12,11 +12,11 @@ from clients.attacks.composite import Composite
 from clients.attacks.data.backdoor import Backdoor, Blended
 from clients.attacks.data.clean_label import CleanLabel
 from clients.attacks.data.distributed_backdoor import DistributedBackdoor
-from clients.attacks.data.edge_case import EdgeCase, tail
+from clients.attacks.data.edge_case import EdgeCase, tail_mask
 from clients.attacks.data.inject import Inject
 from clients.attacks.data.label_flip import LabelFlip
 from clients.attacks.data.pixels import PixelPerturbation
-from clients.attacks.data.semantic_backdoor import SemanticBackdoor, slant
+from clients.attacks.data.semantic_backdoor import SemanticBackdoor, stroke_slant
 from clients.training.trainer import LocalTraining, Trainer
 from fedpoison.simulation.run import simulate
 
@@ -31,7 +31,7 @@ def test_what_is_poisoned_is_marked_and_the_rest_is_left_bit_for_bit(samples, tr
         SemanticBackdoor(),
     ):
         poisoned = poisoned_by(attack, samples, trainer)
-        clean, made = poisoned.parted()
+        clean, made = poisoned.split_poisoned()
         assert 0 < len(made) < len(samples), attack
         assert torch.equal(clean.images, samples.images[~poisoned.poisoned]), attack
         assert torch.equal(clean.labels, samples.labels[~poisoned.poisoned]), attack
@@ -47,7 +47,7 @@ def test_marks_add_up_in_a_composition(samples, trainer):
 
 
 @pytest.mark.parametrize(
-    ("kind", "knobs"),
+    ("kind", "parameters"),
     [
         (LabelFlip, {"mode": "targeted", "source": 2, "target": 2}),
         (Blended, {"alpha": 1.5}),
@@ -66,9 +66,9 @@ def test_marks_add_up_in_a_composition(samples, trainer):
     ],
     ids=repr,
 )
-def test_impossible_knobs_are_refused(kind, knobs):
+def test_impossible_knobs_are_refused(kind, parameters):
     with pytest.raises(ValueError, match="got .*expected|choose two classes"):
-        kind(**knobs)
+        kind(**parameters)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_a_class_that_does_not_exist_is_refused(attack):
     ids=repr,
 )
 def test_an_attack_that_does_nothing_says_so(attack, large, fitted):
-    assert attack.idle(10, 3)
+    assert attack.no_effect(10, 3)
     made = poisoned_by(attack, large, fitted)
     torch.testing.assert_close(made.images, large.images, atol=1e-5, rtol=0)
     if not isinstance(attack, Blended):
@@ -121,7 +121,7 @@ def test_an_attack_that_does_nothing_says_so(attack, large, fitted):
     ],
 )
 def test_what_the_attacker_wants_happens(small, attack, least):
-    scenario = small.but(train_samples=0, clients=5, malicious=0.4, rounds=8, attack=attack)
+    scenario = small.replace(train_samples=0, clients=5, malicious=0.4, rounds=8, attack=attack)
     history = simulate(scenario)
     assert max(record.success for record in history.records[-3:]) > least
     assert history.records[0].success < 0.3
@@ -203,18 +203,18 @@ def test_perturbation_stays_in_the_ball_and_raises_the_loss(large, fitted, epsil
 
 def test_the_tail_is_what_lies_farthest_from_the_mean(samples):
     for share in (0.0, 0.34, 1.0):
-        found = set(tail(samples, 7, share).nonzero().flatten().tolist())
+        found = set(tail_mask(samples, 7, share).nonzero().flatten().tolist())
         assert found == oracle.tail(samples.images.numpy(), samples.labels.tolist(), 7, share)
-    assert not tail(samples[samples.labels != 7], 7, 0.5).any()
+    assert not tail_mask(samples[samples.labels != 7], 7, 0.5).any()
 
 
 def test_the_edge_is_relabelled_repeated_and_what_success_is_measured_on(samples, trainer):
     attack = EdgeCase(source=7, target=1, share=0.5, copies=4)
     made = poisoned_by(attack, samples, trainer)
-    edge = tail(samples, 7, 0.5)
+    edge = tail_mask(samples, 7, 0.5)
     assert int(edge.sum()) == 3
     assert len(made) == 60 + 3 * 3
-    assert set(made.parted()[1].labels.tolist()) == {1}
+    assert set(made.split_poisoned()[1].labels.tolist()) == {1}
     assert torch.equal(made.labels[:60][~edge], samples.labels[~edge])
     for row in made.images[60:]:
         assert (row == samples.images[edge]).flatten(1).all(1).any()
@@ -226,9 +226,9 @@ def test_the_edge_is_relabelled_repeated_and_what_success_is_measured_on(samples
 def test_slant(samples):
     pixels = samples.pixels()[:, 0]
     expected = [oracle.slant(image) for image in pixels.double().numpy()]
-    np.testing.assert_allclose(slant(pixels), expected, rtol=1e-3, atol=1e-5)
-    assert bool((slant(torch.zeros(2, 5, 5)) == 0).all())
-    assert bool(slant(torch.ones(1, 1, 5)).isfinite().all())
+    np.testing.assert_allclose(stroke_slant(pixels), expected, rtol=1e-3, atol=1e-5)
+    assert bool((stroke_slant(torch.zeros(2, 5, 5)) == 0).all())
+    assert bool(stroke_slant(torch.ones(1, 1, 5)).isfinite().all())
 
 
 @pytest.mark.parametrize("property_", ["thick", "thin", "slanted-right", "slanted-left"])
@@ -236,7 +236,7 @@ def test_a_property_selects_the_images_that_show_it_most(large, trainer, propert
     attack = SemanticBackdoor(property=property_, share=0.1, target=6)
     made = poisoned_by(attack, large, trainer)
     pixels = large.pixels()[:, 0]
-    measure = slant(pixels) if "slanted" in property_ else pixels.mean(dim=(1, 2))
+    measure = stroke_slant(pixels) if "slanted" in property_ else pixels.mean(dim=(1, 2))
     if property_ in ("thin", "slanted-left"):
         measure = -measure
     showing = made.poisoned
@@ -256,7 +256,7 @@ def test_a_collision_step_is_forward_backward_splitting(samples):
     made = poisoned_by(attack, plain, trainer)
     memory = {}
     again = poisoned_by(CleanLabel(source=1, target=7, steps=0, opacity=0.3), plain, trainer, memory=memory)
-    base = again.parted()[1].pixels().flatten(1).double().numpy()
+    base = again.split_poisoned()[1].pixels().flatten(1).double().numpy()
     matrix = first.weight.detach().double().numpy()
     sources = plain.pixels()[plain.labels == 1].flatten(1).double().numpy()
     clean = plain.pixels()[plain.labels == 7].flatten(1).double().numpy()
@@ -267,7 +267,7 @@ def test_a_collision_step_is_forward_backward_splitting(samples):
     ]
     wanted = np.stack([matrix @ source for source in pairs])
     expected = oracle.collide(matrix, base, base, wanted, step=0.3, beta=0.2)
-    np.testing.assert_allclose(made.parted()[1].pixels().flatten(1), expected, atol=1e-5)
+    np.testing.assert_allclose(made.split_poisoned()[1].pixels().flatten(1), expected, atol=1e-5)
 
 
 def test_collision_moves_features_closer_from_round_to_round_and_keeps_the_labels(large, fitted):
@@ -276,7 +276,7 @@ def test_collision_moves_features_closer_from_round_to_round_and_keeps_the_label
     for attack in (CleanLabel(steps=0, opacity=0.0), *[CleanLabel(opacity=0.0)] * 3):
         made = poisoned_by(attack, large, fitted, memory=memory)
         assert torch.equal(made.labels, large.labels)
-        features = fitted.features(made.parted()[1].images).detach()
+        features = fitted.features(made.split_poisoned()[1].images).detach()
         gaps.append(float(torch.cdist(features, sources).mean()))
     assert gaps[1] < 0.8 * gaps[0]
     assert gaps[3] < gaps[1]

@@ -11,7 +11,7 @@ from poisoning import arrays, linear, trained
 from clients.attacks.data.backdoor import Backdoor
 from clients.attacks.training.anticipate import Anticipate, anticipated
 from clients.attacks.training.chameleon import Chameleon, contrastive_loss
-from clients.attacks.training.neurotoxin import Neurotoxin, untouched
+from clients.attacks.training.neurotoxin import Neurotoxin, unmoved_mask
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.simulation.run import simulate
 
@@ -22,7 +22,7 @@ def test_neurotoxin_leaves_the_heaviest_coordinates_alone(mixed, trainer, top):
     previous = start + torch.randn(650, generator=torch.Generator().manual_seed(3))
     weights, _ = trained(Neurotoxin(top=top), trainer, mixed, model=start, previous_model=previous)
     masked = oracle.heaviest((start - previous).tolist(), top)
-    assert set((untouched(start - previous, top) == 0).nonzero().flatten().tolist()) == masked
+    assert set((unmoved_mask(start - previous, top) == 0).nonzero().flatten().tolist()) == masked
     moved = set((weights != start).nonzero().flatten().tolist())
     assert not moved & masked
     assert len(moved) >= 0.9 * (650 - len(masked))
@@ -36,7 +36,7 @@ def test_neurotoxin_has_no_mask_in_the_first_round(mixed, trainer):
 
 @pytest.mark.parametrize("moves", [0, 1, 2])
 def test_the_anticipated_loss_is_the_papers_with_its_exact_gradient(mixed, trainer, moves):
-    clean, poisoned = mixed.parted()
+    clean, poisoned = mixed.split_poisoned()
     ahead = [clean[torch.arange(10) + 10 * move] for move in range(moves)]
     names = [name for name, _ in trainer.model.named_parameters()]
     weights = dict(zip(names, trainer.parameters, strict=True))
@@ -97,7 +97,7 @@ def test_contrast_draws_poison_to_its_target_and_away_from_what_it_shows(mixed, 
 
     def affinity(weights):
         deep.load(weights)
-        clean, poisoned = mixed.parted()
+        clean, poisoned = mixed.split_poisoned()
         unit = [
             torch.nn.functional.normalize(deep.features(part.images), dim=1) for part in (poisoned, clean)
         ]
@@ -126,7 +126,7 @@ def success_afterwards(attack):
         attack=f"{attack}+scaled-update(factor=3)",
         schedule=f"window(start=5, stop={STOP})",
     )
-    histories = [simulate(scenario.but(seed=seed)) for seed in (0, 1)]
+    histories = [simulate(scenario.replace(seed=seed)) for seed in (0, 1)]
     assert all(history.records[STOP].success > 0.3 for history in histories)
     return np.array([[record.success for record in history.records[STOP + 1 :]] for history in histories])
 

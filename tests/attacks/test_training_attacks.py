@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from oracles import data_attacks as oracle
-from poisoning import arrays, context_of, flat, linear, trained
+from poisoning import arrays, build_context, flat, linear, trained
 
 from clients import ATTACKS
 from clients.attacks.base import TRIGGER, Attack, CraftContext
@@ -35,13 +35,13 @@ def test_alone_it_brings_its_trigger_and_reports_success(kind, digits, deep):
     goal = attack.goal(10)
     assert (goal.target, goal.source) == (4, None)
     few = digits.train[torch.arange(40)]
-    made = Backdoor(target=4, share=0.25).poison_data(few, deep, context_of(deep))
-    context = context_of(deep, memory={TRIGGER: torch.ones(1, 4, 4)})
+    made = Backdoor(target=4, share=0.25).poison_data(few, deep, build_context(deep))
+    context = build_context(deep, memory={TRIGGER: torch.ones(1, 4, 4)})
     if kind is not AdaptiveTrigger:
         assert torch.equal(attack.poison_data(few, deep, context).images, made.images)
         torch.testing.assert_close(goal.trigger(few).images[..., -4:, -4:].min(), made.images.max())
-    assert attack.idle(10, 3) is None
-    assert kind(share=0).idle(10, 3)
+    assert attack.no_effect(10, 3) is None
+    assert kind(share=0).no_effect(10, 3)
     with pytest.raises(ValueError, match="expected 0 to 9"):
         kind(target=10).goal(10)
 
@@ -53,9 +53,9 @@ def test_without_share_it_trains_on_what_the_others_poisoned(kind, digits, deep)
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 10))
     trainer = Trainer(model, LocalTraining(batch_size=8))
     both = Composite((kind(share=0), DistributedBackdoor(target=2)))
-    context = context_of(trainer, previous_model=trainer.weights() + 0.01)
+    context = build_context(trainer, previous_model=trainer.weights() + 0.01)
     made = both.poison_data(few, trainer, context)
-    alone = DistributedBackdoor(target=2).poison_data(few, trainer, context_of(trainer))
+    alone = DistributedBackdoor(target=2).poison_data(few, trainer, build_context(trainer))
     assert torch.equal(made.images, alone.images)
     assert both.goal(10).target == 2
     both.train(trainer, made, context)
@@ -71,7 +71,7 @@ def test_where_all_or_nothing_is_poisoned_it_trains_as_usual(kind, samples, trai
 
 
 @pytest.mark.parametrize(
-    ("kind", "knobs"),
+    ("kind", "parameters"),
     [
         (Backdoor, {"size": 0}),
         (Backdoor, {"value": 1.5}),
@@ -94,9 +94,9 @@ def test_where_all_or_nothing_is_poisoned_it_trains_as_usual(kind, samples, trai
     ],
     ids=repr,
 )
-def test_impossible_knobs_are_refused(kind, knobs):
+def test_impossible_knobs_are_refused(kind, parameters):
     with pytest.raises(ValueError, match="got .*expected"):
-        kind(**knobs)
+        kind(**parameters)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_impossible_knobs_are_refused(kind, knobs):
     ],
 )
 def test_the_backdoor_opens(small, attack, least):
-    scenario = small.but(train_samples=0, clients=5, malicious=0.4, rounds=8, attack=attack)
+    scenario = small.replace(train_samples=0, clients=5, malicious=0.4, rounds=8, attack=attack)
     history = simulate(scenario)
     assert max(record.success for record in history.records[-3:]) > least
     assert history.last.accuracy > 0.8
@@ -189,7 +189,7 @@ def test_alternating_minimisation_is_the_papers(mixed, whole, size):
     start = linear(whole)
     previous = whole.weights() - 0.02
     weights, _ = trained(attack, whole, mixed, previous_model=previous, size=size)
-    clean, poisoned = mixed.parted()
+    clean, poisoned = mixed.split_poisoned()
     expected = oracle.alternate(
         *start,
         arrays(clean),
@@ -241,8 +241,8 @@ def test_the_critical_layers_are_found(needed, tau):
 
 
 def test_only_critical_layers_leave_the_benign_model(mixed, deep):
-    clean, _ = mixed.parted()
-    context = context_of(deep)
+    clean, _ = mixed.split_poisoned()
+    context = build_context(deep)
     deep.training = replace(deep.training, epochs=8)
     deep.fit(clean, torch.Generator().manual_seed(1))
     benign = deep.weights()

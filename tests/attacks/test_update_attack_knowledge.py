@@ -8,7 +8,7 @@ import pytest
 import torch
 from crafting import D, H, M, context, displacement, drawn
 
-from clients.attacks.composite import crafted
+from clients.attacks.composite import craft_updates
 from clients.attacks.updates.alie import Alie, OptimalAlie
 from clients.attacks.updates.identical_coordinate import IdenticalCoordinate
 from clients.attacks.updates.ipm import Ipm, OptimalIpm
@@ -24,10 +24,12 @@ def test_the_number_tolerated_and_the_honest_nodes_are_handed_over_as_declared(o
     def handed(kind, *, knowledge=None):
         class Recorder(kind):
             def craft(self, own, seen, context):
-                given.append((context.tolerated, context.seen_nodes))
+                given.append((context.tolerated, context.seen_client_ids))
                 return own
 
-        crafted(Recorder(), own, honest, lambda *_: context(seen_nodes=(7, 8)), nodes=(0, 1, 2, 3))
+        craft_updates(
+            Recorder(), own, honest, lambda *_: context(seen_client_ids=(7, 8)), client_ids=(0, 1, 2, 3)
+        )
         return given.pop()
 
     assert handed(Tailored) == (M, (7, 8))

@@ -128,14 +128,14 @@ def test_mimic_is_the_papers(own, warmup):
         np.testing.assert_array_equal(one(attack.craft(own, honest, context(memory=memory))), honest[target])
 
 
-@pytest.mark.parametrize("knobs", [{}, {"angle": 35.0, "relocation": 0.3, "blend": 0.6, "z": 2.0}])
-def test_rop_is_the_papers_turned_round(own, honest, knobs):
+@pytest.mark.parametrize("parameters", [{}, {"angle": 35.0, "relocation": 0.3, "blend": 0.6, "z": 2.0}])
+def test_rop_is_the_papers_turned_round(own, honest, parameters):
     """Updates are minus the momenta, up to a learning rate that is 1 here."""
     last = drawn(D, seed=6)
     given = context(model=last + 1, previous_model=torch.ones(D, dtype=torch.float64))
     defaults = {"z": z_of(None, M + H, M), "angle": 270.0, "relocation": 1.0, "blend": 0.9}
-    expected = -oracles.rop_gradient(-honest.numpy(), -last.numpy(), **(defaults | knobs))
-    np.testing.assert_allclose(one(Rop(**knobs).craft(own, honest, given)), expected)
+    expected = -oracles.rop_gradient(-honest.numpy(), -last.numpy(), **(defaults | parameters))
+    np.testing.assert_allclose(one(Rop(**parameters).craft(own, honest, given)), expected)
 
 
 def test_sparse_alie_is_the_papers(own, honest):
@@ -239,12 +239,12 @@ def test_the_largest_z_of_alie(n, f):
 @pytest.mark.parametrize(("direction", "correction"), [(-1, 0), (1, 0), (-1, 1), (1, 1)])
 def test_alie(omniscient, direction, correction):
     visible = HONEST if omniscient else OWN
-    knobs = {"direction": direction, "correction": correction}
+    parameters = {"direction": direction, "correction": correction}
     np.testing.assert_allclose(
-        sent(Alie(z=1.5, **knobs), omniscient=omniscient), oracles.alie(visible, 3, 1.5, **knobs)
+        sent(Alie(z=1.5, **parameters), omniscient=omniscient), oracles.alie(visible, 3, 1.5, **parameters)
     )
-    usual = sent(Alie(**knobs), omniscient=omniscient, clients=50, malicious=12)
-    np.testing.assert_allclose(usual, oracles.alie(visible, 3, oracles.alie_z(50, 12), **knobs))
+    usual = sent(Alie(**parameters), omniscient=omniscient, clients=50, malicious=12)
+    np.testing.assert_allclose(usual, oracles.alie(visible, 3, oracles.alie_z(50, 12), **parameters))
 
 
 @pytest.mark.parametrize("omniscient", [False, True])

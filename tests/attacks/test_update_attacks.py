@@ -58,7 +58,7 @@ def test_the_laws_hold_for_the_other_settings(attack):
 
 
 @pytest.mark.parametrize(
-    ("kind", "knobs"),
+    ("kind", "parameters"),
     [
         (RandomUpdate, {"low": 1.0, "high": 0.0}),
         (FreeRider, {"noise": -1.0}),
@@ -75,9 +75,9 @@ def test_the_laws_hold_for_the_other_settings(attack):
         (PoisonedFl, {"confidence": 1.0}),
     ],
 )
-def test_a_knob_out_of_range_is_named(kind, knobs):
-    with pytest.raises(ValueError, match=f"{next(iter(knobs))}.*expected"):
-        kind(**knobs)
+def test_a_knob_out_of_range_is_named(kind, parameters):
+    with pytest.raises(ValueError, match=f"{next(iter(parameters))}.*expected"):
+        kind(**parameters)
 
 
 def test_a_coordinate_that_is_not_there_is_named(own, honest):
@@ -101,11 +101,11 @@ def test_a_coordinate_that_is_not_there_is_named(own, honest):
     ids=repr,
 )
 def test_idle_settings_say_so(attack, clients, malicious, idle):
-    assert (attack.idle(clients, malicious) is not None) == idle
+    assert (attack.no_effect(clients, malicious) is not None) == idle
 
 
 def test_fang_krum_owns_a_run_under_krum(small):
-    history = simulate(small.but(attack="fang-krum", strategy="krum"))
+    history = simulate(small.replace(attack="fang-krum", strategy="krum"))
     trust = history.trust()
     assert trust[trust["malicious"]].groupby("round")["trust"].sum().tolist() == [1.0] * 3
 
@@ -114,12 +114,12 @@ def test_fang_krum_owns_a_run_under_krum(small):
     "attack", ["tailored", "mimic", "poisoned-fl", "rop", "sparse-alie", "fang-trimmed-mean", "anti-cge"]
 )
 def test_a_run_goes_through(small, attack):
-    history = simulate(small.but(attack=attack, strategy="trimmed-mean", rounds=2))
+    history = simulate(small.replace(attack=attack, strategy="trimmed-mean", rounds=2))
     assert 0 < history.last.accuracy <= 1
 
 
 def test_a_server_drops_what_is_not_finite(small):
-    history = simulate(small.but(attack="non-finite-update", strategy="median"))
+    history = simulate(small.replace(attack="non-finite-update", strategy="median"))
     assert set(history.last.training.dropped) == set(history.last.training.malicious)
 
 
@@ -195,15 +195,15 @@ def test_a_single_coordinate_carries_the_whole_error(own):
 
 def test_the_warm_up_finds_a_client_that_differs_most():
     d, odd = 200, [4, 9]
-    attack, memory, nodes = Mimic(warmup=4), {}, tuple(range(M, M + H))
+    attack, memory, client_ids = Mimic(warmup=4), {}, tuple(range(M, M + H))
     sent = []
     for seed in range(8):
         honest = 0.1 * drawn(H, d, seed=seed)
         honest[odd, 17] += torch.tensor([5.0, -5.0], dtype=torch.float64)
-        given = context(d, memory=memory, seen_nodes=nodes)
+        given = context(d, memory=memory, seen_client_ids=client_ids)
         sent.append(attack.craft(honest[:M], honest, given)[0])
     assert abs(float(memory["direction"][17])) > 0.98
-    assert int(memory["target"]) in [nodes[index] for index in odd]
+    assert int(memory["target"]) in [client_ids[index] for index in odd]
     pushed = torch.stack(sent)[:, 17]
     assert float(pushed.abs().min()) > 4
     assert float(pushed.sign().sum().abs()) == 8
@@ -212,9 +212,9 @@ def test_the_warm_up_finds_a_client_that_differs_most():
 def test_mimicry_follows_the_node_not_the_position(own):
     attack = Mimic(node=9)
 
-    def row(nodes):
-        honest = drawn(len(nodes), D)
-        sent = one(attack.craft(own, honest, context(seen_nodes=nodes)))
+    def row(client_ids):
+        honest = drawn(len(client_ids), D)
+        sent = one(attack.craft(own, honest, context(seen_client_ids=client_ids)))
         return next(index for index, update in enumerate(honest.numpy()) if (update == sent).all())
 
     assert row((3, 5, 9, 11)) == 2
@@ -226,8 +226,8 @@ def test_mimicry_follows_the_node_not_the_position(own):
 def test_the_choice_of_the_warm_up_outlasts_an_absence(own):
     attack, memory, first, later = Mimic(), {}, drawn(3, D), drawn(2, D, seed=5)
 
-    def sent(honest, nodes):
-        return one(attack.craft(own, honest, context(seen_nodes=nodes, memory=memory)))
+    def sent(honest, client_ids):
+        return one(attack.craft(own, honest, context(seen_client_ids=client_ids, memory=memory)))
 
     begun = sent(first, (4, 6, 8))
     target = int(memory["target"])

@@ -73,7 +73,7 @@ def test_nothing_is_started_that_would_not_fit(rule_rows, monkeypatch):
 def test_peers_do_what_the_rule_does(rule):
     pytest.importorskip("byzfl")
     updates = torch.randn(11, 50, generator=torch.Generator().manual_seed(0))
-    ours, byzantine = aggregation.tolerant(rule, 11)
+    ours, byzantine = aggregation.most_tolerant(rule, 11)
     libraries = peers.peers(rule, updates, byzantine)
     assert libraries
     for peer in libraries:
@@ -140,7 +140,7 @@ def test_every_work_is_a_scenario(work):
     scenario = work.scenario(2 * work.block)
     assert scenario.clients == work.everyone
     assert scenario.train_samples <= 60_000
-    assert Work.of(work.fields()) == work
+    assert Work.from_fields(work.fields()) == work
 
 
 def test_images_are_those_of_honest_clients():
@@ -187,7 +187,7 @@ def test_contenders_take_turns_and_those_that_fail_are_left_out(monkeypatch):
 
 def test_nothing_more_is_run_once_a_contender_is_skipped(monkeypatch):
     monkeypatch.setattr(engines, "measured", lambda *_: pytest.fail("ran"))
-    Runs(skipped="no").go(TINY, "byzfl", 1)
+    Runs(skipped="no").run_once(TINY, "byzfl", 1)
 
 
 @pytest.mark.parametrize("work", [TINY, STEP], ids=["epoch", "step"])

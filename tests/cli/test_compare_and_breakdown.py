@@ -58,7 +58,7 @@ def test_compare_reads_what_the_store_holds(fedpoison, tmp_path):
 @pytest.mark.parametrize(("form", "mark"), [("latex", "\\toprule"), ("markdown", "|:--")])
 def test_the_command_prints_nothing_else_than_the_tables(small, tmp_path, fedpoison, form, mark):
     file = tmp_path / "scenario.toml"
-    file.write_text(small.but(rounds=1).to_toml())
+    file.write_text(small.replace(rounds=1).to_toml())
     options = ["--attacks", "none", "--strategies", "fedavg,nnm | median", "--seeds", "0,1", "--jobs", "1"]
     code, out, err = fedpoison("compare", file, *options, "--out", tmp_path, "--format", form)
     assert code == 0
@@ -81,7 +81,7 @@ def command(small, tmp_path, monkeypatch, capsys):
 
     def run(*options):
         file = tmp_path / "scenario.toml"
-        file.write_text(small.but(rounds=1).to_toml())
+        file.write_text(small.replace(rounds=1).to_toml())
         arguments = ["--strategies", "krum", "--shares", "0.2,0.5", "--jobs", "1", *options]
         arguments = ["breakdown", file, *arguments, "--out", tmp_path]
         monkeypatch.setattr(sys, "argv", ["fedpoison", *map(str, arguments)])

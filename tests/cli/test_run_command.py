@@ -65,7 +65,7 @@ def test_groups_are_given_one_after_the_other(fedpoison, tmp_path):
     result = json.loads(out)
     assert result["threat"] == "label-flip and ipm"
     stored = Scenario.load(Path(result["path"]) / "scenario.toml")
-    assert [group.spell() for group in stored.groups] == groups
+    assert [group.to_spec() for group in stored.groups] == groups
 
 
 def test_an_idle_attack_is_warned_of_on_stderr(fedpoison, tmp_path):

@@ -194,22 +194,22 @@ def test_what_users_name_is_text_and_no_markup(fedpoison, file, tmp_path):
 
 
 def test_the_display_names_groups_of_attackers(small):
-    scenario = small.but(groups=["alie: share=0.1", "sign-flip: count=1"])
+    scenario = small.replace(groups=["alie: share=0.1", "sign-flip: count=1"])
     assert run_title(scenario) == "fedavg under alie and sign-flip"
 
 
 def test_the_display_counts_what_is_done_running_stopped_and_failed(small):
-    one, two, three = (small.but(seed=seed) for seed in range(3))
+    one, two, three = (small.replace(seed=seed) for seed in range(3))
     progress = BatchProgress(3, small.rounds)
     callbacks = progress.callbacks()
     callbacks.on_start(one)
     callbacks.on_start(two)
-    assert progress.tally() == "0 of 3 done, 2 running"
+    assert progress.status() == "0 of 3 done, 2 running"
     callbacks.on_end(one, Failure("gone"))
     callbacks.on_end(three, Failure("no answer to these updates", aggregation_failed=True))
-    assert progress.tally() == "2 of 3 done, 1 running, 1 stopped, 1 failed"
+    assert progress.status() == "2 of 3 done, 1 running, 1 stopped, 1 failed"
     callbacks.on_end(two, History(two, []))
-    assert progress.tally() == "3 of 3 done, 1 stopped, 1 failed"
+    assert progress.status() == "3 of 3 done, 1 stopped, 1 failed"
 
 
 @pytest.mark.parametrize("width", [60, 80])
@@ -217,7 +217,9 @@ def test_narrow_displays_cut_the_news_and_nothing_else(small, width, monkeypatch
     shown = Console(file=io.StringIO(), width=width, force_terminal=True)
     monkeypatch.setattr("fedpoison.cli.progress.Console", lambda **_: shown)
     with BatchProgress(22, small.rounds) as progress:
-        progress.callbacks().on_start(small.but(attack="scaled-update(factor=-10)", strategy="nnm | median"))
+        progress.callbacks().on_start(
+            small.replace(attack="scaled-update(factor=-10)", strategy="nnm | median")
+        )
     assert re.search("runs: 0 of 22 done, 1 running .*ETA .*-:--:--.*…", shown.file.getvalue())
 
 
@@ -291,7 +293,7 @@ def test_a_sweep_prints_nothing_else_than_its_table(sweep, form, mark):
 
 def test_a_search_prints_what_it_found_in_every_form(small, tmp_path, fedpoison):
     file = tmp_path / "scenario.toml"
-    file.write_text(small.but(rounds=1).to_toml())
+    file.write_text(small.replace(rounds=1).to_toml())
     arguments = ["search", file, "--attacks", "mimic,ipm", "--trials", 2, "--jobs", 1, "--out", tmp_path]
     code, out, _ = fedpoison(*arguments, "--json")
     found = json.loads(out)

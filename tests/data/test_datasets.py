@@ -232,4 +232,4 @@ def test_digits_that_stand_in_give_all_they_have(offline):
     used = Federation.load(wanted).scenario
     assert (used.dataset, used.train_samples, used.test_samples) == ("digits", 0, 100)
     with pytest.raises(ScenarioError, match="train_samples: got 6000, wanted at most"):
-        Federation.load(wanted.but(dataset="digits"))
+        Federation.load(wanted.replace(dataset="digits"))

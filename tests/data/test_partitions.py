@@ -76,9 +76,9 @@ def test_a_draw_that_never_fits_is_refused():
 
 
 @pytest.mark.parametrize(
-    "knobs", [(Dirichlet, {"alpha": 0.0}), (Shards, {"shards": 0}), (Similarity, {"gamma": 1.5})]
+    "parameters", [(Dirichlet, {"alpha": 0.0}), (Shards, {"shards": 0}), (Similarity, {"gamma": 1.5})]
 )
-def test_impossible_knobs_are_refused(knobs):
-    kind, values = knobs
+def test_impossible_knobs_are_refused(parameters):
+    kind, values = parameters
     with pytest.raises(ValueError, match="wanted"):
         kind(**values)

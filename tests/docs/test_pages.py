@@ -36,14 +36,14 @@ def test_a_page_has_a_section_for_every_entry_with_its_card_and_parameters(kind)
     assert sections.keys() == CARDED[kind].keys()
     for name, entry in CARDED[kind].items():
         assert catalogue.markdown(entry.card.paper) in sections[name]
-        assert all(f"\n| `{knob.name}` |" in sections[name] for knob in fields(entry))
+        assert all(f"\n| `{parameter.name}` |" in sections[name] for parameter in fields(entry))
 
 
 def test_a_parameter_is_explained_by_the_text_under_it():
     found = {
-        knob.name: knob
+        parameter.name: parameter
         for entry in catalogue.entries("strategies")
-        for knob in entry.parameters
+        for parameter in entry.parameters
         if entry.name == "krum"
     }
     assert found["power"].meaning.startswith("Exponent of the distance: 2 is the paper's")

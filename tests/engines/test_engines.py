@@ -29,7 +29,7 @@ def records(scenario, out, **options):
 @pytest.fixture
 def lively(small):
     """A scenario in which everything that draws is at work."""
-    return small.but(
+    return small.replace(
         attack="backdoor+gaussian-update(mode=add, std=0.01)",
         strategy="trimmed-mean",
         participation=0.8,
@@ -43,7 +43,7 @@ def lively(small):
 @pytest.fixture
 def crowded(lively):
     """A scenario with groups that attack at different times, one of them under changing names."""
-    return lively.but(
+    return lively.replace(
         attack="none",
         groups=[
             "backdoor+gaussian-update(mode=add, std=0.01): count=2, per_round=1, schedule=rotating(every=2)",
@@ -53,23 +53,29 @@ def crowded(lively):
 
 
 def test_groups_and_schedules_do_not_change_with_workers_and_cohorts(crowded, tmp_path):
-    expected = records(crowded, tmp_path / "reference", workers=1, cohort=1)
+    expected = records(crowded, tmp_path / "reference", workers=1, clients_per_task=1)
     assert [line["training"]["groups"][1]["acted"] for line in expected[1:]] == [False, True, True]
-    assert records(crowded, tmp_path / "other", workers=2, cohort=7) == expected
+    assert records(crowded, tmp_path / "other", workers=2, clients_per_task=7) == expected
 
 
 def test_workers_and_cohorts_do_not_change_a_bit(lively, tmp_path):
-    expected = final(lively, tmp_path / "reference", workers=1, cohort=1)
+    expected = final(lively, tmp_path / "reference", workers=1, clients_per_task=1)
     for workers in (1, 2):
-        for cohort in (1, 7, 100):
-            weights = final(lively, tmp_path / f"{workers}-{cohort}", workers=workers, cohort=cohort)
-            assert torch.equal(weights, expected), (workers, cohort)
+        for clients_per_task in (1, 7, 100):
+            weights = final(
+                lively,
+                tmp_path / f"{workers}-{clients_per_task}",
+                workers=workers,
+                clients_per_task=clients_per_task,
+            )
+            assert torch.equal(weights, expected), (workers, clients_per_task)
 
 
 def test_the_convolutional_network_is_deterministic_too(small, tmp_path):
-    scenario = small.but(model="cnn", rounds=1)
+    scenario = small.replace(model="cnn", rounds=1)
     assert torch.equal(
-        final(scenario, tmp_path / "one", workers=1), final(scenario, tmp_path / "two", workers=2, cohort=3)
+        final(scenario, tmp_path / "one", workers=1),
+        final(scenario, tmp_path / "two", workers=2, clients_per_task=3),
     )
 
 
@@ -78,12 +84,12 @@ def test_the_same_seed_gives_the_same_records(lively, tmp_path):
 
 
 def test_another_seed_gives_other_records(lively, tmp_path):
-    assert records(lively, tmp_path / "one") != records(lively.but(seed=1), tmp_path / "two")
+    assert records(lively, tmp_path / "one") != records(lively.replace(seed=1), tmp_path / "two")
 
 
 @pytest.mark.flower
 def test_flowers_runtime_gives_the_same_records(crowded, tmp_path):
-    scenario = crowded.but(
+    scenario = crowded.replace(
         rounds=2,
         clients=4,
         participation=0.75,
@@ -115,7 +121,7 @@ def test_flowers_runtime_gives_the_same_records(crowded, tmp_path):
     ],
 )
 def test_flowers_own_strategies_run_as_they_are(small, strategy):
-    history = simulate(small.but(strategy=strategy, rounds=2))
+    history = simulate(small.replace(strategy=strategy, rounds=2))
     assert history.last.round == 2
     assert history.last.training.trust is None
     assert history.last.loss != history.records[0].loss
@@ -123,19 +129,19 @@ def test_flowers_own_strategies_run_as_they_are(small, strategy):
 
 def test_flowers_average_agrees_with_ours(small, tmp_path):
     ours = final(small, tmp_path / "ours")
-    theirs = final(small.but(strategy="flwr:FedAvg"), tmp_path / "theirs")
+    theirs = final(small.replace(strategy="flwr:FedAvg"), tmp_path / "theirs")
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
 def test_flowers_proximal_term_reaches_the_clients(small, tmp_path):
-    ours = final(small.but(proximal=0.5, rounds=1), tmp_path / "ours")
-    theirs = final(small.but(strategy="flwr:FedProx(proximal_mu=0.5)", rounds=1), tmp_path / "theirs")
+    ours = final(small.replace(proximal=0.5, rounds=1), tmp_path / "ours")
+    theirs = final(small.replace(strategy="flwr:FedProx(proximal_mu=0.5)", rounds=1), tmp_path / "theirs")
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
 def test_what_is_not_evaluated_is_trained_all_the_same(lively, tmp_path):
-    every = simulate(lively.but(rounds=5), out=tmp_path)
-    some = simulate(lively.but(rounds=5, evaluate_every=2), out=tmp_path)
+    every = simulate(lively.replace(rounds=5), out=tmp_path)
+    some = simulate(lively.replace(rounds=5, evaluate_every=2), out=tmp_path)
     assert [record.round for record in some.records] == [0, 2, 4, 5]
     for record in some.records:
         assert record.confusion == every.records[record.round].confusion
@@ -153,7 +159,7 @@ def test_what_is_not_evaluated_is_trained_all_the_same(lively, tmp_path):
         ({"engine": "Ray"}, "unknown engine 'Ray'.* Choose from flower, local, ray"),
         ({"device": "gpu"}, "unknown device 'gpu'"),
         ({"workers": 0}, "workers: got 0, wanted at least 1"),
-        ({"cohort": -1}, "cohort: got -1, wanted at least 1"),
+        ({"clients_per_task": -1}, "clients_per_task: got -1, wanted at least 1"),
         ({"engine": "ray", "deterministic": True}, "deterministic: got engine ray"),
         ({"ray_address": "auto"}, "got engine local, wanted ray"),
         ({"engine": "flower", "workers": 2}, "got engine flower"),

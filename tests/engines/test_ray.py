@@ -78,7 +78,7 @@ def cluster():
 @pytest.fixture
 def lively(small):
     """A scenario in which everything that draws is at work, and nodes remember."""
-    return small.but(
+    return small.replace(
         groups=[
             "adaptive-trigger: nodes=(8)",
             "backdoor+gaussian-update(mode=add, std=0.01): count=2, per_round=1, schedule=rotating(every=2)",
@@ -110,15 +110,20 @@ def assert_same(one, other):
     assert all(torch.equal(one[0][name], other[0][name]) for name in one[0])
 
 
-@pytest.mark.parametrize(("workers", "cohort"), [(1, 3), (2, 1), (2, 100)])
-def test_a_cluster_gives_the_same_bits_as_this_process(lively, cluster, tmp_path, workers, cohort):
+@pytest.mark.parametrize(("workers", "clients_per_task"), [(1, 3), (2, 1), (2, 100)])
+def test_a_cluster_gives_the_same_bits_as_this_process(lively, cluster, tmp_path, workers, clients_per_task):
     here = outcome(lively, tmp_path / "here")
-    options = {"engine": "ray", "ray_address": cluster.address, "workers": workers, "cohort": cohort}
+    options = {
+        "engine": "ray",
+        "ray_address": cluster.address,
+        "workers": workers,
+        "clients_per_task": clients_per_task,
+    }
     assert_same(outcome(lively, tmp_path / "there", **options), here)
     assert not ray.is_initialized()
     (written,) = (tmp_path / "there").glob("*/environment.json")
     environment = json.loads(written.read_text())
-    actors = 1 if cohort == 100 else workers  # never more than cohorts
+    actors = 1 if clients_per_task == 100 else workers  # never more than cohorts
     assert (environment["engine"], environment["workers"]) == ("ray", actors)
     assert environment["ray"] == {
         "actors": actors,
@@ -130,12 +135,12 @@ def test_a_cluster_gives_the_same_bits_as_this_process(lively, cluster, tmp_path
 
 def test_a_failing_client_and_a_killed_worker_cost_only_themselves(small, cluster, tmp_path):
     marker = tmp_path / "killed"
-    scenario = small.but(
+    scenario = small.replace(
         groups=[f"saboteur(marker={marker}): nodes=(3)", "saboteur(ends=nothing): nodes=(4, 8)"],
         momentum=0.9,
         persistent_momentum=True,
     )
-    options = {"engine": "ray", "ray_address": cluster.address, "workers": 2, "cohort": 4}
+    options = {"engine": "ray", "ray_address": cluster.address, "workers": 2, "clients_per_task": 4}
     there = outcome(scenario, tmp_path / "there", **options)
     assert marker.exists()
     assert_same(there, outcome(scenario, tmp_path / "here"))
@@ -147,10 +152,10 @@ def test_a_failing_client_and_a_killed_worker_cost_only_themselves(small, cluste
 def test_a_cohort_that_is_lost_again_and_again_ends_the_run(small, cluster, tmp_path, monkeypatch):
     monkeypatch.setattr(ray_engine, "RETRIES", 1)
     attack = f"saboteur(ends=always, marker={tmp_path / 'killed'})"
-    scenario = small.but(attack=attack, malicious_nodes=(3,))
+    scenario = small.replace(attack=attack, malicious_nodes=(3,))
     with ray_session(cluster.address):  # a Ray that is there is used, and left
         with pytest.raises(EngineError, match="trained nodes 2, 3 was lost 2 times in the same round.*exit"):
-            simulate(scenario, engine="ray", workers=1, cohort=2)
+            simulate(scenario, engine="ray", workers=1, clients_per_task=2)
         assert ray.is_initialized()
         with pytest.raises(EngineError, match="uses the cluster at .* already"):
             simulate(small, engine="ray", ray_address="127.0.0.1:1")
@@ -160,8 +165,8 @@ def test_a_cohort_that_is_lost_again_and_again_ends_the_run(small, cluster, tmp_
 def test_a_lost_machine_changes_nothing(small, cluster, tmp_path):
     cluster.add_node(num_cpus=1, resources={"away": 1})
     marker = tmp_path / "killed"
-    scenario = small.but(attack=f"saboteur(ends=machine, marker={marker})", malicious_nodes=(3,))
-    options = {"ray_address": cluster.address, "ray_resources": {"away": 1}, "cohort": 2}
+    scenario = small.replace(attack=f"saboteur(ends=machine, marker={marker})", malicious_nodes=(3,))
+    options = {"ray_address": cluster.address, "ray_resources": {"away": 1}, "clients_per_task": 2}
     there = outcome(scenario, tmp_path / "there", engine="ray", **options)
     assert marker.exists()
     here = outcome(scenario, tmp_path / "here")

@@ -12,7 +12,7 @@ from clients.attacks.base import Attack, AttackCard, Knowledge
 from fedpoison.federation.federation import Federation
 from fedpoison.results.round import Round
 from fedpoison.results.store import StoredRun
-from fedpoison.simulation.run import run, simulate
+from fedpoison.simulation.run import run_on_grid, simulate
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class OmniscientWitness(Witness):
 
 def witnessed(scenario, kind):
     attack = kind([])
-    return run(Federation.load(attacked_by(scenario, attack))), attack.seen
+    return run_on_grid(Federation.load(attacked_by(scenario, attack))), attack.seen
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_each_knowledge_is_handed_what_it_covers(small, kind, calls, own, honest
 
 
 def test_the_rule_that_is_handed_over_is_the_servers(small):
-    history, seen = witnessed(small.but(strategy="median"), OmniscientWitness)
+    history, seen = witnessed(small.replace(strategy="median"), OmniscientWitness)
     rule = seen[0][2].rule
     updates = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
     np.testing.assert_allclose(rule(updates), np.median(updates, axis=0), rtol=1e-6)
@@ -78,24 +78,27 @@ def test_sending_the_own_update_changes_nothing_but_rounding(small):
 
 
 def test_a_scaled_update_has_the_norm_that_it_should(small):
-    clean, scaled = simulate(small.but(rounds=1)), simulate(small.but(rounds=1, attack="scaled-update"))
+    clean, scaled = (
+        simulate(small.replace(rounds=1)),
+        simulate(small.replace(rounds=1, attack="scaled-update")),
+    )
     malicious = scaled.last.training.malicious
-    for node, norm in scaled.last.training.update_norms.items():
-        factor = 10 if node in malicious else 1
-        assert norm == pytest.approx(factor * clean.last.training.update_norms[node], rel=1e-3)
+    for client_id, norm in scaled.last.training.update_norms.items():
+        factor = 10 if client_id in malicious else 1
+        assert norm == pytest.approx(factor * clean.last.training.update_norms[client_id], rel=1e-3)
 
 
 def test_the_damage_and_the_defence(small):
     """An average is owned by two clients out of ten; a robust rule that tolerates two is not."""
-    attacked = small.but(attack="scaled-update", rounds=6)
+    attacked = small.replace(attack="scaled-update", rounds=6)
     assert simulate(attacked).last.accuracy < 0.3
     for strategy in ("krum", "multi-krum", "median", "trimmed-mean"):
-        history = simulate(attacked.but(strategy=strategy))
+        history = simulate(attacked.replace(strategy=strategy))
         assert history.last.accuracy > 0.5, strategy
 
 
 def test_a_selecting_rule_names_the_attackers(small):
-    history = simulate(small.but(attack="scaled-update", strategy="multi-krum"))
+    history = simulate(small.replace(attack="scaled-update", strategy="multi-krum"))
     rates = history.rounds()
     assert (rates["true_positive_rate"][1:] == 1).all()
     assert (rates["false_positive_rate"][1:] == 0).all()
@@ -105,7 +108,7 @@ def test_a_selecting_rule_names_the_attackers(small):
 
 
 def test_a_backdoor_opens_and_leaves_the_rest_alone(small):
-    scenario = small.but(train_samples=0, clients=5, malicious=0.4, rounds=8, attack="backdoor")
+    scenario = small.replace(train_samples=0, clients=5, malicious=0.4, rounds=8, attack="backdoor")
     history = simulate(scenario)
     assert history.last.attack_success_rate > 0.8
     assert history.records[0].attack_success_rate < 0.5
@@ -113,7 +116,7 @@ def test_a_backdoor_opens_and_leaves_the_rest_alone(small):
 
 
 def test_a_targeted_flip_hits_its_source(small):
-    scenario = small.but(
+    scenario = small.replace(
         train_samples=0,
         test_samples=0,
         clients=5,
@@ -121,7 +124,7 @@ def test_a_targeted_flip_hits_its_source(small):
         rounds=8,
         attack="label-flip(mode=targeted, source=1, target=7)",
     )
-    attacked, clean = simulate(scenario), simulate(scenario.but(attack="none"))
+    attacked, clean = simulate(scenario), simulate(scenario.replace(attack="none"))
     damage = np.array(clean.last.per_class_accuracy) - np.array(attacked.last.per_class_accuracy)
     assert damage.argmax() == 1
     assert damage[1] > 0.15
@@ -151,7 +154,7 @@ def observed(scenario):
     """Run the scenario with a witness in place of each group's attack; return what each was handed."""
     notes = [[] for _ in scenario.attackers]
     witnesses = [Observer(index, seen) for index, seen in enumerate(notes)]
-    run(Federation.load(attacked_by(scenario, *witnesses)))
+    run_on_grid(Federation.load(attacked_by(scenario, *witnesses)))
     return notes
 
 
@@ -160,7 +163,7 @@ def observed(scenario):
     [(None, 1, 2, None), ("own", 2, 1, None), ("colluding", 1, 2, None), ("omniscient", 1, 2, 8)],
 )
 def test_knowledge_can_be_given_in_place_of_what_the_card_declares(small, knowledge, calls, own, honest):
-    (seen,) = observed(small.but(rounds=2, knowledge=knowledge))
+    (seen,) = observed(small.replace(rounds=2, knowledge=knowledge))
     assert len(seen) == 2 * calls
     assert {(len(mine), None if others is None else len(others)) for mine, others, _ in seen} == {
         (own, honest)
@@ -168,9 +171,9 @@ def test_knowledge_can_be_given_in_place_of_what_the_card_declares(small, knowle
 
 
 def test_what_alie_sends_depends_on_what_it_sees(small):
-    scenario = small.but(clients=9, malicious_nodes=(0, 4), attack="alie(z=1)", rounds=1)
+    scenario = small.replace(clients=9, malicious_nodes=(0, 4), attack="alie(z=1)", rounds=1)
     sent = {
-        knowledge: simulate(scenario.but(knowledge=knowledge)).last.training.distances[0]
+        knowledge: simulate(scenario.replace(knowledge=knowledge)).last.training.distances[0]
         for knowledge in (None, "own", "colluding", "omniscient")
     }
     assert sent[None] == sent["colluding"]
@@ -188,17 +191,19 @@ def test_groups_see_neither_each_other_nor_what_the_other_sends(small):
     assert not asleep
     for (mine, honest, context), (theirs, also, other) in zip(first, second, strict=True):
         assert (len(mine), len(theirs)) == (2, 3)
-        assert (context.nodes, other.nodes) == ((0, 1), (2, 3, 4))
+        assert (context.client_ids, other.client_ids) == ((0, 1), (2, 3, 4))
         assert (context.malicious, other.malicious, context.clients) == (2, 3, 10)
         assert len(honest) == (5 if context.round == 1 else 4)  # a sleeping node is honest
         assert torch.equal(honest, also)
         assert not any(torch.equal(row, sent) for row in honest for sent in theirs)
-    assert [(context.round, context.nodes, seen) for _, seen, context in late] == [(2, (6,), None)]
+    assert [(context.round, context.client_ids, seen) for _, seen, context in late] == [(2, (6,), None)]
     assert late[0][2].previous_model is not None  # remembered through the round in which it slept
 
 
 def test_equal_groups_have_streams_and_memories_of_their_own(small):
-    groups = [f"gaussian-update: nodes={nodes}, knowledge=colluding" for nodes in ("(0, 1)", "(2, 3)")]
+    groups = [
+        f"gaussian-update: nodes={client_ids}, knowledge=colluding" for client_ids in ("(0, 1)", "(2, 3)")
+    ]
     first, second = observed(but(small, rounds=1, groups=groups))
     draws = [torch.rand(3, generator=notes[0][2].generator).tolist() for notes in (first, second)]
     assert draws[0] != draws[1]
@@ -216,7 +221,7 @@ def test_the_record_names_who_was_malicious_and_what_acted(small, tmp_path):
         assert training.malicious == sorted(federation.attackers.malicious(number) & set(training.sampled))
         assert [group.attack for group in training.groups] == ["label-flip", "gaussian-update(std=0.5)"]
         assert [set(group.nodes) for group in training.groups] == [
-            pool & set(training.sampled) for pool in federation.attackers.pools(number)
+            pool & set(training.sampled) for pool in federation.attackers.members_by_group(number)
         ]
         assert [group.acted for group in training.groups] == [number > 1, True]
         assert training.acting == sorted(federation.attackers.acting(number) & set(training.sampled))
@@ -229,25 +234,27 @@ def test_distances_are_from_the_honest_mean(small, monkeypatch):
 
     taken = []
 
-    def spied(updates, nodes, honest):
-        taken.append((dict(zip(nodes, updates.double().numpy(), strict=True)), sorted(honest)))
-        return deviations(updates, nodes, honest)
+    def spied(updates, client_ids, honest):
+        taken.append((dict(zip(client_ids, updates.double().numpy(), strict=True)), sorted(honest)))
+        return deviations(updates, client_ids, honest)
 
-    deviations = host.deviations
-    monkeypatch.setattr(host, "deviations", spied)
+    deviations = host.update_statistics
+    monkeypatch.setattr(host, "update_statistics", spied)
     history = simulate(but(small, rounds=2, groups=TWO))
     for record, (updates, honest) in zip(history.records[1:], taken, strict=True):
         training = record.training
         assert honest == sorted(set(range(10)) - set(training.acting))
-        mean = sum(updates[node] for node in honest) / len(honest)
-        for node, update in updates.items():
+        mean = sum(updates[client_id] for client_id in honest) / len(honest)
+        for client_id, update in updates.items():
             norm, length = (update**2).sum() ** 0.5, (mean**2).sum() ** 0.5
-            assert training.update_norms[node] == pytest.approx(norm, rel=1e-5)
-            assert training.distances[node] == pytest.approx(((update - mean) ** 2).sum() ** 0.5, rel=1e-4)
-            assert training.cosines[node] == pytest.approx(update @ mean / (norm * length), abs=1e-5)
+            assert training.update_norms[client_id] == pytest.approx(norm, rel=1e-5)
+            assert training.distances[client_id] == pytest.approx(
+                ((update - mean) ** 2).sum() ** 0.5, rel=1e-4
+            )
+            assert training.cosines[client_id] == pytest.approx(update @ mean / (norm * length), abs=1e-5)
 
 
 def test_nothing_is_compared_where_nobody_is_honest(small):
-    training = simulate(small.but(rounds=1, malicious=1.0, attack="sign-flip")).last.training
+    training = simulate(small.replace(rounds=1, malicious=1.0, attack="sign-flip")).last.training
     assert training.distances == training.cosines == {}
     assert len(training.update_norms) == 10

@@ -9,20 +9,22 @@ from fedpoison.federation.federation import Federation
 def test_the_malicious_nodes_depend_on_the_seed_alone(small, digits):
     plain = Federation(small, digits).attackers.malicious(1)
     assert len(plain) == 2
-    other = small.but(attack="label-flip", strategy="median", rounds=9)
+    other = small.replace(attack="label-flip", strategy="median", rounds=9)
     assert Federation(other, digits).attackers.malicious(1) == plain
-    assert any(Federation(small.but(seed=seed), digits).attackers.malicious(1) != plain for seed in (1, 2, 3))
+    assert any(
+        Federation(small.replace(seed=seed), digits).attackers.malicious(1) != plain for seed in (1, 2, 3)
+    )
 
 
 def test_an_explicit_list_decides(small, digits):
-    assert Federation(small.but(malicious_nodes=(1, 4, 9)), digits).attackers.malicious(1) == {1, 4, 9}
+    assert Federation(small.replace(malicious_nodes=(1, 4, 9)), digits).attackers.malicious(1) == {1, 4, 9}
 
 
 def test_samples_and_initial_weights_depend_on_the_seed_alone(small, digits):
-    one, two = Federation(small, digits), Federation(small.but(attack="alie", clients=20), digits)
+    one, two = Federation(small, digits), Federation(small.replace(attack="alie", clients=20), digits)
     assert torch.equal(one.initial, two.initial)
     assert torch.equal(one.train.images, two.train.images)
-    assert not torch.equal(one.initial, Federation(small.but(seed=1), digits).initial)
+    assert not torch.equal(one.initial, Federation(small.replace(seed=1), digits).initial)
 
 
 def test_building_a_model_leaves_the_global_stream_alone(small, digits):
@@ -32,23 +34,23 @@ def test_building_a_model_leaves_the_global_stream_alone(small, digits):
 
 
 def test_a_round_samples_its_share_of_the_nodes(small, digits):
-    federation = Federation(small.but(participation=0.4), digits)
+    federation = Federation(small.replace(participation=0.4), digits)
     samples = [federation.attackers.sample(number) for number in range(1, 20)]
-    assert all(len(set(nodes)) == 4 and nodes == sorted(nodes) for nodes in samples)
-    assert len({tuple(nodes) for nodes in samples}) > 10
+    assert all(len(set(client_ids)) == 4 and client_ids == sorted(client_ids) for client_ids in samples)
+    assert len({tuple(client_ids) for client_ids in samples}) > 10
 
 
 def test_only_malicious_nodes_are_given_the_attack(small, digits):
-    federation = Federation(small.but(attack="label-flip"), digits)
-    for node in range(10):
-        job = federation.job(node, 1, federation.initial, None, {})
-        assert isinstance(job.attack, NoAttack) == (node not in federation.attackers.malicious(1))
+    federation = Federation(small.replace(attack="label-flip"), digits)
+    for client_id in range(10):
+        job = federation.job(client_id, 1, federation.initial, None, {})
+        assert isinstance(job.attack, NoAttack) == (client_id not in federation.attackers.malicious(1))
         assert job.examples == len(job.own()) == 40
 
 
 def test_ranks_number_the_malicious_nodes(small, digits):
-    federation = Federation(small.but(malicious_nodes=(7, 2)), digits)
-    contexts = [federation.job(node, 1, federation.initial, None, {}).context for node in (2, 7)]
+    federation = Federation(small.replace(malicious_nodes=(7, 2)), digits)
+    contexts = [federation.job(client_id, 1, federation.initial, None, {}).context for client_id in (2, 7)]
     assert [(context.rank, context.size) for context in contexts] == [(0, 2), (1, 2)]
 
 
@@ -65,26 +67,26 @@ def test_ranks_number_the_malicious_nodes(small, digits):
 )
 def test_what_does_not_fit_is_refused(small, digits, changes, words):
     with pytest.raises(ScenarioError, match=words):
-        Federation(small.but(**changes), digits)
+        Federation(small.replace(**changes), digits)
 
 
 def test_malicious_nodes_can_hold_a_partition_of_their_own(small, digits):
-    federation = Federation(small.but(partition="sorted", malicious_partition="iid"), digits)
+    federation = Federation(small.replace(partition="sorted", malicious_partition="iid"), digits)
     labels, malicious = federation.train.labels, federation.attackers.malicious(1)
-    honest = [part for node, part in enumerate(federation.parts) if node not in malicious]
+    honest = [part for client_id, part in enumerate(federation.parts) if client_id not in malicious]
     assert torch.cat(honest).sort().values.tolist() == list(range(400))
     assert {len(part) for part in federation.parts} == {50}
-    for node, part in enumerate(federation.parts):
+    for client_id, part in enumerate(federation.parts):
         classes = len(labels[part].unique())
-        assert classes >= 7 if node in malicious else classes <= 3
+        assert classes >= 7 if client_id in malicious else classes <= 3
 
 
 def test_such_a_partition_may_have_to_be_dealt_more_than_once(small, digits):
-    federation = Federation(small.but(malicious=0.8, malicious_partition="iid"), digits)
+    federation = Federation(small.replace(malicious=0.8, malicious_partition="iid"), digits)
     assert [len(part) for part in federation.parts] == [200] * 10
 
 
 @pytest.mark.parametrize("changes", [{"malicious": 1.0}, {"schedule": "rotating"}])
 def test_it_wants_honest_nodes_and_malicious_ones_that_stay(small, digits, changes):
     with pytest.raises(ScenarioError, match="malicious_partition: wants some honest nodes"):
-        Federation(small.but(malicious_partition="iid", **changes), digits)
+        Federation(small.replace(malicious_partition="iid", **changes), digits)

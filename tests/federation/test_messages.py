@@ -15,7 +15,7 @@ from fedpoison.engines.local import LocalGrid
 from fedpoison.errors import RunError
 from fedpoison.federation.federation import Federation
 from fedpoison.federation.messages import ARRAYS, METRICS, PayloadError, TensorArray, from_record, to_record
-from fedpoison.simulation.run import run
+from fedpoison.simulation.run import run_on_grid
 
 LAYOUT = (("a", torch.Size([2, 3])), ("b", torch.Size([4])))
 
@@ -91,7 +91,9 @@ def broken(small, monkeypatch):
     """Return a function that runs the small scenario with an attack of the tests' own."""
 
     def play(attack, **changes):
-        return run(Federation.load(attacked_by(small.but(malicious_nodes=(3, 8), **changes), attack)))
+        return run_on_grid(
+            Federation.load(attacked_by(small.replace(malicious_nodes=(3, 8), **changes), attack))
+        )
 
     return play
 
@@ -188,7 +190,7 @@ def negative(reply):
 )
 def test_a_damaged_reply_is_dropped_and_named(small, monkeypatch, tamper, reason):
     monkeypatch.setattr("fedpoison.simulation.run.LocalGrid", tampered(tamper))
-    history = run(Federation.load(small.but(rounds=2)))
+    history = run_on_grid(Federation.load(small.replace(rounds=2)))
     for record in history.records[1:]:
         assert sorted(record.training.dropped) == [3, 8]
         assert all(reason in text for text in record.training.dropped.values())
@@ -196,7 +198,9 @@ def test_a_damaged_reply_is_dropped_and_named(small, monkeypatch, tamper, reason
 
 
 def test_the_model_stays_when_nobody_can_be_used(small, monkeypatch):
-    history = run(Federation.load(attacked_by(small.but(malicious=1.0), Sends(value=float("nan")))))
+    history = run_on_grid(
+        Federation.load(attacked_by(small.replace(malicious=1.0), Sends(value=float("nan"))))
+    )
     assert len(history.last.training.dropped) == 10
     assert history.last.confusion == history.records[0].confusion
 

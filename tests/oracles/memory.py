@@ -56,22 +56,24 @@ class FLDetector:
         self.expected, self.scores = {}, {}
         self.model = self.aggregate = None
 
-    def __call__(self, rows, nodes, model, samples_of):
+    def __call__(self, rows, client_ids, model, samples_of):
         step = None if self.model is None else model - self.model
         if self.steps:
             product = bfgs_product(self.steps, self.changes, step)
-            for node in self.expected:
-                self.expected[node] = self.expected[node] + product
-            old = [node in self.expected for node in nodes]
+            for client_id in self.expected:
+                self.expected[client_id] = self.expected[client_id] + product
+            old = [client_id in self.expected for client_id in client_ids]
             off = {
-                node: np.linalg.norm(self.expected[node] - row)
-                for node, row, known in zip(nodes, rows, old, strict=True)
+                client_id: np.linalg.norm(self.expected[client_id] - row)
+                for client_id, row, known in zip(client_ids, rows, old, strict=True)
                 if known
             }
-            for node, distance in off.items():
-                self.scores.setdefault(node, []).append(distance / sum(off.values()))
-        judged = [i for i, node in enumerate(nodes) if len(self.scores.get(node, [])) >= self.window]
-        means = np.array([np.mean(self.scores[nodes[i]][-self.window :]) for i in judged])
+            for client_id, distance in off.items():
+                self.scores.setdefault(client_id, []).append(distance / sum(off.values()))
+        judged = [
+            i for i, client_id in enumerate(client_ids) if len(self.scores.get(client_id, [])) >= self.window
+        ]
+        means = np.array([np.mean(self.scores[client_ids[i]][-self.window :]) for i in judged])
         kept = np.ones(len(rows), dtype=bool)
         if len(means) >= 3 and gap_statistic(means, samples_of(len(means)), 7) > 1:
             kept[np.delete(judged, best_cut(means))] = False
@@ -79,7 +81,7 @@ class FLDetector:
         if step is not None and step.any():
             self.steps = [*self.steps, step][-self.window :]
             self.changes = [*self.changes, update - self.aggregate][-self.window :]
-        self.expected |= dict(zip(nodes, rows, strict=True))
+        self.expected |= dict(zip(client_ids, rows, strict=True))
         self.model, self.aggregate = model, update
         return update, kept
 
@@ -111,11 +113,14 @@ class Flanders:
         self.iterations, self.ridge = iterations, ridge
         self.rounds = []
 
-    def __call__(self, rows, nodes, model):
+    def __call__(self, rows, client_ids, model):
         models = model + rows
         kept = np.arange(len(rows))
         if self.rounds:
-            past = [[sent.get(node, start) for node in nodes] for start, sent in self.rounds[-self.window :]]
+            past = [
+                [sent.get(client_id, start) for client_id in client_ids]
+                for start, sent in self.rounds[-self.window :]
+            ]
             series = np.array([*past, models[:, self.columns]]).transpose(0, 2, 1)
             series = series / abs(series).max()
             ahead = forecast(series[:-1], self.iterations, self.ridge)
@@ -123,7 +128,8 @@ class Flanders:
             kept = np.argsort(scores)[: len(rows) - self.byzantine]
         update = rows[kept].mean(axis=0)
         sent = {
-            node: (models[i] if i in kept else model + update)[self.columns] for i, node in enumerate(nodes)
+            client_id: (models[i] if i in kept else model + update)[self.columns]
+            for i, client_id in enumerate(client_ids)
         }
         self.rounds.append((model[self.columns], sent))
         return update, sorted(kept)
@@ -135,9 +141,9 @@ class AFA:
     def __init__(self):
         self.good, self.bad = {}, {}
 
-    def __call__(self, rows, nodes, examples):
-        alpha = np.array([self.good.get(node, 3) for node in nodes])
-        bad = np.array([self.bad.get(node, 3) for node in nodes])
+    def __call__(self, rows, client_ids, examples):
+        alpha = np.array([self.good.get(client_id, 3) for client_id in client_ids])
+        bad = np.array([self.bad.get(client_id, 3) for client_id in client_ids])
         allowed = [i for i in range(len(rows)) if beta.cdf(0.5, alpha[i], bad[i]) <= 0.95]
         merit = alpha / (alpha + bad) * examples
         kept, slack = list(allowed), 2.0
@@ -156,7 +162,7 @@ class AFA:
             slack += 0.5
         for i in allowed:
             counts, start = (self.good, alpha) if i in kept else (self.bad, bad)
-            counts[nodes[i]] = start[i] + 1
+            counts[client_ids[i]] = start[i] + 1
         trust = np.zeros(len(rows))
         trust[kept] = merit[kept] / merit[kept].sum()
         return average, trust

@@ -9,11 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 from fedpoison.cli.app import app
-from fedpoison.report import load as gather
-from fedpoison.report import write_report
-from fedpoison.report.page_data import Contents
+from fedpoison.report import load_runs, write_report
+from fedpoison.report.page_data import PageData
 from fedpoison.report.summary import summarize
-from fedpoison.report.thinning import MOST_TRUST_NODES, Limits, evenly
+from fedpoison.report.thinning import MOST_TRUST_NODES, Limits, evenly_spaced
 from fedpoison.report.trust_matrix import DROPPED, trust_matrix
 from fedpoison.report.write import SCRIPTS
 from fedpoison.results.round import GroupRecord, Round, Training
@@ -42,7 +41,7 @@ class Elements(HTMLParser):
 
 @pytest.fixture(scope="module")
 def found(report_store):
-    return gather([report_store])
+    return load_runs([report_store])
 
 
 @pytest.fixture(scope="module")
@@ -105,16 +104,16 @@ def test_the_numbers_are_those_of_the_runs(found, page):
 
 
 def test_damage_is_taken_from_the_clean_twin(found):
-    contents = Contents.of(found.runs)
-    for place, twin in enumerate(contents.twins):
+    contents = PageData.from_runs(found.runs)
+    for place, clean_run in enumerate(contents.clean_runs):
         attacked = contents.runs[place].history.scenario
-        assert (twin is None) == (attacked.attack == "none")
-        if twin is not None:
-            clean = contents.runs[twin].history.scenario
+        assert (clean_run is None) == (attacked.attack == "none")
+        if clean_run is not None:
+            clean = contents.runs[clean_run].history.scenario
             assert (clean.attack, clean.strategy, clean.seed) == ("none", attacked.strategy, attacked.seed)
     row = next(summarize(contents).query("attack == 'backdoor' and strategy == 'krum'").itertuples())
     damages = [
-        contents.runs[place].history.damage(contents.runs[contents.twins[place]].history).iloc[-1]
+        contents.runs[place].history.damage(contents.runs[contents.clean_runs[place]].history).iloc[-1]
         for place in row.places
     ]
     lost = [getattr(row, f"lost_{label}") for label in range(10)]
@@ -123,7 +122,7 @@ def test_damage_is_taken_from_the_clean_twin(found):
 
 
 def test_a_single_run_makes_a_page(small, tmp_path):
-    history = simulate(small.but(rounds=1, malicious=0.0), out=tmp_path)
+    history = simulate(small.replace(rounds=1, malicious=0.0), out=tmp_path)
     data = Elements(written([history.path], tmp_path)).data()
     (run,) = data["runs"]
     assert run["twin"] is None
@@ -132,13 +131,13 @@ def test_a_single_run_makes_a_page(small, tmp_path):
 
 
 def test_the_page_lies_in_the_folder_that_was_given(report_store, small, tmp_path, monkeypatch):
-    simulate(small.but(rounds=1), out=tmp_path / "runs")
+    simulate(small.replace(rounds=1), out=tmp_path / "runs")
     assert write_report([tmp_path / "runs"]).page == tmp_path / "runs" / "report.html"
     monkeypatch.chdir(tmp_path)
     several = write_report([tmp_path / "runs", report_store])
     assert several.page.resolve() == tmp_path / "report.html"
     assert several.runs == 9
-    assert len(Contents.of(gather([tmp_path / "runs", report_store]).runs).settings) == 2
+    assert len(PageData.from_runs(load_runs([tmp_path / "runs", report_store]).runs).settings) == 2
 
 
 def test_text_from_users_is_text(report_store, tmp_path):
@@ -168,8 +167,8 @@ def test_an_unfinished_run_is_shown_as_one(report_store, tmp_path):
     (tmp_path / source.name / "rounds.jsonl").write_text("\n".join(lines) + "\n")
     text = written([tmp_path], tmp_path)
     assert "2 of 4, not finished" in text
-    assert len(gather([tmp_path, report_store]).runs) == 8
-    assert all(run.complete for run in gather([tmp_path, report_store]).runs)
+    assert len(load_runs([tmp_path, report_store]).runs) == 8
+    assert all(run.complete for run in load_runs([tmp_path, report_store]).runs)
 
 
 def test_a_ledger_tells_shares_of_an_equal_share(small):
@@ -198,13 +197,13 @@ def test_large_fleets_and_long_runs_are_thinned():
     assert len(made.malicious) == MOST_TRUST_NODES // 2
     assert (made.all_nodes, made.all_rounds) == (1000, 499)
     assert (made.rounds[0], made.rounds[-1]) == (1, 499)
-    assert Limits.of([10] * 500).matrices == 18
-    assert Limits.of([10]).matrices == 200
-    assert evenly(1, 2) == [0]
+    assert Limits.from_class_counts([10] * 500).matrices == 18
+    assert Limits.from_class_counts([10]).matrices == 200
+    assert evenly_spaced(1, 2) == [0]
 
 
 def test_the_command_writes_page_and_figures(small, tmp_path):
-    simulate(small.but(rounds=1, attack="sign-flip", strategy="krum"), out=tmp_path / "runs")
+    simulate(small.replace(rounds=1, attack="sign-flip", strategy="krum"), out=tmp_path / "runs")
     result = CliRunner().invoke(app, ["report", str(tmp_path / "runs"), "--figures", str(tmp_path / "drawn")])
     assert result.exit_code == 0, result.output
     assert "1 runs" not in result.output

@@ -9,16 +9,15 @@ from typer.testing import CliRunner
 
 from fedpoison.cli.app import app
 from fedpoison.errors import RunError
-from fedpoison.report import load as gather
-from fedpoison.report import write_report
-from fedpoison.report.figures import draw
-from fedpoison.report.page_data import Contents
+from fedpoison.report import load_runs, write_report
+from fedpoison.report.figures import write_figures
+from fedpoison.report.page_data import PageData
 from fedpoison.report.summary import headlines, summarize
 from fedpoison.results.round import Failure
 from fedpoison.results.store import RunWriter, StoredRun
 from fedpoison.scenario.scenario import Scenario
-from fedpoison.simulation.centralized import train_centrally
-from fedpoison.simulation.clean_run import simulate_twin
+from fedpoison.simulation.centralized import train_centralized
+from fedpoison.simulation.clean_run import simulate_clean
 from fedpoison.simulation.run import simulate
 from fedpoison.studies.comparison import compare
 
@@ -28,10 +27,10 @@ def by_cell(table):
 
 
 def test_clean_runs_that_measure_different_goals_stay_apart(small, tmp_path):
-    short = small.but(rounds=1, goal="label-flip(mode=targeted)")
+    short = small.replace(rounds=1, goal="label-flip(mode=targeted)")
     for attack, goal in (("none", short.goal), ("none", "backdoor"), ("none", None), ("backdoor", None)):
-        simulate(short.but(attack=attack, goal=goal), out=tmp_path)
-    contents = Contents.of(gather([tmp_path]).runs)
+        simulate(short.replace(attack=attack, goal=goal), out=tmp_path)
+    contents = PageData.from_runs(load_runs([tmp_path]).runs)
     assert contents.settings == [""]
     labels = ["none", "none, goal backdoor", "none, goal label-flip(mode=targeted)", "backdoor"]
     assert contents.attacks == labels
@@ -45,11 +44,11 @@ def test_clean_runs_that_measure_different_goals_stay_apart(small, tmp_path):
 
 
 def test_clean_runs_that_are_the_same_count_once(small, tmp_path):
-    short = small.but(rounds=1)
+    short = small.replace(rounds=1)
     for changes in ({}, {"schedule": "once(round=1)"}, {"knowledge": "own"}, {"seed": 1}):
-        simulate(short.but(**changes), out=tmp_path)
-    stored = gather([tmp_path])
-    (row,) = summarize(Contents.of(stored.runs)).itertuples()
+        simulate(short.replace(**changes), out=tmp_path)
+    stored = load_runs([tmp_path])
+    (row,) = summarize(PageData.from_runs(stored.runs)).itertuples()
     seeds = [run.history.scenario.seed for run in stored.runs]
     assert (len(row.places), sorted(seeds)) == (2, [0, 1])
     assert all("nobody attacks in it: it is the run in" in reason for reason in stored.left_out.values())
@@ -57,14 +56,14 @@ def test_clean_runs_that_are_the_same_count_once(small, tmp_path):
 
 
 def test_clean_runs_of_groups_of_other_sizes_stay_apart(small, tmp_path):
-    short = small.but(rounds=1, malicious=0.2, strategy="trimmed-mean")
+    short = small.replace(rounds=1, malicious=0.2, strategy="trimmed-mean")
     for count in (1, 3):
         attacked = Scenario.parse(
             {**short.content(), "malicious": 0.2} | {"groups": [f"sign-flip: count={count}"]}
         )
         simulate(attacked, out=tmp_path)
-        simulate_twin(attacked, out=tmp_path)
-    contents = Contents.of(gather([tmp_path]).runs)
+        simulate_clean(attacked, out=tmp_path)
+    contents = PageData.from_runs(load_runs([tmp_path]).runs)
     assert contents.attacks[:2] == ["none, count=1", "none, count=3"]
     table = summarize(contents)
     assert table["places"].map(len).tolist() == [1, 1, 1, 1]
@@ -72,41 +71,43 @@ def test_clean_runs_of_groups_of_other_sizes_stay_apart(small, tmp_path):
 
 
 def test_an_unfinished_clean_run_hides_no_twin(small, tmp_path):
-    attacked = small.but(rounds=2, attack="scaled-update")
+    attacked = small.replace(rounds=2, attack="scaled-update")
     simulate(attacked, out=tmp_path)
-    simulate_twin(attacked, out=tmp_path)
-    other = simulate(attacked.but(attack="none", goal="backdoor"), out=tmp_path)
+    simulate_clean(attacked, out=tmp_path)
+    other = simulate(attacked.replace(attack="none", goal="backdoor"), out=tmp_path)
     StoredRun(other.path).model.unlink()
     (damaged,) = (
-        summarize(Contents.of(gather([tmp_path]).runs)).query("attack == 'scaled-update'").itertuples()
+        summarize(PageData.from_runs(load_runs([tmp_path]).runs))
+        .query("attack == 'scaled-update'")
+        .itertuples()
     )
     assert not np.isnan(damaged.damage)
 
 
 def test_classes_that_a_test_set_lacks_are_no_obstacle(small, tmp_path):
     for seed in range(3):
-        attacked = small.but(rounds=1, attack="scaled-update", seed=seed, test_samples=4)
+        attacked = small.replace(rounds=1, attack="scaled-update", seed=seed, test_samples=4)
         simulate(attacked, out=tmp_path / "runs")
-        simulate_twin(attacked, out=tmp_path / "runs")
-    table = summarize(Contents.of(gather([tmp_path / "runs"]).runs))
+        simulate_clean(attacked, out=tmp_path / "runs")
+    table = summarize(PageData.from_runs(load_runs([tmp_path / "runs"]).runs))
     assert table["worst_class"].notna().all()
     write_report([tmp_path / "runs"], tmp_path / "report.html")
 
 
 def test_central_training_is_left_out(small, tmp_path):
-    simulate(small.but(rounds=1), out=tmp_path)
-    central = train_centrally(small.but(rounds=1), out=tmp_path)
-    stored = gather([tmp_path])
+    simulate(small.replace(rounds=1), out=tmp_path)
+    central = train_centralized(small.replace(rounds=1), out=tmp_path)
+    stored = load_runs([tmp_path])
     assert len(stored.runs) == 1
     assert list(stored.left_out) == [str(central.path)]
     assert "trained centrally" in stored.left_out[str(central.path)]
     with pytest.raises(RunError, match="trained centrally"):
-        gather([central.path])
+        load_runs([central.path])
 
 
 def test_unfinished_runs_are_in_no_mean_and_told_apart(report_store, unfinished_store, tmp_path):
-    contents = Contents.of(gather([unfinished_store]).runs)
-    whole = by_cell(summarize(Contents.of(gather([report_store]).runs)))
+    contents = PageData.from_runs(load_runs([unfinished_store]).runs)
+    whole = by_cell(summarize(PageData.from_runs(load_runs([report_store]).runs)))
     summary = summarize(contents)
     table = by_cell(summary)
     assert list(table) == [("none", "fedavg"), ("none", "krum"), ("backdoor", "fedavg")]
@@ -119,7 +120,7 @@ def test_unfinished_runs_are_in_no_mean_and_told_apart(report_store, unfinished_
     told = {line.name: line.value for line in headlines(contents, summary)}
     assert (told["Finished runs"], told["Not finished"]) == ("5", "3")
     assert "Stands attacks best" not in told
-    assert draw(contents, tmp_path) > 0
+    assert write_figures(contents, tmp_path) > 0
     assert not [file for file in tmp_path.iterdir() if "backdoor-krum" in file.name]
 
 
@@ -139,7 +140,7 @@ def test_the_page_tells_which_runs_were_not_finished_and_why(unfinished_store, t
 
 
 def test_a_page_can_be_about_a_run_that_is_under_way(unfinished_store, tmp_path):
-    stopped = next(run for run in gather([unfinished_store]).runs if not run.complete and not run.failure)
+    stopped = next(run for run in load_runs([unfinished_store]).runs if not run.complete and not run.failure)
     written = write_report([stopped.history.path], tmp_path / "report.html", figures=tmp_path)
     assert (written.runs, written.unfinished, written.figures) == (0, 1, 0)
 
@@ -183,7 +184,7 @@ def section(page, name, following):
 
 
 def test_no_mean_hides_a_seed_that_stopped(stopped_store, tmp_path):
-    contents = Contents.of(gather([stopped_store]).runs)
+    contents = PageData.from_runs(load_runs([stopped_store]).runs)
     table = {(row.attack, row.strategy): row for row in summarize(contents).itertuples()}
     stopped = table["non-finite-update", "krum"]
     assert stopped.mark == "1 of 2 stopped"
@@ -193,7 +194,7 @@ def test_no_mean_hides_a_seed_that_stopped(stopped_store, tmp_path):
     page = write_report([stopped_store], tmp_path / "page.html").page.read_text(encoding="utf-8")
     line = ["non-finite-update", "krum", "1", "1 of 2 stopped", "-", "-", "-"]
     assert section(page, "summary", '<section id="unfinished"')[2] == line
-    draw(contents, tmp_path / "drawn")
+    write_figures(contents, tmp_path / "drawn")
     assert {path.stem for path in (tmp_path / "drawn").iterdir()} >= {"confusion-non-finite-update-krum"}
 
 
@@ -211,7 +212,7 @@ def test_the_page_says_why_a_run_of_a_comparison_stopped(stopping, tmp_path, job
 
 
 def test_a_strategy_that_an_attack_stopped_never_stands_attacks_best(stopped_store):
-    contents = Contents.of(gather([stopped_store]).runs)
+    contents = PageData.from_runs(load_runs([stopped_store]).runs)
     told = {line.name: line for line in headlines(contents, summarize(contents))}
     lowest = told["Lowest accuracy"]
     assert (lowest.value, lowest.note) == ("1 of 2 stopped", "krum under non-finite-update")

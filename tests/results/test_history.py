@@ -67,21 +67,21 @@ def test_the_rounds_say_whom_the_rule_believed(attacked):
 
 
 def test_the_nodes_say_what_each_was_sent_and_got(attacked):
-    nodes = attacked.nodes().set_index(["round", "node"])
-    assert nodes["dropped"].notna().sum() == 4
-    assert len(nodes) == 4 * 4
-    assert nodes.drop(columns="dropped").loc[(2, 3)].to_dict() == {
+    frame = attacked.per_client().set_index(["round", "node"])
+    assert frame["dropped"].notna().sum() == 4
+    assert len(frame) == 4 * 4
+    assert frame.drop(columns="dropped").loc[(2, 3)].to_dict() == {
         "malicious": True, "group": 0, "acted": True, "norm": 9, "distance": 8, "cosine": -0.8,
         "trust": 0.1,
     }  # fmt: skip
-    assert nodes.loc[(2, 2), ["malicious", "group", "acted"]].tolist() == [True, 1, False]
-    assert nodes.loc[(2, 1), "dropped"] == "failed: it rained"
-    assert np.isnan(nodes.loc[(2, 0), "group"])
-    assert not nodes.loc[3, "acted"].any()
+    assert frame.loc[(2, 2), ["malicious", "group", "acted"]].tolist() == [True, 1, False]
+    assert frame.loc[(2, 1), "dropped"] == "failed: it rained"
+    assert np.isnan(frame.loc[(2, 0), "group"])
+    assert not frame.loc[3, "acted"].any()
 
 
 def test_a_run_without_rounds_has_no_nodes(attacked):
-    empty = History(attacked.scenario, attacked.records[:1]).nodes()
+    empty = History(attacked.scenario, attacked.records[:1]).per_client()
     assert len(empty) == 0
     assert "distance" in empty.columns
 
@@ -96,7 +96,7 @@ def test_damage_is_what_the_twin_gets_right_beyond(attacked):
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"rounds": 5}, {"dataset": "mnist"}])
 def test_a_twin_of_another_run_is_refused(attacked, change):
-    stranger = twin_with(attacked.scenario.but(**change), RIGHT)
+    stranger = twin_with(attacked.scenario.replace(**change), RIGHT)
     for measure in (attacked.damage, attacked.recovery_half_life):
         with pytest.raises(ScenarioError, match=f"twin: got {next(iter(change))}"):
             measure(stranger)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn import metrics
 
-from fedpoison.federation.update_statistics import deviations
+from fedpoison.federation.update_statistics import update_statistics
 from fedpoison.results import metrics as measures
 
 labels = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=60)
@@ -71,11 +71,11 @@ trusts = st.lists(
 
 @given(trusts)
 def test_auroc_agrees_with_scikit_learn(clients):
-    trust = {node: share for node, (share, _) in enumerate(clients)}
-    malicious = [node for node, (_, bad) in enumerate(clients) if bad]
+    trust = {client_id: share for client_id, (share, _) in enumerate(clients)}
+    malicious = [client_id for client_id, (_, bad) in enumerate(clients) if bad]
     found = measures.trust_auroc(trust, malicious)
     if 0 < len(malicious) < len(trust):
-        honest = [node not in malicious for node in trust]
+        honest = [client_id not in malicious for client_id in trust]
         assert found == pytest.approx(metrics.roc_auc_score(honest, list(trust.values())))
     else:
         assert np.isnan(found)
@@ -114,14 +114,14 @@ def test_the_half_life_of_recovery(accuracy, acted, reference, half_life):
 
 def test_deviations_of_huge_updates_are_finite():
     sent = torch.stack([torch.full((9,), 1e30), torch.ones(9), torch.zeros(9)])
-    found = deviations(sent, [0, 1, 2], honest=[1, 2])
+    found = update_statistics(sent, [0, 1, 2], honest=[1, 2])
     assert found.norms == {0: pytest.approx(3e30), 1: 3, 2: 0}
     assert found.distances == {0: pytest.approx(3e30), 1: 1.5, 2: 1.5}
     assert found.cosines == {0: pytest.approx(1), 1: 1}  # a zero update has no direction
-    assert deviations(sent, [0, 1, 2], honest=[]).distances == {}
+    assert update_statistics(sent, [0, 1, 2], honest=[]).distances == {}
 
 
 def test_tiny_updates_are_measured_too():
-    found = deviations(torch.full((2, 4), 1e-24), [0, 1], honest=[0, 1])
+    found = update_statistics(torch.full((2, 4), 1e-24), [0, 1], honest=[0, 1])
     assert found.norms == pytest.approx({0: 2e-24, 1: 2e-24})
     assert found.cosines == pytest.approx({0: 1.0, 1: 1.0})

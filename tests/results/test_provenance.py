@@ -7,7 +7,7 @@ import pytest
 from fedpoison.results.provenance import sources, versions
 from fedpoison.results.round import Failure
 from fedpoison.results.store import RunWriter, StoredRun
-from fedpoison.simulation.batch import BatchCallbacks, batches, run_all
+from fedpoison.simulation.batch import BatchCallbacks, batch_runner, run_all
 from fedpoison.studies.reproduce import STUDIES, Publication, PublishedValue
 from fedpoison.studies.reproduce.publication import after
 from fedpoison.studies.study import Study as Sweep
@@ -16,7 +16,7 @@ from fedpoison.studies.study_runner import plan, sweep
 
 @pytest.fixture
 def tiny(small):
-    return small.but(rounds=1, model="mlp-small")
+    return small.replace(rounds=1, model="mlp-small")
 
 
 COMMANDS = {
@@ -59,11 +59,11 @@ def test_every_command_over_many_runs_makes_them_anew_if_asked(
 
 
 def test_batches_that_follow_make_nothing_anew_twice(tiny, tmp_path):
-    other = tiny.but(seed=1)
+    other = tiny.replace(seed=1)
     run_all([tiny, other], out=tmp_path, jobs=1)
     started = []
     callbacks = BatchCallbacks(on_start=lambda scenario: started.append(scenario.seed))
-    with batches(out=tmp_path, jobs=1, fresh=True, callbacks=callbacks) as run_more:
+    with batch_runner(out=tmp_path, jobs=1, fresh=True, callbacks=callbacks) as run_more:
         run_more([tiny])
         run_more([tiny, other])
     assert started == [0, 1]
@@ -77,9 +77,9 @@ def test_a_fresh_sweep_tries_again_what_failed(tiny, tmp_path):
     run_all([complete], out=tmp_path, jobs=1)
     RunWriter(tmp_path / failed.run_id).fail(failed, Failure("lost"), permanent=True)
     planned = plan(study, out=tmp_path)
-    assert (planned.held, len(planned.failures), planned.missing) == ([complete], 1, [])
+    assert (planned.stored, len(planned.failures), planned.missing) == ([complete], 1, [])
     planned = plan(study, out=tmp_path, fresh=True)
-    assert (planned.held, len(planned.failures), planned.missing) == ([], 0, [complete, failed])
+    assert (planned.stored, len(planned.failures), planned.missing) == ([], 0, [complete, failed])
 
 
 def as_of(version, folder):
@@ -108,7 +108,7 @@ def test_runs_of_another_version_are_told_once(tiny, tmp_path):
     assert told == expected
     run_all(planned.missing, out=tmp_path, jobs=1, notify=told.append)
     assert told == expected * 2
-    with batches(out=tmp_path, jobs=1, notify=told.append) as run_more:
+    with batch_runner(out=tmp_path, jobs=1, notify=told.append) as run_more:
         run_more(planned.missing)
         run_more(planned.missing)
     assert told == expected * 3
@@ -117,7 +117,7 @@ def test_runs_of_another_version_are_told_once(tiny, tmp_path):
 
 
 def test_runs_of_edited_code_are_told_once(tiny, tmp_path):
-    scenarios = [tiny.but(seed=seed) for seed in range(3)]
+    scenarios = [tiny.replace(seed=seed) for seed in range(3)]
     run_all(scenarios, out=tmp_path, jobs=1)
     for code, scenario in zip(("0a", "0b", None), scenarios, strict=True):
         written = tmp_path / scenario.run_id / "environment.json"

@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from fedpoison.errors import EngineError, RefusalError, RunError
+from fedpoison.errors import AggregationError, EngineError, RunError
 from fedpoison.results.history import History
 from fedpoison.results.round import Failure, Round
 from fedpoison.results.store import RunWriter, StoredRun, file_name
@@ -16,7 +16,7 @@ from fedpoison.simulation.run import simulate
 
 @pytest.fixture
 def history(small, tmp_path) -> History:
-    return simulate(small.but(attack="backdoor", strategy="krum"), out=tmp_path)
+    return simulate(small.replace(attack="backdoor", strategy="krum"), out=tmp_path)
 
 
 def test_the_folder_holds_the_run(history):
@@ -71,7 +71,7 @@ def test_a_record_that_is_none_is_named(history, text):
 
 
 def test_a_run_that_another_process_makes_is_left_to_it(history, monkeypatch):
-    monkeypatch.setattr("fedpoison.results.store.PATIENCE", 0.0)
+    monkeypatch.setattr("fedpoison.results.store.LOCK_TIMEOUT", 0.0)
     code = f"""
 from pathlib import Path
 from fedpoison.scenario.scenario import Scenario
@@ -131,7 +131,7 @@ def test_a_failure_is_read_as_it_was_written(small, tmp_path, failure):
 
 
 def test_a_run_that_fails_is_not_complete_by_what_an_earlier_one_left(small, tmp_path):
-    run = StoredRun(simulate(small.but(rounds=1), out=tmp_path).path)
+    run = StoredRun(simulate(small.replace(rounds=1), out=tmp_path).path)
     RunWriter(run.path).fail(small, Failure("lost"))
     assert not run.complete
     assert not run.rounds.exists()
@@ -174,7 +174,7 @@ def test_a_store_that_cannot_be_written_is_refused(small, tmp_path):
             Failure("Flower's run ended after 2 rounds: round 3 no node left"),
         ),
         (
-            RefusalError("round 2: krum needs\nmore"),
+            AggregationError("round 2: krum needs\nmore"),
             Failure("round 2: krum needs more", aggregation_failed=True),
         ),
         (ZeroDivisionError("of all things\nand more"), Failure("ZeroDivisionError: of all things")),
@@ -183,11 +183,11 @@ def test_a_store_that_cannot_be_written_is_refused(small, tmp_path):
 )
 def test_a_reason_is_one_line(error, failure):
     """What we raise is told whole, such as a log's end; of any other error, the first line."""
-    assert Failure.of(error) == failure
+    assert Failure.from_error(error) == failure
 
 
 def test_long_names_are_cut_and_stay_apart():
-    names = [f"{'centered-clipping-' * 20}({knob})" for knob in "ab"]
+    names = [f"{'centered-clipping-' * 20}({parameter})" for parameter in "ab"]
     one, two = map(file_name, names)
     assert len(one) == len(two) < 170
     assert one != two

@@ -9,7 +9,7 @@ import pytest
 
 from fedpoison import cli
 from fedpoison.errors import EngineError, RunError
-from fedpoison.results.trackers import MLflow, TensorBoard, WeightsAndBiases, measures, tracked
+from fedpoison.results.trackers import MLflow, TensorBoard, WeightsAndBiases, measures, with_trackers
 from fedpoison.simulation.run import simulate
 
 
@@ -26,8 +26,8 @@ class Log:
 
 def test_a_round_is_told_in_finite_numbers(small):
     seen, log = [], Log()
-    scenario = small.but(attack="backdoor", strategy="krum", evaluate_every=2)
-    with tracked(scenario, [lambda: log], seen.append) as on_round:
+    scenario = small.replace(attack="backdoor", strategy="krum", evaluate_every=2)
+    with with_trackers(scenario, [lambda: log], seen.append) as on_round:
         history = simulate(scenario, on_round=on_round)
     assert [step for step, _ in log.rows] == [record.round for record in seen] == [0, 2, 3]
     assert log.endings == ["finished"]
@@ -48,21 +48,24 @@ def test_trackers_are_told_when_a_run_has_to_stop(small, error, ending):
     def stop(_record):
         raise error
 
-    with pytest.raises(error), tracked(small, [lambda: logs[0], lambda: logs[1]], stop) as on_round:
+    with pytest.raises(error), with_trackers(small, [lambda: logs[0], lambda: logs[1]], stop) as on_round:
         simulate(small, on_round=on_round)
     assert [log.endings for log in logs] == [[ending], [ending]]
 
 
 def test_a_tracker_that_cannot_be_closed_keeps_none_of_the_others_open(small):
     log, broken = Log(), SimpleNamespace(close=lambda _ending: 1 / 0)
-    with pytest.raises(ZeroDivisionError), tracked(small, [lambda: log, lambda: broken], lambda _: None):
+    with (
+        pytest.raises(ZeroDivisionError),
+        with_trackers(small, [lambda: log, lambda: broken], lambda _: None),
+    ):
         pass
     assert log.endings == ["finished"]
 
 
 def test_a_tracker_that_cannot_be_opened_leaves_none_of_the_others_open(small):
     log = Log()
-    with pytest.raises(ZeroDivisionError), tracked(small, [lambda: log, lambda: 1 / 0], lambda _: None):
+    with pytest.raises(ZeroDivisionError), with_trackers(small, [lambda: log, lambda: 1 / 0], lambda _: None):
         pytest.fail("the run began")
     assert log.endings == ["failed"]
 

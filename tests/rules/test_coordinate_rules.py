@@ -37,11 +37,14 @@ def cases(n, f):
     if n > 2 * f + 2:
         for excluded in (1, 2):
             for power in (1, 2, 4):
-                knobs = {"excluded": excluded, "power": power}
-                yield Krum(byzantine=f, **knobs), lambda x, knobs=knobs: oracles.krum(x, f, **knobs)
+                parameters = {"excluded": excluded, "power": power}
                 yield (
-                    MultiKrum(byzantine=f, **knobs),
-                    lambda x, knobs=knobs: oracles.multi_krum(x, f, **knobs),
+                    Krum(byzantine=f, **parameters),
+                    lambda x, parameters=parameters: oracles.krum(x, f, **parameters),
+                )
+                yield (
+                    MultiKrum(byzantine=f, **parameters),
+                    lambda x, parameters=parameters: oracles.multi_krum(x, f, **parameters),
                 )
         yield MultiKrum(byzantine=f, select=2), lambda x: oracles.multi_krum(x, f, 2)
     if n > 4 * f + 2:

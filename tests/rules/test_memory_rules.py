@@ -22,24 +22,24 @@ CASTS = [(0, 1, 2, 3, 4, 5, 6, 7), (9, 1, 0, 3, 8, 5), (7, 2, 9, 0, 1, 4, 3), (3
 def rounds(play):
     """Let `play(round, nodes, rows, model)` take each round, and the model follow what it returns."""
     model = 3 * normal(D, seed=5)
-    for number, nodes in enumerate(CASTS, start=1):
-        rows = honest(10, seed=number, drift=0.5 / number)[list(nodes)]
-        model = model + play(number, nodes, rows, model)
+    for number, client_ids in enumerate(CASTS, start=1):
+        rows = honest(10, seed=number, drift=0.5 / number)[list(client_ids)]
+        model = model + play(number, client_ids, rows, model)
 
 
 def test_foolsgold_is_the_papers_over_several_rounds():
     rule, state, histories = FoolsGold(features="all"), {}, {}
 
-    def play(number, nodes, rows, model):
+    def play(number, client_ids, rows, model):
         nonlocal state
         rows = rows - rows.mean(dim=0)
-        result = rule(rows, None, Context(round=number, nodes=nodes, state=state))
-        for node, row in zip(nodes, rows.numpy(), strict=True):
-            histories[node] = histories.get(node, 0) + row
-        rates = oracles.foolsgold(np.array([histories[node] for node in nodes]))
+        result = rule(rows, None, Context(round=number, client_ids=client_ids, state=state))
+        for client_id, row in zip(client_ids, rows.numpy(), strict=True):
+            histories[client_id] = histories.get(client_id, 0) + row
+        rates = oracles.foolsgold(np.array([histories[client_id] for client_id in client_ids]))
         assert rates.max() > 0
-        close(result.trust, rates / len(nodes))
-        close(result.update, rates @ rows.numpy() / len(nodes))
+        close(result.trust, rates / len(client_ids))
+        close(result.update, rates @ rows.numpy() / len(client_ids))
         state = result.state
         return result.update
 
@@ -55,11 +55,11 @@ def test_foolsgold_remembers_the_output_layers_weights_alone():
 def test_clipped_clustering_is_the_papers_over_several_rounds():
     rule, state, norms = ClippedClustering(), {}, []
 
-    def play(number, nodes, rows, model):
+    def play(number, client_ids, rows, model):
         nonlocal state
         rows = rows.clone()
         rows[:2] *= -3
-        result = rule(rows, None, Context(round=number, nodes=nodes, state=state))
+        result = rule(rows, None, Context(round=number, client_ids=client_ids, state=state))
         update, kept, sizes = oracles.clipped_clustering(rows.numpy(), norms)
         norms.extend(sizes)
         close(result.update, update)
@@ -87,16 +87,18 @@ def test_fldetector_is_the_papers_over_several_rounds():
     hessian = matrix @ matrix.T / D + torch.eye(D).double()
     optimum, model = 0.1 * normal(10, D, seed=6), normal(D, seed=5)
     casts = [*CASTS, *CASTS, range(10), range(10), range(10)]
-    for number, nodes in enumerate(map(tuple, casts), start=1):
-        rows = 0.3 * (optimum[list(nodes)] - model) @ hessian
-        rows[[node in (2, 3) for node in nodes]] *= 1 - 2 * (number % 2)
-        context = Context(round=number, nodes=nodes, model=model, state=state, generator=seeded(number))
+    for number, client_ids in enumerate(map(tuple, casts), start=1):
+        rows = 0.3 * (optimum[list(client_ids)] - model) @ hessian
+        rows[[client_id in (2, 3) for client_id in client_ids]] *= 1 - 2 * (number % 2)
+        context = Context(
+            round=number, client_ids=client_ids, model=model, state=state, generator=seeded(number)
+        )
         result = rule(rows, None, context)
 
         def samples(n, number=number):
             return torch.rand((10, n), generator=seeded(number), dtype=torch.float64).numpy()
 
-        update, kept = oracle(rows.numpy(), nodes, model.numpy(), samples)
+        update, kept = oracle(rows.numpy(), client_ids, model.numpy(), samples)
         close(result.update, update)
         assert ((result.trust > 0).numpy() == kept).all()
         found += int((~kept).sum())
@@ -108,14 +110,18 @@ def test_fldetector_is_the_papers_over_several_rounds():
 def test_flanders_is_the_papers_over_several_rounds(window):
     rule, state, oracle = Flanders(byzantine=2, window=window, sampled=20, iterations=15), {}, None
 
-    def play(number, nodes, rows, model):
+    def play(number, client_ids, rows, model):
         nonlocal state, oracle
         context = Context(
-            round=number, nodes=nodes, model=model, state=state, generator=None if state else seeded()
+            round=number,
+            client_ids=client_ids,
+            model=model,
+            state=state,
+            generator=None if state else seeded(),
         )
         result = rule(rows, None, context)
         oracle = oracle or oracles.Flanders(2, window, result.state["columns"].numpy(), 15, 1.0)
-        update, kept = oracle(rows.numpy(), nodes, model.numpy())
+        update, kept = oracle(rows.numpy(), client_ids, model.numpy())
         close(result.update, update)
         assert result.trust.nonzero().flatten().tolist() == kept
         state = result.state
@@ -127,16 +133,16 @@ def test_flanders_is_the_papers_over_several_rounds(window):
 def test_afa_is_the_papers_over_several_rounds():
     rule, state, oracle, blocked = AFA(), {}, oracles.AFA(), 0
     examples = torch.arange(1.0, 11.0)
-    for number, nodes in enumerate(CASTS * 4, start=1):
-        rows = honest(10, seed=number)[list(nodes)]
-        rows[[node == 1 for node in nodes]] *= -1
-        weights = examples[list(nodes)]
-        result = rule(rows, weights, Context(round=number, nodes=nodes, state=state))
-        update, trust = oracle(rows.numpy(), nodes, weights.numpy())
+    for number, client_ids in enumerate(CASTS * 4, start=1):
+        rows = honest(10, seed=number)[list(client_ids)]
+        rows[[client_id == 1 for client_id in client_ids]] *= -1
+        weights = examples[list(client_ids)]
+        result = rule(rows, weights, Context(round=number, client_ids=client_ids, state=state))
+        update, trust = oracle(rows.numpy(), client_ids, weights.numpy())
         close(result.update, update)
         close(result.trust, trust)
         state = result.state
-        blocked += 1 in nodes and trust[nodes.index(1)] == 0
+        blocked += 1 in client_ids and trust[client_ids.index(1)] == 0
     assert blocked == 16
     assert state["bad"].tolist()[1] < 3 + 16  # once blocked it is not judged any more
 
@@ -153,7 +159,7 @@ def test_memory_is_by_node(rule):
             rows[1] *= -1
             context = Context(
                 round=number,
-                nodes=tuple(20 + node for node in order),
+                client_ids=tuple(20 + client_id for client_id in order),
                 model=model,
                 state=state,
                 generator=seeded(number),
@@ -173,9 +179,9 @@ def test_memory_is_by_node(rule):
 
 def test_who_was_away_is_remembered():
     sybil = normal(1, D, seed=7)
-    first = FoolsGold()(torch.cat([sybil, normal(3, D)]), None, Context(nodes=(4, 5, 6, 7)))
-    second = FoolsGold()(normal(3, D, seed=2), None, Context(nodes=(5, 6, 7), state=first.state))
+    first = FoolsGold()(torch.cat([sybil, normal(3, D)]), None, Context(client_ids=(4, 5, 6, 7)))
+    second = FoolsGold()(normal(3, D, seed=2), None, Context(client_ids=(5, 6, 7), state=first.state))
     rows = torch.cat([0.01 * sybil, normal(2, D, seed=3), sybil])
-    third = FoolsGold()(rows, None, Context(nodes=(4, 5, 6, 9), state=second.state))
+    third = FoolsGold()(rows, None, Context(client_ids=(4, 5, 6, 9), state=second.state))
     assert float(third.trust[0] + third.trust[3]) < 1e-6
     assert bool((third.trust[1:3] > 0).all())

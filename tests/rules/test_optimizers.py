@@ -8,7 +8,7 @@ import torch
 from oracles import pipeline as oracles
 
 from strategies import OPTIMIZERS, optimizers
-from strategies.base import Card
+from strategies.base import RuleCard
 from strategies.optimizers import SGD, Adagrad, Adam, Yogi
 
 ROUNDS = 5
@@ -84,7 +84,7 @@ def test_a_step_goes_the_way_of_the_first_update(optimizer):
 
 
 def test_every_optimizer_is_registered():
-    found = {kind for kind in vars(optimizers).values() if isinstance(getattr(kind, "card", None), Card)}
+    found = {kind for kind in vars(optimizers).values() if isinstance(getattr(kind, "card", None), RuleCard)}
     assert set(OPTIMIZERS.values()) == found
     assert list(OPTIMIZERS) == sorted(OPTIMIZERS)
     assert all(kind.__name__.lower() == name for name, kind in OPTIMIZERS.items())
@@ -99,8 +99,8 @@ def test_the_papers_definitions(optimizer):
     else:
         kind = type(optimizer).__name__.lower()
         beta2 = getattr(optimizer, "beta2", None)
-        knobs = {name: getattr(optimizer, name) for name in ("lr", "beta1", "tau", "start")}
-        wanted = oracles.adaptive(X, kind, beta2=beta2, **knobs)
+        parameters = {name: getattr(optimizer, name) for name in ("lr", "beta1", "tau", "start")}
+        wanted = oracles.adaptive(X, kind, beta2=beta2, **parameters)
     for step, expected in zip(play(optimizer, updates), wanted, strict=True):
         torch.testing.assert_close(step, torch.from_numpy(expected))
 
@@ -126,7 +126,7 @@ def flower_steps(monkeypatch, strategy, updates):
 
 
 @pytest.mark.parametrize(
-    ("name", "knobs", "ours"),
+    ("name", "parameters", "ours"),
     [
         ("FedAvgM", {"server_learning_rate": 0.5, "server_momentum": 0.9}, SGD(lr=0.5, momentum=0.9)),
         ("FedYogi", {"eta": 0.1, "tau": 0.01}, Yogi(lr=0.1, tau=0.01, start=0.0)),
@@ -134,9 +134,9 @@ def flower_steps(monkeypatch, strategy, updates):
         ("FedAdam", {"eta": 0.1, "tau": 0.01}, Adam(lr=0.1, tau=0.01, start=0.0)),
     ],
 )
-def test_flower_agrees(monkeypatch, name, knobs, ours):
+def test_flower_agrees(monkeypatch, name, parameters, ours):
     flower = pytest.importorskip("flwr.serverapp.strategy")
-    theirs = flower_steps(monkeypatch, getattr(flower, name)(**knobs), drawn())
+    theirs = flower_steps(monkeypatch, getattr(flower, name)(**parameters), drawn())
     for server_round, (step, wanted) in enumerate(zip(play(ours, drawn()), theirs, strict=True), start=1):
         correction = 1.0
         if name == "FedAdam":  # Flower's corrects the bias, counting rounds from 2; the paper's does not
@@ -146,7 +146,7 @@ def test_flower_agrees(monkeypatch, name, knobs, ours):
 
 
 @pytest.mark.parametrize(
-    ("kind", "knobs", "words"),
+    ("kind", "parameters", "words"),
     [
         (SGD, {"lr": 0.0}, "lr: got 0.0"),
         (SGD, {"momentum": 1.0}, "momentum: got 1.0"),
@@ -157,6 +157,6 @@ def test_flower_agrees(monkeypatch, name, knobs, ours):
         (Adagrad, {"lr": float("inf")}, "lr: got inf"),
     ],
 )
-def test_impossible_knobs_are_refused(kind, knobs, words):
+def test_impossible_knobs_are_refused(kind, parameters, words):
     with pytest.raises(ValueError, match=words):
-        kind(**knobs)
+        kind(**parameters)

@@ -7,10 +7,10 @@ import pytest
 import torch
 from oracles import pipeline as oracles
 
-from strategies.base import Aggregate, Card, Context, InputError, PreconditionError
+from strategies.base import Aggregate, Context, InputError, PreconditionError, RuleCard
 from strategies.checks import check_rule
 from strategies.optimizers import SGD, Adam, Yogi
-from strategies.pipeline import Chain
+from strategies.pipeline import Pipeline
 from strategies.preaggregators import ARC, NNM, Bucketing, Clipping
 from strategies.rules.fedavg import FedAvg
 from strategies.rules.krum import Krum
@@ -19,13 +19,13 @@ from strategies.rules.multi_krum import MultiKrum
 from strategies.rules.trimmed_mean import TrimmedMean
 
 CHAINS = [
-    Chain(pre=(NNM(byzantine=1),), rule=TrimmedMean(byzantine=1)),
-    Chain(pre=(NNM(byzantine=1),), rule=MultiKrum(byzantine=1), optimizer=SGD()),
-    Chain(pre=(Bucketing(),), rule=Krum(byzantine=1)),
-    Chain(pre=(Bucketing(order="fixed"),), rule=FedAvg(), optimizer=Yogi()),
-    Chain(pre=(Clipping(threshold=0.5), Bucketing(), NNM(byzantine=1)), rule=Median(), optimizer=Adam()),
-    Chain(pre=(ARC(byzantine=2),), rule=FedAvg()),
-    Chain(rule=Median(), optimizer=SGD(momentum=0.0)),
+    Pipeline(pre=(NNM(byzantine=1),), rule=TrimmedMean(byzantine=1)),
+    Pipeline(pre=(NNM(byzantine=1),), rule=MultiKrum(byzantine=1), optimizer=SGD()),
+    Pipeline(pre=(Bucketing(),), rule=Krum(byzantine=1)),
+    Pipeline(pre=(Bucketing(order="fixed"),), rule=FedAvg(), optimizer=Yogi()),
+    Pipeline(pre=(Clipping(threshold=0.5), Bucketing(), NNM(byzantine=1)), rule=Median(), optimizer=Adam()),
+    Pipeline(pre=(ARC(byzantine=2),), rule=FedAvg()),
+    Pipeline(rule=Median(), optimizer=SGD(momentum=0.0)),
 ]
 
 
@@ -33,14 +33,14 @@ def drawn(n, d=30, dtype=torch.float64):
     return torch.randn(n, d, generator=torch.Generator().manual_seed(n), dtype=torch.float64).to(dtype)
 
 
-@pytest.mark.parametrize("chain", CHAINS, ids=repr)
-def test_a_chain_keeps_the_laws_of_rules(chain):
-    check_rule(chain)
+@pytest.mark.parametrize("pipeline", CHAINS, ids=repr)
+def test_a_chain_keeps_the_laws_of_rules(pipeline):
+    check_rule(pipeline)
 
 
 def test_a_chain_gives_what_its_parts_give_one_after_the_other():
     updates = drawn(9)
-    chain = Chain(
+    pipeline = Pipeline(
         pre=(Clipping(threshold=4.0), NNM(byzantine=2)),
         rule=TrimmedMean(byzantine=2),
         optimizer=Adam(lr=0.1, tau=0.1),
@@ -50,28 +50,28 @@ def test_a_chain_gives_what_its_parts_give_one_after_the_other():
     wanted = oracles.adaptive([aggregated] * 3, "adam", lr=0.1, beta1=0.9, beta2=0.99, tau=0.1)
     state = {}
     for step in wanted:
-        result = chain(updates, None, Context(state=state))
+        result = pipeline(updates, None, Context(state=state))
         torch.testing.assert_close(result.update, torch.from_numpy(step))
         state = result.state
 
 
 def test_trust_is_read_back_through_every_part():
     updates = torch.tensor([[1.0], [3.0], [8.0], [30.0]])
-    chain = Chain(pre=(Clipping(threshold=10), Bucketing(order="fixed")), rule=FedAvg())
-    result = chain(updates)
+    pipeline = Pipeline(pre=(Clipping(threshold=10), Bucketing(order="fixed")), rule=FedAvg())
+    result = pipeline(updates)
     torch.testing.assert_close(result.trust, torch.tensor([0.25, 0.25, 0.25, 0.25 / 3]).double())
     torch.testing.assert_close(result.update, torch.tensor([5.5]))
-    krum = Chain(pre=(Bucketing(order="fixed"),), rule=Krum())
+    krum = Pipeline(pre=(Bucketing(order="fixed"),), rule=Krum())
     rejected = torch.tensor([[1.0], [1.0], [2.0], [2.0], [90.0], [3.0]])
     assert krum(rejected).trust.tolist() == [0.5, 0.5, 0.0, 0.0, 0.0, 0.0]
 
 
 def test_a_bucket_weighs_as_much_as_its_clients_on_average():
     updates = torch.tensor([[0.0], [0.0], [4.0]])
-    chain = Chain(pre=(Bucketing(order="fixed"),), rule=FedAvg())
-    result = chain(updates, torch.tensor([1.0, 3.0, 2.0]))
+    pipeline = Pipeline(pre=(Bucketing(order="fixed"),), rule=FedAvg())
+    result = pipeline(updates, torch.tensor([1.0, 3.0, 2.0]))
     torch.testing.assert_close(result.update, torch.tensor([2.0]))
-    mixed = Chain(pre=(NNM(),), rule=FedAvg())  # every row is the mean, whatever it weighs
+    mixed = Pipeline(pre=(NNM(),), rule=FedAvg())  # every row is the mean, whatever it weighs
     torch.testing.assert_close(mixed(updates, torch.tensor([0.0, 0.0, 1.0])).update, updates.mean(dim=0))
 
 
@@ -79,21 +79,21 @@ def test_a_bucket_weighs_as_much_as_its_clients_on_average():
 class Remembers:
     """Averages, counts its rounds, and notes the nodes it was told."""
 
-    card: ClassVar = Card(paper="-", needs=("history",))
+    card: ClassVar = RuleCard(paper="-", needs=("history",))
     minimum: ClassVar[int] = 1
     seen: ClassVar[list] = []
 
     def __call__(self, updates, weights=None, context=None):
-        self.seen.append(context.nodes)
+        self.seen.append(context.client_ids)
         count = context.state.get("count", torch.zeros(())) + 1
         return replace(FedAvg()(updates, weights), state={"count": count})
 
 
 def test_each_part_gets_its_own_state_back():
-    chain = Chain(rule=Remembers(), optimizer=SGD(momentum=0.5))
+    pipeline = Pipeline(rule=Remembers(), optimizer=SGD(momentum=0.5))
     state = {}
     for _ in range(3):
-        result = chain(torch.ones(2, 4), None, Context(state=state))
+        result = pipeline(torch.ones(2, 4), None, Context(state=state))
         state = result.state
     assert float(state["rule: count"]) == 3
     torch.testing.assert_close(state["optimizer: velocity"], torch.full((4,), 1.75))
@@ -101,48 +101,48 @@ def test_each_part_gets_its_own_state_back():
 
 
 def test_nodes_are_named_only_where_rows_stand_for_them():
-    context = Context(nodes=(4, 5, 6), generator=torch.Generator())
+    context = Context(client_ids=(4, 5, 6), generator=torch.Generator())
     Remembers.seen.clear()
     for part in (NNM(), Bucketing()):
-        Chain(pre=(part,), rule=Remembers())(torch.ones(3, 2), None, context)
+        Pipeline(pre=(part,), rule=Remembers())(torch.ones(3, 2), None, context)
     assert Remembers.seen == [(4, 5, 6), None]
 
 
 @pytest.mark.parametrize(
-    ("chain", "minimum"),
+    ("pipeline", "minimum"),
     [
-        (Chain(pre=(Bucketing(size=3),), rule=Krum(byzantine=2)), 19),
-        (Chain(pre=(NNM(byzantine=4),), rule=Median()), 9),
-        (Chain(pre=(Bucketing(), Bucketing()), rule=TrimmedMean(byzantine=1)), 9),
-        (Chain(pre=(Bucketing(), NNM(byzantine=2)), rule=Median()), 9),
-        (Chain(rule=Krum(byzantine=2), optimizer=SGD()), 7),
+        (Pipeline(pre=(Bucketing(size=3),), rule=Krum(byzantine=2)), 19),
+        (Pipeline(pre=(NNM(byzantine=4),), rule=Median()), 9),
+        (Pipeline(pre=(Bucketing(), Bucketing()), rule=TrimmedMean(byzantine=1)), 9),
+        (Pipeline(pre=(Bucketing(), NNM(byzantine=2)), rule=Median()), 9),
+        (Pipeline(rule=Krum(byzantine=2), optimizer=SGD()), 7),
     ],
     ids=repr,
 )
-def test_the_rule_has_to_be_defined_for_the_rows_that_it_gets(chain, minimum):
-    assert chain.minimum == minimum
+def test_the_rule_has_to_be_defined_for_the_rows_that_it_gets(pipeline, minimum):
+    assert pipeline.minimum == minimum
     context = Context(generator=torch.Generator())
-    assert isinstance(chain(drawn(minimum), None, context), Aggregate)
+    assert isinstance(pipeline(drawn(minimum), None, context), Aggregate)
     with pytest.raises(PreconditionError, match=f"at least {minimum} updates, got {minimum - 1}"):
-        chain(drawn(minimum - 1), None, context)
+        pipeline(drawn(minimum - 1), None, context)
 
 
 def test_a_chain_of_one_link_is_refused():
     with pytest.raises(ValueError, match="alone, expected a pre-aggregator"):
-        Chain(rule=Median())
+        Pipeline(rule=Median())
 
 
 def test_the_card_sums_the_parts_up():
-    chain = Chain(pre=(Bucketing(), NNM(byzantine=1)), rule=Krum(byzantine=1), optimizer=SGD())
-    assert chain.card.needs == ("randomness", "byzantine", "history")
-    assert chain.card.precondition == "n >= 1 (Bucketing), then n > 2f (NNM), then n > 2f + 2 (Krum)"
-    assert "ICLR 2022" in chain.card.paper
-    assert not chain.card.permutation_equivariant
+    pipeline = Pipeline(pre=(Bucketing(), NNM(byzantine=1)), rule=Krum(byzantine=1), optimizer=SGD())
+    assert pipeline.card.needs == ("randomness", "byzantine", "history")
+    assert pipeline.card.precondition == "n >= 1 (Bucketing), then n > 2f (NNM), then n > 2f + 2 (Krum)"
+    assert "ICLR 2022" in pipeline.card.paper
+    assert not pipeline.card.permutation_equivariant
 
 
 def test_what_is_not_finite_is_named_by_its_client():
     updates = drawn(7)
     updates[5, 0] = torch.inf
-    chain = Chain(pre=(Bucketing(order="fixed"),), rule=Median())
+    pipeline = Pipeline(pre=(Bucketing(order="fixed"),), rule=Median())
     with pytest.raises(InputError, match=r"rows \[5\] hold NaN"):
-        chain(updates)
+        pipeline(updates)

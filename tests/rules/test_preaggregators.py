@@ -195,7 +195,7 @@ def test_a_shuffle_needs_a_stream():
 
 
 @pytest.mark.parametrize(
-    ("kind", "knobs", "words"),
+    ("kind", "parameters", "words"),
     [
         (NNM, {"byzantine": -1}, "byzantine: got -1"),
         (ARC, {"byzantine": -1}, "byzantine: got -1"),
@@ -204,6 +204,6 @@ def test_a_shuffle_needs_a_stream():
         (Clipping, {"threshold": float("nan")}, "threshold: got nan"),
     ],
 )
-def test_impossible_knobs_are_refused(kind, knobs, words):
+def test_impossible_knobs_are_refused(kind, parameters, words):
     with pytest.raises(ValueError, match=words):
-        kind(**knobs)
+        kind(**parameters)

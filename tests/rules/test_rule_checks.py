@@ -13,7 +13,7 @@ import torch
 
 import strategies
 from strategies import STRATEGIES
-from strategies.base import Aggregate, Card, Rule, checked
+from strategies.base import Aggregate, Rule, RuleCard, checked
 from strategies.checks import CheckError, check_rule
 from strategies.kernels.weighted_sums import weighted
 
@@ -42,7 +42,9 @@ def settings(name):
 
 
 INSTANCES = [
-    STRATEGIES[name](**CHEAPER.get(name, {}), **knobs) for name in STRATEGIES for knobs in settings(name)
+    STRATEGIES[name](**CHEAPER.get(name, {}), **parameters)
+    for name in STRATEGIES
+    for parameters in settings(name)
 ]
 
 
@@ -82,7 +84,7 @@ def test_the_class_is_named_like_the_rule(name):
     assert STRATEGIES[name].__name__.lower() == name.replace("-", "")
 
 
-TRUE = Card(paper="-", mean_without_byzantine=True)
+TRUE = RuleCard(paper="-", mean_without_byzantine=True)
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ class WritesState(Broken):
 
 
 class View(Broken):
-    card: ClassVar = Card(paper="-", permutation_equivariant=False)
+    card: ClassVar = RuleCard(paper="-", permutation_equivariant=False)
 
     def spoilt(self, result, updates, context):
         return replace(result, update=updates[0])
@@ -188,21 +190,21 @@ class Models(Broken):
 
 
 class NoUnanimity(Broken):
-    card: ClassVar = Card(paper="-", translation_equivariant=False)
+    card: ClassVar = RuleCard(paper="-", translation_equivariant=False)
 
     def spoilt(self, result, updates, context):
         return replace(result, update=result.update / 2)
 
 
 class NoTranslation(Broken):
-    card: ClassVar = Card(paper="-", unanimous=False)
+    card: ClassVar = RuleCard(paper="-", unanimous=False)
 
     def spoilt(self, result, updates, context):
         return replace(result, update=result.update / 2)
 
 
 class NoScale(Broken):
-    card: ClassVar = Card(paper="-", unanimous=False)
+    card: ClassVar = RuleCard(paper="-", unanimous=False)
 
     def spoilt(self, result, updates, context):
         return replace(result, update=result.update + 1)
@@ -216,7 +218,7 @@ class NoMean(Broken):
 
 
 class Bare(Broken):
-    card: ClassVar = Card(paper="")
+    card: ClassVar = RuleCard(paper="")
 
 
 class Careless(Broken):
@@ -245,7 +247,7 @@ class Hidden(Broken):
 
 
 class StrangeNeeds(Broken):
-    card: ClassVar = Card(paper="-", needs=("luck",))
+    card: ClassVar = RuleCard(paper="-", needs=("luck",))
 
 
 @dataclass

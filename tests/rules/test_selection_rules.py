@@ -201,12 +201,12 @@ def test_crfl_clips_the_model(server_round):
 
 def test_the_trusted_client_is_a_node():
     updates = drawn(7, 3)
-    nodes = (4, 9, 12, 30, 31, 40, 77)
+    client_ids = (4, 9, 12, 30, 31, 40, 77)
     rows = torch.from_numpy(updates)
-    result = MoNNA(byzantine=3, trusted=30)(rows, None, Context(nodes=nodes))
+    result = MoNNA(byzantine=3, trusted=30)(rows, None, Context(client_ids=client_ids))
     np.testing.assert_allclose(result.trust, oracles.monna(updates, 3, 3)[1])
     with pytest.raises(PreconditionError, match="no update of the client that it trusts, 5"):
-        MoNNA(byzantine=3, trusted=5)(rows, None, Context(nodes=nodes))
+        MoNNA(byzantine=3, trusted=5)(rows, None, Context(client_ids=client_ids))
 
 
 @pytest.mark.parametrize(

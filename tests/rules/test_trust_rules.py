@@ -247,7 +247,7 @@ def played(rule, attack=None, *, attackers=4, n=16, turns=20):
         if attack is not None:
             rows[n - attackers :] = attack(rows[n - attackers :], number)
         context = Context(
-            round=number, nodes=tuple(range(n)), model=model, state=state, generator=seeded(number)
+            round=number, client_ids=tuple(range(n)), model=model, state=state, generator=seeded(number)
         )
         result = rule(rows, None, context)
         state, model = result.state, model + result.update

@@ -9,24 +9,24 @@ import torch
 from fedpoison.cli import catalogue
 from fedpoison.errors import ScenarioError
 from fedpoison.federation.federation import Federation
-from fedpoison.federation.server_strategy import HostStrategy
+from fedpoison.federation.server_strategy import SimulationStrategy
 from fedpoison.federation.workers import Workers
 from fedpoison.scenario.aggregation import build_aggregation, read_aggregation
 from fedpoison.scenario.registries import optimizers, preaggregators, strategies
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.simulation.run import simulate
-from strategies.base import AggregationRule, Card, Rule, checked
+from strategies.base import AggregationRule, Rule, RuleCard, checked
 from strategies.checks import check_rule
 from strategies.kernels.weighted_sums import weighted
 from strategies.optimizers import Adam
-from strategies.pipeline import Chain
+from strategies.pipeline import Pipeline
 from strategies.preaggregators import NNM, Clipping
 from strategies.rules.krum import Krum
 
 
 def test_a_spec_becomes_a_chain_that_tolerates_the_same_number_everywhere():
     pipeline = build_aggregation("clipping(threshold=3)|nnm | krum(power=4)|adam( lr = 0.1 )", byzantine=2)
-    assert pipeline == Chain(
+    assert pipeline == Pipeline(
         pre=(Clipping(threshold=3.0), NNM(byzantine=2)),
         rule=Krum(byzantine=2, power=4),
         optimizer=Adam(lr=0.1),
@@ -83,21 +83,21 @@ def test_no_name_stands_for_two_things():
 
 
 def test_a_scenario_is_refused_where_the_rule_gets_too_few_rows(small):
-    small.but(strategy="krum", tolerated=2)
+    small.replace(strategy="krum", tolerated=2)
     with pytest.raises(ScenarioError, match=r"Bucketing.*Krum.*at least 13 updates, got 10"):
-        small.but(strategy="bucketing | krum", tolerated=2)
+        small.replace(strategy="bucketing | krum", tolerated=2)
 
 
 FULL = "clipping(threshold=2) | bucketing | nnm | trimmed-mean | adam(lr=0.02)"
 
 
 def test_a_full_pipeline_learns_under_attack_and_tells_whom_it_trusts(small):
-    scenario = small.but(
+    scenario = small.replace(
         strategy=FULL, tolerated=1, malicious_nodes="3", attack="scaled-update(factor=-10)", rounds=12
     )
     history, again = simulate(scenario, workers=1), simulate(scenario, workers=2)
     assert history.last.accuracy > 0.6
-    assert history.last.accuracy > simulate(scenario.but(strategy="fedavg")).last.accuracy + 0.2
+    assert history.last.accuracy > simulate(scenario.replace(strategy="fedavg")).last.accuracy + 0.2
     for record, other in zip(history.records, again.records, strict=True):
         assert record.confusion == other.confusion
         assert record.training.trust == other.training.trust
@@ -108,31 +108,31 @@ def test_a_full_pipeline_learns_under_attack_and_tells_whom_it_trusts(small):
 
 
 def test_an_optimizer_that_does_nothing_changes_nothing(small):
-    plain = simulate(small.but(strategy="median"))
-    stepped = simulate(small.but(strategy="median | sgd(momentum=0)"))
+    plain = simulate(small.replace(strategy="median"))
+    stepped = simulate(small.replace(strategy="median | sgd(momentum=0)"))
     assert [record.confusion for record in plain.records] == [record.confusion for record in stepped.records]
 
 
 def test_momentum_is_kept_from_round_to_round(small):
-    plain = simulate(small.but(strategy="fedavg | sgd(momentum=0)", malicious=0.0))
-    heavy = simulate(small.but(strategy="fedavg | sgd(momentum=0.9)", malicious=0.0))
+    plain = simulate(small.replace(strategy="fedavg | sgd(momentum=0)", malicious=0.0))
+    heavy = simulate(small.replace(strategy="fedavg | sgd(momentum=0.9)", malicious=0.0))
     losses = [[record.loss for record in history.records] for history in (plain, heavy)]
     assert losses[0][:2] == losses[1][:2]
     assert losses[1][2] < losses[0][2]
 
 
 def test_attackers_try_the_whole_aggregation_out_without_moving_it(small):
-    federation = Federation.load(small.but(strategy="bucketing | median | sgd", tolerated=2))
+    federation = Federation.load(small.replace(strategy="bucketing | median | sgd", tolerated=2))
     with Workers(federation.model, federation.scenario.training, 1) as workers:
-        host = HostStrategy(federation, {}, workers)
+        strategy = SimulationStrategy(federation, {}, workers)
     updates = torch.randn(10, len(federation.initial), generator=torch.Generator().manual_seed(0))
-    tried = host.known_rule(1)
+    tried = strategy.known_rule(1)
     first = tried(updates)
     assert torch.equal(first, tried(updates))
     assert first.shape == federation.initial.shape
-    context = host.aggregator.context(1, federation.initial, None)
-    assert not torch.equal(first, host.aggregator.rule(updates, None, context).update)
-    assert host.aggregator.context(2, federation.initial, None).state == {}
+    context = strategy.aggregator.context(1, federation.initial, None)
+    assert not torch.equal(first, strategy.aggregator.rule(updates, None, context).update)
+    assert strategy.aggregator.context(2, federation.initial, None).state == {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +141,7 @@ class WithoutBase:
 
     byzantine: int = 0
 
-    card: ClassVar = Card(paper="-", needs=("byzantine",))
+    card: ClassVar = RuleCard(paper="-", needs=("byzantine",))
     minimum: ClassVar = 3
 
     def __call__(self, updates, weights=None, context=None):
@@ -169,6 +169,6 @@ def test_a_rule_without_the_base_class_works_everywhere(small, monkeypatch):
     chain = build_aggregation("clipping(threshold=10) | without-base | sgd", byzantine=1)
     torch.testing.assert_close(chain(torch.ones(4, 2)).update, torch.ones(2))
     (entry,) = [entry for entry in catalogue.entries("strategies") if entry.name == "without-base"]
-    assert [knob.name for knob in entry.knobs] == ["byzantine"]
-    plain, theirs = (simulate(small.but(strategy=name, rounds=2)) for name in ("fedavg", "without-base"))
+    assert [parameter.name for parameter in entry.knobs] == ["byzantine"]
+    plain, theirs = (simulate(small.replace(strategy=name, rounds=2)) for name in ("fedavg", "without-base"))
     assert [record.confusion for record in plain.records] == [record.confusion for record in theirs.records]

@@ -16,16 +16,16 @@ from fedpoison.simulation.run import simulate
 
 
 def test_a_group_is_read_from_a_text_or_a_table():
-    spelt = Scenario(groups=["alie(z=1.5): count=3, schedule=window(start=3, stop=8), knowledge=omniscient"])
+    texts = Scenario(groups=["alie(z=1.5): count=3, schedule=window(start=3, stop=8), knowledge=omniscient"])
     table = {
         "attack": "alie( z = 1.5 )",
         "count": 3,
         "schedule": "window(stop=8, start=3)",
         "knowledge": "omniscient",
     }
-    assert spelt == Scenario(groups=[table]) == Scenario(groups=(AttackerGroup(**table),))
-    assert spelt.run_id == Scenario(groups=[table]).run_id
-    assert spelt.groups[0].schedule == "window(start=3, stop=8)"
+    assert texts == Scenario(groups=[table]) == Scenario(groups=(AttackerGroup(**table),))
+    assert texts.run_id == Scenario(groups=[table]).run_id
+    assert texts.groups[0].schedule == "window(start=3, stop=8)"
 
 
 def test_groups_survive_toml_and_run_config():
@@ -34,7 +34,7 @@ def test_groups_survive_toml_and_run_config():
     config = to_run_config(scenario)
     assert all(isinstance(value, int | float | str) for value in config.values())
     assert from_run_config(config)[0] == scenario
-    assert [AttackerGroup.read(group.spell()) for group in scenario.groups] == list(scenario.groups)
+    assert [AttackerGroup.read(group.to_spec()) for group in scenario.groups] == list(scenario.groups)
 
 
 def test_the_flat_fields_survive_too():
@@ -64,13 +64,13 @@ def test_what_is_unset_is_not_written():
 
 
 def test_the_order_of_listed_nodes_is_no_matter():
-    one, two = (Scenario(groups=[f"alie: nodes={nodes}"]) for nodes in ("(4, 1, 1)", "(1, 4)"))
+    one, two = (Scenario(groups=[f"alie: nodes={client_ids}"]) for client_ids in ("(4, 1, 1)", "(1, 4)"))
     assert one == two
 
 
 def test_one_group_is_what_the_flat_fields_say(small):
-    flat = small.but(attack="gaussian-update", schedule="window(start=2)", knowledge="own", tolerated=2)
-    grouped = but(small, groups=[flat.attackers[0].spell()], tolerated=2)
+    flat = small.replace(attack="gaussian-update", schedule="window(start=2)", knowledge="own", tolerated=2)
+    grouped = but(small, groups=[flat.attackers[0].to_spec()], tolerated=2)
     assert flat.attackers == grouped.attackers
     ours, theirs = simulate(flat), simulate(grouped)
     assert records(ours) == records(theirs)
@@ -130,7 +130,7 @@ def test_impossible_threats_are_refused_with_the_reason(fields, words):
 
 def test_a_goal_without_a_target_is_refused(small, digits):
     with pytest.raises(ScenarioError, match="goal: label-flip has no target"):
-        Federation(small.but(goal="label-flip"), digits)
+        Federation(small.replace(goal="label-flip"), digits)
     with pytest.raises(ScenarioError, match="attack backdoor\\(target=12\\): target: got class 12"):
         Federation(but(small, groups=["alie: count=1", "backdoor(target=12): count=1"]), digits)
 
@@ -141,41 +141,41 @@ def test_every_example_in_the_docs_is_a_scenario(digits):
     assert len(examples) >= 4
     for example in examples:
         scenario = Scenario.parse(tomllib.loads(example))
-        federation = Federation(scenario.but(dataset="digits"), digits)
+        federation = Federation(scenario.replace(dataset="digits"), digits)
         assert scenario.threat != "none"
-        assert not federation.idle
+        assert not federation.no_effect
 
 
 def test_groups_do_not_overlap_and_have_their_size(small, digits):
     groups = ["alie: share=0.2, schedule=rotating(every=2)", "ipm: nodes=(0, 1, 2)", "sign-flip: count=20"]
     federation = Federation(but(small, clients=40, groups=groups), digits)
     for number in range(1, 9):
-        rotating, listed, fixed = federation.attackers.pools(number)
+        rotating, listed, fixed = federation.attackers.members_by_group(number)
         assert (len(rotating), listed, len(fixed)) == (8, {0, 1, 2}, 20)
-        assert fixed == federation.attackers.pools(1)[2]
+        assert fixed == federation.attackers.members_by_group(1)[2]
         assert len(rotating | listed | fixed) == 31
         assert federation.attackers.malicious(number) == rotating | listed | fixed
-    drawn = [federation.attackers.pools(number)[0] for number in range(1, 9)]
+    drawn = [federation.attackers.members_by_group(number)[0] for number in range(1, 9)]
     assert drawn[::2] == drawn[1::2]
     assert len(set(drawn)) == 4
 
 
 def test_identities_belong_to_the_seed(small, digits):
-    scenario = small.but(clients=40, schedule="rotating(every=3)")
-    one, two = (Federation(scenario.but(attack=attack), digits) for attack in ("alie", "label-flip"))
+    scenario = small.replace(clients=40, schedule="rotating(every=3)")
+    one, two = (Federation(scenario.replace(attack=attack), digits) for attack in ("alie", "label-flip"))
     assert [one.attackers.malicious(number) for number in range(1, 8)] == [
         two.attackers.malicious(number) for number in range(1, 8)
     ]
-    other = Federation(scenario.but(seed=1), digits)
+    other = Federation(scenario.replace(seed=1), digits)
     assert any(one.attackers.malicious(number) != other.attackers.malicious(number) for number in range(1, 8))
 
 
 def test_by_chance_the_number_in_a_round_varies_and_fixed_it_does_not(small, digits):
-    scenario = small.but(clients=40, participation=0.25, attack="alie")
-    chance, fixed = Federation(scenario, digits), Federation(scenario.but(malicious_per_round=2), digits)
+    scenario = small.replace(clients=40, participation=0.25, attack="alie")
+    chance, fixed = Federation(scenario, digits), Federation(scenario.replace(malicious_per_round=2), digits)
     numbers = [
-        [len(nodes.malicious(number) & set(nodes.sample(number))) for number in range(1, 101)]
-        for nodes in (chance.attackers, fixed.attackers)
+        [len(client_ids.malicious(number) & set(client_ids.sample(number))) for number in range(1, 101)]
+        for client_ids in (chance.attackers, fixed.attackers)
     ]
     assert len(set(numbers[0])) > 2
     assert sum(numbers[0]) / 100 == pytest.approx(2, abs=0.3)
@@ -184,7 +184,7 @@ def test_by_chance_the_number_in_a_round_varies_and_fixed_it_does_not(small, dig
         sample = fixed.attackers.sample(number)
         assert sample == sorted(set(sample))
         assert len(sample) == 10
-    assert len({node for number in range(1, 101) for node in fixed.attackers.sample(number)}) == 40
+    assert len({client_id for number in range(1, 101) for client_id in fixed.attackers.sample(number)}) == 40
 
 
 def test_a_fixed_number_holds_for_each_group_while_it_sleeps_and_rotates(small, digits):
@@ -196,7 +196,7 @@ def test_a_fixed_number_holds_for_each_group_while_it_sleeps_and_rotates(small, 
     federation = Federation(but(small, clients=40, participation=0.25, groups=groups), digits)
     for number in range(1, 30):
         sample = set(federation.attackers.sample(number))
-        rotating, sleeping, _ = federation.attackers.pools(number)
+        rotating, sleeping, _ = federation.attackers.members_by_group(number)
         assert (len(sample), len(sample & rotating), len(sample & sleeping)) == (10, 3, 1)
         assert federation.attackers.acting(number).isdisjoint(sleeping)
 
@@ -214,7 +214,7 @@ def test_a_fixed_number_holds_for_each_group_while_it_sleeps_and_rotates(small, 
 def test_an_idle_attack_is_told_before_the_first_round(small, tmp_path, changes, words):
     told = []
     history = simulate(
-        small.but(**changes, rounds=3, test_samples=50),
+        small.replace(**changes, rounds=3, test_samples=50),
         out=tmp_path,
         notify=told.append,
         on_round=lambda record: told.append(record.round),
@@ -227,9 +227,9 @@ def test_an_idle_attack_is_told_before_the_first_round(small, tmp_path, changes,
 
 @pytest.mark.parametrize("attack", ["none", "label-flip", "alie(z=1)", "backdoor+alie"])
 def test_nothing_is_told_of_an_attack_that_acts(small, digits, attack):
-    assert Federation(small.but(attack=attack), digits).idle == []
+    assert Federation(small.replace(attack=attack), digits).no_effect == []
 
 
 def test_without_a_listener_the_warning_is_logged(small, caplog):
-    simulate(small.but(attack="alie", rounds=1))
+    simulate(small.replace(attack="alie", rounds=1))
     assert "z = 0 for 2 of 10 clients" in caplog.text

@@ -9,12 +9,12 @@ import torch
 from threats import attacked_by, but, records
 
 from clients.attacks.base import Attack, AttackCard, NoAttack
-from clients.training.batch import train_cohort
+from clients.training.batch import train_clients
 from clients.training.trainer import Trainer
 from fedpoison.errors import ScenarioError
 from fedpoison.federation.federation import Federation
 from fedpoison.scenario.schedules import SCHEDULES, read_schedule
-from fedpoison.simulation.run import run, simulate
+from fedpoison.simulation.run import run_on_grid, simulate
 
 ROUNDS = range(1, 61)
 SPECS = [
@@ -35,8 +35,8 @@ def test_the_laws(spec):
     assert dataclasses.is_dataclass(schedule)
     assert schedule == again
     assert hash(schedule) == hash(again)
-    forwards = [(schedule.active(number), schedule.turn(number)) for number in ROUNDS]
-    backwards = [(again.active(number), again.turn(number)) for number in reversed(ROUNDS)]
+    forwards = [(schedule.active(number), schedule.rotation(number)) for number in ROUNDS]
+    backwards = [(again.active(number), again.rotation(number)) for number in reversed(ROUNDS)]
     assert forwards == backwards[::-1]  # the round alone decides, not what was asked before
     turns = [turn for _, turn in forwards]
     assert all(isinstance(active, bool) for active, _ in forwards)
@@ -68,8 +68,8 @@ def test_the_rounds_of_each(spec, rounds):
 
 def test_a_rotating_group_is_drawn_anew_every_so_many_rounds():
     plain, late = read_schedule("rotating(every=4)").value, read_schedule("rotating(every=2, start=3)").value
-    assert [plain.turn(number) for number in range(1, 10)] == [0, 0, 0, 0, 1, 1, 1, 1, 2]
-    assert [late.turn(number) for number in range(1, 8)] == [0, 0, 0, 0, 1, 1, 2]
+    assert [plain.rotation(number) for number in range(1, 10)] == [0, 0, 0, 0, 1, 1, 1, 1, 2]
+    assert [late.rotation(number) for number in range(1, 8)] == [0, 0, 0, 0, 1, 1, 2]
 
 
 def test_the_registry_is_sorted_and_spells_what_it_reads():
@@ -102,34 +102,34 @@ def test_what_is_wrong_is_said_with_the_remedy(spec, words):
 
 @pytest.mark.parametrize("attack", ["label-flip", "backdoor", "scaled-update", "gaussian-update"])
 def test_a_node_outside_its_schedule_trains_bit_for_bit_as_an_honest_one(small, digits, attack):
-    scenario = small.but(momentum=0.9, persistent_momentum=True)
+    scenario = small.replace(momentum=0.9, persistent_momentum=True)
     honest = Federation(scenario, digits)
-    dormant = Federation(scenario.but(attack=attack, schedule="window(start=2, stop=2)"), digits)
+    dormant = Federation(scenario.replace(attack=attack, schedule="window(start=2, stop=2)"), digits)
     trainer = Trainer(honest.model(), scenario.training)
-    node = min(honest.attackers.malicious(1))
+    client_id = min(honest.attackers.malicious(1))
     memories = [{}, {}]
     for number in (1, 3):
         pair = []
         for federation, memory in zip((honest, dormant), memories, strict=True):
-            job = federation.job(node, number, federation.initial, None, memory)
+            job = federation.job(client_id, number, federation.initial, None, memory)
             assert isinstance(job.attack, NoAttack)
-            (trained,) = train_cohort(trainer, [job])
+            (trained,) = train_clients(trainer, [job])
             pair.append(trained)
         assert torch.equal(pair[0].weights, pair[1].weights)
         assert (pair[0].loss, pair[0].examples) == (pair[1].loss, pair[1].examples)
     assert torch.equal(memories[0]["momentum"], memories[1]["momentum"])
-    assert not isinstance(dormant.job(node, 2, dormant.initial, None, {}).attack, NoAttack)
+    assert not isinstance(dormant.job(client_id, 2, dormant.initial, None, {}).attack, NoAttack)
 
 
 @pytest.mark.parametrize("attack", ["backdoor+scaled-update", "gaussian-update", "ipm"])
 def test_a_run_in_which_the_attackers_sleep_is_the_clean_run(small, attack):
-    asleep = simulate(small.but(attack=attack, schedule="sleeper(until=4)", goal="backdoor"))
-    assert records(asleep) == records(simulate(small.but(goal="backdoor")))
+    asleep = simulate(small.replace(attack=attack, schedule="sleeper(until=4)", goal="backdoor"))
+    assert records(asleep) == records(simulate(small.replace(goal="backdoor")))
     assert [group.acted for record in asleep.records[1:] for group in record.training.groups] == [False] * 3
 
 
 def test_until_the_first_attack_the_run_is_the_clean_one(small):
-    late = records(simulate(small.but(attack="scaled-update", schedule="once(round=2)")))
+    late = records(simulate(small.replace(attack="scaled-update", schedule="once(round=2)")))
     never = records(simulate(small))
     assert late[:2] == never[:2]
     assert late[2] != never[2]
@@ -147,11 +147,11 @@ def test_a_sleeping_group_does_not_touch_the_other(small):
 
 
 def test_a_node_that_is_rotated_out_is_honest_again(small, digits):
-    federation = Federation(small.but(attack="label-flip", schedule="rotating"), digits)
+    federation = Federation(small.replace(attack="label-flip", schedule="rotating"), digits)
     for number in range(1, 6):
-        for node in range(10):
-            attack = federation.job(node, number, federation.initial, None, {}).attack
-            assert isinstance(attack, NoAttack) == (node not in federation.attackers.malicious(number))
+        for client_id in range(10):
+            attack = federation.job(client_id, number, federation.initial, None, {}).attack
+            assert isinstance(attack, NoAttack) == (client_id not in federation.attackers.malicious(number))
 
 
 def test_only_nodes_that_attack_are_reminded_of_the_last_model(small):
@@ -164,5 +164,5 @@ def test_only_nodes_that_attack_are_reminded_of_the_last_model(small):
             return super().train(trainer, samples, context)
 
     seen = []
-    run(Federation.load(attacked_by(small.but(schedule="window(start=2)"), Looks())))
+    run_on_grid(Federation.load(attacked_by(small.replace(schedule="window(start=2)"), Looks())))
     assert sorted(seen) == [(2, True)] * 2 + [(3, True)] * 2

@@ -16,7 +16,7 @@ from fedpoison.scenario.registries import (
     strategies,
 )
 from fedpoison.scenario.schedules import schedules
-from fedpoison.scenario.specs import build, parse_call, spell_call
+from fedpoison.scenario.specs import build, format_call, parse_call
 
 
 def test_knobs_are_typed_and_defaults_fill_in():
@@ -81,17 +81,17 @@ def test_flower_classes_are_checked_too(spec, words):
 
 
 def test_values_are_read_as_what_they_spell():
-    _, knobs = parse_call("x(a=1, b=-0.5, c=true, d=none, e=word)")
-    assert knobs == {"a": 1, "b": -0.5, "c": True, "d": None, "e": "word"}
+    _, parameters = parse_call("x(a=1, b=-0.5, c=true, d=none, e=word)")
+    assert parameters == {"a": 1, "b": -0.5, "c": True, "d": None, "e": "word"}
 
 
 @pytest.mark.parametrize("kind", [attacks, strategies, preaggregators, optimizers, partitions, schedules])
 def test_every_choice_of_a_knob_can_be_written(kind):
     for name, entry in kind.entries().items():
-        for knob, annotation in typing.get_type_hints(entry).items():
+        for parameter, annotation in typing.get_type_hints(entry).items():
             for choice in typing.get_args(annotation) if typing.get_origin(annotation) is Literal else ():
-                built = build(kind, spell_call(name, {knob: choice}))
-                assert getattr(built, knob) == choice, f"{name}({knob}={choice})"
+                built = build(kind, format_call(name, {parameter: choice}))
+                assert getattr(built, parameter) == choice, f"{name}({parameter}={choice})"
 
 
 def test_a_number_can_be_infinite():

@@ -12,7 +12,7 @@ import ray
 from clients import ATTACKS
 from clients.attacks.base import Attack, AttackCard
 from fedpoison.results.store import RunWriter, StoredRun
-from fedpoison.simulation.batch import BatchCallbacks, batches, run_all
+from fedpoison.simulation.batch import BatchCallbacks, batch_runner, run_all
 from fedpoison.simulation.run import simulate
 
 
@@ -29,7 +29,9 @@ class NoneLeft(Attack):
 @pytest.fixture
 def scenarios(small):
     return [
-        small.but(attack=attack, seed=seed, rounds=2) for attack in ("none", "sign-flip") for seed in (0, 1)
+        small.replace(attack=attack, seed=seed, rounds=2)
+        for attack in ("none", "sign-flip")
+        for seed in (0, 1)
     ]
 
 
@@ -42,7 +44,7 @@ def test_runs_in_tasks_give_what_they_give_alone(scenarios, tmp_path):
     callbacks = BatchCallbacks(
         on_start=lambda scenario: started.append(scenario.run_id),
         on_round=lambda scenario, record: rounds.append((scenario.run_id, record.round)),
-        on_end=lambda scenario, outcome: ended.append((scenario.run_id, outcome.last.round)),
+        on_end=lambda scenario, result: ended.append((scenario.run_id, result.last.round)),
     )
     batch = run_all([*scenarios, scenarios[0]], out=tmp_path, jobs=2, callbacks=callbacks)
     assert not batch.failures
@@ -60,7 +62,7 @@ def test_runs_in_tasks_give_what_they_give_alone(scenarios, tmp_path):
 
 def test_runs_that_follow_find_the_same_ray(scenarios, tmp_path):
     """So that a search in many steps starts it once; and it is gone when the search is."""
-    with batches(out=tmp_path, jobs=2) as run_more:
+    with batch_runner(out=tmp_path, jobs=2) as run_more:
         homes = []
         for asked in (scenarios[:2], scenarios[2:]):
             assert not run_more(asked).failures
@@ -68,14 +70,14 @@ def test_runs_that_follow_find_the_same_ray(scenarios, tmp_path):
             homes.append(ray.get_runtime_context().gcs_address)
     assert len(set(homes)) == 1
     assert not ray.is_initialized()
-    run_all([each.but(rounds=1) for each in scenarios[:2]], out=tmp_path, jobs=2)
+    run_all([each.replace(rounds=1) for each in scenarios[:2]], out=tmp_path, jobs=2)
     assert not ray.is_initialized()
 
 
 def tasks():
     """Return the processes in which Ray has a task of ours at work."""
     lines = [(path.parent.name, path) for path in Path("/proc").glob("[0-9]*/cmdline")]
-    return [int(pid) for pid, line in lines if b"ray::steps" in line.read_bytes()]
+    return [int(pid) for pid, line in lines if b"ray::stream_rounds" in line.read_bytes()]
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds Ray's processes in /proc")
@@ -89,7 +91,7 @@ def test_a_lost_process_costs_only_time(scenarios, tmp_path):
             for pid in killed:
                 os.kill(pid, signal.SIGKILL)
 
-    longer = [scenario.but(rounds=20) for scenario in scenarios[:2]]
+    longer = [scenario.replace(rounds=20) for scenario in scenarios[:2]]
     batch = run_all(longer, out=tmp_path, jobs=2, callbacks=BatchCallbacks(on_round=kill))
     assert killed
     assert not batch.failures
@@ -99,25 +101,25 @@ def test_a_lost_process_costs_only_time(scenarios, tmp_path):
 
 def test_a_run_that_has_to_stop_takes_no_other_with_it(small, tmp_path, monkeypatch):
     monkeypatch.setitem(ATTACKS, "none-left", NoneLeft)
-    bad = small.but(attack="none-left", strategy="krum", malicious=0.3, tolerated=3, rounds=2)
+    bad = small.replace(attack="none-left", strategy="krum", malicious=0.3, tolerated=3, rounds=2)
     batch = run_all([bad, small], out=tmp_path, jobs=1)
     assert list(batch.histories) == [small]
-    assert batch.refused == [bad]
+    assert batch.aggregation_failed == [bad]
     assert "needs n > 2f + 2" in batch.failures[bad].reason
     assert StoredRun(tmp_path / bad.run_id).failure == batch.failures[bad]
 
 
 def test_a_task_that_has_to_stop_says_why(small, tmp_path):
-    bad = small.but(
+    bad = small.replace(
         strategy="krum", participation=0.9, tolerated=3, attack="gaussian-update(std=1e39)", rounds=2
     )
     RunWriter.begin(tmp_path / bad.run_id, bad, {})
     left = StoredRun(tmp_path / bad.run_id)
     left.rounds.write_text("an earlier run's")
     left.model.write_bytes(b"an earlier run's")
-    batch = run_all([bad, small.but(rounds=1)], out=tmp_path, jobs=2, fresh=True)
+    batch = run_all([bad, small.replace(rounds=1)], out=tmp_path, jobs=2, fresh=True)
     assert len(batch.histories) == 1
-    assert batch.refused == [bad]
+    assert batch.aggregation_failed == [bad]
     assert "needs n > 2f + 2" in batch.failures[bad].reason
     assert not left.complete
     assert left.failure == batch.failures[bad]

@@ -6,8 +6,8 @@ from threats import but
 from fedpoison.errors import ScenarioError
 from fedpoison.federation.federation import Federation
 from fedpoison.scenario.scenario import Scenario
-from fedpoison.simulation.centralized import train_centrally
-from fedpoison.simulation.clean_run import simulate_twin
+from fedpoison.simulation.centralized import train_centralized
+from fedpoison.simulation.clean_run import simulate_clean
 from fedpoison.simulation.run import simulate
 
 
@@ -18,11 +18,11 @@ def test_the_twin_asks_the_same_nodes_and_measures_the_same_goal(small, tmp_path
     ]
     scenario = but(small, clients=12, participation=0.5, groups=groups)
     attacked = simulate(scenario, out=tmp_path)
-    twin = simulate_twin(scenario, out=tmp_path)
-    assert twin.scenario.goal == "backdoor"
-    assert twin.scenario.threat == "none and none"
-    assert twin.records[0].attack_success_rate == attacked.records[0].attack_success_rate
-    for mine, theirs in zip(attacked.records[1:], twin.records[1:], strict=True):
+    clean_run = simulate_clean(scenario, out=tmp_path)
+    assert clean_run.scenario.goal == "backdoor"
+    assert clean_run.scenario.threat == "none and none"
+    assert clean_run.records[0].attack_success_rate == attacked.records[0].attack_success_rate
+    for mine, theirs in zip(attacked.records[1:], clean_run.records[1:], strict=True):
         assert mine.training.sampled == theirs.training.sampled
         assert mine.training.malicious == theirs.training.malicious
         assert theirs.training.acting == []
@@ -32,76 +32,78 @@ def test_the_twin_asks_the_same_nodes_and_measures_the_same_goal(small, tmp_path
 def test_a_rotating_group_does_not_change_whom_the_twin_asks(small, digits):
     groups = ["alie: count=4, schedule=rotating", "ipm: count=6, per_round=2"]
     scenario = but(small, clients=20, participation=0.5, groups=groups)
-    attacked, twin = Federation(scenario, digits), Federation(scenario.without_attack(None), digits)
+    attacked, clean_run = Federation(scenario, digits), Federation(scenario.without_attack(None), digits)
     for number in range(1, 9):
-        assert attacked.attackers.sample(number) == twin.attackers.sample(number)
-        assert attacked.attackers.pools(number) == twin.attackers.pools(number)
+        assert attacked.attackers.sample(number) == clean_run.attackers.sample(number)
+        assert attacked.attackers.members_by_group(number) == clean_run.attackers.members_by_group(number)
 
 
 def test_the_twin_is_read_where_the_store_has_it(small, tmp_path):
-    scenario = small.but(attack="label-flip")
+    scenario = small.replace(attack="label-flip")
     plain = simulate(small, out=tmp_path)
     written = (plain.path / "model.safetensors").stat().st_mtime_ns
-    twin = simulate_twin(scenario, out=tmp_path)
-    assert twin.path == plain.path  # an attack without a target has the plain clean run as its twin
+    clean_run = simulate_clean(scenario, out=tmp_path)
+    assert clean_run.path == plain.path  # an attack without a target has the plain clean run as its twin
     assert (plain.path / "model.safetensors").stat().st_mtime_ns == written
 
 
 def test_the_twin_of_a_schedule_is_the_twin_of_all():
     scenario = Scenario(attack="alie", schedule="sleeper(until=5)", knowledge="own")
     assert scenario.without_attack(None) == Scenario()
-    fixed = scenario.but(participation=0.2, malicious_per_round=3, schedule="rotating")
+    fixed = scenario.replace(participation=0.2, malicious_per_round=3, schedule="rotating")
     assert fixed.without_attack("backdoor").schedule == "rotating"
 
 
 @pytest.fixture
 def central(small):
-    return small.but(train_samples=1440, test_samples=0, batch_size=32, rounds=3)
+    return small.replace(train_samples=1440, test_samples=0, batch_size=32, rounds=3)
 
 
 def test_it_learns_and_is_deterministic(central):
-    one, two = train_centrally(central), train_centrally(central, workers=1)
+    one, two = train_centralized(central), train_centralized(central, workers=1)
     assert one.last.accuracy > 0.85
     assert [record.confusion for record in one.records] == [record.confusion for record in two.records]
 
 
 @pytest.mark.parametrize("attack", ["label-flip(mode=random)", "inject(share=6)", "pixel-noise(std=2)"])
 def test_poison_lowers_the_accuracy(central, attack):
-    poisoned = train_centrally(central.but(attack=attack, malicious=0.95))
-    assert poisoned.last.accuracy < train_centrally(central).last.accuracy - 0.05
+    poisoned = train_centralized(central.replace(attack=attack, malicious=0.95))
+    assert poisoned.last.accuracy < train_centralized(central).last.accuracy - 0.05
 
 
 def test_a_backdoor_opens_in_central_training_too(central):
-    history = train_centrally(central.but(attack="backdoor", malicious=0.4))
+    history = train_centralized(central.replace(attack="backdoor", malicious=0.4))
     assert history.last.attack_success_rate > 0.8
 
 
 def test_the_share_of_poisoned_samples_is_the_malicious_share(central):
-    none = train_centrally(central.but(attack="label-flip", malicious=0.0))
-    clean = train_centrally(central)
+    none = train_centralized(central.replace(attack="label-flip", malicious=0.0))
+    clean = train_centralized(central)
     assert none.last.accuracy == pytest.approx(clean.last.accuracy, abs=0.1)
 
 
 def test_attacks_on_the_data_combine(central):
-    both = train_centrally(central.but(attack="label-flip+pixel-noise", malicious=0.5))
-    alone = train_centrally(central.but(attack="label-flip", malicious=0.5))
+    both = train_centralized(central.replace(attack="label-flip+pixel-noise", malicious=0.5))
+    alone = train_centralized(central.replace(attack="label-flip", malicious=0.5))
     assert both.last.confusion != alone.last.confusion
 
 
 @pytest.mark.parametrize("attack", ["inject", "adaptive-trigger", "backdoor"])
 def test_nothing_is_poisoned_where_no_sample_is(central, attack):
-    clean, none = (train_centrally(central.but(attack=name, malicious=0.0)) for name in ("none", attack))
+    clean, none = (
+        train_centralized(central.replace(attack=name, malicious=0.0)) for name in ("none", attack)
+    )
     assert [record.confusion for record in none.records] == [record.confusion for record in clean.records]
 
 
 @pytest.mark.parametrize("attack", ["scaled-update", "alie", "label-flip+sign-flip"])
 def test_attacks_on_updates_have_no_place_in_it(central, attack):
     with pytest.raises(ScenarioError, match="choose one on the data"):
-        train_centrally(central.but(attack=attack))
+        train_centralized(central.replace(attack=attack))
 
 
 def test_what_only_a_fleet_has_changes_nothing(central):
     federation = {"clients": 3, "proximal": 5.0, "epochs": 2, "tolerated": 1, "partition": "shards"}
-    one, other = train_centrally(central), train_centrally(central.but(**federation))
+    one, other = train_centralized(central), train_centralized(central.replace(**federation))
     assert [record.confusion for record in one.records] == [record.confusion for record in other.records]
     assert one.scenario.run_id == other.scenario.run_id

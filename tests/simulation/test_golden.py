@@ -39,7 +39,9 @@ def played() -> list[dict]:
             "per_class_accuracy": [round(value, 4) for value in record.per_class_accuracy],
             "loss": round(record.loss, 4),
             "source_to_target_rate": round(record.source_to_target_rate, 4),
-            "trust": {str(node): round(share, 4) for node, share in (record.training.trust or {}).items()},
+            "trust": {
+                str(client_id): round(share, 4) for client_id, share in (record.training.trust or {}).items()
+            },
             **{name: getattr(record.training, name) for name in DRAWN},
         }
         for record in simulate(scenario, workers=2).records

@@ -67,7 +67,7 @@ def test_a_changed_scenario_keeps_what_was_parsed(counted):
     scenario = Scenario.parse(FIELDS | {"attack": "ipm(epsilon=0.5)", "schedule": "once(round=2)"})
     texts, _ = counted
     texts.clear()
-    changed = scenario.but(seed=1, malicious=0.1).but(dataset="mnist")
+    changed = scenario.replace(seed=1, malicious=0.1).replace(dataset="mnist")
     assert changed.selection.groups[0].attack is scenario.selection.groups[0].attack
     assert not texts
 

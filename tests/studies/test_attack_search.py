@@ -12,9 +12,9 @@ from fedpoison import cli
 from fedpoison.cli.search import _repeated
 from fedpoison.errors import RunError, ScenarioError
 from fedpoison.scenario.registries import attacks, build_attack
-from fedpoison.scenario.specs import spell_call
+from fedpoison.scenario.specs import format_call
 from fedpoison.simulation.run import simulate
-from fedpoison.studies.attack_search import Repeat, Trial, objective, search
+from fedpoison.studies.attack_search import ConfirmationRun, SearchTrial, parse_objective, search
 
 SPACES = {
     name: (space.objective, space.parameters)
@@ -32,14 +32,14 @@ def test_a_parameter_takes_both_ends_of_its_range(name):
     ]
     for position in range(max((len(end) for end in ends), default=1)):
         values = {each: end[position % len(end)] for each, end in zip(parameters, ends, strict=True)}
-        attack = build_attack(spell_call(name, values))
-        assert attack.idle(20, 4) is None
+        attack = build_attack(format_call(name, values))
+        assert attack.no_effect(20, 4) is None
         assert (attack.goal(10) is not None) == (kind == "backdoor")
 
 
 def test_a_search_tries_the_attacks_of_its_objective():
     accuracy, worst, third, backdoor = (
-        objective(name).space for name in ("accuracy", "class", "class:3", "backdoor")
+        parse_objective(name).space for name in ("accuracy", "class", "class:3", "backdoor")
     )
     assert accuracy == worst == third
     assert len(accuracy) == 25
@@ -63,81 +63,81 @@ def test_a_search_finds_the_attacks_of_other_packages(monkeypatch):
         much: int = 1
 
     monkeypatch.setattr(attacks, "entries", lambda: {**ATTACKS, "ours": Ours})
-    assert objective("accuracy").space["ours"] == {"much": (1, 2)}
+    assert parse_objective("accuracy").space["ours"] == {"much": (1, 2)}
 
 
 def test_the_strongest_comes_first_and_is_as_strong_as_it_says(small, tmp_path):
     names = ["ipm", "scaled-update", "pixel-noise"]
-    found = search(small, objective("accuracy"), attacks=names, trials=6, out=tmp_path, jobs=1).trials
+    found = search(small, parse_objective("accuracy"), attacks=names, trials=6, out=tmp_path, jobs=1).trials
     strengths = [trial.strength for trial in found]
     assert strengths == sorted(strengths, reverse=True)
     assert {trial.attack.partition("(")[0] for trial in found} == set(names)
     assert found[0].attack.startswith(("scaled-update", "ipm"))
-    again = simulate(small.but(attack=found[0].attack))
+    again = simulate(small.replace(attack=found[0].attack))
     assert 1 - again.last.accuracy == pytest.approx(strengths[0])
 
 
 def test_a_search_is_repeated_exactly_and_reads_the_store(small, tmp_path):
     options = {"attacks": ["alie", "ipm"], "trials": 5, "out": tmp_path, "jobs": 1}
-    found = search(small, objective("class"), **options)
+    found = search(small, parse_objective("class"), **options)
     made = sorted(path.stat().st_mtime_ns for path in tmp_path.glob("*/model.safetensors"))
-    assert search(small, objective("class"), **options) == found
+    assert search(small, parse_objective("class"), **options) == found
     assert sorted(path.stat().st_mtime_ns for path in tmp_path.glob("*/model.safetensors")) == made
 
 
 def test_an_attack_that_is_named_twice_counts_once(small, tmp_path):
     options = {"trials": 3, "confirm": 0, "out": tmp_path, "jobs": 1}
     named = [["ipm", "mimic"], ["ipm", "ipm", "mimic", "ipm"]]
-    once, twice = (search(small, objective("class"), attacks=names, **options) for names in named)
+    once, twice = (search(small, parse_objective("class"), attacks=names, **options) for names in named)
     assert twice.trials == once.trials
 
 
 def test_objectives_read_what_they_say(small):
-    last = simulate(small.but(attack="backdoor")).last
-    assert objective("accuracy").strength(last) == pytest.approx(1 - last.accuracy)
-    assert objective("class").strength(last) == pytest.approx(1 - min(last.per_class_accuracy))
-    assert objective("class:3").strength(last) == pytest.approx(1 - last.per_class_accuracy[3])
-    assert objective("backdoor").strength(last) == last.attack_success_rate
+    last = simulate(small.replace(attack="backdoor")).last
+    assert parse_objective("accuracy").strength(last) == pytest.approx(1 - last.accuracy)
+    assert parse_objective("class").strength(last) == pytest.approx(1 - min(last.per_class_accuracy))
+    assert parse_objective("class:3").strength(last) == pytest.approx(1 - last.per_class_accuracy[3])
+    assert parse_objective("backdoor").strength(last) == last.attack_success_rate
 
 
 def test_what_cannot_be_searched_is_refused(small, tmp_path):
     with pytest.raises(ScenarioError, match="unknown objective 'acuracy': did you mean 'accuracy'"):
-        objective("acuracy")
+        parse_objective("acuracy")
     with pytest.raises(ScenarioError, match="unknown attack of this objective 'alie'"):
-        search(small, objective("backdoor"), attacks=["alie"], out=tmp_path)
+        search(small, parse_objective("backdoor"), attacks=["alie"], out=tmp_path)
     with pytest.raises(ScenarioError, match="a search varies a single attack"):
-        search(small.but(malicious=0.2, groups=["alie: count=2"]), objective("class"), out=tmp_path)
+        search(small.replace(malicious=0.2, groups=["alie: count=2"]), parse_objective("class"), out=tmp_path)
 
 
 def test_if_every_run_stops_so_does_the_search(small, tmp_path):
-    aim = type(objective("class"))(lambda record: record.accuracy, {"non-finite-update": {}})
-    stopping = small.but(strategy="krum", tolerated=3, malicious=0.3)
+    objective = type(parse_objective("class"))(lambda record: record.accuracy, {"non-finite-update": {}})
+    stopping = small.replace(strategy="krum", tolerated=3, malicious=0.3)
     with pytest.raises(RunError, match="every run had to stop: .*needs n > 2f"):
-        search(stopping, aim, trials=2, out=tmp_path, jobs=1)
+        search(stopping, objective, trials=2, out=tmp_path, jobs=1)
 
 
 def test_nothing_is_stronger_than_what_stops_the_server(small, tmp_path):
-    aim = replace(objective("accuracy"), space={"sign-flip": {}, "non-finite-update": {}})
-    base = small.but(strategy="krum", tolerated=3, malicious=0.3)
-    found = search(base, aim, trials=2, confirm=2, out=tmp_path, jobs=1)
-    assert found.trials[0] == Trial("non-finite-update", 1.0, stopped=True)
+    objective = replace(parse_objective("accuracy"), space={"sign-flip": {}, "non-finite-update": {}})
+    base = small.replace(strategy="krum", tolerated=3, malicious=0.3)
+    found = search(base, objective, trials=2, confirm=2, out=tmp_path, jobs=1)
+    assert found.trials[0] == SearchTrial("non-finite-update", 1.0, stopped=True)
     assert not found.trials[1].stopped
     for seed, repeat in enumerate(found.repeats, start=1):
-        clean = 1 - simulate(base.but(attack="none", seed=seed)).last.accuracy
-        assert repeat == Repeat(seed, 1.0, stopped=True, clean=pytest.approx(clean))
+        clean = 1 - simulate(base.replace(attack="none", seed=seed)).last.accuracy
+        assert repeat == ConfirmationRun(seed, 1.0, stopped=True, clean=pytest.approx(clean))
     assert len(found.repeats) == 2
-    assert found.clean == pytest.approx(1 - simulate(base.but(attack="none")).last.accuracy)
+    assert found.clean == pytest.approx(1 - simulate(base.replace(attack="none")).last.accuracy)
 
 
 def test_the_strongest_runs_again_with_seeds_that_had_no_part(small, tmp_path):
-    base = small.but(seed=7)
+    base = small.replace(seed=7)
     options = {"attacks": ["ipm", "sign-flip"], "trials": 2, "out": tmp_path, "jobs": 1}
-    found = search(base, objective("class"), confirm=2, **options)
-    attacked = base.but(attack=found.trials[0].attack)
-    worst = [1 - simulate(attacked.but(seed=seed)).last.worst_class_accuracy for seed in (8, 9)]
+    found = search(base, parse_objective("class"), confirm=2, **options)
+    attacked = base.replace(attack=found.trials[0].attack)
+    worst = [1 - simulate(attacked.replace(seed=seed)).last.worst_class_accuracy for seed in (8, 9)]
     assert [repeat.strength for repeat in found.repeats] == pytest.approx(worst)
     assert [repeat.seed for repeat in found.repeats] == [8, 9]
-    assert search(base, objective("class"), confirm=0, **options).repeats == []
+    assert search(base, parse_objective("class"), confirm=0, **options).repeats == []
 
 
 def test_the_command_names_the_strongest(small, tmp_path, monkeypatch, capsys):
@@ -172,7 +172,7 @@ def test_the_command_names_the_strongest(small, tmp_path, monkeypatch, capsys):
 )
 def test_the_repeats_are_compared_with_clean_runs(repeats, words):
     made = [
-        Repeat(seed, strength, stopped=strength == 1.0, clean=clean)
+        ConfirmationRun(seed, strength, stopped=strength == 1.0, clean=clean)
         for seed, (strength, clean) in enumerate(repeats, start=1)
     ]
     assert words in _repeated(made)
@@ -180,25 +180,25 @@ def test_the_repeats_are_compared_with_clean_runs(repeats, words):
 
 def test_an_attack_that_cannot_run_is_told_and_stops_no_other(small, tmp_path):
     told = []
-    base = small.but(strategy="flwr:FedMedian", malicious=0.3)
+    base = small.replace(strategy="flwr:FedMedian", malicious=0.3)
     options = {"attacks": ["tailored", "sign-flip"], "trials": 2, "confirm": 1, "out": tmp_path, "jobs": 1}
-    found = search(base, objective("accuracy"), notify=told.append, **options)
+    found = search(base, parse_objective("accuracy"), notify=told.append, **options)
     assert [trial.attack for trial in found.trials] == ["sign-flip", "tailored"]
     assert found.trials[1].strength is None
     assert [line for line in told if line.startswith("tailored, seed 0: attack tailored knows the server's")]
 
 
 @pytest.mark.parametrize(
-    ("changes", "aim", "words"),
+    ("changes", "objective", "words"),
     [
         ({"malicious": 0.0}, "accuracy", "malicious: got nobody"),
         ({}, "class:12", "objective class:12: no test image of digits is of that class, of 10 classes"),
         ({"test_samples": 4}, "class:3", "objective class:3: no test image.* 4 images"),
     ],
 )
-def test_what_cannot_be_measured_is_refused_before_any_run(small, tmp_path, changes, aim, words):
+def test_what_cannot_be_measured_is_refused_before_any_run(small, tmp_path, changes, objective, words):
     with pytest.raises(ScenarioError, match=words):
-        search(small.but(**changes), objective(aim), trials=1, out=tmp_path, jobs=1)
+        search(small.replace(**changes), parse_objective(objective), trials=1, out=tmp_path, jobs=1)
     assert not list(tmp_path.iterdir())
 
 
@@ -206,12 +206,12 @@ def test_only_new_attacks_are_announced(small, tmp_path):
     announced = []
     found = search(
         small,
-        objective("accuracy"),
+        parse_objective("accuracy"),
         attacks=["mimic"],
         trials=5,
         out=tmp_path,
         jobs=1,
-        expect=announced.append,
+        on_planned=announced.append,
     )
     assert [trial.attack for trial in found.trials] == ["mimic"]
     assert announced == [

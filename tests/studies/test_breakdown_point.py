@@ -19,7 +19,13 @@ from fedpoison.simulation.batch import BatchResult
 from fedpoison.simulation.run import simulate
 from fedpoison.studies import figures
 from fedpoison.studies.breakdown_point import breakdown
-from fedpoison.studies.breakdown_result import criterion, explore, held_above, next_counts, smallest_broken
+from fedpoison.studies.breakdown_result import (
+    criterion,
+    find_thresholds,
+    held_above,
+    next_counts,
+    smallest_breaking,
+)
 
 REFUSED = Failure("round 1: Krum needs n > 2f + 2", aggregation_failed=True)
 
@@ -50,11 +56,15 @@ class Federation:
 def search(small, tmp_path, monkeypatch):
     """Return a function that searches in a federation that is made up."""
 
-    def found(federation, attacks=("sign-flip",), strategies=("fedavg",), seeds=(0,), judge=None, **changes):
-        monkeypatch.setattr("fedpoison.studies.breakdown_point.batches", lambda **_: nullcontext(federation))
-        base = small.but(clients=40, malicious=0.2, **changes)
-        judge = judge or criterion("accuracy")
-        return breakdown(base, attacks, strategies, judge=judge, seeds=seeds, out=tmp_path)
+    def found(
+        federation, attacks=("sign-flip",), strategies=("fedavg",), seeds=(0,), criterion=None, **changes
+    ):
+        monkeypatch.setattr(
+            "fedpoison.studies.breakdown_point.batch_runner", lambda **_: nullcontext(federation)
+        )
+        base = small.replace(clients=40, malicious=0.2, **changes)
+        criterion = criterion or criterion("accuracy")
+        return breakdown(base, attacks, strategies, criterion=criterion, seeds=seeds, out=tmp_path)
 
     return found
 
@@ -62,20 +72,20 @@ def search(small, tmp_path, monkeypatch):
 def test_the_share_is_found_to_the_single_client(search):
     federation = Federation(lambda count, _: 0.95 - 0.01 * count)
     (curve,) = search(federation).curves
-    assert (curve.breaks.count, curve.held.count) == (10, 9)
-    assert curve.breaks.costs == (pytest.approx(0.1),)
+    assert (curve.breaking_point.count, curve.last_held.count) == (10, 9)
+    assert curve.breaking_point.costs == (pytest.approx(0.1),)
     assert sorted(count for _, count in federation.made) == [0, 4, 8, 9, 10, 12, 16, 20]
 
 
 def test_the_mean_over_the_seeds_decides(search):
     (curve,) = search(Federation(lambda count, run: 0.9 - 0.01 * count * (1 + run.seed)), seeds=(0, 2)).curves
-    assert curve.breaks.count == 5
-    assert curve.breaks.costs == (pytest.approx(0.05), pytest.approx(0.15))
+    assert curve.breaking_point.count == 5
+    assert curve.breaking_point.costs == (pytest.approx(0.05), pytest.approx(0.15))
 
 
 def test_each_seed_is_held_against_its_own_clean_run(search):
     (curve,) = search(Federation(lambda count, run: 0.9 - 0.2 * run.seed - 0.01 * count), seeds=(0, 1)).curves
-    assert curve.breaks.count == 10
+    assert curve.breaking_point.count == 10
 
 
 def test_clean_runs_are_shared_by_the_attacks(search):
@@ -84,13 +94,13 @@ def test_clean_runs_are_shared_by_the_attacks(search):
     clean = [scenario for scenario, count in federation.made if not count]
     assert len(clean) == 1
     assert (clean[0].attack, clean[0].schedule) == ("none", "always")
-    assert {curve.breaks.count for curve in found.curves} == {10}
+    assert {curve.breaking_point.count for curve in found.curves} == {10}
 
 
 def test_a_curve_that_recovers_is_flagged(search):
     found = search(Federation(lambda count, _: 0.5 if 5 <= count <= 9 else 0.9))
     (curve,) = found.curves
-    assert (curve.breaks.count, curve.held_above) == (5, [12, 16, 20])
+    assert (curve.breaking_point.count, curve.held_above) == (5, [12, 16, 20])
     assert "more is not always worse; 12.5% is the smallest share seen that breaks it" in notes(found)[0]
     assert table(found).cells["breaks at"].tolist() == ["12.5% *"]
 
@@ -122,7 +132,7 @@ def test_a_tolerance_that_is_given_stays(search):
 def test_a_server_that_has_to_stop_is_broken(search):
     found = search(Federation(lambda *_: 0.9, dict.fromkeys(range(7, 21), REFUSED)))
     (curve,) = found.curves
-    assert (curve.breaks.count, curve.breaks.stopped) == (7, REFUSED.reason)
+    assert (curve.breaking_point.count, curve.breaking_point.stopped) == (7, REFUSED.reason)
     assert REFUSED.reason in notes(found)[0]
     assert table(found).cells["costs"].tolist() == ["stops"]
     stopped = found.points().query("malicious == 7").iloc[0]
@@ -143,11 +153,11 @@ def test_success_is_held_against_a_level(search):
             assert scenario.goal == (None if count else "backdoor")
             return Round(round=1, confusion=[[9, 1], [0, 10]], loss=1.0, attack_success_rate=0.05 * count)
 
-    judge = criterion("success", level=40)
-    (curve,) = search(Backdoored(None), attacks=("backdoor+scaled-update",), judge=judge).curves
-    assert (curve.breaks.count, curve.breaks.costs) == (8, (pytest.approx(0.4),))
+    chosen = criterion("success", level=40)
+    (curve,) = search(Backdoored(None), attacks=("backdoor+scaled-update",), criterion=chosen).curves
+    assert (curve.breaking_point.count, curve.breaking_point.costs) == (8, (pytest.approx(0.4),))
     with pytest.raises(ScenarioError, match="sign-flip has no target"):
-        search(Backdoored(None), judge=judge)
+        search(Backdoored(None), criterion=criterion)
 
 
 def test_a_seed_that_measures_no_success_is_no_verdict(search):
@@ -157,7 +167,7 @@ def test_a_seed_that_measures_no_success_is_no_verdict(search):
             return Round(round=1, confusion=[[9, 1], [0, 10]], loss=1.0, attack_success_rate=success)
 
     with pytest.raises(ScenarioError, match="backdoor: no success is measured with seed 2"):
-        search(Blind(None), attacks=("backdoor",), judge=criterion("success"), seeds=(0, 1, 2))
+        search(Blind(None), attacks=("backdoor",), criterion=criterion("success"), seeds=(0, 1, 2))
 
 
 def test_the_worst_class_breaks_before_the_mean(search):
@@ -165,10 +175,10 @@ def test_the_worst_class_breaks_before_the_mean(search):
         def record(self, count, _):
             return Round(round=1, confusion=[[100 - 2 * count, 2 * count], [0, 100]], loss=1.0)
 
-    (curve,) = search(Skewed(None), judge=criterion("worst-class", points=20)).curves
-    assert curve.breaks.count == 10
-    (curve,) = search(Skewed(None), judge=criterion("accuracy", points=20)).curves
-    assert curve.breaks.count == 20
+    (curve,) = search(Skewed(None), criterion=criterion("worst-class", points=20)).curves
+    assert curve.breaking_point.count == 10
+    (curve,) = search(Skewed(None), criterion=criterion("accuracy", points=20)).curves
+    assert curve.breaking_point.count == 20
 
 
 @pytest.mark.parametrize(
@@ -198,24 +208,26 @@ def test_a_criterion_that_makes_no_sense_is_refused(options, words):
 )
 def test_a_search_that_cannot_be_made_is_refused(small, tmp_path, changes, shares, words):
     strategy = changes.pop("strategy", "fedavg")
-    options = {"judge": criterion("accuracy"), "seeds": [0], "out": tmp_path, "shares": shares}
+    options = {"criterion": criterion("accuracy"), "seeds": [0], "out": tmp_path, "shares": shares}
     with pytest.raises(ScenarioError, match=words):
-        breakdown(small.but(**changes), ["sign-flip"], [strategy], **options)
+        breakdown(small.replace(**changes), ["sign-flip"], [strategy], **options)
 
 
 def test_real_runs_are_what_they_are_alone_and_are_read_again(small, tmp_path):
-    options = {"judge": criterion("accuracy"), "shares": [0.5], "seeds": [0], "out": tmp_path, "jobs": 1}
+    options = {"criterion": criterion("accuracy"), "shares": [0.5], "seeds": [0], "out": tmp_path, "jobs": 1}
     expected, told = [], []
     found = breakdown(
-        small, ["scaled-update"], ["fedavg"], expect=expected.append, notify=told.append, **options
+        small, ["scaled-update"], ["fedavg"], on_planned=expected.append, notify=told.append, **options
     )
     (curve,) = found.curves
-    assert curve.breaks is not None
-    assert curve.held.count == curve.breaks.count - 1
-    share = curve.breaks.count / small.clients
-    alone = simulate(small.but(attack="scaled-update", malicious=share)).last.accuracy
-    assert curve.breaks.measured == (alone,)
-    assert curve.breaks.costs[0] == pytest.approx(simulate(small.but(malicious=0.0)).last.accuracy - alone)
+    assert curve.breaking_point is not None
+    assert curve.last_held.count == curve.breaking_point.count - 1
+    share = curve.breaking_point.count / small.clients
+    alone = simulate(small.replace(attack="scaled-update", malicious=share)).last.accuracy
+    assert curve.breaking_point.measured == (alone,)
+    assert curve.breaking_point.costs[0] == pytest.approx(
+        simulate(small.replace(malicious=0.0)).last.accuracy - alone
+    )
     assert sum(expected) == len(curve.points) == len(list(tmp_path.glob("*/model.safetensors")))
     assert told == []
     made = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/model.safetensors")}
@@ -262,8 +274,8 @@ def test_the_threshold_of_any_step_is_found_with_few_more_runs(search):
         tried.extend(count for _, count in asked)
         return {(key, count): count >= threshold for key, count in asked}
 
-    verdicts = explore({"only": grid}, play)["only"]
-    assert smallest_broken(verdicts) == (threshold if threshold <= grid[-1] else None)
+    verdicts = find_thresholds({"only": grid}, play)["only"]
+    assert smallest_breaking(verdicts) == (threshold if threshold <= grid[-1] else None)
     assert held_above(verdicts) == []
     assert tried[: len(grid)] == grid
     assert len(tried) == len(set(tried))
@@ -275,8 +287,10 @@ def test_the_threshold_of_any_step_is_found_with_few_more_runs(search):
 def test_any_curve_ends_beside_a_count_that_held(broke, step):
     broke[0] = False
     grid = sorted({*range(0, len(broke), step), len(broke) - 1})
-    verdicts = explore({0: grid}, lambda asked: {(key, count): broke[count] for key, count in asked})[0]
-    first = smallest_broken(verdicts)
+    verdicts = find_thresholds({0: grid}, lambda asked: {(key, count): broke[count] for key, count in asked})[
+        0
+    ]
+    first = smallest_breaking(verdicts)
     if first is None:
         assert not any(broke[count] for count in grid)
     else:
@@ -294,7 +308,7 @@ def test_keys_are_played_together_step_by_step():
         steps.append(list(asked))
         return {(key, count): count >= {"a": 3, "b": 7}[key] for key, count in asked}
 
-    explore({"a": [0, 4, 8], "b": [0, 4, 8]}, play)
+    find_thresholds({"a": [0, 4, 8], "b": [0, 4, 8]}, play)
     assert steps[1:] == [[("a", 2), ("b", 6)], [("a", 3), ("b", 7)]]
 
 

@@ -160,9 +160,9 @@ def test_the_last_round_counts_unless_the_best_is_asked_for(made):
 def test_a_maximum_over_rounds_is_warned_of(small, tmp_path):
     told = []
     options = {"seeds": [0], "out": tmp_path, "jobs": 1}
-    found = compare(small.but(rounds=1), ["none"], ["fedavg"], at="best", notify=told.append, **options)
+    found = compare(small.replace(rounds=1), ["none"], ["fedavg"], at="best", notify=told.append, **options)
     assert (found.at, told) == ("best", [OPTIMISTIC])
-    compare(small.but(rounds=1), ["none"], ["fedavg"], notify=told.append, **options)
+    compare(small.replace(rounds=1), ["none"], ["fedavg"], notify=told.append, **options)
     assert told == [OPTIMISTIC]
 
 
@@ -242,7 +242,7 @@ def outcomes(scenario, stopped):
             records = [Round(round=number, confusion=counts, loss=1.0) for number in (0, 1)]
             failure = stopped.get(CompareCell(run.attack, run.strategy, run.seed))
             made[run] = failure or History(scenario, records)
-        return BatchResult.of(made)
+        return BatchResult.from_results(made)
 
     return run_all
 
@@ -375,7 +375,7 @@ def test_what_is_no_result_is_an_error(found, stopped):
 
 def test_the_command_prints_its_tables_all_the_same(small, tmp_path, fedpoison):
     file = tmp_path / "scenario.toml"
-    file.write_text(small.but(rounds=1, participation=0.9, malicious=0.3, tolerated=3).to_toml())
+    file.write_text(small.replace(rounds=1, participation=0.9, malicious=0.3, tolerated=3).to_toml())
     options = ["--attacks", "none,non-finite-update", "--strategies", "krum,median", "--jobs", "1"]
     code, out, err = fedpoison("compare", file, *options, "--out", tmp_path, "--format", "markdown")
     assert code == 0

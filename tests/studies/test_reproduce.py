@@ -14,9 +14,9 @@ from fedpoison.cli.reproduce import NAMES
 from fedpoison.engines.local import LocalGrid
 from fedpoison.errors import ScenarioError
 from fedpoison.federation.federation import Federation
-from fedpoison.federation.server import serve
+from fedpoison.federation.server import run_server
 from fedpoison.federation.workers import Workers
-from fedpoison.rng import stream
+from fedpoison.rng import generator_for
 from fedpoison.scenario.registries import build_attack
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.studies.reproduce import STUDIES, CellResult, PublishedValue, reproduce
@@ -96,8 +96,11 @@ def test_every_seed_of_bucketing_drops_values_of_its_own_in_all_steps():
 
 
 def test_of_several_attacks_the_worst_counts(tmp_path):
-    federation = STUDIES["bucketing"].cells[0].scenarios[0].but(**SMALL, strategy="fedavg", lr=0.5)
-    harmless, harmful = federation.but(attack="none"), federation.but(attack="scaled-update(factor=-50)")
+    federation = STUDIES["bucketing"].cells[0].scenarios[0].replace(**SMALL, strategy="fedavg", lr=0.5)
+    harmless, harmful = (
+        federation.replace(attack="none"),
+        federation.replace(attack="scaled-update(factor=-50)"),
+    )
     one, other, both = (
         PublishedValue(name, made, after(2), published=0.5)
         for name, made in (("a", [harmless]), ("b", [harmful]), ("c", [harmless, harmful]))
@@ -110,7 +113,7 @@ def test_of_several_attacks_the_worst_counts(tmp_path):
 def test_a_seed_can_differ_from_the_others(tmp_path):
     (cell,) = STUDIES["bucketing"].pick(["sorted/s0/rfa/mimic"])
     small = PublishedValue(
-        "c", [cell.scenarios[0].but(**SMALL)], after(2), published=0.5, by_seed=cell.by_seed
+        "c", [cell.scenarios[0].replace(**SMALL)], after(2), published=0.5, by_seed=cell.by_seed
     )
     reproduce([small], [1, 2, 5], out=tmp_path, jobs=1)
     ran = [Scenario.load(path) for path in tmp_path.glob("*/scenario.toml")]
@@ -120,15 +123,15 @@ def test_a_seed_can_differ_from_the_others(tmp_path):
 
 def test_a_run_that_stops_is_a_cell_without_a_number(tmp_path):
     (cell,) = STUDIES["bucketing"].pick(["sorted/s0/krum/bit-flip"])
-    (outcome,) = reproduce(
+    (result,) = reproduce(
         [cell],
         [0],
         out=tmp_path,
         jobs=1,
         changes=SMALL | {"attack": "non-finite-update", "tolerated": 10, "strategy": "krum"},
     )
-    assert not outcome.matches
-    assert "needs n > 2f + 2" in outcome.failure
+    assert not result.matches
+    assert "needs n > 2f + 2" in result.failure
 
 
 def test_cells_are_picked_by_pattern():
@@ -152,23 +155,23 @@ def test_our_steps_are_byzfls(digits):
     )
     federation = Federation.load(scenario)
     with Workers(federation.model, scenario.training, 1) as workers:
-        ours = serve(federation, LocalGrid(federation, workers), workers, lambda _: None)
+        ours = run_server(federation, LocalGrid(federation, workers), workers, lambda _: None)
 
     model = federation.model()
     momenta = [torch.zeros_like(federation.initial) for _ in range(3)]
     clipped = 0
     for number in range(1, 5):
         sent = []
-        for node in range(3):
-            samples = federation.train[federation.parts[node]]
-            draws = stream(scenario.seed, "client", node, "round", number)
+        for client_id in range(3):
+            samples = federation.train[federation.parts[client_id]]
+            draws = generator_for(scenario.seed, "client", client_id, "round", number)
             (index,) = batches(len(samples), scenario.training, draws)
             loss = cross_entropy(model(samples.images[index]), samples.labels[index])
             gradient = flatten(torch.autograd.grad(loss, list(model.parameters())))
-            momenta[node] = 0.9 * momenta[node] + 0.1 * gradient
-            norm = momenta[node].norm()
+            momenta[client_id] = 0.9 * momenta[client_id] + 0.1 * gradient
+            norm = momenta[client_id].norm()
             clipped += bool(norm > c)
-            sent.append(momenta[node] * min(1.0, c / float(norm)))
+            sent.append(momenta[client_id] * min(1.0, c / float(norm)))
         step = 0.1 * torch.stack(sent).mean(dim=0)
         with torch.no_grad():
             for parameter, part in zip(model.parameters(), split(step, federation.layout), strict=True):
@@ -179,7 +182,7 @@ def test_our_steps_are_byzfls(digits):
 
 def test_the_command_prints_ours_beside_theirs(fedpoison, tmp_path, monkeypatch):
     (cell,) = STUDIES["bucketing"].pick(["sorted/s0/median/bit-flip"])
-    small = PublishedValue(cell.name, [cell.scenarios[0].but(**SMALL)], cell.reading, 0.0, 0.5)
+    small = PublishedValue(cell.name, [cell.scenarios[0].replace(**SMALL)], cell.reading, 0.0, 0.5)
     study = STUDIES["bucketing"]
     monkeypatch.setitem(
         STUDIES, "bucketing", type(study)("bucketing", study.title, [small], (0, 1), study.remarks)

@@ -6,9 +6,9 @@ import pytest
 
 from fedpoison.errors import ScenarioError
 from fedpoison.simulation.run import simulate
-from fedpoison.studies.axes import TAKEN
+from fedpoison.studies.axes import RESERVED_COLUMNS
 from fedpoison.studies.study import AXIS_TITLES, Study
-from fedpoison.studies.study_results import Results
+from fedpoison.studies.study_results import StudyResults
 
 STUDY = """
 name = "shares"
@@ -55,14 +55,14 @@ def content():
 def test_every_combination_that_is_not_excluded_is_a_cell(content):
     study = Study.parse(content)
     cells = study.cells()
-    assert [cell.place for cell in cells[:2]] == [
+    assert [cell.axis_labels for cell in cells[:2]] == [
         {"strategy": "fedavg", "malicious": 0.0, "seed": 3, "data": "alike"},
         {"strategy": "fedavg", "malicious": 0.0, "seed": 4, "data": "alike"},
     ]
     assert len(cells) == 2 * 1 * 3 + 4 * 2 * 3
-    assert {type(cell.place["seed"]) for cell in cells} == {int}
+    assert {type(cell.axis_labels["seed"]) for cell in cells} == {int}
     last = cells[-1]
-    assert last.place == {"strategy": "krum(power=1)", "malicious": 0.3, "seed": 5, "data": "skewed"}
+    assert last.axis_labels == {"strategy": "krum(power=1)", "malicious": 0.3, "seed": 5, "data": "skewed"}
     assert last.scenario is not None
     assert (last.scenario.partition, last.scenario.malicious_partition) == ("dirichlet(alpha=0.1)", "iid")
     assert (last.scenario.clients, last.scenario.strategy) == (10, "krum(power=1)")
@@ -73,7 +73,7 @@ def test_what_cannot_be_built_is_a_cell_with_a_reason(content):
     content["axes"]["malicious"]["to"] = 0.4
     cells = Study.parse(content).cells()
     hopeless = [cell for cell in cells if cell.scenario is None]
-    assert {(cell.place["strategy"], cell.place["malicious"]) for cell in hopeless} == {
+    assert {(cell.axis_labels["strategy"], cell.axis_labels["malicious"]) for cell in hopeless} == {
         ("krum(power=1)", 0.4)
     }
     assert all("needs n > 2f + 2" in cell.reason for cell in hopeless)
@@ -84,57 +84,61 @@ def test_a_study_survives_toml_with_its_order(content):
     study = Study.parse(content)
     again = Study.parse(tomllib.loads(study.to_toml()))
     assert again == study
-    assert [cell.place for cell in again.cells()] == [cell.place for cell in study.cells()]
+    assert [cell.axis_labels for cell in again.cells()] == [cell.axis_labels for cell in study.cells()]
 
 
 def test_a_field_that_is_set_takes_the_place_of_its_axis(content):
     study = Study.parse(content)
-    changed = study.but(malicious=0.1, rounds=1)
+    changed = study.replace(malicious=0.1, rounds=1)
     assert changed.name.startswith("shares-")
-    assert changed.name == study.but(malicious=0.1, rounds=1).name != study.but(malicious=0.1).name
-    assert {cell.place["malicious"] for cell in changed.cells()} == {0.1}
-    assert {cell.place["strategy"] for cell in changed.cells()} == {"krum(power=1)"}  # as excluded before
+    assert changed.name == study.replace(malicious=0.1, rounds=1).name != study.replace(malicious=0.1).name
+    assert {cell.axis_labels["malicious"] for cell in changed.cells()} == {0.1}
+    assert {cell.axis_labels["strategy"] for cell in changed.cells()} == {
+        "krum(power=1)"
+    }  # as excluded before
     assert {cell.scenario.rounds for cell in changed.cells()} == {1}
-    assert study.but() == study
+    assert study.replace() == study
     with pytest.raises(ScenarioError, match="partition: is set on the axis data"):
-        study.but(partition="shards")
+        study.replace(partition="shards")
 
 
 def test_an_axis_can_keep_several_steps(content):
     study = Study.parse(content)
-    everywhere = {(cell.place["strategy"], cell.place["malicious"]) for cell in study.cells()}
-    changed = study.but(malicious=[0.1, 0.2], seed=[5, 6])
-    assert {(cell.place["strategy"], cell.place["malicious"]) for cell in changed.cells()} == {
+    everywhere = {(cell.axis_labels["strategy"], cell.axis_labels["malicious"]) for cell in study.cells()}
+    changed = study.replace(malicious=[0.1, 0.2], seed=[5, 6])
+    assert {(cell.axis_labels["strategy"], cell.axis_labels["malicious"]) for cell in changed.cells()} == {
         place for place in everywhere if place[1] in (0.1, 0.2)
     }
-    assert {cell.place["seed"] for cell in changed.cells()} == {5, 6}
+    assert {cell.axis_labels["seed"] for cell in changed.cells()} == {5, 6}
     assert Study.parse(tomllib.loads(changed.to_toml())) == changed
 
 
 def test_an_axis_of_bundles_keeps_those_that_are_named(content):
     content["axes"]["data"][1]["lr"] = 0.3
     study = Study.parse(content)
-    changed = study.but(data="skewed")
+    changed = study.replace(data="skewed")
     assert {(cell.scenario.partition, cell.scenario.lr) for cell in changed.cells()} == {
         ("dirichlet(alpha=0.1)", 0.3)
     }
-    assert {cell.place["strategy"] for cell in changed.cells()} == {"krum(power=1)"}  # as excluded before
-    assert study.but(data=["alike", "skewed"]).axes == study.axes
+    assert {cell.axis_labels["strategy"] for cell in changed.cells()} == {
+        "krum(power=1)"
+    }  # as excluded before
+    assert study.replace(data=["alike", "skewed"]).axes == study.axes
     with pytest.raises(ScenarioError, match="unknown step of the axis data 'skwed': did you mean 'skewed'"):
-        study.but(data="skwed")
+        study.replace(data="skwed")
 
 
 def test_a_field_of_the_base_can_be_unset_but_no_axis(content, tmp_path):
     content["base"]["tolerated"] = 2
     study = Study.parse(content)
-    changed = study.but(tolerated=None)
+    changed = study.replace(tolerated=None)
     assert {cell.scenario.tolerated for cell in study.cells()} == {2}
     assert {cell.scenario.tolerated for cell in changed.cells()} == {None}
     assert Study.parse(tomllib.loads(changed.to_toml())) == changed
     with pytest.raises(ScenarioError, match="rounds: Input should be a valid integer"):
-        study.but(rounds=None)
+        study.replace(rounds=None)
     with pytest.raises(ScenarioError, match="axes.strategy: got none, wanted a value"):
-        study.but(strategy=None)
+        study.replace(strategy=None)
 
 
 @pytest.mark.parametrize(
@@ -200,10 +204,10 @@ def test_a_file_is_named_in_its_errors(tmp_path):
 
 def test_the_names_of_columns_are_taken(small):
     study = Study.parse({"name": "s", "title": "S", "axes": {"seed": [0]}})
-    history = simulate(small.but(rounds=1))
+    history = simulate(small.replace(rounds=1))
     (cell,) = study.cells()
-    results = Results(study, {cell: history}, {})
+    results = StudyResults(study, {cell: history}, {})
     columns = {*results.rounds.columns, *results.frame.columns}
     measured = {name for name in columns if not name.startswith("class_")}
-    assert measured | {*results.failed.columns, *results.seeds.columns} == TAKEN
+    assert measured | {*results.failed.columns, *results.seeds.columns} == RESERVED_COLUMNS
     assert set(AXIS_TITLES) <= measured

@@ -6,15 +6,15 @@ import pytest
 from experiments import central_poisoning
 from fedpoison.errors import ScenarioError
 from fedpoison.studies.figures import draw
-from fedpoison.studies.study import AXIS_TITLES, Study, find_study, shipped
+from fedpoison.studies.study import AXIS_TITLES, Study, built_in_studies, find_study
 from fedpoison.studies.study_runner import plan, sweep
 
-NAMES = sorted(shipped())
+NAMES = sorted(built_in_studies())
 
 
 def shrunken(study):
     """Return the study on a few digits, with the ends of its axes and one seed."""
-    small = study.but(dataset="digits", train_samples=500, test_samples=100, rounds=1, seed=0)
+    small = study.replace(dataset="digits", train_samples=500, test_samples=100, rounds=1, seed=0)
     ends = {axis: values[:: max(1, len(values) - 1)] for axis, values in small.axes.items()}
     return Study.parse(small.content() | {"axes": ends})
 
@@ -67,7 +67,7 @@ def test_a_shipped_study_runs_and_is_drawn(name, tmp_path):
 
 def test_central_poisoning_runs_and_is_written(tmp_path):
     study = shrunken(central_poisoning.STUDY)
-    results = central_poisoning.carry_out(study, tmp_path)
+    results = central_poisoning.run_study(study, tmp_path)
     assert len(results.runs) == 4
     assert results.runs["success"].notna().any()
     written = {path.name for path in (tmp_path / "studies" / study.name).iterdir()}
@@ -76,7 +76,7 @@ def test_central_poisoning_runs_and_is_written(tmp_path):
 
 def test_a_figure_shows_means_ranges_and_gaps(small, tmp_path):
     axes = {"strategy": ["fedavg", "krum"], "malicious": [0.2, 0.4], "seed": [0, 1]}
-    short = small.but(rounds=1).content()
+    short = small.replace(rounds=1).content()
     base = {field: value for field, value in short.items() if field not in axes}
     figure = {"kind": "lines", "x": "malicious", "series": "strategy", "measure": list(AXIS_TITLES)[:2]}
     study = Study.parse({"name": "s", "title": "S", "base": base, "axes": axes, "figure": figure})

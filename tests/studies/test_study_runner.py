@@ -22,7 +22,7 @@ from fedpoison.results.round import Failure
 from fedpoison.results.store import StoredRun
 from fedpoison.simulation.batch import BatchCallbacks, run_all
 from fedpoison.studies.study import Study
-from fedpoison.studies.study_results import Results
+from fedpoison.studies.study_results import StudyResults
 from fedpoison.studies.study_runner import plan, sweep
 
 
@@ -66,16 +66,16 @@ def made(planned):
 
 def test_only_what_is_missing_is_made(study, tmp_path):
     first = plan(study, out=tmp_path)
-    assert (len(first.cells), len(first.held), len(first.failures), len(first.missing)) == (8, 0, 2, 6)
+    assert (len(first.cells), len(first.stored), len(first.failures), len(first.missing)) == (8, 0, 2, 6)
     results, started = made(first)
     assert started == [scenario.run_id for scenario in first.missing]
     assert list(results.failures.values()) == list(first.failures.values())
     assert all("needs n > 2f + 2" in failure.reason for failure in results.failures.values())
     edited = with_axes(study, seed=[0, 1, 2], malicious=[0.2])
     second = plan(edited, out=tmp_path)
-    assert (len(second.held), len(second.failures), len(second.missing)) == (4, 0, 2)
+    assert (len(second.stored), len(second.failures), len(second.missing)) == (4, 0, 2)
     _, started = made(second)
-    assert started == [cell.scenario.run_id for cell in second.cells if cell.place["seed"] == 2]
+    assert started == [cell.scenario.run_id for cell in second.cells if cell.axis_labels["seed"] == 2]
     assert not plan(edited, out=tmp_path).missing
 
 
@@ -89,7 +89,7 @@ def test_the_frames_hold_a_row_a_run_and_a_row_a_round(study, tmp_path):
     assert (len(runs), len(rounds)) == (6, 6 * 4)
     assert runs["attack_success_rate"].dtype == "float64"
     for (cell, history), (_, row) in zip(results.histories.items(), runs.iterrows(), strict=True):
-        assert {axis: row[axis] for axis in study.axes} == cell.place
+        assert {axis: row[axis] for axis in study.axes} == cell.axis_labels
         assert row["run_id"] == cell.scenario.run_id
         assert row["accuracy"] == history.last.accuracy
         assert [row[f"class_{label}"] for label in range(10)] == history.last.per_class_accuracy
@@ -117,7 +117,7 @@ def test_a_failure_is_kept_and_only_tried_again_when_asked(study, stumbling, tmp
     axes = {"attack": ["none", stumbling], "seed": [0, 1]}
     crossed = Study.parse({"name": "crossed", "title": "Crossed", "base": base, "axes": axes})
     results, _ = made(plan(crossed, out=tmp_path))
-    assert [cell.place["attack"] for cell in results.histories] == ["none", "none"]
+    assert [cell.axis_labels["attack"] for cell in results.histories] == ["none", "none"]
     assert list(results.failures.values()) == [Failure("ZeroDivisionError: of all things")] * 2
     failed = next(iter(results.failures)).scenario
     assert StoredRun(tmp_path / failed.run_id).failure == Failure("ZeroDivisionError: of all things")
@@ -133,8 +133,8 @@ def test_a_failure_is_kept_and_only_tried_again_when_asked(study, stumbling, tmp
 
 def test_what_another_command_lost_is_made_and_what_was_refused_is_told(study, stumbling, small, tmp_path):
     """A comparison leaves both in the store; a sweep that meets them takes only a refusal for a result."""
-    lost = small.but(attack=stumbling)
-    refused = small.but(
+    lost = small.replace(attack=stumbling)
+    refused = small.replace(
         strategy="krum", participation=0.9, tolerated=3, attack="non-finite-update", malicious=0.3
     )
     batch = run_all([lost, refused], out=tmp_path, jobs=1)
@@ -150,21 +150,21 @@ def test_what_another_command_lost_is_made_and_what_was_refused_is_told(study, s
 def test_means_are_made_of_whole_combinations_only(study, tmp_path):
     results, _ = made(plan(with_axes(study, malicious=[0.2]), out=tmp_path))
     *whole, (lost, _) = results.histories.items()
-    partial = Results(results.study, dict(whole), {lost: Failure("gone")})
+    partial = StudyResults(results.study, dict(whole), {lost: Failure("gone")})
     assert partial.seeds[["asked", "ended"]].to_numpy().tolist() == [[2, 2], [2, 1]]
     assert partial.summary()["accuracy"].isna().tolist() == [False, True]
-    assert partial.averaged["accuracy"].isna().tolist() == [False, False, True]
+    assert partial.complete_runs["accuracy"].isna().tolist() == [False, False, True]
     assert partial.runs["accuracy"].notna().all()
     assert results.summary().notna().all(axis=None)
 
 
 def test_what_only_the_data_refuse_is_a_failure_but_not_in_a_comparison(small, tmp_path):
     """A federation that cannot be made is found before any training; whether the others go on is asked."""
-    bad = small.but(clients=500, malicious=0.1)  # more clients than samples
+    bad = small.replace(clients=500, malicious=0.1)  # more clients than samples
     with pytest.raises(ScenarioError):
         run_all([bad, small], out=tmp_path, jobs=1)
     assert not list(tmp_path.iterdir())
-    batch = run_all([bad, small.but(rounds=1)], out=tmp_path, jobs=1, keep_going=True)
+    batch = run_all([bad, small.replace(rounds=1)], out=tmp_path, jobs=1, keep_going=True)
     assert list(batch.failures) == [bad]
     assert len(batch.histories) == 1
 

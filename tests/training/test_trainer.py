@@ -28,7 +28,7 @@ def reference(model, samples, training, start, *, momentum_buffer=None):
 
 
 @pytest.mark.parametrize(
-    "knobs",
+    "parameters",
     [
         {},
         {"epochs": 3},
@@ -40,8 +40,8 @@ def reference(model, samples, training, start, *, momentum_buffer=None):
     ],
     ids=repr,
 )
-def test_agrees_with_torchs_own_optimizer(trainer, samples, knobs):
-    training = LocalTraining(batch_size=8, lr=0.1, **knobs)
+def test_agrees_with_torchs_own_optimizer(trainer, samples, parameters):
+    training = LocalTraining(batch_size=8, lr=0.1, **parameters)
     weights = trainer.weights()
     trainer.load(weights)
     trainer.fit(samples, generator(), training=training)
@@ -104,13 +104,13 @@ def test_bf16_stays_close(trainer, samples):
 
 
 @pytest.mark.parametrize(
-    "knobs",
+    "parameters",
     [{"epochs": 0}, {"batch_size": 0}, {"lr": 0.0}, {"momentum": -1}, {"steps": -1}],
     ids=repr,
 )
-def test_impossible_training_is_refused(knobs):
+def test_impossible_training_is_refused(parameters):
     with pytest.raises(ValueError, match="expected|nothing to train"):
-        LocalTraining(**knobs)
+        LocalTraining(**parameters)
 
 
 @pytest.mark.parametrize(

@@ -13,14 +13,14 @@ from clients.attacks.base import (
     SHARES,
     Attack,
     AttackCard,
+    AttackGoal,
     ClientContext,
-    Goal,
     Range,
     SearchSpace,
     check_class,
 )
 from clients.bounds import PositiveCount, Share
-from clients.training.samples import Samples, chosen
+from clients.training.samples import Samples, random_mask
 from clients.training.trainer import Trainer
 
 
@@ -47,20 +47,20 @@ class Trigger(Attack, ABC):
     def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
         if not self.share:
             return samples
-        mask = chosen(len(samples), self.share, context.poison_generator)
+        mask = random_mask(len(samples), self.share, context.poison_generator)
         part = samples[mask]
         stamped = part.with_pixels(self.stamp_locally(part.pixels(), context))
-        return samples.replaced(mask, stamped.relabelled(torch.full_like(part.labels, self.target)))
+        return samples.replaced(mask, stamped.with_labels(torch.full_like(part.labels, self.target)))
 
     def triggered(self, samples: Samples) -> Samples:
         """Return every sample with the trigger, under its true label."""
         return samples.with_pixels(self.stamp(samples.pixels()))
 
-    def goal(self, classes: int) -> Goal | None:
+    def goal(self, classes: int) -> AttackGoal | None:
         check_class("target", self.target, classes)
-        return Goal(target=self.target, trigger=self.triggered) if self.share else None
+        return AttackGoal(target=self.target, trigger=self.triggered) if self.share else None
 
-    def idle(self, clients: int, malicious: int) -> str | None:
+    def no_effect(self, clients: int, malicious: int) -> str | None:
         return "share is 0: no image carries the trigger" if not self.share else None
 
 
@@ -138,7 +138,7 @@ class Blended(Trigger):
     def stamp(self, pixels: Tensor) -> Tensor:
         return (1 - self.alpha) * pixels + self.alpha * self._image(pixels.shape[1:]).to(pixels)
 
-    def idle(self, clients: int, malicious: int) -> str | None:
+    def no_effect(self, clients: int, malicious: int) -> str | None:
         return "share or alpha is 0: no image carries the trigger" if not self.share * self.alpha else None
 
     def _image(self, shape: torch.Size) -> Tensor:

@@ -8,9 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from clients.attacks.base import Attack, AttackCard, ClientContext, Goal, check_class
+from clients.attacks.base import Attack, AttackCard, AttackGoal, ClientContext, check_class
 from clients.bounds import Count, NonNegative, Positive, Share
-from clients.training.samples import Samples, chosen
+from clients.training.samples import Samples, random_mask
 from clients.training.trainer import Trainer
 
 COLLISION = "collision"
@@ -59,7 +59,7 @@ class CleanLabel(Attack):
 
     def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
         positions = (samples.labels == self.target).nonzero().flatten()
-        positions = positions[chosen(len(positions), self.share, context.poison_generator)]
+        positions = positions[random_mask(len(positions), self.share, context.poison_generator)]
         sources = samples[samples.labels == self.source]
         if not len(positions) or not len(sources):
             return samples
@@ -76,12 +76,12 @@ class CleanLabel(Attack):
         context.memory[COLLISION] = pixels
         return samples.replaced(mask, base.with_pixels(pixels))
 
-    def goal(self, classes: int) -> Goal | None:
+    def goal(self, classes: int) -> AttackGoal | None:
         check_class("source", self.source, classes)
         check_class("target", self.target, classes)
-        return Goal(target=self.target, source=self.source)
+        return AttackGoal(target=self.target, source=self.source)
 
-    def idle(self, clients: int, malicious: int) -> str | None:
+    def no_effect(self, clients: int, malicious: int) -> str | None:
         if not self.share or not self.steps + self.opacity:
             return "share is 0, or steps and opacity are: no image is changed"
         return None

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from clients.attacks.base import Attack, AttackCard, ClientContext, Goal, check_class
+from clients.attacks.base import Attack, AttackCard, AttackGoal, ClientContext, check_class
 from clients.bounds import PositiveCount, Share
 from clients.training.samples import Samples
 from clients.training.trainer import Trainer
@@ -46,29 +46,29 @@ class EdgeCase(Attack):
             raise ValueError(f"source and target are both {self.source}: choose two classes.")
 
     def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
-        mask = tail(samples, self.source, self.share)
+        mask = tail_mask(samples, self.source, self.share)
         edge = samples[mask]
-        poisoned = samples.replaced(mask, edge.relabelled(torch.full_like(edge.labels, self.target)))
-        return poisoned.joined(poisoned[mask.nonzero().flatten().repeat(self.copies - 1)])
+        poisoned = samples.replaced(mask, edge.with_labels(torch.full_like(edge.labels, self.target)))
+        return poisoned.concatenated(poisoned[mask.nonzero().flatten().repeat(self.copies - 1)])
 
-    def goal(self, classes: int) -> Goal | None:
+    def goal(self, classes: int) -> AttackGoal | None:
         check_class("source", self.source, classes)
         check_class("target", self.target, classes)
-        return Goal(target=self.target, trigger=self.triggered)
+        return AttackGoal(target=self.target, trigger=self.triggered)
 
     def triggered(self, samples: Samples) -> Samples:
         """Return the tail of the source class."""
-        return samples[tail(samples, self.source, self.share)]
+        return samples[tail_mask(samples, self.source, self.share)]
 
-    def idle(self, clients: int, malicious: int) -> str | None:
+    def no_effect(self, clients: int, malicious: int) -> str | None:
         return "share is 0: the tail is empty" if not self.share else None
 
 
-def tail(samples: Samples, source: int, share: float) -> Tensor:
+def tail_mask(samples: Samples, source: int, share: float) -> Tensor:
     """Return a mask (m,) of the share of class `source` that is farthest from the class's mean image.
 
     >>> images = torch.tensor([0.1, 0.2, 0.9, 0.5]).view(4, 1, 1, 1)
-    >>> tail(Samples(images, torch.tensor([0, 0, 0, 1]), 2), source=0, share=0.3).tolist()
+    >>> tail_mask(Samples(images, torch.tensor([0, 0, 0, 1]), 2), source=0, share=0.3).tolist()
     [False, False, True, False]
     """
     mask = torch.zeros(len(samples), dtype=torch.bool)

@@ -40,12 +40,12 @@ class Inject(Attack):
             labels = torch.full_like(added.labels, self.target)
         else:
             labels = wrong_labels(added.labels, samples.classes, generator)
-        made = added.with_pixels(added.pixels() + self.std * noise).relabelled(labels)
-        return samples.joined(added.replaced(torch.ones(len(added), dtype=torch.bool), made))
+        made = added.with_pixels(added.pixels() + self.std * noise).with_labels(labels)
+        return samples.concatenated(added.replaced(torch.ones(len(added), dtype=torch.bool), made))
 
     def goal(self, classes: int) -> None:
         if self.target >= 0:
             check_class("target", self.target, classes)
 
-    def idle(self, clients: int, malicious: int) -> str | None:
+    def no_effect(self, clients: int, malicious: int) -> str | None:
         return "share is 0: nothing is added" if not self.share else None

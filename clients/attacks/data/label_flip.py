@@ -8,9 +8,17 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from clients.attacks.base import SHARES, Attack, AttackCard, ClientContext, Goal, SearchSpace, check_class
+from clients.attacks.base import (
+    SHARES,
+    Attack,
+    AttackCard,
+    AttackGoal,
+    ClientContext,
+    SearchSpace,
+    check_class,
+)
 from clients.bounds import Share
-from clients.training.samples import Samples, chosen
+from clients.training.samples import Samples, random_mask
 from clients.training.trainer import Trainer
 
 
@@ -47,21 +55,21 @@ class LabelFlip(Attack):
         if self.mode == "targeted":
             positions = (samples.labels == self.source).nonzero().flatten()
         flipped = torch.zeros(len(samples), dtype=torch.bool)
-        flipped[positions[chosen(len(positions), self.share, context.poison_generator)]] = True
+        flipped[positions[random_mask(len(positions), self.share, context.poison_generator)]] = True
         part = samples[flipped]
         labels = self._wrong(part.labels, samples.classes, context.poison_generator)
-        return samples.replaced(flipped, part.relabelled(labels))
+        return samples.replaced(flipped, part.with_labels(labels))
 
-    def goal(self, classes: int) -> Goal | None:
+    def goal(self, classes: int) -> AttackGoal | None:
         if self.mode not in ("targeted", "all-to-one"):
             return None
         check_class("target", self.target, classes)
         if self.mode == "all-to-one":
-            return Goal(target=self.target, trigger=lambda samples: samples)
+            return AttackGoal(target=self.target, trigger=lambda samples: samples)
         check_class("source", self.source, classes)
-        return Goal(target=self.target, source=self.source)
+        return AttackGoal(target=self.target, source=self.source)
 
-    def idle(self, clients: int, malicious: int) -> str | None:
+    def no_effect(self, clients: int, malicious: int) -> str | None:
         return "share is 0: no label is flipped" if not self.share else None
 
     def _wrong(self, labels: Tensor, classes: int, generator: torch.Generator) -> Tensor:

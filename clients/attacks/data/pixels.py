@@ -11,7 +11,7 @@ from torch import Tensor
 
 from clients.attacks.base import SHARES, Attack, AttackCard, ClientContext, Range, SearchSpace
 from clients.bounds import Count, NonNegative, Share
-from clients.training.samples import Samples, chosen
+from clients.training.samples import Samples, random_mask
 from clients.training.trainer import Trainer
 
 BATCH = 64
@@ -37,12 +37,12 @@ class PixelNoise(Attack):
     )
 
     def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
-        spoilt = chosen(len(samples), self.share, context.poison_generator)
+        spoilt = random_mask(len(samples), self.share, context.poison_generator)
         noise = torch.randn(samples.images.shape, generator=context.poison_generator)
         part = samples[spoilt]
         return samples.replaced(spoilt, part.with_pixels(part.pixels() + self.std * noise[spoilt]))
 
-    def idle(self, clients: int, malicious: int) -> str | None:
+    def no_effect(self, clients: int, malicious: int) -> str | None:
         return "std or share is 0: no pixel is changed" if not self.std * self.share else None
 
 
@@ -72,12 +72,12 @@ class PixelPerturbation(Attack):
     search_space: ClassVar = SearchSpace(parameters={"epsilon": Range(low=0.05, high=0.5), "share": SHARES})
 
     def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
-        mask = chosen(len(samples), self.share, context.poison_generator)
+        mask = random_mask(len(samples), self.share, context.poison_generator)
         positions = mask.nonzero().flatten()
         moved = [self._moved(samples[batch], trainer) for batch in positions.split(BATCH) if len(batch)]
         return samples.replaced(mask, samples[mask].with_pixels(torch.cat(moved))) if moved else samples
 
-    def idle(self, clients: int, malicious: int) -> str | None:
+    def no_effect(self, clients: int, malicious: int) -> str | None:
         nothing = not self.epsilon * self.steps * self.share
         return "epsilon, steps or share is 0: no pixel is changed" if nothing else None
 

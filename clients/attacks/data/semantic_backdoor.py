@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from clients.attacks.base import Attack, AttackCard, ClientContext, Goal, check_class
+from clients.attacks.base import Attack, AttackCard, AttackGoal, ClientContext, check_class
 from clients.bounds import Share
 from clients.training.samples import Samples
 from clients.training.trainer import Trainer
@@ -39,35 +39,35 @@ class SemanticBackdoor(Attack):
     def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
         mask = self._showing(samples)
         part = samples[mask]
-        return samples.replaced(mask, part.relabelled(torch.full_like(part.labels, self.target)))
+        return samples.replaced(mask, part.with_labels(torch.full_like(part.labels, self.target)))
 
-    def goal(self, classes: int) -> Goal | None:
+    def goal(self, classes: int) -> AttackGoal | None:
         check_class("target", self.target, classes)
-        return Goal(target=self.target, trigger=self.triggered)
+        return AttackGoal(target=self.target, trigger=self.triggered)
 
     def triggered(self, samples: Samples) -> Samples:
         """Return the samples that show the property most."""
         return samples[self._showing(samples)]
 
-    def idle(self, clients: int, malicious: int) -> str | None:
+    def no_effect(self, clients: int, malicious: int) -> str | None:
         return "share is 0: no image has the property" if not self.share else None
 
     def _showing(self, samples: Samples) -> Tensor:
         pixels = samples.pixels().mean(dim=1)
-        measure = slant(pixels) if "slanted" in self.property else pixels.mean(dim=(1, 2))
+        measure = stroke_slant(pixels) if "slanted" in self.property else pixels.mean(dim=(1, 2))
         order = measure.argsort(descending=self.property in ("thick", "slanted-right"), stable=True)
         mask = torch.zeros(len(samples), dtype=torch.bool)
         mask[order[: round(self.share * len(samples))]] = True
         return mask
 
 
-def slant(pixels: Tensor) -> Tensor:
+def stroke_slant(pixels: Tensor) -> Tensor:
     """Return how far strokes lean to the right, (m,): columns per row upwards, of images (m, h, w).
 
     It is minus the covariance of row and column over the variance of the row, weighted by brightness;
     an image of a single row, or without light, does not lean.
 
-    >>> slant(torch.eye(3).flip(0)[None]), slant(torch.eye(3)[None])
+    >>> stroke_slant(torch.eye(3).flip(0)[None]), stroke_slant(torch.eye(3)[None])
     (tensor([1.]), tensor([-1.]))
     """
     rows, columns = (torch.arange(side, dtype=pixels.dtype) for side in pixels.shape[1:])

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn.functional import cosine_similarity, cross_entropy
 
-from clients.attacks.base import SHARES, TRIGGER, AttackCard, ClientContext, Goal, SearchSpace
+from clients.attacks.base import SHARES, TRIGGER, AttackCard, AttackGoal, ClientContext, SearchSpace
 from clients.attacks.data.backdoor import Trigger
 from clients.bounds import Count, NonNegative, Positive, PositiveCount
 from clients.training.parameters import split
@@ -77,7 +77,7 @@ class AdaptiveTrigger(Trigger):
             context.memory[TRIGGER] = self.optimised(start, samples, trainer, context)
         return super().poison_data(samples, trainer, context)
 
-    def goal(self, classes: int) -> Goal | None:
+    def goal(self, classes: int) -> AttackGoal | None:
         goal = super().goal(classes)
         return None if goal is None else replace(goal, learned=self.triggered_by)
 

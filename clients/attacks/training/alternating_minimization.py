@@ -45,7 +45,7 @@ class AlternatingMinimization(Square):
     search_space: ClassVar = square_space(boost=Range(low=1.0, high=30.0, log=True))
 
     def train(self, trainer: Trainer, samples: Samples, context: ClientContext) -> float:
-        clean, poisoned = samples.parted()
+        clean, poisoned = samples.split_poisoned()
         if not len(clean) or not len(poisoned):
             return super().train(trainer, samples, context)
         training = trainer.training

@@ -47,7 +47,7 @@ class Anticipate(Square):
     search_space: ClassVar = square_space(every=(1, 2, 6))
 
     def train(self, trainer: Trainer, samples: Samples, context: ClientContext) -> float:
-        clean, poisoned = samples.parted()
+        clean, poisoned = samples.split_poisoned()
         if not len(clean) or not len(poisoned):
             return super().train(trainer, samples, context)
         names = [name for name, _ in context.layout]

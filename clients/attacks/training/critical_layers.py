@@ -45,7 +45,7 @@ class CriticalLayers(Square):
     search_space: ClassVar = square_space(strength=Range(low=0.5, high=5.0, log=True))
 
     def train(self, trainer: Trainer, samples: Samples, context: ClientContext) -> float:
-        clean, poisoned = samples.parted()
+        clean, poisoned = samples.split_poisoned()
         if not len(clean) or not len(poisoned):
             return super().train(trainer, samples, context)
         trainer.fit(clean, context.generator, memory=context.memory)

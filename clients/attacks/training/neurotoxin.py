@@ -40,7 +40,7 @@ class Neurotoxin(Square):
     def train(self, trainer: Trainer, samples: Samples, context: ClientContext) -> float:
         if context.previous_model is None:
             return super().train(trainer, samples, context)
-        kept = split(untouched(context.model - context.previous_model, self.top), context.layout)
+        kept = split(unmoved_mask(context.model - context.previous_model, self.top), context.layout)
 
         def on_gradient(gradients: list[Tensor]) -> None:
             torch._foreach_mul_(gradients, kept)
@@ -48,10 +48,10 @@ class Neurotoxin(Square):
         return trainer.fit(samples, context.generator, memory=context.memory, on_gradient=on_gradient)
 
 
-def untouched(update: Tensor, top: float) -> Tensor:
+def unmoved_mask(update: Tensor, top: float) -> Tensor:
     """Return 0 where `update` (d,) is among the share `top` that is largest in magnitude, else 1, (d,).
 
-    >>> untouched(torch.tensor([1.0, -5.0, 2.0, 0.0]), 0.25)
+    >>> unmoved_mask(torch.tensor([1.0, -5.0, 2.0, 0.0]), 0.25)
     tensor([1., 0., 1., 1.])
     """
     kept = torch.ones_like(update)

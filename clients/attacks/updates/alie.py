@@ -46,7 +46,7 @@ class Alie(Attack):
         sent = mean + self.direction * z * column_std(visible, mean, correction=self.correction)
         return sent.expand_as(own).clone()
 
-    def idle(self, clients: int, malicious: int) -> str | None:
+    def no_effect(self, clients: int, malicious: int) -> str | None:
         still = z_of(self.z, clients, malicious) == 0
         return f"z = 0 for {malicious} of {clients} clients: the mean is sent" if still else None
 
@@ -150,7 +150,7 @@ class SparseAlie(Attack):
         sent = mean + self.direction * factors * column_std(visible, mean)
         return sent.expand_as(own).clone()
 
-    def idle(self, clients: int, malicious: int) -> str | None:
+    def no_effect(self, clients: int, malicious: int) -> str | None:
         still = not (self.scale and self.share) and not z_of(self.z, clients, malicious)
         return f"no factor but 0 for {malicious} of {clients} clients: the mean is sent" if still else None
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from clients.attacks.base import Attack, AttackCard, CraftContext, Knowledge, SearchSpace
 from clients.bounds import OpenShare
-from clients.kernels import squared_norms, unit
+from clients.kernels import squared_norms, unit_vector
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,4 +42,4 @@ class AntiCge(Attack):
         chosen = torch.zeros(len(visible), dtype=own.dtype, device=own.device)
         chosen[order[: max(kept, 1)]] = 1
         below = float(norms[kept]) * (1 - self.margin)
-        return (-below * unit(chosen @ visible)).expand_as(own).clone()
+        return (-below * unit_vector(chosen @ visible)).expand_as(own).clone()

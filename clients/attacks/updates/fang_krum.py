@@ -42,7 +42,7 @@ class FangKrum(Attack):
     def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
         if seen is None or self.knowledge == "partial":
             step = column_mean(own).sign()
-            honest = _Honest.of(own, distances_from_gram(inner_products(own, origin=own[0])), step)
+            honest = _Honest.from_updates(own, distances_from_gram(inner_products(own, origin=own[0])), step)
             trials = (
                 honest.largest_picked(copies, tolerated=copies, threshold=self.threshold)
                 for copies in range(1, len(own) + 1)
@@ -54,7 +54,7 @@ class FangKrum(Attack):
             squared = distances_from_gram(inner_products(own, seen, origin=seen[0]))
             pick = int(_scores(squared, tolerated).argmin())
             step = (own[pick] if pick < m else seen[pick - m]).sign()
-            honest = _Honest.of(seen, squared[m:, m:], step)
+            honest = _Honest.from_updates(seen, squared[m:, m:], step)
             picked = honest.largest_picked(m, tolerated=tolerated, threshold=self.threshold)
             found = self.threshold if picked is None else picked
         return (-found * step).expand_as(own).clone()
@@ -75,7 +75,7 @@ class _Honest:
     d: int
 
     @classmethod
-    def of(cls, honest: Tensor, squared: Tensor, step: Tensor) -> _Honest:
+    def from_updates(cls, honest: Tensor, squared: Tensor, step: Tensor) -> _Honest:
         length = float(step.count_nonzero())
         return cls(squared, squared_norms(honest), products_with(honest, step), length, len(step))
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from clients.attacks.base import Attack, AttackCard, CraftContext, Knowledge, SearchSpace
 from clients.attacks.updates.rule_search import Evaluations, Probe, coarse_then_fine
 from clients.bounds import Positive, PositiveCount
-from clients.kernels import length, squared_norms
+from clients.kernels import euclidean_norm, squared_norms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class IdenticalCoordinate(Attack):
         distance = float(squared_norms(probe.honest, origin=probe.mean).max().sqrt())
         gamma = coarse_then_fine(
             probe.along(direction, coordinates=self.probe_coordinates),
-            largest=self.reach * distance / length(direction),
+            largest=self.reach * distance / euclidean_norm(direction),
             evaluations=self.evaluations,
         )
         return (probe.mean + gamma * direction).expand_as(own).clone()

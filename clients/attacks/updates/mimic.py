@@ -12,7 +12,7 @@ from torch import Tensor
 
 from clients.attacks.base import Attack, AttackCard, CraftContext, Knowledge, SearchSpace
 from clients.bounds import Count, PositiveCount
-from clients.kernels import column_mean, length, products_with, unit
+from clients.kernels import column_mean, euclidean_norm, products_with, unit_vector
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,26 +38,26 @@ class Mimic(Attack):
     search_space: ClassVar = SearchSpace()
 
     def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
-        visible, nodes = (own, context.nodes) if seen is None else (seen, context.seen_nodes)
-        if len(nodes) != len(visible):
-            nodes = tuple(range(len(visible)))
+        visible, client_ids = (own, context.client_ids) if seen is None else (seen, context.seen_client_ids)
+        if len(client_ids) != len(visible):
+            client_ids = tuple(range(len(visible)))
         if self.node is not None:
-            row = bisect_left(nodes, self.node) % len(nodes)
+            row = bisect_left(client_ids, self.node) % len(client_ids)
         else:
-            row = self._chosen(visible, nodes, context)
+            row = self._chosen(visible, client_ids, context)
         return visible[row].expand_as(own).clone()
 
-    def _chosen(self, visible: Tensor, nodes: Sequence[int], context: CraftContext) -> int:
+    def _chosen(self, visible: Tensor, client_ids: Sequence[int], context: CraftContext) -> int:
         memory = context.memory
         rounds = int(memory.get("rounds", torch.zeros(())))
         if rounds >= self.warmup:
             target = int(memory["target"])
-            if target in nodes:
-                return nodes.index(target)
+            if target in client_ids:
+                return client_ids.index(target)
             return int((visible @ memory["direction"]).argmax())  # until the client takes part again
         self._learn(visible, rounds, context)
         row = int((visible @ memory["direction"]).argmax())
-        memory["target"] = torch.tensor(nodes[row])
+        memory["target"] = torch.tensor(client_ids[row])
         memory["rounds"] = torch.tensor(rounds + 1)
         return row
 
@@ -66,13 +66,13 @@ class Mimic(Attack):
         mean = column_mean(visible)
         if rounds == 0:
             start = torch.randn(mean.shape, generator=context.generator, dtype=mean.dtype).to(mean.device)
-            direction = unit(start)
+            direction = unit_vector(start)
         else:
             mean = (rounds * memory["mean"] + mean) / (rounds + 1)
             direction = memory["direction"]
         weights = products_with(visible, direction, origin=mean).to(mean.dtype)
         pulled = weights @ visible - weights.sum() * mean
-        if length(pulled) > 0:
-            step = unit(pulled)
+        if euclidean_norm(pulled) > 0:
+            step = unit_vector(pulled)
             direction = step if rounds == 0 else rounds * direction + step
-        memory["mean"], memory["direction"] = mean, unit(direction)
+        memory["mean"], memory["direction"] = mean, unit_vector(direction)

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from clients.attacks.base import Attack, AttackCard, CraftContext, Knowledge, SearchSpace
-from clients.kernels import column_mean, column_std, inner_products, products_with, squared_norms, unit
+from clients.kernels import column_mean, column_std, inner_products, products_with, squared_norms, unit_vector
 from strategies.kernels.distances import distances_from_gram
 
 Direction = Literal["unit", "std", "std-above", "sign"]
@@ -28,7 +28,7 @@ def perturbation(rows: Tensor, mean: Tensor, direction: Direction) -> Tensor:
         return column_std(rows, mean) * (1 if direction == "std-above" else -1)
     if direction == "sign":
         return -mean.sign()
-    return unit(-mean)
+    return unit_vector(-mean)
 
 
 @dataclass(frozen=True, kw_only=True)

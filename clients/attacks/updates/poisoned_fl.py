@@ -12,7 +12,7 @@ from torch import Tensor
 
 from clients.attacks.base import Attack, AttackCard, CraftContext, Knowledge, Range, SearchSpace
 from clients.bounds import OpenShare, PositiveCount, PositiveShare
-from clients.kernels import length, unit
+from clients.kernels import euclidean_norm, unit_vector
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +57,9 @@ class PoisonedFl(Attack):
         if context.round - int(memory["tested"]) >= self.period:
             self._test(context, model)
         step = model - context.previous_model.to(own.dtype)
-        norm = length(step)
-        shape = (step - norm * unit(memory["sent"])).abs()
-        memory["sent"] = float(memory["factor"]) * norm * memory["signs"] * unit(shape)
+        norm = euclidean_norm(step)
+        shape = (step - norm * unit_vector(memory["sent"])).abs()
+        memory["sent"] = float(memory["factor"]) * norm * memory["signs"] * unit_vector(shape)
         return memory["sent"].expand_as(own).clone()
 
     def _test(self, context: CraftContext, model: Tensor) -> None:

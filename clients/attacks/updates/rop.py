@@ -12,7 +12,7 @@ from torch import Tensor
 from clients.attacks.base import Attack, AttackCard, CraftContext, Knowledge, Range, SearchSpace
 from clients.attacks.updates.alie import z_of
 from clients.bounds import Share
-from clients.kernels import column_mean, products_with, unit
+from clients.kernels import column_mean, products_with, unit_vector
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,14 +51,14 @@ class Rop(Attack):
         last = mean
         if context.previous_model is not None:
             last = (context.model - context.previous_model).to(mean.dtype)
-        reference = unit(self.blend * last + (1 - self.blend) * mean)
+        reference = unit_vector(self.blend * last + (1 - self.blend) * mean)
         ones = torch.ones_like(reference)
-        aside = unit(ones - products_with(reference[None], ones).to(mean.dtype) * reference)
-        turned = unit(cos(radians(self.angle)) * reference - sin(radians(self.angle)) * aside)
+        aside = unit_vector(ones - products_with(reference[None], ones).to(mean.dtype) * reference)
+        turned = unit_vector(cos(radians(self.angle)) * reference - sin(radians(self.angle)) * aside)
         location = self.relocation * last + (1 - self.relocation) * mean
         z = z_of(self.z, context.clients, context.malicious)
         return (location + z * turned).expand_as(own).clone()
 
-    def idle(self, clients: int, malicious: int) -> str | None:
+    def no_effect(self, clients: int, malicious: int) -> str | None:
         still = not self.relocation and not z_of(self.z, clients, malicious)
         return f"z = 0 for {malicious} of {clients} clients: the mean is sent" if still else None

@@ -86,8 +86,8 @@ class Probe:
             )
         self._context = context
         self._rule = context.rule
-        self._crafted = max(len(own), context.malicious)
-        others = max(context.clients - self._crafted, 0)
+        self._craft_updates = max(len(own), context.malicious)
+        others = max(context.clients - self._craft_updates, 0)
         self._others = own[torch.arange(others) % len(own)] if seen is None else seen
         self.honest = self._others if len(self._others) else own
         self.mean = column_mean(self.honest)
@@ -112,10 +112,10 @@ class Probe:
             chosen = _some(direction.nonzero()[:, 0], coordinates, self._context.generator)
             if len(chosen) < len(direction):
                 rows, mean, direction = rows[:, chosen], mean[chosen], direction[chosen]
-        sent = torch.cat([mean.expand(self._crafted, -1), rows])
+        sent = torch.cat([mean.expand(self._craft_updates, -1), rows])
 
         def displacement(factor: float) -> float:
-            sent[: self._crafted] = start * mean + factor * direction
+            sent[: self._craft_updates] = start * mean + factor * direction
             moved = self._rule(sent) - mean
             return float(squared_norms(moved[None]).sqrt())
 

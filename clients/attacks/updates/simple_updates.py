@@ -73,7 +73,7 @@ class ScaledUpdate(Attack):
     def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
         return self.factor * own
 
-    def idle(self, clients: int, malicious: int) -> str | None:
+    def no_effect(self, clients: int, malicious: int) -> str | None:
         return "factor is 1: the honest update is sent" if self.factor == 1 else None
 
 
@@ -130,7 +130,7 @@ class GaussianUpdate(Attack):
         noise = normals(own, context.generator).mul_(self.std).add_(self.mean)
         return noise.add_(own) if self.mode == "add" else noise
 
-    def idle(self, clients: int, malicious: int) -> str | None:
+    def no_effect(self, clients: int, malicious: int) -> str | None:
         silent = not self.std and not self.mean and self.mode == "add"
         return "std and mean are 0 and mode is add: no noise" if silent else None
 

@@ -8,7 +8,7 @@ from typing import Any
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.studies.reproduce.publication import Publication, PublishedValue, mean_of_last
 
-FLEET = Scenario(
+BASE = Scenario(
     dataset="mnist",
     model="cnn-bucketing",
     clients=25,
@@ -42,9 +42,9 @@ ATTACKS: dict[str, dict[str, Any]] = {
 }
 
 SEEDS = (0, 1, 2)
-Number = tuple[float, float]
+MeanAndDeviation = tuple[float, float]
 
-SORTED: dict[tuple[int, str], tuple[Number, ...]] = {
+SORTED: dict[tuple[int, str], tuple[MeanAndDeviation, ...]] = {
     (0, "krum"): ((27.85, 7.10), (1.03, 0.06), (37.33, 6.78), (36.93, 1.90), (78.88, 4.67)),
     (0, "median"): ((37.15, 8.58), (35.57, 11.94), (64.27, 3.70), (50.27, 2.98), (78.92, 4.64)),
     (0, "rfa"): ((68.75, 2.67), (90.34, 0.84), (78.93, 9.27), (14.61, 8.48), (79.66, 18.3)),
@@ -57,7 +57,7 @@ SORTED: dict[tuple[int, str], tuple[Number, ...]] = {
 """By bucket size (0 is none) and rule: mean and deviation under each of `ATTACKS`, in per cent, from the logs
 of the three seeds of the authors."""
 
-MIMIC: dict[tuple[str, int, str], Number] = {
+MIMIC: dict[tuple[str, int, str], MeanAndDeviation] = {
     ("iid", 0, "average"): (93.20, 0.21),
     ("iid", 0, "krum"): (90.36, 0.25),
     ("iid", 0, "median"): (90.80, 0.12),
@@ -85,12 +85,12 @@ def _cells() -> Iterator[PublishedValue]:
         yield _cell(partition, size, rule, "mimic", number)
 
 
-def _cell(partition: str, size: int, rule: str, attack: str, number: Number) -> PublishedValue:
+def _cell(partition: str, size: int, rule: str, attack: str, number: MeanAndDeviation) -> PublishedValue:
     strategy = f"bucketing(size={size}) | {RULES[rule]}" if size else RULES[rule]
     mean, deviation = number
     return PublishedValue(
         name=f"{partition}/s{size}/{rule}/{attack}",
-        scenarios=[FLEET.but(partition=partition, strategy=strategy, **ATTACKS[attack])],
+        scenarios=[BASE.replace(partition=partition, strategy=strategy, **ATTACKS[attack])],
         reading=mean_of_last(5),
         published=mean / 100,
         deviation=deviation / 100,

@@ -67,7 +67,7 @@ def _cells() -> Iterator[PublishedValue]:
                 )
                 yield PublishedValue(
                     name=f"{rule}/gamma{gamma}/f{malicious}",
-                    scenarios=[federation.but(attack=attack) for attack in ATTACKS],
+                    scenarios=[federation.replace(attack=attack) for attack in ATTACKS],
                     reading=best,
                     published=share,
                 )

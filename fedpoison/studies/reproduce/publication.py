@@ -16,11 +16,11 @@ from fedpoison.simulation.batch import BatchOptions, BatchResult, run_all
 SLACK = 0.01
 """How far ours may be from theirs beyond two published deviations: one point."""
 
-Reading = Callable[[pd.DataFrame], tuple[float, float]]
+Readout = Callable[[pd.DataFrame], tuple[float, float]]
 """Reads mean and deviation over the seeds off the accuracies after each evaluated round (rows) and seed."""
 
 
-def mean_of_last(count: int) -> Reading:
+def mean_of_last(count: int) -> Readout:
     """Return what reads each seed's mean over its last `count` evaluations.
 
     >>> mean_of_last(2)(pd.DataFrame({0: [0.1, 0.6, 0.8], 1: [0.1, 0.7, 0.9]}))[0]
@@ -44,7 +44,7 @@ def best(accuracy: pd.DataFrame) -> tuple[float, float]:
     return float(row.mean()), float(row.std())
 
 
-def after(number: int) -> Reading:
+def after(number: int) -> Readout:
     """Return what reads the accuracy after a round, or after the last one before it that was evaluated."""
 
     def read(accuracy: pd.DataFrame) -> tuple[float, float]:
@@ -61,7 +61,7 @@ class PublishedValue:
     name: str
     scenarios: Sequence[Scenario]
     """What to run with every seed; where there are several, the one that comes out worst counts."""
-    reading: Reading
+    reading: Readout
     published: float
     """The published mean, as a share."""
     deviation: float | None = None
@@ -150,17 +150,17 @@ def reproduce(
     changes = changes or {}
     planned = {
         cell: [
-            [made.but(**{**cell.by_seed.get(seed, {}), **changes, "seed": seed}) for seed in seeds]
+            [made.replace(**{**cell.by_seed.get(seed, {}), **changes, "seed": seed}) for seed in seeds]
             for made in cell.scenarios
         ]
         for cell in cells
     }
     wanted = dict.fromkeys(scenario for rows in planned.values() for row in rows for scenario in row)
     batch = run_all(wanted, **options)
-    return [_outcome(cell, rows, batch) for cell, rows in planned.items()]
+    return [_cell_result(cell, rows, batch) for cell, rows in planned.items()]
 
 
-def _outcome(cell: PublishedValue, rows: Sequence[Sequence[Scenario]], batch: BatchResult) -> CellResult:
+def _cell_result(cell: PublishedValue, rows: Sequence[Sequence[Scenario]], batch: BatchResult) -> CellResult:
     failures = [batch.failures[scenario] for row in rows for scenario in row if scenario in batch.failures]
     if failures:
         return CellResult(cell, None, None, failures[0].reason)
