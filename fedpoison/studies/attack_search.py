@@ -240,7 +240,7 @@ def _check(federation: Federation, objective: SearchObjective) -> None:
         raise ScenarioError("malicious: got nobody, wanted some malicious nodes to attack with.")
     if objective.label is not None and not bool((federation.test.labels == objective.label).any()):
         raise ScenarioError(
-            f"objective class:{objective.label}: {federation.dataset.name} has no test image of it, of "
+            f"objective class:{objective.label}: no test image of {federation.dataset.name}, of "
             f"{federation.classes} classes and {len(federation.test)} images with seed "
             f"{federation.scenario.seed}; name another, or test on more."
         )

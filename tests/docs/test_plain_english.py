@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = next(folder for folder in Path(__file__).parents if (folder / "pyproject.toml").is_file())
-UNCHECKED = {
-}
+UNCHECKED = {}
 PAGES = [
     path
     for path in [

@@ -154,7 +154,7 @@ def test_a_cohort_that_is_lost_again_and_again_ends_the_run(small, cluster, tmp_
     attack = f"saboteur(ends=always, marker={tmp_path / 'killed'})"
     scenario = small.replace(attack=attack, malicious_nodes=(3,))
     with ray_session(cluster.address):  # a Ray that is there is used, and left
-        with pytest.raises(EngineError, match="trained nodes 2, 3 was lost 2 times in the same round.*exit"):
+        with pytest.raises(EngineError, match="of clients 2, 3 was lost 2 times in the same round.*exit"):
             simulate(scenario, engine="ray", workers=1, clients_per_task=2)
         assert ray.is_initialized()
         with pytest.raises(EngineError, match="uses the cluster at .* already"):

@@ -56,8 +56,8 @@ def test_the_laws(rule):
 def test_every_rule_is_registered():
     found = {
         kind
-        for module in pkgutil.iter_modules(strategies.__path__)
-        for kind in vars(importlib.import_module(f"strategies.{module.name}")).values()
+        for module in pkgutil.iter_modules(strategies.rules.__path__)
+        for kind in vars(importlib.import_module(f"strategies.rules.{module.name}")).values()
         if isinstance(kind, type) and issubclass(kind, Rule) and not inspect.isabstract(kind)
     }
     assert set(STRATEGIES.values()) == found

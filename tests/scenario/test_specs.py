@@ -4,11 +4,13 @@ from typing import Literal
 
 import pytest
 
+from fedpoison.data import datasets
 from fedpoison.errors import ScenarioError
 from fedpoison.scenario.aggregation import build_aggregation, read_aggregation
 from fedpoison.scenario.registries import (
     attacks,
     build_attack,
+    models,
     optimizers,
     partitions,
     preaggregators,
@@ -110,3 +112,18 @@ def test_other_packages_add_through_entry_points(monkeypatch):
     monkeypatch.setattr("fedpoison.registry.added", lambda group: points if "strategies" in group else {})
     assert "theirs" in strategies.entries()
     assert build_aggregation("theirs", byzantine=0) == build(strategies, "fedavg")
+
+
+def test_other_packages_can_rely_on_the_entry_point_groups():
+    kinds = (attacks, strategies, preaggregators, optimizers, partitions, models, schedules, datasets)
+    names = [
+        "attacks",
+        "strategies",
+        "preaggregators",
+        "optimizers",
+        "partitions",
+        "models",
+        "schedules",
+        "datasets",
+    ]
+    assert [registry.group for registry in kinds] == [f"fedpoison.{name}" for name in names]

@@ -192,7 +192,7 @@ def test_an_attack_that_cannot_run_is_told_and_stops_no_other(small, tmp_path):
     ("changes", "objective", "words"),
     [
         ({"malicious": 0.0}, "accuracy", "malicious: got nobody"),
-        ({}, "class:12", "objective class:12: no test image of digits is of that class, of 10 classes"),
+        ({}, "class:12", "objective class:12: no test image of digits, of 10 classes"),
         ({"test_samples": 4}, "class:3", "objective class:3: no test image.* 4 images"),
     ],
 )

@@ -56,15 +56,14 @@ class Federation:
 def search(small, tmp_path, monkeypatch):
     """Return a function that searches in a federation that is made up."""
 
-    def found(
-        federation, attacks=("sign-flip",), strategies=("fedavg",), seeds=(0,), criterion=None, **changes
-    ):
+    def found(federation, attacks=("sign-flip",), strategies=("fedavg",), seeds=(0,), chosen=None, **changes):
         monkeypatch.setattr(
             "fedpoison.studies.breakdown_point.batch_runner", lambda **_: nullcontext(federation)
         )
         base = small.replace(clients=40, malicious=0.2, **changes)
-        criterion = criterion or criterion("accuracy")
-        return breakdown(base, attacks, strategies, criterion=criterion, seeds=seeds, out=tmp_path)
+        return breakdown(
+            base, attacks, strategies, criterion=chosen or criterion("accuracy"), seeds=seeds, out=tmp_path
+        )
 
     return found
 
@@ -154,10 +153,10 @@ def test_success_is_held_against_a_level(search):
             return Round(round=1, confusion=[[9, 1], [0, 10]], loss=1.0, attack_success_rate=0.05 * count)
 
     chosen = criterion("success", level=40)
-    (curve,) = search(Backdoored(None), attacks=("backdoor+scaled-update",), criterion=chosen).curves
+    (curve,) = search(Backdoored(None), attacks=("backdoor+scaled-update",), chosen=chosen).curves
     assert (curve.breaking_point.count, curve.breaking_point.costs) == (8, (pytest.approx(0.4),))
     with pytest.raises(ScenarioError, match="sign-flip has no target"):
-        search(Backdoored(None), criterion=criterion)
+        search(Backdoored(None), chosen=chosen)
 
 
 def test_a_seed_that_measures_no_success_is_no_verdict(search):
@@ -167,7 +166,7 @@ def test_a_seed_that_measures_no_success_is_no_verdict(search):
             return Round(round=1, confusion=[[9, 1], [0, 10]], loss=1.0, attack_success_rate=success)
 
     with pytest.raises(ScenarioError, match="backdoor: no success is measured with seed 2"):
-        search(Blind(None), attacks=("backdoor",), criterion=criterion("success"), seeds=(0, 1, 2))
+        search(Blind(None), attacks=("backdoor",), chosen=criterion("success"), seeds=(0, 1, 2))
 
 
 def test_the_worst_class_breaks_before_the_mean(search):
@@ -175,9 +174,9 @@ def test_the_worst_class_breaks_before_the_mean(search):
         def record(self, count, _):
             return Round(round=1, confusion=[[100 - 2 * count, 2 * count], [0, 100]], loss=1.0)
 
-    (curve,) = search(Skewed(None), criterion=criterion("worst-class", points=20)).curves
+    (curve,) = search(Skewed(None), chosen=criterion("worst-class", points=20)).curves
     assert curve.breaking_point.count == 10
-    (curve,) = search(Skewed(None), criterion=criterion("accuracy", points=20)).curves
+    (curve,) = search(Skewed(None), chosen=criterion("accuracy", points=20)).curves
     assert curve.breaking_point.count == 20
 
 
