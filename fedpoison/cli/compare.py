@@ -11,7 +11,10 @@ import pandas as pd
 import typer
 
 from fedpoison.cli.options import (
+    STRATEGIES,
+    Attacks,
     BatchSettings,
+    Strategies,
     format_seeds,
     parse_seeds,
     parse_specs,
@@ -34,14 +37,13 @@ from fedpoison.studies.statistics import coverage_note
 def compare_command(
     *,
     scenario: Scenario,
-    attacks: Annotated[
-        str, typer.Option(help="Attacks, separated by commas.")
-    ] = "none,label-flip,scaled-update",
-    strategies: Annotated[
-        str, typer.Option(help="Strategies, separated by commas.")
-    ] = "fedavg,krum,trimmed-mean,median",
+    attacks: Attacks = "none,label-flip,scaled-update",
+    strategies: Strategies = STRATEGIES,
     seeds: Annotated[
-        str, typer.Option(help="Seeds, separated by commas. Every pair of attack and strategy runs per seed.")
+        str,
+        typer.Option(
+            help="Seeds, separated by commas. Each pair of attack and strategy runs with each seed."
+        ),
     ] = "0",
     reference: Annotated[
         str | None,
@@ -53,7 +55,9 @@ def compare_command(
     ] = None,
     at: Annotated[
         At,
-        typer.Option(help="Evaluated round of each run: last, or best, which flatters every strategy."),
+        typer.Option(
+            help="Evaluated round of each run: the last, or the best, which overrates every strategy."
+        ),
     ] = "last",
     settings: BatchSettings,
 ) -> None:
@@ -87,7 +91,7 @@ def tables(found: Comparison, reference: str | None) -> list[TextTable]:
     made = _by_measure(found, found.estimates(), found.strategies, "{}, %")
     if len(found.strategies) > 1 and (reference is not None or len(found.seeds) > 1):
         chosen = found.most_robust() if reference is None else reference
-        title = f"{{}}: points more than the reference {chosen}, paired over the seeds"
+        title = f"{{}}: difference from {chosen} in percentage points, paired over the seeds"
         others = [strategy for strategy in found.strategies if strategy != chosen]
         made += _by_measure(found, found.differences(chosen), others, title, reference=chosen)
     return [*made, _worst_cases(found), *(_classes(found, attack) for attack in found.attacks)]
@@ -99,7 +103,7 @@ def notes(found: Comparison) -> list[str]:
     alike = found.stopped_runs().groupby(["attack", "strategy", "reason"], sort=False)
     for (attack, strategy, reason), runs in alike:
         seeds = format_seeds(runs["seed"])
-        made.append(f"{strategy} under {attack}: the server had to stop with {seeds}: {reason}")
+        made.append(f"{strategy} under {attack}: the server stopped with {seeds}: {reason}")
     return made
 
 
