@@ -61,27 +61,21 @@ class CommandGroup(TyperGroup):
 app = typer.Typer(
     name="fedpoison",
     cls=CommandGroup,
-    help="Simulate model poisoning in federated learning, defend against it, and measure the damage per class.",
+    help="Simulate model poisoning in federated learning, and measure defenses and damage per class.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings=_SETTINGS,
 )
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"fedpoison {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _options(
     *,
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
-    ] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
-    pass
+    if version:
+        typer.echo(f"fedpoison {__version__}")
+        raise typer.Exit
 
 
 for _name, _summary in COMMANDS.items():

@@ -68,7 +68,7 @@ def run_command(
         bool,
         typer.Option(
             "--twin",
-            help="Also run the scenario without attack, unless the store contains that run, and show the damage.",
+            help="Run the scenario without attack, too, unless this run is stored, and show the damage.",
         ),
     ] = False,
     keep_updates: Annotated[
