@@ -134,7 +134,7 @@ def notes(found: Breakdown) -> list[str]:
                 f"{curve.breaking_point.count / found.clients:.1%}. It withstood {held}."
             )
         if curve.breaking_point is not None and curve.breaking_point.stopped is not None:
-            made.append(f"{name}: the server stopped: {curve.breaking_point.stopped}")
+            made.append(f"{name}: the server had to stop: {curve.breaking_point.stopped}")
     return made
 
 

@@ -104,7 +104,14 @@ def run_command(
     clean = None
     with RoundProgress((1 + clean_run) * scenario.rounds, title=run_title(scenario)) as progress:
         federation = Federation.load(scenario, data_dir=data_dir)
-        trackers = _trackers(federation.scenario, tensorboard, wandb, mlflow)
+        chosen: list[tuple[Callable[..., Tracker], Path | str | None]] = [
+            (TensorBoard, tensorboard),
+            (WeightsAndBiases, wandb),
+            (MLflow, mlflow),
+        ]
+        trackers = [
+            partial(tracker, federation.scenario, target) for tracker, target in chosen if target is not None
+        ]
         with with_trackers(federation.scenario, trackers, progress.show) as on_round:
             history = run_federation(
                 federation,
@@ -141,20 +148,6 @@ def _rounds(text: str | None, last: int) -> Sequence[int]:
         raise ScenarioError(
             f"--keep-updates: got {text!r}, expected all, or rounds separated by commas."
         ) from None
-
-
-def _trackers(
-    scenario: Scenario, tensorboard: Path | None, wandb: str | None, mlflow: str | None
-) -> list[Callable[[], Tracker]]:
-    """Return a function that opens each requested tracker."""
-    opening: list[Callable[[], Tracker]] = []
-    if tensorboard is not None:
-        opening.append(partial(TensorBoard, scenario, tensorboard))
-    if wandb is not None:
-        opening.append(partial(WeightsAndBiases, scenario, wandb))
-    if mlflow is not None:
-        opening.append(partial(MLflow, scenario, mlflow))
-    return opening
 
 
 def _print(history: History, clean_run: History | None) -> None:

@@ -76,7 +76,7 @@ def _repeated(repeats: Sequence[ConfirmationRun]) -> str:
     stopped = [repeat.seed for repeat in repeats if repeat.stopped]
     failed = [repeat.seed for repeat in repeats if repeat.strength is None and not repeat.stopped]
     if stopped or failed:
-        ends = [("the server stopped", stopped), ("the run failed", failed)]
+        ends = [("the server had to stop", stopped), ("the run failed", failed)]
         text = "; ".join(f"{end} with {format_seeds(some)}" for end, some in ends if some)
         return f"repeated with {format_seeds(seeds)}: {text}"
     mean = estimate([repeat.strength or 0.0 for repeat in repeats])

@@ -169,6 +169,6 @@ def test_a_rule_without_the_base_class_works_everywhere(small, monkeypatch):
     chain = build_aggregation("clipping(threshold=10) | without-base | sgd", byzantine=1)
     torch.testing.assert_close(chain(torch.ones(4, 2)).update, torch.ones(2))
     (entry,) = [entry for entry in catalogue.entries("strategies") if entry.name == "without-base"]
-    assert [parameter.name for parameter in entry.knobs] == ["byzantine"]
+    assert [parameter.name for parameter in entry.parameters] == ["byzantine"]
     plain, theirs = (simulate(small.replace(strategy=name, rounds=2)) for name in ("fedavg", "without-base"))
     assert [record.confusion for record in plain.records] == [record.confusion for record in theirs.records]
