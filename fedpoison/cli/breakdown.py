@@ -124,18 +124,18 @@ def table(found: Breakdown) -> TextTable:
 
 def notes(found: Breakdown) -> list[str]:
     """Return remarks on single curves: shares above the breakdown point that do not break, and stops."""
-    made = []
+    remarks = []
     for curve in found.curves:
         name = f"{curve.pair.strategy} under {curve.pair.attack}"
         if curve.held_above and curve.breaking_point is not None:
             held = ", ".join(f"{count / found.clients:.1%}" for count in curve.held_above)
-            made.append(
+            remarks.append(
                 f"{name}: larger shares are not always worse. The smallest tested share that breaks it is "
                 f"{curve.breaking_point.count / found.clients:.1%}. It withstood {held}."
             )
         if curve.breaking_point is not None and curve.breaking_point.stopped is not None:
-            made.append(f"{name}: the server had to stop: {curve.breaking_point.stopped}")
-    return made
+            remarks.append(f"{name}: the server had to stop: {curve.breaking_point.stopped}")
+    return remarks
 
 
 def as_json(found: Breakdown) -> dict[str, object]:
@@ -153,12 +153,13 @@ def _curve(curve: Curve, clients: int) -> dict[str, object]:
     def share(count: int | None) -> float | None:
         return None if count is None else count / clients
 
+    breaks_at = None if curve.breaking_point is None else curve.breaking_point.count
     return {
         "attack": curve.pair.attack,
         "strategy": curve.pair.strategy,
-        "breaks_at": None if curve.breaking_point is None else share(curve.breaking_point.count),
-        "breaks_at_count": None if curve.breaking_point is None else curve.breaking_point.count,
-        "held_at": None if curve.last_held is None else share(curve.last_held.count),
+        "breaks_at": share(breaks_at),
+        "breaks_at_count": breaks_at,
+        "held_at": share(None if curve.last_held is None else curve.last_held.count),
         "held_above": [share(count) for count in curve.held_above],
         "undefined_from": share(curve.undefined),
         "undefined_because": curve.reason,

@@ -32,7 +32,8 @@ class CheckResult:
 
 def doctor_command(*, data_dir: Data = None) -> None:
     """Check installation, data sets and hardware. Exits with 1 if a check fails."""
-    findings = [*_packages(), *_imports(), _torch_pair(), _hardware(), *_data(data_dir), _disk()]
+    pair = check_pair(versions()["torch"], requires("torchvision") or [])
+    findings = [*_packages(), *_imports(), pair, _hardware(), *_data(data_dir), _disk()]
     table = Table(show_header=False, box=None)
     for finding in findings:
         mark = "[red]✗[/]" if finding.remedy else "[green]✓[/]"
@@ -63,20 +64,11 @@ def _imports() -> list[CheckResult]:
     ):
         try:
             importlib.import_module(module)
-        except (
-            ImportError,
-            RuntimeError,
-            OSError,
-        ) as error:  # torchvision raises RuntimeError for a bad pair
+        except (ImportError, RuntimeError, OSError) as error:  # RuntimeError: torchvision for another torch
             findings.append(CheckResult(f"import {module}", str(error).splitlines()[0], remedy))
         else:
             findings.append(CheckResult(f"import {module}", "works"))
     return findings
-
-
-def _torch_pair() -> CheckResult:
-    """Check that torchvision was built for the installed torch."""
-    return check_pair(versions()["torch"], requires("torchvision") or [])
 
 
 def check_pair(torch_version: str, needs: list[str]) -> CheckResult:
@@ -116,12 +108,11 @@ def _data(data_dir: Path | None) -> list[CheckResult]:
         dataset = load_dataset(name, data_dir=data_dir, download=False)
         return f"{len(dataset.train)} training and {len(dataset.test)} test images"
 
-    findings = [CheckResult("data set digits", check("digits"))]
     try:
-        findings.append(CheckResult("data set mnist", check("mnist")))
+        mnist = check("mnist")
     except DataError as error:
-        findings.append(CheckResult("data set mnist", f"not on disk; downloaded at the first use ({error})"))
-    return findings
+        mnist = f"not on disk; downloaded at the first use ({error})"
+    return [CheckResult("data set digits", check("digits")), CheckResult("data set mnist", mnist)]
 
 
 def _disk() -> CheckResult:

@@ -63,7 +63,9 @@ def sweep_command(
         data_dir=settings.data_dir,
     )
     if dry_run and settings.as_object:
-        typer.echo(json.dumps(_planned(planned)))
+        counts = {"runs": len(planned.cells), "complete": len(planned.stored)}
+        counts |= {"failed": len(planned.failures), "missing": len(planned.missing)}
+        typer.echo(json.dumps({"study": planned.study.name, "title": planned.study.title, **counts}))
     else:
         stderr = settings.as_object or settings.form != "terminal"
         _show(planned, Console(stderr=stderr, highlight=False))
@@ -149,17 +151,6 @@ def _measured(
     frame = results.summary(reduce)
     keys = [label if isinstance(label, tuple) else (label,) for label in frame.index]
     return dict(zip(keys, to_records(frame), strict=True))
-
-
-def _planned(planned: SweepPlan) -> dict[str, object]:
-    return {
-        "study": planned.study.name,
-        "title": planned.study.title,
-        "runs": len(planned.cells),
-        "complete": len(planned.stored),
-        "failed": len(planned.failures),
-        "missing": len(planned.missing),
-    }
 
 
 def _show(planned: SweepPlan, console: Console) -> None:
