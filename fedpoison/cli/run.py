@@ -181,8 +181,9 @@ def _print(history: History, clean_run: History | None) -> None:
     dropped = sum(len(record.training.dropped) for record in history.records)
     if dropped:
         console.print(f"[yellow]{dropped} replies were unusable: see dropped in rounds.jsonl[/]")
+    rounds = "1 round" if last.round == 1 else f"{last.round} rounds"
     console.print(
-        f"{last.round} rounds on {history.scenario.dataset} in {history.seconds:.1f} s: {history.path}",
+        f"{rounds} on {history.scenario.dataset} in {history.seconds:.1f} s: {history.path}",
         markup=False,
         soft_wrap=True,
     )
