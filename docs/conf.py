@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -11,18 +12,21 @@ from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.ext.napoleon import GoogleDocstring
 
-from fedpoison.cli import catalogue, reference
+from fedpoison.cli.catalogue import REGISTRIES
 from fedpoison.studies.reproduce import STUDIES
 from fedpoison.studies.study import built_in_studies, find_study
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+import pages  # noqa: E402  # beside this file
 
 project = "fedpoison"
 author = "The fedpoison developers"
 version = release = version_of("fedpoison")
 
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
-exclude_patterns = ["conf.py"]
+exclude_patterns = ["conf.py", "pages.py"]
 myst_heading_anchors = 3
 myst_enable_extensions = ["deflist"]
 smartquotes = False  # --option is no dash
@@ -36,7 +40,7 @@ python_maximum_signature_line_length = 90
 pygments_style = "friendly"
 highlight_language = "text"
 
-html_theme = "furo"  # brings its own fonts and scripts: no page asks another host for anything
+html_theme = "furo"  # brings its own fonts and scripts: no page loads anything from another host
 html_title = "fedpoison"
 html_static_path = ["_static"]
 html_css_files = ["tables.css"]
@@ -81,11 +85,11 @@ GENERATED: dict[str, Callable[[], str]] = {
         for page, title in GUIDES.items()
         if (HERE / f"{page}.md").is_file()
     ),
-    "command line": reference.page,
+    "command line": pages.command_page,
     "remarks": remarks,
     "studies": studies,
-    "scenario": catalogue.scenario_fields,
-    **{kind: lambda kind=kind: catalogue.page(kind) for kind in (*catalogue.REGISTRIES, "datasets")},  # type: ignore[misc]
+    "scenario": pages.scenario_fields,
+    **{kind: lambda kind=kind: pages.catalogue_page(kind) for kind in (*REGISTRIES, "datasets")},  # type: ignore[misc]
 }
 """Text that replaces `<!-- generated: NAME -->`."""
 

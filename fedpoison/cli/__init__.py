@@ -1,9 +1,11 @@
-"""The command line."""
+"""Command line: a module per command, which parses options, calls the library and prints the result."""
 
 from __future__ import annotations
 
 import os
 import sys
+
+__all__ = ["main"]
 
 # Flower and Ray read these when they are imported: no telemetry, no update checks, no needless warnings.
 os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
@@ -12,11 +14,11 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 INTERRUPTED = 130
-"""Exit code of a command that was ended by Ctrl-C, by convention of the shell."""
+"""Exit code of a command that Ctrl-C ended, by convention of the shell."""
 
 
 def main() -> None:
-    """Run the command line. An error of fedpoison becomes one line on stderr and exit code 2."""
+    """Run the command line. If fedpoison raises an error, print it as one line and exit with 2."""
     import click  # noqa: PLC0415  # after the environment is set
     from rich.console import Console  # noqa: PLC0415
     from rich.markup import escape  # noqa: PLC0415
@@ -37,5 +39,5 @@ def main() -> None:
         console.print(f"[bold red]error[/]: {escape(str(error))}")
         sys.exit(2)
     if code == INTERRUPTED:
-        console.print("[yellow]stopped[/]: what was done is kept")
+        console.print("[yellow]stopped[/]: finished work is kept")
     sys.exit(code)

@@ -3,32 +3,21 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import Annotated, Any
 
 import click
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
+
+from fedpoison import __version__
+from fedpoison.errors import unknown
 
 COMMANDS = {
-    "run": "fedpoison.cli.run:run_command",
-    "compare": "fedpoison.cli.compare:compare_command",
-    "breakdown": "fedpoison.cli.breakdown:breakdown_command",
-    "sweep": "fedpoison.cli.sweep:sweep_command",
-    "baseline": "fedpoison.cli.baseline:baseline_command",
-    "search": "fedpoison.cli.search:search_command",
-    "report": "fedpoison.cli.report:report_command",
-    "reproduce": "fedpoison.cli.reproduce:reproduce_command",
-    "replay": "fedpoison.cli.replay:replay_command",
-    "list": "fedpoison.cli.list:list_command",
-    "doctor": "fedpoison.cli.doctor:doctor_command",
-}
-"""Module and function of each command."""
-SUMMARIES = {
     "run": "Run one scenario, and evaluate the global model per class after every round.",
     "compare": "Run every attack against every strategy on the same seeds, print tables and write figures.",
     "breakdown": "Find the smallest malicious share that breaks each strategy.",
     "sweep": "Run the missing scenarios of a study, print a table and save results and figure.",
-    "baseline": "Train a central model on clean data, and with --attack on poisoned data, and compare both.",
+    "baseline": "Train a centralized model on clean data, and with --attack another one on poisoned data.",
     "search": "Search for the attack, and its parameters, that harms a strategy most.",
     "report": "Write one HTML file about stored runs, which a browser opens without a network.",
     "reproduce": "Repeat published experiments, and compare our numbers with the published ones.",
@@ -36,14 +25,16 @@ SUMMARIES = {
     "list": "List available attacks, strategies, data sets, models, partitions or built-in studies.",
     "doctor": "Check installation, data sets and hardware. Exits with 1 if a check fails.",
 }
-"""First line of the help of each command."""
+"""Each command with the first line of its help. The module `fedpoison.cli.NAME` has `NAME_command`."""
+_SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 
 def load_command(name: str) -> click.Command:
     """Import the module of a command, and return the command."""
-    module, _, function = COMMANDS[name].partition(":")
+    function = getattr(import_module(f"fedpoison.cli.{name}"), f"{name}_command")
+    paragraphs = [" ".join(paragraph.split()) for paragraph in (function.__doc__ or "").split("\n\n")]
     single = typer.Typer(add_completion=False, context_settings=_SETTINGS)
-    single.command(name)(getattr(import_module(module), function))
+    single.command(name, help="\n\n".join(paragraphs))(function)
     return typer.main.get_command(single)
 
 
@@ -56,14 +47,36 @@ class LazyCommand(TyperCommand):
         return load_command(str(self.name)).make_context(info_name, args, parent, **extra)
 
 
-_SETTINGS = {"help_option_names": ["-h", "--help"]}
+class CommandGroup(TyperGroup):
+    """The commands. An unknown name is an error of fedpoison, which suggests one command."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in COMMANDS:
+            raise unknown("command", args[0], COMMANDS)
+        return super().resolve_command(ctx, args)
+
 
 app = typer.Typer(
     name="fedpoison",
-    help="Simulate model poisoning in federated learning, defend against it, and see the damage per class.",
+    cls=CommandGroup,
+    help="Simulate model poisoning in federated learning, and measure defenses and damage per class.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings=_SETTINGS,
 )
-for _name in COMMANDS:
-    app.command(_name, cls=LazyCommand, help=SUMMARIES[_name])(lambda: None)
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    *,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"fedpoison {__version__}")
+        raise typer.Exit
+
+
+for _name, _summary in COMMANDS.items():
+    app.command(_name, cls=LazyCommand, help=_summary)(lambda: None)

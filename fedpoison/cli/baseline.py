@@ -1,4 +1,4 @@
-"""`fedpoison baseline`: centralized training of the same model."""
+"""`fedpoison baseline`: train the same model centrally."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from fedpoison.simulation.centralized import FEDERATION_ONLY, train_centralized
 def baseline_command(
     *, scenario: Scenario, out: Out = Path("runs"), workers: WorkerCount = None, data_dir: Data = None
 ) -> None:
-    """Train a central model on clean data, and with --attack on poisoned data, and compare both.
+    """Train a centralized model on clean data, and with --attack another one on poisoned data.
 
-    The comparison is per class. A round is one epoch. --malicious is the share of poisoned training samples.
+    The table compares both per class. A round is one epoch. --malicious is the share of poisoned samples.
     """
     variants = {"clean": scenario.replace(attack="none")}
     if scenario.attack != "none":

@@ -12,7 +12,10 @@ import pandas as pd
 import typer
 
 from fedpoison.cli.options import (
+    STRATEGIES,
+    Attacks,
     BatchSettings,
+    Strategies,
     parse_numbers,
     parse_seeds,
     parse_specs,
@@ -35,32 +38,32 @@ from fedpoison.studies.statistics import estimate
 def breakdown_command(
     *,
     scenario: Scenario,
-    attacks: Annotated[str, typer.Option(help="Attacks, separated by commas.")] = "scaled-update",
-    strategies: Annotated[
-        str, typer.Option(help="Strategies, separated by commas.")
-    ] = "fedavg,krum,trimmed-mean,median",
+    attacks: Attacks = "scaled-update",
+    strategies: Strategies = STRATEGIES,
     measure: Annotated[
         Literal["accuracy", "worst-class", "success"],
-        typer.Option(help="Measure that breaks: accuracy, accuracy of the worst class, or attack success."),
+        typer.Option(help="Measure of damage: accuracy, accuracy of the worst class, or attack success."),
     ] = "accuracy",
     points: Annotated[
         float | None,
         typer.Option(
-            help="Points of accuracy lost, compared with the run without attackers, that count as broken. "
-            "Default: 10.",
+            help="Loss of accuracy that counts as broken, in percentage points compared with the run "
+            "without attackers. Default: 10.",
             show_default=False,
         ),
     ] = None,
     level: Annotated[
         float | None,
         typer.Option(
-            help="Attack success in per cent that counts as broken. Default: 50.",
+            help="Attack success that counts as broken, in per cent. Default: 50.",
             show_default=False,
         ),
     ] = None,
     shares: Annotated[
         str,
-        typer.Option(help="Malicious shares to try first, separated by commas. The largest ends the search."),
+        typer.Option(
+            help="Malicious shares to test first, separated by commas. The largest share ends the search."
+        ),
     ] = ",".join(map(str, SHARES)),
     seeds: Annotated[
         str, typer.Option(help="Seeds, separated by commas. The mean over the seeds decides.")
@@ -120,19 +123,19 @@ def table(found: Breakdown) -> TextTable:
 
 
 def notes(found: Breakdown) -> list[str]:
-    """Return what a reader of the table must know about single curves."""
-    made = []
+    """Return remarks on single curves: shares above the breakdown point that do not break, and stops."""
+    remarks = []
     for curve in found.curves:
         name = f"{curve.pair.strategy} under {curve.pair.attack}"
         if curve.held_above and curve.breaking_point is not None:
             held = ", ".join(f"{count / found.clients:.1%}" for count in curve.held_above)
-            made.append(
-                f"{name}: more is not always worse; {curve.breaking_point.count / found.clients:.1%} is the "
-                f"smallest share seen that breaks it, and {held} held."
+            remarks.append(
+                f"{name}: larger shares are not always worse. The smallest tested share that breaks it is "
+                f"{curve.breaking_point.count / found.clients:.1%}. It withstood {held}."
             )
         if curve.breaking_point is not None and curve.breaking_point.stopped is not None:
-            made.append(f"{name}: the server had to stop: {curve.breaking_point.stopped}")
-    return made
+            remarks.append(f"{name}: the server had to stop: {curve.breaking_point.stopped}")
+    return remarks
 
 
 def as_json(found: Breakdown) -> dict[str, object]:
@@ -150,12 +153,13 @@ def _curve(curve: Curve, clients: int) -> dict[str, object]:
     def share(count: int | None) -> float | None:
         return None if count is None else count / clients
 
+    breaks_at = None if curve.breaking_point is None else curve.breaking_point.count
     return {
         "attack": curve.pair.attack,
         "strategy": curve.pair.strategy,
-        "breaks_at": None if curve.breaking_point is None else share(curve.breaking_point.count),
-        "breaks_at_count": None if curve.breaking_point is None else curve.breaking_point.count,
-        "held_at": None if curve.last_held is None else share(curve.last_held.count),
+        "breaks_at": share(breaks_at),
+        "breaks_at_count": breaks_at,
+        "held_at": share(None if curve.last_held is None else curve.last_held.count),
         "held_above": [share(count) for count in curve.held_above],
         "undefined_from": share(curve.undefined),
         "undefined_because": curve.reason,

@@ -1,4 +1,4 @@
-"""Catalogue of names, metadata cards, docstrings and parameters, for `fedpoison list` and the docs."""
+"""Catalogue of names, metadata cards, docstrings and parameters."""
 
 from __future__ import annotations
 
@@ -10,19 +10,16 @@ import re
 import textwrap
 import types
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Annotated, Any, Literal
-
-from pydantic.fields import FieldInfo
 
 from clients.attacks.base import Attack
 from fedpoison.data import datasets
 from fedpoison.errors import unknown
 from fedpoison.scenario import registries
 from fedpoison.scenario.attackers import AttackerGroup
-from fedpoison.scenario.scenario import Scenario
 from fedpoison.scenario.schedules import schedules
 
 REGISTRIES: dict[str, Callable[[], Mapping[str, object]]] = {
@@ -80,36 +77,7 @@ def entries(kind: str) -> list[CatalogueEntry]:
     return [_entry(name, thing) for name, thing in sorted(REGISTRIES[kind]().items())]
 
 
-def page(kind: str) -> str:
-    """Return the documentation page of one kind: a table of all entries, and a section per entry.
-
-    Raises:
-        ScenarioError: the kind is unknown.
-    """
-    found = entries(kind)
-    whole = [entry for entry in found if entry.text or entry.facts or entry.parameters]
-    linked = {entry.name: f"[`{entry.name}`](#{entry.name})" for entry in whole}
-    columns = [title for title in _COLUMNS if any(title in entry.facts for entry in found)]
-    rows = [
-        (linked.get(entry.name, f"`{entry.name}`"), entry.summary, *(entry.facts.get(c, "") for c in columns))
-        for entry in found
-    ]
-    parts = [f"{len(found)} in all.", table(("name", "what it does", *columns), rows)]
-    return "\n\n".join([*parts, *(_section(entry) for entry in whole)]) + "\n"
-
-
-_COLUMNS = ("acts on", "needs", "paper")
-"""Facts that are columns of the table at the top of a page."""
 _STAGES = {"poison_data": "data", "train": "training", "craft": "updates"}
-
-
-def scenario_fields() -> str:
-    """Return a Markdown table of all fields of a scenario."""
-    rows = [
-        (f"`{name}`", _format_type(info.annotation), _default(info), info.description or "")
-        for name, info in Scenario.model_fields.items()
-    ]
-    return table(("field", "takes", "default", "meaning"), rows) + "\n"
 
 
 def _entry(name: str, thing: object) -> CatalogueEntry:
@@ -122,19 +90,6 @@ def _entry(name: str, thing: object) -> CatalogueEntry:
         facts = {"acts on": ", ".join(stages) or "nothing"} | facts
     parameters = list(_parameters(thing)) if isinstance(thing, type) else []
     return CatalogueEntry(name, summary, text, example, facts, parameters)
-
-
-def _section(entry: CatalogueEntry) -> str:
-    parts = [f"## `{entry.name}`", entry.summary, *entry.text]
-    parts += ["\n".join(f"- **{title}**: {fact}" for title, fact in entry.facts.items())]
-    if entry.parameters:
-        rows = [
-            (f"`{part.name}`", part.values, f"`{part.default}`", part.meaning) for part in entry.parameters
-        ]
-        parts.append(table(("parameter", "takes", "default", "meaning"), rows))
-    if entry.example:
-        parts.append(f"```pycon\n{entry.example}\n```")
-    return "\n\n".join(part for part in parts if part)
 
 
 def _without_example(doc: str) -> tuple[list[str], str]:
@@ -185,9 +140,9 @@ def _parameters(thing: type) -> Iterator[Parameter]:
         return
     types_of, meanings = typing.get_type_hints(thing), _field_docs(thing)
     for described in dataclasses.fields(thing):
-        default = "-" if described.default is dataclasses.MISSING else _format_value(described.default)
+        default = "-" if described.default is dataclasses.MISSING else format_value(described.default)
         meaning = markdown(" ".join(meanings.get(described.name, "").split()))
-        yield Parameter(described.name, _format_type(types_of[described.name]), default, meaning)
+        yield Parameter(described.name, format_type(types_of[described.name]), default, meaning)
 
 
 def _field_docs(thing: type) -> dict[str, str]:
@@ -209,21 +164,21 @@ def _field_docs(thing: type) -> dict[str, str]:
     return found
 
 
-def _format_type(annotation: Any) -> str:
+def format_type(annotation: Any) -> str:
     """Return the type of a parameter or field in words.
 
-    >>> _format_type(Literal[1, 2]), _format_type(float | None), _format_type(tuple[int, ...])
+    >>> format_type(Literal[1, 2]), format_type(float | None), format_type(tuple[int, ...])
     ('`1`, `2`', 'number or none', 'list: whole number')
     """
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Annotated:
-        return _format_type(arguments[0])
+        return format_type(arguments[0])
     if origin is Literal:
-        return ", ".join(f"`{_format_value(value)}`" for value in arguments)
+        return ", ".join(f"`{format_value(value)}`" for value in arguments)
     if origin in (types.UnionType, typing.Union):
-        return " or ".join(_format_type(part) for part in arguments)
+        return " or ".join(format_type(part) for part in arguments)
     if origin is tuple:
-        return f"list: {_format_type(arguments[0])}"
+        return f"list: {format_type(arguments[0])}"
     return _WORDS[annotation]
 
 
@@ -237,15 +192,5 @@ _WORDS: dict[Any, str] = {
 }
 
 
-def _format_value(value: object) -> str:
+def format_value(value: object) -> str:
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)
-
-
-def _default(info: FieldInfo) -> str:
-    return "unset" if info.default in (None, ()) else f"`{_format_value(info.default)}`"
-
-
-def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table in Markdown."""
-    lines = [titles, ["---"] * len(titles), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

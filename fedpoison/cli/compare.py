@@ -11,7 +11,10 @@ import pandas as pd
 import typer
 
 from fedpoison.cli.options import (
+    STRATEGIES,
+    Attacks,
     BatchSettings,
+    Strategies,
     format_seeds,
     parse_seeds,
     parse_specs,
@@ -34,14 +37,13 @@ from fedpoison.studies.statistics import coverage_note
 def compare_command(
     *,
     scenario: Scenario,
-    attacks: Annotated[
-        str, typer.Option(help="Attacks, separated by commas.")
-    ] = "none,label-flip,scaled-update",
-    strategies: Annotated[
-        str, typer.Option(help="Strategies, separated by commas.")
-    ] = "fedavg,krum,trimmed-mean,median",
+    attacks: Attacks = "none,label-flip,scaled-update",
+    strategies: Strategies = STRATEGIES,
     seeds: Annotated[
-        str, typer.Option(help="Seeds, separated by commas. Every pair of attack and strategy runs per seed.")
+        str,
+        typer.Option(
+            help="Seeds, separated by commas. Each pair of attack and strategy runs with each seed."
+        ),
     ] = "0",
     reference: Annotated[
         str | None,
@@ -53,7 +55,9 @@ def compare_command(
     ] = None,
     at: Annotated[
         At,
-        typer.Option(help="Evaluated round of each run: last, or best, which flatters every strategy."),
+        typer.Option(
+            help="Evaluated round of each run: the last, or the best, which overrates every strategy."
+        ),
     ] = "last",
     settings: BatchSettings,
 ) -> None:
@@ -87,7 +91,7 @@ def tables(found: Comparison, reference: str | None) -> list[TextTable]:
     made = _by_measure(found, found.estimates(), found.strategies, "{}, %")
     if len(found.strategies) > 1 and (reference is not None or len(found.seeds) > 1):
         chosen = found.most_robust() if reference is None else reference
-        title = f"{{}}: points more than the reference {chosen}, paired over the seeds"
+        title = f"{{}}: difference from the reference {chosen} in percentage points, paired over the seeds"
         others = [strategy for strategy in found.strategies if strategy != chosen]
         made += _by_measure(found, found.differences(chosen), others, title, reference=chosen)
     return [*made, _worst_cases(found), *(_classes(found, attack) for attack in found.attacks)]
@@ -95,12 +99,11 @@ def tables(found: Comparison, reference: str | None) -> list[TextTable]:
 
 def notes(found: Comparison) -> list[str]:
     """Return the reasons why cells of the tables contain no number."""
-    made = []
     alike = found.stopped_runs().groupby(["attack", "strategy", "reason"], sort=False)
-    for (attack, strategy, reason), runs in alike:
-        seeds = format_seeds(runs["seed"])
-        made.append(f"{strategy} under {attack}: the server had to stop with {seeds}: {reason}")
-    return made
+    return [
+        f"{strategy} under {attack}: the server had to stop with {format_seeds(runs['seed'])}: {reason}"
+        for (attack, strategy, reason), runs in alike
+    ]
 
 
 def as_json(found: Comparison, reference: str | None, folder: Path) -> dict[str, object]:
@@ -137,17 +140,15 @@ def _by_measure(
 ) -> list[TextTable]:
     """Return one table per measure with values: attacks by strategies, or differences from a reference."""
     made = []
+    signed = reference is not None
     for name, measure in MEASURES.items():
         values = [found.values(measure, attack, rule) for attack in found.attacks for rule in strategies]
         if pd.isna(values).all():
             continue
-        some = rows[(rows["measure"] == name) & rows["mean"].notna()]
-        signed = reference is not None
+        some = rows[(rows["measure"] == name) & rows["mean"].notna()].set_index(["attack", "strategy"])
         texts = {
-            (row["attack"], row["strategy"]): format_interval(
-                row["mean"], row["low"], row["high"], signed=signed
-            )
-            for _, row in some.iterrows()
+            pair: format_interval(row["mean"], row["low"], row["high"], signed=signed)
+            for pair, row in some.iterrows()
         }
         cells = []
         for attack in found.attacks:
@@ -180,7 +181,8 @@ def _worst_cases(found: Comparison) -> TextTable:
     rows = [
         {
             "strategy": str(strategy),
-            "lowest accuracy": f"{_lowest(row['accuracy'])} under {row['under']}",
+            "lowest accuracy": ("stopped" if pd.isna(row["accuracy"]) else percent(row["accuracy"]))
+            + f" under {row['under']}",
             "worst class": "-"
             if pd.isna(row["class"])
             else f"{row['class']}: {percent(row['class_accuracy'])} under {row['class_under']}",
@@ -192,10 +194,6 @@ def _worst_cases(found: Comparison) -> TextTable:
     ]
     frame = pd.DataFrame(rows)
     return TextTable("Where each strategy is weakest, %", frame, words=list(frame.columns[1:]))
-
-
-def _lowest(accuracy: float) -> str:
-    return "stopped" if pd.isna(accuracy) else percent(accuracy)
 
 
 def _classes(found: Comparison, attack: str) -> TextTable:

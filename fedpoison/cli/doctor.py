@@ -1,4 +1,4 @@
-"""`fedpoison doctor`: checks of the installation, the data sets and the hardware."""
+"""`fedpoison doctor`: check the installation, the data sets and the hardware."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from fedpoison.results.provenance import versions
 class CheckResult:
     """Result of one check."""
 
-    what: str
+    subject: str
     found: str
     remedy: str = ""
     """Advice to the user. Empty if the check passed."""
@@ -32,11 +32,12 @@ class CheckResult:
 
 def doctor_command(*, data_dir: Data = None) -> None:
     """Check installation, data sets and hardware. Exits with 1 if a check fails."""
-    findings = [*_packages(), *_imports(), _torch_pair(), _hardware(), *_data(data_dir), _disk()]
+    pair = check_pair(versions()["torch"], requires("torchvision") or [])
+    findings = [*_packages(), *_imports(), pair, _hardware(), *_data(data_dir), _disk()]
     table = Table(show_header=False, box=None)
     for finding in findings:
         mark = "[red]✗[/]" if finding.remedy else "[green]✓[/]"
-        table.add_row(mark, finding.what, finding.found)
+        table.add_row(mark, finding.subject, finding.found)
         if finding.remedy:
             table.add_row("", "", f"[yellow]{finding.remedy}[/]")
     Console().print(table)
@@ -47,7 +48,9 @@ def doctor_command(*, data_dir: Data = None) -> None:
 def _packages() -> list[CheckResult]:
     found = {"python": platform.python_version(), **versions()}
     return [
-        CheckResult(name, version, "install it: pip install fedpoison" if version == "not installed" else "")
+        CheckResult(
+            name, version, "install the package: pip install fedpoison" if version == "not installed" else ""
+        )
         for name, version in found.items()
     ]
 
@@ -55,50 +58,41 @@ def _packages() -> list[CheckResult]:
 def _imports() -> list[CheckResult]:
     findings = []
     for module, remedy in (
-        ("torchvision", "it was built for another torch: see the line on torch and torchvision"),
+        ("torchvision", "torchvision was built for another torch: see the line on torch and torchvision"),
         ("flwr.serverapp", "reinstall Flower: pip install --force-reinstall 'flwr[simulation]'"),
         ("ray", "Ray has no wheel for this Python or system; the local engine works without it"),
     ):
         try:
             importlib.import_module(module)
-        except (
-            ImportError,
-            RuntimeError,
-            OSError,
-        ) as error:  # torchvision raises RuntimeError for a bad pair
+        except (ImportError, RuntimeError, OSError) as error:  # RuntimeError: torchvision for another torch
             findings.append(CheckResult(f"import {module}", str(error).splitlines()[0], remedy))
         else:
             findings.append(CheckResult(f"import {module}", "works"))
     return findings
 
 
-def _torch_pair() -> CheckResult:
-    """Check that torchvision was built for the installed torch."""
-    return check_pair(versions()["torch"], requires("torchvision") or [])
-
-
 def check_pair(torch_version: str, needs: list[str]) -> CheckResult:
     """Check a torch version against the requirements of torchvision."""
-    wanted = next((need for text in needs if (need := Requirement(text)).name == "torch"), None)
-    what = "torch and torchvision"
-    if wanted is None or wanted.specifier.contains(torch_version, prereleases=True):
+    required = next((need for text in needs if (need := Requirement(text)).name == "torch"), None)
+    subject = "torch and torchvision"
+    if required is None or required.specifier.contains(torch_version, prereleases=True):
         if "+cpu" in torch_version:
             return CheckResult(
-                what,
+                subject,
                 f"torch {torch_version} is a CPU-only build",
                 "torchvision from the package index expects the index's own torch: reinstall both "
                 "with pip install --force-reinstall torch torchvision, or take both from one CPU-only index",
             )
-        return CheckResult(what, "belong together")
+        return CheckResult(subject, "compatible")
     return CheckResult(
-        what,
-        f"torchvision needs {wanted}, got torch {torch_version}",
+        subject,
+        f"torchvision needs {required}, got torch {torch_version}",
         "install the two together: pip install --force-reinstall torch torchvision",
     )
 
 
 def _hardware() -> CheckResult:
-    import torch  # noqa: PLC0415  # doctor must start even where torch does not
+    import torch  # noqa: PLC0415  # doctor must start even if torch does not
 
     used = "no GPU; training uses the CPU"
     if torch.cuda.is_available():
@@ -114,17 +108,14 @@ def _data(data_dir: Path | None) -> list[CheckResult]:
         dataset = load_dataset(name, data_dir=data_dir, download=False)
         return f"{len(dataset.train)} training and {len(dataset.test)} test images"
 
-    findings = [CheckResult("data set digits", check("digits"))]
     try:
-        findings.append(CheckResult("data set mnist", check("mnist")))
+        mnist = check("mnist")
     except DataError as error:
-        findings.append(
-            CheckResult("data set mnist", f"not on disk; it is downloaded when asked for ({error})")
-        )
-    return findings
+        mnist = f"not on disk; downloaded at the first use ({error})"
+    return [CheckResult("data set digits", check("digits")), CheckResult("data set mnist", mnist)]
 
 
 def _disk() -> CheckResult:
     free = shutil.disk_usage(Path.cwd()).free / 2**30
-    remedy = "free some disk: a run keeps its records and its model there" if free < 1 else ""
+    remedy = "free some disk space: each run saves its records and its model" if free < 1 else ""
     return CheckResult("disk", f"{free:.0f} GiB free here", remedy)

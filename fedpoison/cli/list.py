@@ -1,4 +1,4 @@
-"""`fedpoison list`: the available choices."""
+"""`fedpoison list`: list the available choices."""
 
 from __future__ import annotations
 
@@ -28,18 +28,24 @@ from strategies.optimizers import ServerOptimizer
 
 def list_command(
     kind: Annotated[
-        str,
+        str | None,
         typer.Argument(
-            metavar="KIND",
+            metavar="[KIND]",
             help="One of attacks, strategies, preaggregators, optimizers, schedules, datasets, models, "
-            "partitions, studies.",
+            "partitions, studies. Default: list these kinds.",
         ),
-    ],
-    name: Annotated[str | None, typer.Argument(help="Entry to show in full, with its parameters.")] = None,
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="Entry to show in full, with its parameters. Default: list all entries."),
+    ] = None,
     *,
     as_object: Json = False,
 ) -> None:
     """List available attacks, strategies, data sets, models, partitions or built-in studies."""
+    if kind is None:
+        typer.echo(json.dumps(list(_TABLES)) if as_object else f"fedpoison list {'|'.join(_TABLES)} [NAME]")
+        return
     if kind not in _TABLES:
         raise unknown("kind", kind, _TABLES)
     rows = _TABLES[kind]()
@@ -113,7 +119,7 @@ _TABLES: dict[str, Callable[[], dict[str, dict[str, str]]]] = {
 
 
 def _table(title: str, rows: dict[str, dict[str, str]]) -> Table:
-    """Return one row per name. The facts are below the first line, since columns of facts would not fit."""
+    """Return one row per name. The facts are below the first line, because columns would not fit."""
     table = Table(title=title, title_justify="left", show_header=False)
     table.add_column(no_wrap=True, style="bold")
     table.add_column()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import re
 import types
 import typing
 from collections.abc import Callable, Collection, Iterable
@@ -12,7 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, cast
 
+import annotated_types
+import click
 import typer
+from click.core import ParameterSource
+from pydantic.fields import FieldInfo
 from rich.console import Console
 
 from fedpoison.cli.progress import BatchProgress
@@ -45,8 +50,14 @@ WorkerCount = Annotated[
 ]
 RayAddress = Annotated[
     str | None,
-    typer.Option(help="Address of a Ray cluster: auto, or host:port.", show_default=False),
+    typer.Option(
+        help="Address of a Ray cluster: auto, or host:port. Default: a new cluster.", show_default=False
+    ),
 ]
+Attacks = Annotated[str, typer.Option(help="Attacks, separated by commas.")]
+Strategies = Annotated[str, typer.Option(help="Strategies, separated by commas.")]
+STRATEGIES = "fedavg,krum,trimmed-mean,median"
+"""Default strategies of commands that compare strategies."""
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 _SIZES = fields_about(Scenario, About.SIZE)
 SCENARIO_PANEL = "Scenario"
@@ -97,7 +108,7 @@ class BatchSettings:
 
 
 def with_batch_settings(command: Command) -> Command:
-    """Give a command an option for every field of `BatchSettings`, which it receives as `settings`."""
+    """Add an option per field of `BatchSettings` to a command, which receives them as `settings`."""
     names = [field.name for field in dataclasses.fields(BatchSettings)]
 
     @functools.wraps(command)
@@ -109,10 +120,10 @@ def with_batch_settings(command: Command) -> Command:
 
 
 def with_scenario(*, without: Collection[str] = (), **defaults: object) -> Callable[[Command], Command]:
-    """Give a command an option for every field of the scenario. The command receives them as `scenario`.
+    """Add an option per field of the scenario to a command, which receives them as `scenario`.
 
     Args:
-        without: fields that the command does not offer, and ignores in a file.
+        without: fields without an option. In a file, the command ignores them with a warning.
         defaults: values that differ from the default values of the scenario.
     """
     offered = {name: field for name, field in Scenario.model_fields.items() if name not in without}
@@ -120,28 +131,24 @@ def with_scenario(*, without: Collection[str] = (), **defaults: object) -> Calla
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
         def wrapped(scenario_file: Path | None = None, **options: Any) -> None:
-            given = {name: options.pop(name) for name in offered}
+            given = {name: value for name in offered if _is_given(name, value := options.pop(name))}
             read = read_toml(scenario_file) if scenario_file is not None else {}
             unused = {name: read.pop(name) for name in sorted(without) if name in read}
             if unused:
                 Console(stderr=True, soft_wrap=True).print(
-                    f"{scenario_file}: its {', '.join(unused)} not used, as this command sets that itself",
+                    f"{scenario_file}: {', '.join(unused)} not used, because the command sets these fields",
                     style="yellow",
                     markup=False,
                 )
             fields = defaults | read
-            given = {name: value for name, value in given.items() if value not in (None, [])}
-            if any(name in given for name in _SIZES):  # an option replaces any other way to give the size
+            if any(name in given for name in _SIZES):  # an option replaces every size in the file
                 fields = {name: value for name, value in fields.items() if name not in _SIZES}
             fields |= given
             command(scenario=Scenario.parse(fields), **options)
 
         file = inspect.Parameter("scenario_file", _KEYWORD, default=None, annotation=_File)
         own = _parameters(command, "scenario")
-        options = [
-            _option(name, field.annotation, field.description, defaults.get(name, field.default))
-            for name, field in offered.items()
-        ]
+        options = [_option(name, field, defaults.get(name, field.default)) for name, field in offered.items()]
         return _with_signature(wrapped, [file, *own, *options])
 
     return decorate
@@ -160,23 +167,44 @@ def _parameters(function: Callable[..., object], without: str = "") -> list[insp
 
 
 def _with_signature(command: Command, parameters: Iterable[inspect.Parameter]) -> Command:
-    """Make typer read these parameters as the options of a command."""
+    """Set the parameters that typer reads as the options of a command."""
     signature = inspect.Signature([*parameters])
     command.__signature__ = signature  # type: ignore[attr-defined]
     command.__annotations__ = {name: part.annotation for name, part in signature.parameters.items()}
     return command
 
 
-def _option(name: str, annotation: Any, description: str | None, default: object) -> inspect.Parameter:
-    shown = "unset" if default in (None, ()) else str(default)
-    names = _NAMES.get(name, ())
-    option = typer.Option(*names, help=description, show_default=shown, rich_help_panel=SCENARIO_PANEL)
+def _is_given(name: str, value: object) -> bool:
+    """Return whether the user gave an option. Its default must not override the scenario file."""
+    source = click.get_current_context().get_parameter_source(name)
+    return source is not ParameterSource.DEFAULT and value != []
+
+
+def _option(name: str, field: FieldInfo, default: object) -> inspect.Parameter:
+    """Return the option of a field. Pydantic validates its value."""
+    is_share = any(isinstance(part, annotated_types.Le) and part.le == 1 for part in field.metadata)
+    option = typer.Option(
+        *_NAMES.get(name, ()),
+        help=field.description,
+        rich_help_panel=SCENARIO_PANEL,
+        parser=_parse_share if is_share else None,
+        metavar="SHARE" if is_share else None,
+    )
     return inspect.Parameter(
         name,
         _KEYWORD,
-        default=None,
-        annotation=Annotated[_plain(annotation) | None, option],
+        default=None if default == () else default,
+        annotation=Annotated[_plain(field.annotation) | None, option],
     )
+
+
+def _parse_share(text: str | float) -> float:
+    """Parse a share, which is a number such as 0.2, or 20%."""
+    number = str(text).strip()
+    try:
+        return float(number[:-1]) / 100 if number.endswith("%") else float(number)
+    except ValueError:
+        raise typer.BadParameter(f"got {text!r}, expected a share such as 0.2 or 20%.") from None
 
 
 _NAMES = {"groups": ("--group",)}
@@ -184,7 +212,7 @@ _NAMES = {"groups": ("--group",)}
 
 
 def _plain(annotation: Any) -> type:
-    """Return the type that the command line parses for a field. Pydantic validates the value."""
+    """Return the type that the command line parses for a field."""
     origin = typing.get_origin(annotation)
     if origin in (types.UnionType, typing.Union):
         return _plain(next(part for part in typing.get_args(annotation) if part is not type(None)))
@@ -216,6 +244,9 @@ def parse_specs(option: Literal["attacks", "strategies"], text: str) -> list[str
         raise ScenarioError(f"--{option}: got nothing, expected names separated by commas.")
     unique: dict[str, str] = {}
     for item in items:
+        if re.fullmatch(r"[\w-]+(\s+[\w-]+)+", item):
+            commas = ",".join(item.split())
+            raise ScenarioError(f"--{option}: got {item!r}, expected names separated by commas: {commas}.")
         unique.setdefault(_READERS[option](item), item)
     return list(unique.values())
 

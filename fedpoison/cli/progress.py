@@ -1,9 +1,6 @@
-"""Live progress on stderr: rounds, accuracy, worst class, time left."""
+"""Live progress on stderr: rounds, accuracy, worst class and remaining time."""
 
 from __future__ import annotations
-
-from types import TracebackType
-from typing import Self
 
 from rich.console import Console
 from rich.markup import escape
@@ -22,11 +19,11 @@ from fedpoison.scenario.scenario import Scenario
 from fedpoison.simulation.batch import BatchCallbacks, RunResult
 
 
-class ProgressLine:
+class ProgressLine(Progress):
     """A progress line on stderr. Use it as a context manager."""
 
     def __init__(self, *columns: ProgressColumn, text: str = "{task.fields[news]}") -> None:
-        self._progress = Progress(
+        super().__init__(
             *columns,
             TextColumn("ETA"),
             TimeRemainingColumn(),
@@ -37,16 +34,7 @@ class ProgressLine:
 
     def warn(self, warning: str) -> None:
         """Print a warning above the line."""
-        self._progress.console.print(f"[bold yellow]warning[/]: {escape(warning)}", soft_wrap=True)
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()
+        self.console.print(f"[bold yellow]warning[/]: {escape(warning)}", soft_wrap=True)
 
 
 class RoundProgress(ProgressLine):
@@ -56,21 +44,21 @@ class RoundProgress(ProgressLine):
         text = "{task.fields[news]} - {task.description}"
         super().__init__(TextColumn(unit), MofNCompleteColumn(), text=text)
         self._shown = 0
-        self._task = self._progress.add_task(title, total=rounds, news="preparing")
+        self._task = self.add_task(title, total=rounds, news="preparing")
 
     def describe(self, title: str) -> None:
         """Show the title of the current run."""
-        self._progress.update(self._task, description=title)
+        self.update(self._task, description=title)
 
     def show(self, record: Round) -> None:
         """Show the result of a round. The evaluation of the initial model does not count as a round."""
         step = record.round - self._shown if record.round else 0
         self._shown = record.round
-        self._progress.update(self._task, advance=step, news=describe(record), refresh=True)
+        self.update(self._task, advance=step, news=describe(record), refresh=True)
 
     def set_completed(self, rounds: int) -> None:
         """Set the number of finished rounds, including those of runs that were loaded."""
-        self._progress.update(self._task, completed=rounds)
+        self.update(self._task, completed=rounds)
 
 
 class BatchProgress(ProgressLine):
@@ -83,14 +71,12 @@ class BatchProgress(ProgressLine):
         self._ended = self._failed = self._stopped = 0
         self._started: dict[str, int] = {}
         self._running: set[str] = set()
-        self._task = self._progress.add_task(
-            "runs", total=runs * rounds, ended=self.status(), news="preparing"
-        )
+        self._task = self.add_task("runs", total=runs * rounds, ended=self.status(), news="preparing")
 
     def add_runs(self, runs: int) -> None:
         """Add a number of runs to the total."""
         self._runs += runs
-        self._progress.update(self._task, total=self._runs * self._rounds, ended=self.status())
+        self.update(self._task, total=self._runs * self._rounds, ended=self.status())
 
     def callbacks(self) -> BatchCallbacks:
         """Return callbacks that update this display."""
@@ -99,12 +85,12 @@ class BatchProgress(ProgressLine):
     def _start(self, scenario: Scenario) -> None:
         self._started[scenario.run_id] = 0
         self._running.add(scenario.run_id)
-        self._progress.update(self._task, ended=self.status(), news=run_title(scenario))
+        self.update(self._task, ended=self.status(), news=run_title(scenario))
 
     def _round(self, scenario: Scenario, record: Round) -> None:
         step = record.round - self._started[scenario.run_id]
         self._started[scenario.run_id] = record.round
-        self._progress.update(
+        self.update(
             self._task,
             advance=step,
             news=f"{run_title(scenario)}, round {record.round}: {describe(record)}",
@@ -118,7 +104,7 @@ class BatchProgress(ProgressLine):
             self._stopped += result.aggregation_failed
             self._failed += not result.aggregation_failed
         rest = self._rounds - self._started.get(scenario.run_id, 0)
-        self._progress.update(self._task, advance=rest, ended=self.status())
+        self.update(self._task, advance=rest, ended=self.status())
 
     def status(self) -> str:
         """Return the numbers of finished, running, stopped and failed runs, in words."""

@@ -1,4 +1,4 @@
-"""`fedpoison replay`: one round of a run, aggregated by other strategies."""
+"""`fedpoison replay`: aggregate one round of a run with other strategies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 import typer
 from rich.console import Console
 
-from fedpoison.cli.options import Data, Json, parse_specs
+from fedpoison.cli.options import STRATEGIES, Data, Json, Strategies, parse_specs
 from fedpoison.cli.tables import TextTable, percent
 from fedpoison.results.metrics import json_number
 from fedpoison.results.round import Round
@@ -23,12 +23,10 @@ def replay_command(
     server_round: Annotated[
         int, typer.Option("--round", min=1, help="Round to aggregate.", show_default=False)
     ],
-    strategies: Annotated[
-        str, typer.Option(help="Strategies, separated by commas.")
-    ] = "fedavg,krum,trimmed-mean,median",
+    strategies: Strategies = STRATEGIES,
     influence: Annotated[
         bool,
-        typer.Option(help="Influence of each client on each class: aggregate without each client in turn."),
+        typer.Option(help="Influence of each client on each class, from an aggregate without that client."),
     ] = True,
     top: Annotated[
         int,
@@ -45,7 +43,7 @@ def replay_command(
 ) -> None:
     """Aggregate the updates of one round with other strategies, without any training.
 
-    For each strategy, print the accuracy per class, the trust and influence of the clients.
+    For each strategy, print the accuracy per class, and the trust and influence of the clients.
     A strategy that remembers earlier rounds starts with an empty memory.
     """
     names = parse_specs("strategies", strategies)
@@ -95,7 +93,7 @@ def _print(found: Replay, top: int) -> None:
     scenario, saved = found.history.scenario, found.saved
     console.print(
         f"round {saved.round} of {scenario.strategy} under {scenario.threat}: {len(saved.nodes)} updates, "
-        f"{len(saved.attacking_clients)} of them from attackers",
+        f"{len(saved.attacking_clients)} from attackers",
         markup=False,
     )
     rows: dict[str, Round] = {} if found.actual is None else {f"{scenario.strategy} (the run)": found.actual}
@@ -123,18 +121,18 @@ def _print(found: Replay, top: int) -> None:
 
 def _print_trust(console: Console, result: ReplayResult, malicious: set[int]) -> None:
     caught, blamed = result.rates
-    verb, named, everybody = "rejected", result.rejected, sorted(result.trust)
-    if 2 * len(named) > len(everybody):
-        verb, named = "trusted", [client_id for client_id in everybody if client_id not in set(named)]
+    verb, named, clients = "rejected", result.rejected, sorted(result.trust)
+    if 2 * len(named) > len(clients):
+        verb, named = "trusted", [client_id for client_id in clients if client_id not in set(named)]
     client_ids = " ".join(_marked(client_id, malicious) for client_id in named) or "none"
     console.print(
-        f"{result.strategy} {verb} {len(named)} of {len(everybody)} (* attacks): {client_ids}; "
-        f"it rejected {percent(caught)} % of the attackers and {percent(blamed)} % of the others",
+        f"{result.strategy} {verb} {len(named)} of {len(clients)} clients (* attacker): {client_ids}. "
+        f"It rejected {percent(caught)} % of the attackers and {percent(blamed)} % of the others",
         markup=False,
         highlight=False,
     )
     if result.from_empty_state:
-        note = f"{result.strategy} remembers earlier rounds; here it began with nothing to remember"
+        note = f"{result.strategy} uses earlier rounds, but started here with an empty memory"
         console.print(note, markup=False)
 
 
@@ -143,14 +141,14 @@ def _print_influence(
 ) -> None:
     known = influence.dropna(how="all").sort_values("all", ascending=False, kind="stable")
     if known.empty:
-        note = f"{strategy}: not defined with one client less, so it has no influence to show"
+        note = f"{strategy}: not defined with one client less, so no influence is shown"
         console.print(note, markup=False)
         return
     shown = known if len(known) <= 2 * top else pd.concat([known.head(top), known.tail(top)])
     shown = shown.set_axis([_marked(int(client_id), malicious) for client_id in shown.index]).T.rename_axis(
         "class"
     )
-    title = f"{strategy}: points of accuracy by class with the client less those without"
+    title = f"{strategy}: accuracy by class with the client minus without, in percentage points"
     console.print(_table(title, shown), crop=False)
 
 

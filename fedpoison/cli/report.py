@@ -1,4 +1,4 @@
-"""`fedpoison report`: one HTML page about stored runs."""
+"""`fedpoison report`: write one HTML page about stored runs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ def report_command(
     title: Annotated[str, typer.Option(help="Title of the page.")] = "fedpoison report",
     figures: Annotated[
         Path | None,
-        typer.Option(help="Folder for the figures as SVG and PDF.", show_default=False),
+        typer.Option(
+            help="Folder for the figures as SVG and PDF. Default: no such files.", show_default=False
+        ),
     ] = None,
 ) -> None:
     """Write one HTML file about stored runs, which a browser opens without a network."""
@@ -45,7 +47,7 @@ def report_command(
     if written.unfinished:
         runs = "1 run was" if written.unfinished == 1 else f"{written.unfinished} runs were"
         console.print(
-            f"{runs} not finished: excluded from all means, listed apart on the page", style="yellow"
+            f"{runs} not finished: listed separately on the page, and excluded from all means", style="yellow"
         )
     size = written.page.stat().st_size / 1e6
     runs = "run" if written.runs == 1 else "runs"

@@ -1,4 +1,4 @@
-"""`fedpoison reproduce`: published numbers, compared with ours."""
+"""`fedpoison reproduce`: compare published numbers with ours."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fedpoison.studies.reproduce import CellResult, Publication, PublishedValue
 
 NAMES = ("bucketing", "byzfl-heatmap", "byzfl-quickstart")
-"""Names of the studies. Other commands need not wait for their hundreds of scenarios, which load slowly."""
+"""Names of the studies. The help uses this copy, because their hundreds of scenarios load slowly."""
 
 
 @with_batch_settings
@@ -28,16 +28,19 @@ def reproduce_command(
     name: Annotated[str, typer.Argument(metavar="STUDY", help=f"One of {', '.join(NAMES)}.")],
     cell: Annotated[
         list[str] | None,
-        typer.Option(help="Cell, or pattern such as '*/krum/*'. Repeatable. Default: all cells."),
+        typer.Option(help="Name of a cell, or a pattern such as '*/krum/*'. Repeatable. Default: all cells."),
     ] = None,
     seeds: Annotated[
-        str | None, typer.Option(help="Seeds, separated by commas. Default: those of the study.")
+        str | None, typer.Option(help="Seeds, separated by commas. Default: the seeds of the study.")
     ] = None,
     rounds: Annotated[
-        int | None, typer.Option(min=1, help="Number of rounds of a short trial, which gives no verdict.")
+        int | None,
+        typer.Option(
+            min=1, help="Number of rounds of a short trial without a verdict. Default: the full study."
+        ),
     ] = None,
     listing: Annotated[
-        bool, typer.Option("--list", help="List the cells and the published numbers.")
+        bool, typer.Option("--list", help="List the cells and the published numbers without running them.")
     ] = False,
     settings: BatchSettings,
 ) -> None:
@@ -69,7 +72,7 @@ def reproduce_command(
         print_tables([_compared(study, results, numbers, cut=rounds is not None)], settings.form)
     reproduced = sum(result.matches for result in results)
     if rounds:
-        settings.notes.print(f"stopped after {rounds} rounds: these are no reproductions")
+        settings.notes.print(f"stopped after {rounds} rounds: no verdict")
     else:
         settings.notes.print(f"{reproduced} of {len(results)} reproduced, {format_seeds(numbers)}")
     for remark in study.remarks:
@@ -111,7 +114,7 @@ def _compared(
 def _as_json(
     study: Publication, results: Sequence[CellResult], seeds: Sequence[int], rounds: int | None
 ) -> dict[str, object]:
-    """Return the cells as plain values. With fewer rounds than the study has, no cell has a verdict."""
+    """Return the cells as plain values. If `rounds` shortens the study, no cell has a verdict."""
     return {
         "study": study.name,
         "seeds": list(seeds),

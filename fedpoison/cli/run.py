@@ -1,4 +1,4 @@
-"""`fedpoison run`: one scenario."""
+"""`fedpoison run`: run one scenario."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def run_command(
     engine: Annotated[
         Engine,
         typer.Option(
-            help="Engine that trains the clients: this process, Ray actors, or the runtime of Flower."
+            help="Engine that trains the clients: this process (local), Ray actors, or Flower's runtime."
         ),
     ] = "local",
     workers: WorkerCount = None,
@@ -42,23 +42,24 @@ def run_command(
         int | None,
         typer.Option(
             min=1,
-            help="Number of clients that a worker trains in one call. Changes only the speed.",
+            help="Number of clients that a worker trains in one call. It only changes the speed. "
+            "Default: chosen by the engine.",
             show_default=False,
         ),
     ] = None,
     device: Annotated[
         Device,
-        typer.Option(help="Device of the local engine. auto is CUDA if available, else the CPU."),
+        typer.Option(help="Device of the local engine. auto selects CUDA if available, and else the CPU."),
     ] = "auto",
     deterministic: Annotated[
         bool,
-        typer.Option("--deterministic", help="Make CUDA bitwise reproducible, which is slower."),
+        typer.Option("--deterministic", help="Bitwise reproducible results on CUDA. This is slower."),
     ] = False,
     ray_address: RayAddress = None,
     ray_resources: Annotated[
         str | None,
         typer.Option(
-            help="Resources that Ray reserves per worker, as in CPU=2,GPU=0.5. Default: one CPU.",
+            help="Resources that Ray reserves per worker, such as CPU=2,GPU=0.5. Default: CPU=1.",
             show_default=False,
         ),
     ] = None,
@@ -67,22 +68,25 @@ def run_command(
         bool,
         typer.Option(
             "--twin",
-            help="Run the scenario without attack, too, unless it is in the store, and show the damage.",
+            help="Run the scenario without attack, too, unless this run is stored, and show the damage.",
         ),
     ] = False,
     keep_updates: Annotated[
         str | None,
         typer.Option(
-            help="Rounds whose updates are saved for `fedpoison replay`, as in 17 or 3,17 or all.",
+            help="Rounds whose updates are saved for `fedpoison replay`: all, or numbers such as 3,17. "
+            "Default: none.",
             show_default=False,
         ),
     ] = None,
-    tensorboard: Annotated[Path | None, typer.Option(help="Folder for event files of TensorBoard.")] = None,
+    tensorboard: Annotated[
+        Path | None, typer.Option(help="Folder for TensorBoard event files. Default: no TensorBoard.")
+    ] = None,
     wandb: Annotated[
-        str | None, typer.Option(help="Project of Weights & Biases to report to (extra: wandb).")
+        str | None, typer.Option(help="Weights & Biases project to report to. Needs the extra wandb.")
     ] = None,
     mlflow: Annotated[
-        str | None, typer.Option(help="Experiment of MLflow to report to (extra: mlflow).")
+        str | None, typer.Option(help="MLflow experiment to report to. Needs the extra mlflow.")
     ] = None,
     as_object: Json = False,
 ) -> None:
@@ -100,7 +104,14 @@ def run_command(
     clean = None
     with RoundProgress((1 + clean_run) * scenario.rounds, title=run_title(scenario)) as progress:
         federation = Federation.load(scenario, data_dir=data_dir)
-        trackers = _trackers(federation.scenario, tensorboard, wandb, mlflow)
+        chosen: list[tuple[Callable[..., Tracker], Path | str | None]] = [
+            (TensorBoard, tensorboard),
+            (WeightsAndBiases, wandb),
+            (MLflow, mlflow),
+        ]
+        trackers = [
+            partial(tracker, federation.scenario, target) for tracker, target in chosen if target is not None
+        ]
         with with_trackers(federation.scenario, trackers, progress.show) as on_round:
             history = run_federation(
                 federation,
@@ -112,7 +123,7 @@ def run_command(
                 notify=progress.warn,
             )
         if clean_run:
-            progress.describe("clean twin")
+            progress.describe("clean run")
             clean = simulate_clean(
                 history.scenario,
                 options,
@@ -139,20 +150,6 @@ def _rounds(text: str | None, last: int) -> Sequence[int]:
         ) from None
 
 
-def _trackers(
-    scenario: Scenario, tensorboard: Path | None, wandb: str | None, mlflow: str | None
-) -> list[Callable[[], Tracker]]:
-    """Return a function that opens each requested tracker."""
-    opening: list[Callable[[], Tracker]] = []
-    if tensorboard is not None:
-        opening.append(partial(TensorBoard, scenario, tensorboard))
-    if wandb is not None:
-        opening.append(partial(WeightsAndBiases, scenario, wandb))
-    if mlflow is not None:
-        opening.append(partial(MLflow, scenario, mlflow))
-    return opening
-
-
 def _print(history: History, clean_run: History | None) -> None:
     console = Console()
     last = history.last
@@ -160,30 +157,33 @@ def _print(history: History, clean_run: History | None) -> None:
         initial = History(history.scenario, history.records[:1])
         table = class_table({"initial": initial, "final": history})
     else:
-        table = class_table({"clean twin": clean_run, "attacked": history})
+        table = class_table({"clean run": clean_run, "attacked": history})
     console.print(table, crop=False)
     console.print(
         f"accuracy {percent(last.accuracy)} %, worst class {percent(last.worst_class_accuracy)} %, "
         f"loss {'not finite' if last.loss is None else format(last.loss, '.4f')}"
     )
     if last.success is not None:
-        clean = "" if clean_run is None else f" ({percent(clean_run.last.success)} % on the clean twin)"
+        clean = "" if clean_run is None else f" ({percent(clean_run.last.success)} % in the clean run)"
         console.print(f"attack success {percent(last.success)} %{clean}")
     rates = history.rounds().iloc[-1]
     if last.training.acting and last.training.trust is not None:
         console.print(
             f"the rule rejected {percent(rates['true_positive_rate'])} % of the malicious "
             f"and {percent(rates['false_positive_rate'])} % of the honest clients in the last round, "
-            f"and gave the malicious {percent(rates['malicious_mass'])} % of its trust"
+            f"and gave {percent(rates['malicious_mass'])} % of its trust to the malicious clients"
         )
     half_life = history.recovery_half_life(clean_run)
     if not math.isnan(half_life):
-        console.print(f"half of the accuracy lost was regained {half_life:.0f} rounds after the attack")
+        console.print(
+            f"the model recovered half of the lost accuracy {half_life:.0f} rounds after the attack"
+        )
     dropped = sum(len(record.training.dropped) for record in history.records)
     if dropped:
-        console.print(f"[yellow]{dropped} replies could not be used: see dropped in rounds.jsonl[/]")
+        console.print(f"[yellow]{dropped} replies were unusable: see dropped in rounds.jsonl[/]")
+    rounds = "1 round" if last.round == 1 else f"{last.round} rounds"
     console.print(
-        f"{last.round} rounds on {history.scenario.dataset} in {history.seconds:.1f} s: {history.path}",
+        f"{rounds} on {history.scenario.dataset} in {history.seconds:.1f} s: {history.path}",
         markup=False,
         soft_wrap=True,
     )
@@ -194,5 +194,5 @@ def _amounts(text: str) -> dict[str, float]:
         return {name.strip(): float(amount) for name, amount in (part.split("=") for part in text.split(","))}
     except ValueError:
         raise ScenarioError(
-            f"--ray-resources: got {text!r}, expected name=amount, as in CPU=2,GPU=0.5."
+            f"--ray-resources: got {text!r}, expected name=amount, such as CPU=2,GPU=0.5."
         ) from None

@@ -1,4 +1,4 @@
-"""`fedpoison search`: the strongest attack against a strategy."""
+"""`fedpoison search`: find the strongest attack against a strategy."""
 
 from __future__ import annotations
 
@@ -32,12 +32,14 @@ def search_command(
     objective: Annotated[
         str,
         typer.Option(
-            help="Objective of the attacker: accuracy, class (the worst one), class:3, or backdoor."
+            help="Objective of the attacker: accuracy, class (the worst class), class:3, or backdoor."
         ),
     ] = "accuracy",
     attacks: Annotated[
         str,
-        typer.Option(help="Attacks to search, separated by commas. Default: all that have the objective."),
+        typer.Option(
+            help="Attacks to search, separated by commas. Default: all attacks with this objective."
+        ),
     ] = "",
     trials: Annotated[int, typer.Option(min=1, help="Number of attacks to try.")] = 60,
     confirm: Annotated[

@@ -1,4 +1,4 @@
-"""`fedpoison sweep`: a study."""
+"""`fedpoison sweep`: run a study."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ _LISTS = [name for name, field in Scenario.model_fields.items() if isinstance(fi
 @with_batch_settings
 def sweep_command(
     *,
-    study: Annotated[str, typer.Argument(help="Study in TOML, or the name of a built-in study.")],
+    study: Annotated[str, typer.Argument(help="Study: a TOML file, or the name of a built-in study.")],
     changes: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
             metavar="FIELD=VALUE",
-            help="Value of a field for all runs, or values of its axis separated by commas. Repeatable.",
+            help="Value of a field for all runs, or values of an axis separated by commas. Repeatable.",
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan without running it.")] = False,
@@ -51,7 +51,7 @@ def sweep_command(
 ) -> None:
     """Run the missing scenarios of a study, print a table and save results and figure.
 
-    Failed runs are listed and give exit code 1. Use --retry-failed to repeat them.
+    If a run fails, the command lists it and exits with 1. Use --retry-failed to repeat such runs.
     """
     found = find_study(study)
     chosen = found.replace(**_changes(changes or [], found.axis_values()))
@@ -63,7 +63,9 @@ def sweep_command(
         data_dir=settings.data_dir,
     )
     if dry_run and settings.as_object:
-        typer.echo(json.dumps(_planned(planned)))
+        counts = {"runs": len(planned.cells), "complete": len(planned.stored)}
+        counts |= {"failed": len(planned.failures), "missing": len(planned.missing)}
+        typer.echo(json.dumps({"study": planned.study.name, "title": planned.study.title, **counts}))
     else:
         stderr = settings.as_object or settings.form != "terminal"
         _show(planned, Console(stderr=stderr, highlight=False))
@@ -84,9 +86,10 @@ def sweep_command(
         typer.echo(json.dumps(as_json(results, folder)))
     elif results.histories:
         print_tables([table(results)], settings.form)
-    _print_notes(results, folder, settings.notes)
+    _print_notes(results, settings.notes)
     results.write(folder)
     _draw(results, folder)
+    settings.notes.print(f"results and figure: {folder}", markup=False)
     if results.failures:
         raise typer.Exit(FAILED)
 
@@ -109,7 +112,7 @@ def notes(results: StudyResults) -> Iterator[str]:
     counts = results.seeds
     for row in to_records(counts[(counts["ended"] > 0) & (counts["ended"] < counts["asked"])]):
         asked, ended = row.pop("asked"), row.pop("ended")
-        yield f"{_position(row)}: only {ended} of {asked} seeds came to the end, so that there is no mean"
+        yield f"{_position(row)}: only {ended} of {asked} seeds completed, so there is no mean"
 
 
 def as_json(results: StudyResults, folder: Path) -> dict[str, object]:
@@ -150,28 +153,17 @@ def _measured(
     return dict(zip(keys, to_records(frame), strict=True))
 
 
-def _planned(planned: SweepPlan) -> dict[str, object]:
-    return {
-        "study": planned.study.name,
-        "title": planned.study.title,
-        "runs": len(planned.cells),
-        "complete": len(planned.stored),
-        "failed": len(planned.failures),
-        "missing": len(planned.missing),
-    }
-
-
 def _show(planned: SweepPlan, console: Console) -> None:
     console.print(f"[bold]{planned.study.name}[/]: {escape(planned.study.title)}")
     if planned.study.description:
         console.print(Padding(escape(" ".join(planned.study.description.split())), (0, 2)))
     console.print(
         f"plan: {len(planned.cells)} runs, {len(planned.stored)} complete, {len(planned.failures)} failed, "
-        f"{len(planned.missing)} to make"
+        f"{len(planned.missing)} to run"
     )
 
 
-def _print_notes(results: StudyResults, folder: Path, console: Console) -> None:
+def _print_notes(results: StudyResults, console: Console) -> None:
     for note in notes(results):
         console.print(f"* {note}", markup=False)
     for cell, failure in results.failures.items():
@@ -179,7 +171,6 @@ def _print_notes(results: StudyResults, folder: Path, console: Console) -> None:
         console.print(f"[red]{end}[/] {escape(_position(cell.axis_labels))}[red]: {escape(failure.reason)}")
     if results.failures:
         console.print(f"{len(results.failures)} of {len(results.histories) + len(results.failures)} failed")
-    console.print(f"results: {folder}", markup=False)
 
 
 def _draw(results: StudyResults, folder: Path) -> None:
@@ -198,11 +189,11 @@ def _changes(given: Sequence[str], axes: Mapping[str, Sequence[AxisValue]]) -> d
     for item in given:
         field, equals, value = item.partition("=")
         if not equals:
-            raise ScenarioError(f"--set: got {item!r}, expected FIELD=VALUE, as in rounds=2.")
+            raise ScenarioError(f"--set: got {item!r}, expected FIELD=VALUE, such as rounds=2.")
         if field not in axes and field not in Scenario.model_fields:
             raise unknown("field or axis", field, {*axes, *Scenario.model_fields})
         if field in changes:
-            raise ScenarioError(f"--set {field}: got it twice, expected one value.")
+            raise ScenarioError(f"--set {field}: given twice, expected one value.")
         whole = field not in axes or field in _LISTS or value in [level.label for level in axes[field]]
         steps = [value] if whole else split_outside(value, ",")
         changes[field] = [_value(field, step) for step in steps] if len(steps) > 1 else _value(field, value)
@@ -210,7 +201,7 @@ def _changes(given: Sequence[str], axes: Mapping[str, Sequence[AxisValue]]) -> d
 
 
 def _value(field: str, text: str) -> object:
-    """Parse a value of a field. `none` unsets a field that can be unset, and is a name for other fields."""
+    """Parse a value of a field. `none` unsets an optional field, and is a name for other fields."""
     if field in _LISTS or field not in Scenario.model_fields:
         return text
     value = parse_scalar(text)

@@ -48,6 +48,8 @@ def parse_call(text: str) -> tuple[str, dict[str, Any]]:
     Raises:
         ScenarioError: the text is not of the form `name` or `name(knob=value, ...)`.
     """
+    if text.count("(") > text.count(")"):
+        raise ScenarioError(f"got {text!r}, expected a closing parenthesis at its end.")
     match = _CALL.fullmatch(text)
     if match is None:
         raise ScenarioError(f"got {text!r}, wanted a name, or a name with knobs like alie(z=1.5).")
@@ -56,7 +58,9 @@ def parse_call(text: str) -> tuple[str, dict[str, Any]]:
     for argument in split_outside(arguments or "", ","):
         parameter, equals, value = argument.partition("=")
         if not equals:
-            raise ScenarioError(f"{text}: got {argument!r} as a knob, wanted knob=value.")
+            raise ScenarioError(
+                f"{text}: got {argument!r}, expected parameter={argument}. Name the parameter."
+            )
         parameters[parameter.strip()] = parse_scalar(value.strip())
     return name, parameters
 
@@ -227,5 +231,7 @@ def validation_message(error: ValidationError) -> str:
             lines.append(item["msg"].removeprefix("Value error, "))
             continue
         given = "" if isinstance(item["input"], dict) else f", got {item['input']!r}"
+        if item["type"] == "less_than_equal" and item["ctx"]["le"] == 1:
+            given += ", expected a share from 0 to 1, such as 0.2"
         lines.append(f"{where}: {item['msg']}{given}" if where else item["msg"])
     return "; ".join(lines)

@@ -38,6 +38,7 @@ def test_compare_prints_tables_and_writes_figures(fedpoison, tmp_path):
     ):
         assert words in out
     folder = next(tmp_path.glob("compare-*"))
+    assert out.rstrip().endswith(f"figures and tables: {folder}")
     figures = {path.name for path in folder.glob("*.png")}
     assert {"accuracy-by-round.png", "attack-by-strategy.png", "classes-backdoor.png"} <= figures
     assert "confusion-backdoor-krum-power-1.png" in figures

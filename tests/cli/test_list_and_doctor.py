@@ -26,6 +26,13 @@ def test_lists_name_everything(fedpoison, kind, words):
     assert all(word in out for word in words)
 
 
+def test_a_list_without_a_kind_names_the_kinds(fedpoison):
+    code, out, _ = fedpoison("list")
+    assert (code, out.startswith("fedpoison list attacks|strategies|")) == (0, True)
+    _, out, _ = fedpoison("list", "--json")
+    assert json.loads(out)[:2] == ["attacks", "strategies"]
+
+
 def test_an_entry_can_be_shown_whole(fedpoison):
     _, out, _ = fedpoison("list", "strategies", "krum")
     assert all(word in out for word in ("byzantine", "whole number", "precondition: n > 2f + 2", "O(n^2 d)"))
@@ -45,7 +52,7 @@ def test_lists_and_entries_are_objects_on_demand(fedpoison):
 
 def test_doctor_tells_what_is_there(fedpoison):
     _, out, _ = fedpoison("doctor")
-    assert all(word in out for word in ("torch", "data set digits", "hardware", "belong together"))
+    assert all(word in out for word in ("torch", "data set digits", "hardware", "compatible"))
 
 
 def test_doctor_explains_a_torch_that_does_not_fit():

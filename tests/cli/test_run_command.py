@@ -13,7 +13,8 @@ import pytest
 import tomli_w
 from conftest import ROOT, SMALL, heed_ctrl_c
 
-from fedpoison.cli.app import COMMANDS, SUMMARIES, load_command
+from fedpoison import __version__
+from fedpoison.cli.app import COMMANDS, load_command
 from fedpoison.scenario.scenario import Scenario
 
 
@@ -54,7 +55,7 @@ def test_the_twin_shows_the_damage_and_is_kept(fedpoison, tmp_path):
     code, out, _ = fedpoison(*arguments)
     assert code == 0
     assert model.stat().st_mtime_ns == written
-    assert all(words in out for words in ("clean twin", "attacked", "difference", "% on the clean twin)"))
+    assert all(words in out for words in ("clean run", "attacked", "difference", "% in the clean run)"))
 
 
 def test_groups_are_given_one_after_the_other(fedpoison, tmp_path):
@@ -91,11 +92,36 @@ def test_options_override_the_file(fedpoison, tmp_path):
     assert (stored.rounds, stored.clients, stored.seed) == (1, 5, 4)
 
 
+def test_an_option_overrides_the_file_even_with_the_default_value(fedpoison, tmp_path):
+    file = tmp_path / "scenario.toml"
+    file.write_text(Scenario(dataset="digits", rounds=1, model="mlp", malicious=0.4, lr=0.3).to_toml())
+    _, out, _ = fedpoison("run", file, "--malicious", "20%", "--lr", "0.1", "--json", "--out", tmp_path)
+    stored = Scenario.load(Path(json.loads(out)["path"]) / "scenario.toml")
+    assert (stored.malicious, stored.lr, stored.rounds) == (0.2, 0.1, 1)
+
+
+def test_a_run_prints_its_folder_last(fedpoison, tmp_path):
+    _, out, _ = fedpoison("run", *SMALL, "--rounds", "1", "--out", tmp_path)
+    (folder,) = tmp_path.iterdir()
+    assert out.rstrip().endswith(str(folder))
+
+
+def test_the_version_is_printed(fedpoison):
+    assert fedpoison("--version") == (0, f"fedpoison {__version__}\n", "")
+
+
+def test_a_mistyped_command_gets_one_suggestion(fedpoison):
+    code, out, err = fedpoison("rnu")
+    assert (code, out) == (2, "")
+    assert "error: unknown command 'rnu': did you mean 'run'? Choose from baseline" in err
+    assert err.count("did you mean") == 1
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_help_says_what_each_argument_is(fedpoison, name):
     _, out, _ = fedpoison(name, "--help")
     command = load_command(name)
-    assert command.help.partition("\n")[0] == SUMMARIES[name]
+    assert command.help.partition("\n")[0] == COMMANDS[name]
     for argument in (part for part in command.params if isinstance(part, click.Argument)):
         assert argument.help
         assert argument.help[:40] in out
@@ -131,6 +157,14 @@ def test_every_field_is_an_option(fedpoison, field):
         (["run", "--schedule", "windw"], "did you mean 'window'"),
         (["compare", "--seeds", "a"], "--seeds: got 'a'"),
         (["baseline", "--dataset", "digits", "--attack", "sign-flip"], "acts on updates"),
+        (["compare", "--attacks", "none label-flip"], "expected names separated by commas: none,label-flip"),
+        (["run", "--strategy", "krum(byzantine=3"], "got 'krum(byzantine=3', expected a closing parenthesis"),
+        (["run", "--partition", "dirichlet(0.1)"], "got '0.1', expected parameter=0.1. Name the parameter"),
+        (
+            ["run", "--malicious", "20"],
+            "malicious: Input should be less than or equal to 1, got 20.0, expected a share",
+        ),
+        (["run", "--malicious", "a"], "got 'a', expected a share such as 0.2 or 20%"),
     ],
 )
 def test_errors_are_one_line_and_exit_code_2(fedpoison, tmp_path, monkeypatch, arguments, words):
@@ -215,7 +249,7 @@ def test_ctrl_c_ends_cleanly_and_keeps_what_was_done(tmp_path):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "what was done is kept" in err
+    assert "finished work is kept" in err
     assert "Traceback" not in err
 
 
@@ -254,7 +288,7 @@ def test_what_a_command_takes_from_no_file_is_said(fedpoison, tmp_path):
     options = ("--attacks", "none", "--strategies", "fedavg", "--jobs", 1, "--out", tmp_path / "runs")
     code, _, err = fedpoison("compare", file, *options)
     assert code == 0
-    assert "its attack, seed not used, as this command sets that itself" in err
+    assert "attack, seed not used, because the command sets these fields" in err
     assert "not used" not in fedpoison("run", file, "--out", tmp_path / "runs")[2]
 
 

@@ -55,12 +55,13 @@ def test_a_sweep_is_planned_made_and_read(fedpoison, file, tmp_path):
     code, out, _ = fedpoison(*options, "--dry-run")
     assert code == 0
     assert "It shows next to nothing." in out
-    assert "plan: 8 runs, 0 complete, 0 failed, 8 to make\n" in out
+    assert "plan: 8 runs, 0 complete, 0 failed, 8 to run\n" in out
     assert not store.exists()
     code, out, _ = fedpoison(*options)
     assert code == 0
     assert all(words in out for words in ("A tiny study, %", "worst class", "attack success", "±", "krum"))
     folder = store / "studies" / "tiny"
+    assert out.rstrip().endswith(f"results and figure: {folder}")
     names = {path.name for path in folder.iterdir()}
     endings = ("parquet", "csv")
     assert names == {
@@ -71,18 +72,18 @@ def test_a_sweep_is_planned_made_and_read(fedpoison, file, tmp_path):
     assert (folder / "figure.png").stat().st_size > 1000
     models = {path: path.stat().st_mtime_ns for path in store.glob("*/model.safetensors")}
     code, out, _ = fedpoison(*options)
-    assert "8 runs, 8 complete, 0 failed, 0 to make\n" in out
+    assert "8 runs, 8 complete, 0 failed, 0 to run\n" in out
     assert "A tiny study, %" in out
     assert {path: path.stat().st_mtime_ns for path in store.glob("*/model.safetensors")} == models
     _, out, _ = fedpoison(*options, "--set", "rounds=20", "--dry-run")
-    assert "8 runs, 0 complete, 0 failed, 8 to make\n" in out
+    assert "8 runs, 0 complete, 0 failed, 8 to run\n" in out
 
 
 def test_failures_are_listed_and_make_the_exit_code_1(fedpoison, file, tmp_path):
     changes = ["--set", "malicious=0.4", "--set", "rounds=1"]
     code, out, _ = fedpoison("sweep", file, "--out", tmp_path / "runs", "--jobs", 1, *changes)
     assert code == 1
-    assert "8 runs, 0 complete, 4 failed, 4 to make" in out
+    assert "8 runs, 0 complete, 4 failed, 4 to run" in out
     assert "failed attack=none, strategy=krum, malicious=0.4, seed=0: Krum(" in out
     assert "needs n > 2f + 2" in out
     assert "4 of 8 failed" in out
@@ -96,7 +97,7 @@ def test_a_mean_that_a_stopped_seed_would_flatter_is_not_shown(fedpoison, file, 
     code, out, _ = fedpoison("sweep", file, "--out", tmp_path / "runs", "--jobs", 1, *changes)
     assert code == 1
     place = "attack=non-finite-update, strategy=krum, malicious=0.3"
-    assert f"* {place}: only 1 of 2 seeds came to the end, so that there is no mean" in out
+    assert f"* {place}: only 1 of 2 seeds completed, so there is no mean" in out
     assert f"stopped {place}, seed=0: round 1: Krum(" in out
     (folder,) = (tmp_path / "runs" / "studies").iterdir()
     seeds = pd.read_csv(folder / "seeds.csv").set_index(["attack", "strategy"])
@@ -141,7 +142,7 @@ def test_none_is_an_attack_and_unsets_what_can_be_unset(fedpoison, file, tmp_pat
     changes = ["--set", "attack=none", "--set", "tolerated=none", "--set", "rounds=1", "--set", "seed=0"]
     code, out, _ = fedpoison("sweep", file, "--out", tmp_path / "runs", "--jobs", 1, *changes)
     assert code == 0
-    assert "plan: 2 runs, 0 complete, 0 failed, 2 to make" in out
+    assert "plan: 2 runs, 0 complete, 0 failed, 2 to run" in out
     (written,) = (tmp_path / "runs" / "studies").glob("*/study.toml")
     assert "tolerated" not in written.read_text()
     assert Study.load(written).axes["attack"] == ["none"]
@@ -153,7 +154,7 @@ def test_none_is_an_attack_and_unsets_what_can_be_unset(fedpoison, file, tmp_pat
         (["malicious_shar"], "unknown study 'malicious_shar': did you mean 'malicious_share'"),
         (["nowhere.toml"], "nowhere.toml: cannot be read"),
         (["malicious_share", "--set", "rounds"], "--set: got 'rounds', expected FIELD=VALUE"),
-        (["malicious_share", "--set", "rounds=3", "--set", "rounds=4"], "--set rounds: got it twice"),
+        (["malicious_share", "--set", "rounds=3", "--set", "rounds=4"], "--set rounds: given twice"),
         (["malicious_share", "--set", "ronds=1"], "unknown field or axis 'ronds': did you mean 'rounds'"),
         (["malicious_share", "--set", "seed=0,1,1"], "axes.seed: got 1 twice"),
         (["malicious_share", "--set", "rounds=0"], "rounds: Input should be greater than"),
@@ -184,7 +185,7 @@ def test_what_users_name_is_text_and_no_markup(fedpoison, file, tmp_path):
     changes = ["--set", "rounds=1", "--set", "seed=0", "--set", "strategy=fedavg"]
     code, out, _ = fedpoison("sweep", file, "--out", store, "--jobs", 1, *changes)
     assert code == 0
-    assert f"results: {store}" in out
+    assert f"results and figure: {store}" in out
     assert "[bold]A[/bold] study, %" in out
     frame = pd.DataFrame({"[b]rule": ["[i]krum"], "[red]mean": ["50.0"]})
     console = Console(record=True)
@@ -287,8 +288,8 @@ def test_a_sweep_prints_nothing_else_than_its_table(sweep, form, mark):
     assert code == 1
     assert mark in out
     assert "A tiny study" in out
-    assert not any(words in out for words in ("plan:", "stopped", "results:", "came to the end"))
-    assert all(words in err for words in ("plan:", "stopped", "results:", "came to the end"))
+    assert not any(words in out for words in ("plan:", "stopped", "results and figure:", "seeds completed"))
+    assert all(words in err for words in ("plan:", "stopped", "results and figure:", "seeds completed"))
 
 
 def test_a_search_prints_what_it_found_in_every_form(small, tmp_path, fedpoison):

@@ -1,6 +1,7 @@
-"""The pages that are read off the code, the code that stands in the pages, and the notebook."""
+"""The pages that Sphinx generates from the code, the code in the pages, and the notebook."""
 
 import importlib
+import importlib.util
 import re
 import shlex
 from dataclasses import fields
@@ -12,7 +13,7 @@ from conftest import ROOT
 from nbclient import NotebookClient
 
 from clients import ATTACKS
-from fedpoison.cli import catalogue, reference
+from fedpoison.cli import catalogue
 from fedpoison.cli.app import COMMANDS, app
 from fedpoison.errors import ScenarioError
 from fedpoison.scenario.scenario import Scenario
@@ -28,10 +29,19 @@ CARDED = {
 }
 
 
+@pytest.fixture(scope="module")
+def pages():
+    """Return the module that generates the pages, which is in no package."""
+    spec = importlib.util.spec_from_file_location("pages", ROOT / "docs" / "pages.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.mark.parametrize("kind", CARDED)
-def test_a_page_has_a_section_for_every_entry_with_its_card_and_parameters(kind):
+def test_a_page_has_a_section_for_every_entry_with_its_card_and_parameters(pages, kind):
     sections = dict(
-        re.findall(r"^## `(.+?)`\n(.*?)(?=^## |\Z)", catalogue.page(kind), re.DOTALL | re.MULTILINE)
+        re.findall(r"^## `(.+?)`\n(.*?)(?=^## |\Z)", pages.catalogue_page(kind), re.DOTALL | re.MULTILINE)
     )
     assert sections.keys() == CARDED[kind].keys()
     for name, entry in CARDED[kind].items():
@@ -58,8 +68,8 @@ def test_the_stages_that_an_attack_acts_on_are_named():
     assert stages["constrain-and-scale"] == "data, training, updates"
 
 
-def test_every_field_of_a_scenario_has_a_row():
-    rows = re.findall(r"^\| `(\w+)` \|", catalogue.scenario_fields(), re.MULTILINE)
+def test_every_field_of_a_scenario_has_a_row(pages):
+    rows = re.findall(r"^\| `(\w+)` \|", pages.scenario_fields(), re.MULTILINE)
     assert rows == list(Scenario.model_fields)
 
 
@@ -68,8 +78,8 @@ def test_an_unknown_kind_is_an_error():
         catalogue.entries("atacks")
 
 
-def test_every_command_has_a_section_without_the_fields_of_the_scenario():
-    page = reference.page()
+def test_every_command_has_a_section_without_the_fields_of_the_scenario(pages):
+    page = pages.command_page()
     for name in COMMANDS:
         assert f"## `fedpoison {name}`" in page
     assert "`--twin`" in page

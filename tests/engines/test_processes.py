@@ -78,7 +78,7 @@ def test_ctrl_c_ends_cleanly(tmp_path, engine, workers):
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: everything in the foreground gets it
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert "what was done is kept" in err
+    assert "finished work is kept" in err
     assert "Traceback" not in err
     assert left_by(process) == []
     assert psutil.wait_procs(started, timeout=10)[1] == []

@@ -100,7 +100,7 @@ def test_a_curve_that_recovers_is_flagged(search):
     found = search(Federation(lambda count, _: 0.5 if 5 <= count <= 9 else 0.9))
     (curve,) = found.curves
     assert (curve.breaking_point.count, curve.held_above) == (5, [12, 16, 20])
-    assert "more is not always worse; 12.5% is the smallest share seen that breaks it" in notes(found)[0]
+    assert "The smallest tested share that breaks it is 12.5%" in notes(found)[0]
     assert table(found).cells["breaks at"].tolist() == ["12.5% *"]
 
 

@@ -215,7 +215,7 @@ def test_the_command_prints_ours_beside_theirs(fedpoison, tmp_path, monkeypatch)
     assert code == 0
     assert "cut short" in out
     assert out.count("±") == 1  # theirs: one seed deviates from nothing
-    assert "no reproductions" in out
+    assert "no verdict" in out
 
 
 def test_the_command_lists_and_refuses(fedpoison):
