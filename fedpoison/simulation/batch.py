@@ -26,7 +26,7 @@ from fedpoison.results.round import Failure, Round
 from fedpoison.results.store import RunWriter, StoredRun
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.simulation.ray_task import FinishedRun, run_in_tasks
-from fedpoison.simulation.run import run_on_grid
+from fedpoison.simulation.run import run_federation
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ RunResult = History | Failure
 
 @dataclass(frozen=True, eq=False)
 class BatchCallbacks:
-    """Callbacks that report the progress of many runs. Default: no-ops."""
+    """Callbacks that report the progress of many runs. Default: do nothing."""
 
     on_start: Callable[[Scenario], None] = lambda _: None
     on_round: Callable[[Scenario, Round], None] = lambda *_: None
@@ -66,7 +66,7 @@ class BatchOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, eq=False)
 class BatchResult:
-    """Results of many runs, by the requested scenarios."""
+    """Results of many runs, by requested scenario."""
 
     histories: dict[Scenario, History] = field(default_factory=dict)
     """Complete runs."""
@@ -76,13 +76,10 @@ class BatchResult:
     @classmethod
     def from_results(cls, results: Mapping[Scenario, RunResult]) -> Self:
         """Separate histories from failures."""
-        batch = cls()
-        for scenario, result in results.items():
-            if isinstance(result, Failure):
-                batch.failures[scenario] = result
-            else:
-                batch.histories[scenario] = result
-        return batch
+        return cls(
+            {scenario: each for scenario, each in results.items() if isinstance(each, History)},
+            {scenario: each for scenario, each in results.items() if isinstance(each, Failure)},
+        )
 
     def check(self, *, ignore: Sequence[Scenario] = ()) -> None:
         """Raise an error that names each reason once, if a run failed.
@@ -100,7 +97,7 @@ class BatchResult:
         if by_reason:
             failed, runs = sum(map(len, by_reason.values())), len(self.failures) + len(self.histories)
             parts = [f"{_named(scenarios)}: {reason}" for reason, scenarios in by_reason.items()]
-            raise RunError(f"{failed} of {runs} runs had to stop. " + " ".join(parts))
+            raise RunError(f"{failed} of {runs} runs stopped. " + " ".join(parts))
 
     @property
     def aggregation_failed(self) -> list[Scenario]:
@@ -174,7 +171,7 @@ _Results = Iterator[tuple[Scenario, RunResult]]
 
 @dataclass(frozen=True, eq=False)
 class _Runner:
-    """Runner of consecutive batches. `ray` closes the Ray session that one of them starts."""
+    """Runner of consecutive batches. Closing `ray` closes the Ray session that a batch starts."""
 
     ray: ExitStack
     _: KW_ONLY
@@ -266,9 +263,8 @@ def _in_sequence(plans: Sequence[_Plan], out: Path, callbacks: BatchCallbacks) -
         try:
             on_round = functools.partial(callbacks.on_round, plan.scenario)
             federation = Federation(plan.scenario, plan.dataset)
-            history = run_on_grid(
-                federation, out=out, on_round=on_round, notify=lambda _: None
-            )  # the runner has warned
+            # The runner has already warned.
+            history = run_federation(federation, out=out, on_round=on_round, notify=lambda _: None)
         except Exception as error:  # noqa: BLE001  # an error of any kind ends one run, not the others
             yield plan.scenario, Failure.from_error(error)
         else:

@@ -154,7 +154,7 @@ def test_a_cohort_that_is_lost_again_and_again_ends_the_run(small, cluster, tmp_
     attack = f"saboteur(ends=always, marker={tmp_path / 'killed'})"
     scenario = small.replace(attack=attack, malicious_nodes=(3,))
     with ray_session(cluster.address):  # a Ray that is there is used, and left
-        with pytest.raises(EngineError, match="trained nodes 2, 3 was lost 2 times in the same round.*exit"):
+        with pytest.raises(EngineError, match="of clients 2, 3 was lost 2 times in the same round.*exit"):
             simulate(scenario, engine="ray", workers=1, clients_per_task=2)
         assert ray.is_initialized()
         with pytest.raises(EngineError, match="uses the cluster at .* already"):
@@ -180,7 +180,7 @@ def test_what_no_machine_can_hold_is_an_error(small, cluster):
 
 @pytest.mark.parametrize(
     ("address", "words"),
-    [("127.0.0.1:1", "cannot be reached"), ("ray://127.0.0.1:1", "wanted auto, or host:port")],
+    [("127.0.0.1:1", "cannot be reached"), ("ray://127.0.0.1:1", "expected auto, or host:port")],
 )
 def test_an_address_without_a_cluster_is_an_error_at_once(small, address, words):
     with pytest.raises(EngineError, match=words):
@@ -188,5 +188,5 @@ def test_an_address_without_a_cluster_is_an_error_at_once(small, address, words)
 
 
 def test_resources_have_to_be_positive(small):
-    with pytest.raises(EngineError, match="wanted amounts above 0"):
+    with pytest.raises(EngineError, match="expected amounts above 0"):
         simulate(small, engine="ray", ray_resources={"CPU": 0})

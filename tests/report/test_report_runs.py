@@ -17,8 +17,7 @@ from fedpoison.results.round import Failure
 from fedpoison.results.store import RunWriter, StoredRun
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.simulation.centralized import train_centralized
-from fedpoison.simulation.clean_run import simulate_clean
-from fedpoison.simulation.run import simulate
+from fedpoison.simulation.run import simulate, simulate_clean
 from fedpoison.studies.comparison import compare
 
 
@@ -156,7 +155,7 @@ def test_a_run_that_failed_before_its_first_round_makes_no_page(small, tmp_path)
 
 
 def test_a_folder_without_runs_is_an_error(tmp_path):
-    with pytest.raises(RunError, match="holds no run"):
+    with pytest.raises(RunError, match="contains no run"):
         write_report([tmp_path])
     with pytest.raises(RunError, match="wanted a run or a run store"):
         write_report([tmp_path / "nowhere"])
