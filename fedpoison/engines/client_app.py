@@ -55,5 +55,5 @@ def _client_id(context: Context) -> int:
 
 
 def _stored_memory(context: Context) -> dict[str, Tensor]:
-    kept = context.state.array_records.get(MEMORY)
-    return {} if kept is None else dict(kept.to_torch_state_dict())
+    record = context.state.array_records.get(MEMORY)
+    return {} if record is None else dict(record.to_torch_state_dict())

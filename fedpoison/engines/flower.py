@@ -1,8 +1,8 @@
 """The `flower` engine: start, follow and stop a run in Flower's simulation runtime.
 
-`flwr run` returns at once, does not report how the run ends, leaves a SuperLink running, installs the app's
-dependencies again for each run, and simulates two clients by default. This engine starts a SuperLink for the
-run. The run store shows the progress of the run, and whether it succeeded.
+`flwr run` returns at once, and does not report how the run ends. It leaves a SuperLink running, installs the
+app's dependencies again for each run, and simulates two clients by default. This engine starts a SuperLink
+for the run. The run store shows the progress of the run, and whether it succeeded.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def _superlink(home: Path, environment: Mapping[str, str]) -> Iterator[None]:
             _await_health(process, port, log)
             yield
         finally:
-            _end(process)
+            _stop(process)
 
 
 def _await_health(process: subprocess.Popen[bytes], port: str, log: Path) -> None:
@@ -163,7 +163,7 @@ def _await_health(process: subprocess.Popen[bytes], port: str, log: Path) -> Non
     raise EngineError(f"Flower's SuperLink did not start:\n{_tail(log.read_text(errors='replace'))}")
 
 
-def _end(superlink: subprocess.Popen[bytes]) -> None:
+def _stop(superlink: subprocess.Popen[bytes]) -> None:
     """Stop the SuperLink, its process group, and the simulation, which is not in that group."""
     left = []
     with suppress(psutil.NoSuchProcess):

@@ -71,7 +71,7 @@ class ActorPool:
     def train(
         self, client_batches: Sequence[Sequence[Assignment]], models: Sequence[Weights]
     ) -> list[ClientBatchResult]:
-        """Return the result of each client batch, in order. `models` are those that the assignments name.
+        """Train client batches, and return their results in order. Assignments name positions in `models`.
 
         Raises:
             EngineError: the actor of one client batch was lost several times, or no actor starts.
@@ -94,7 +94,8 @@ class ActorPool:
             except RayTaskError as error:  # the actor is alive: no client failed, and no machine
                 raise EngineError(f"a Ray worker failed: {_last_line(error.cause)}") from error
             except RayError as error:
-                self._replace(actor)
+                ray.kill(actor)  # it may be alive but unreachable
+                self._start()
                 losses[index] += 1
                 if losses[index] > RETRIES:
                     client_ids = ", ".join(str(each.task.client_id) for each in client_batches[index])
@@ -126,12 +127,12 @@ class ActorPool:
             free = {name: ray.available_resources().get(name, 0) for name in self._resources}
             raise EngineError(
                 f"no Ray worker started within {START_UP:.0f} s: each needs {self._resources}, and the "
-                f"cluster has {free} free. Free some, or reserve less (--ray-resources)."
+                f"cluster has {free} free. Wait for other work to end, or reserve less (--ray-resources)."
             )
         return ready[0]
 
     def _add_started(self, up: Any) -> None:
-        """Add a started actor to the idle ones. If it failed to start, start another."""
+        """Add a started actor to the idle actors. If it failed to start, start another."""
         actor = self._starting.pop(up)
         try:
             found = ray.get(up)
@@ -152,10 +153,6 @@ class ActorPool:
                 found,
                 numerics(),
             )
-
-    def _replace(self, actor: Any) -> None:
-        ray.kill(actor)  # it may be alive but unreachable
-        self._start()
 
 
 class RayGrid(EngineGrid):

@@ -107,7 +107,7 @@ class History:
         """Count the rounds after the attack's last round until half of the lost accuracy is regained.
 
         The loss is relative to the clean run in the same round. Without a clean run, the loss is relative to
-        the accuracy before the attack's first round, which may be the initial model's.
+        the accuracy before the attack's first round.
 
         Returns:
             The number of rounds. NaN: half is never regained, nothing was lost, or rounds have no record.

@@ -33,9 +33,9 @@ CENTRALIZED = "central-"
 class StoredRun:
     """One run in the run store, for reading.
 
-    Its folder contains `scenario.toml`, `environment.json`, `rounds.jsonl` (one record per round, on disk
-    before the next round begins) and, if the run is complete, `model.safetensors`; `updates/` if updates are
-    saved; `failure.json` if the run failed. A process that writes the run locks `.lock`, an empty file.
+    Its folder contains `scenario.toml`, `environment.json` and `rounds.jsonl`. Each round's record is on disk
+    before the next round begins. A complete run has `model.safetensors`, a failed run `failure.json`. Saved
+    updates are in `updates/`. A process that writes the run locks `.lock`, an empty file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -263,9 +263,8 @@ def _records(lines: Sequence[str], path: Path) -> list[Round]:
         except (ValueError, AttributeError, KeyError, TypeError) as error:
             if number == len(lines):  # the run was interrupted while it wrote this line
                 break
-            raise RunError(
-                f"{path}: line {number} is not a round's record ({error}); run the scenario again."
-            ) from None
+            problem = f"line {number} is not a round's record ({error}); run the scenario again."
+            raise RunError(f"{path}: {problem}") from None
     return records
 
 

@@ -40,7 +40,7 @@ class BatchCallbacks:
     on_start: Callable[[Scenario], None] = lambda _: None
     on_round: Callable[[Scenario, Round], None] = lambda *_: None
     on_end: Callable[[Scenario, RunResult], None] = lambda *_: None
-    """Receives the history of the run, or its failure."""
+    """Function that receives the history of the run, or its failure."""
 
 
 class BatchOptions(TypedDict, total=False):
@@ -60,8 +60,8 @@ class BatchOptions(TypedDict, total=False):
     callbacks: BatchCallbacks
     """Callbacks for the start, the rounds and the end of each run."""
     notify: Notify
-    """Receives warnings before the first run: one per attack that has no effect, and one per other version of
-    fedpoison, or edited code, that created the loaded runs. Default: the log."""
+    """Receives warnings before the first run, of attacks without effect, and of loaded runs that another
+    version of fedpoison wrote. Default: the log."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,10 +230,33 @@ class _Runner:
         local = self.ray_address is None
         jobs = self.jobs or (os.cpu_count() if local else None)
         if not plans or (local and 1 in (jobs, len(plans))):
-            yield from _in_sequence(plans, self.out, self.callbacks)
+            yield from self._run_in_sequence(plans)
         else:
             cpus = self.ray.enter_context(ray_session(self.ray_address, cpus=jobs))
-            yield from _in_ray_tasks(plans, self.out, self.callbacks, jobs or cpus)
+            yield from self._run_in_ray_tasks(plans, jobs or cpus)
+
+    def _run_in_sequence(self, plans: Sequence[_Plan]) -> _Results:
+        for plan in plans:
+            self.callbacks.on_start(plan.scenario)
+            try:
+                on_round = functools.partial(self.callbacks.on_round, plan.scenario)
+                federation = Federation(plan.scenario, plan.dataset)
+                # The runner has already warned.
+                history = run_federation(federation, out=self.out, on_round=on_round, notify=lambda _: None)
+            except Exception as error:  # noqa: BLE001  # an error of any kind ends one run, not the others
+                yield plan.scenario, Failure.from_error(error)
+            else:
+                yield plan.scenario, history
+
+    def _run_in_ray_tasks(self, plans: Sequence[_Plan], jobs: int) -> _Results:
+        rounds: dict[Scenario, list[Round]] = {plan.scenario: [] for plan in plans}
+        runs = [(plan.scenario, plan.dataset) for plan in plans]
+        for scenario, step in run_in_tasks(runs, jobs, self.callbacks.on_start):
+            if isinstance(step, Round):
+                rounds[scenario].append(step)
+                self.callbacks.on_round(scenario, step)
+            else:
+                yield scenario, _store(self.out, scenario, rounds.pop(scenario), step)
 
 
 def _plans(
@@ -255,31 +278,6 @@ def _plans(
             if not keep_going:
                 raise
             yield scenario, _Plan(resolved, datasets[name], failure=Failure.from_error(error))
-
-
-def _in_sequence(plans: Sequence[_Plan], out: Path, callbacks: BatchCallbacks) -> _Results:
-    for plan in plans:
-        callbacks.on_start(plan.scenario)
-        try:
-            on_round = functools.partial(callbacks.on_round, plan.scenario)
-            federation = Federation(plan.scenario, plan.dataset)
-            # The runner has already warned.
-            history = run_federation(federation, out=out, on_round=on_round, notify=lambda _: None)
-        except Exception as error:  # noqa: BLE001  # an error of any kind ends one run, not the others
-            yield plan.scenario, Failure.from_error(error)
-        else:
-            yield plan.scenario, history
-
-
-def _in_ray_tasks(plans: Sequence[_Plan], out: Path, callbacks: BatchCallbacks, jobs: int) -> _Results:
-    rounds: dict[Scenario, list[Round]] = {plan.scenario: [] for plan in plans}
-    runs = [(plan.scenario, plan.dataset) for plan in plans]
-    for scenario, step in run_in_tasks(runs, jobs, callbacks.on_start):
-        if isinstance(step, Round):
-            rounds[scenario].append(step)
-            callbacks.on_round(scenario, step)
-        else:
-            yield scenario, _store(out, scenario, rounds.pop(scenario), step)
 
 
 def _store(out: Path, scenario: Scenario, records: list[Round], end: FinishedRun | Failure) -> RunResult:
