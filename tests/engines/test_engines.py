@@ -149,7 +149,7 @@ def test_what_is_not_evaluated_is_trained_all_the_same(lively, tmp_path):
     assert {"train", "aggregate", "evaluate"} <= some.last.training.seconds.keys()
     assert some.rounds().index.tolist() == some.per_class().index.tolist() == [0, 2, 4, 5]
     assert math.isnan(some.recovery_half_life())
-    with pytest.raises(ScenarioError, match="got evaluate_every 1, wanted 2"):
+    with pytest.raises(ScenarioError, match="got evaluate_every 1, expected 2"):
         some.damage(every)
 
 
