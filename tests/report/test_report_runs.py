@@ -155,7 +155,7 @@ def test_a_run_that_failed_before_its_first_round_makes_no_page(small, tmp_path)
 
 
 def test_a_folder_without_runs_is_an_error(tmp_path):
-    with pytest.raises(RunError, match="contains no run"):
+    with pytest.raises(RunError, match="holds no run"):
         write_report([tmp_path])
     with pytest.raises(RunError, match="wanted a run or a run store"):
         write_report([tmp_path / "nowhere"])
