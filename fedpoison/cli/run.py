@@ -22,8 +22,7 @@ from fedpoison.federation.federation import Federation
 from fedpoison.results.history import History
 from fedpoison.results.trackers import MLflow, TensorBoard, Tracker, WeightsAndBiases, with_trackers
 from fedpoison.scenario.scenario import Scenario
-from fedpoison.simulation.clean_run import simulate_clean
-from fedpoison.simulation.run import run_federation
+from fedpoison.simulation.run import run_federation, simulate_clean
 
 
 @with_scenario()

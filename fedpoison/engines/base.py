@@ -1,4 +1,4 @@
-"""What the engines share that train a round's nodes in cohorts: a Flower grid that answers at once."""
+"""The base class of the grids of engines, which train the clients of a round in batches."""
 
 from __future__ import annotations
 
@@ -31,34 +31,34 @@ ClientBatch = Sequence[Task]
 
 
 class EngineGrid(MessageGrid):
-    """Turns messages into cohorts of tasks, and what came of them into replies in the messages' order.
+    """A Flower grid that converts messages to client batches, and their results to replies.
 
-    What the nodes remember from round to round is kept here, whoever trains them.
+    The grid stores the memory that clients keep from round to round.
 
     Args:
-        federation: the nodes.
-        workers: how many cohorts are trained at once.
-        clients_per_task: number of clients that a worker trains in one call. None: four calls per round.
-            Changes nothing but the pace.
+        federation: federation whose clients receive the messages.
+        workers: number of client batches that train at the same time.
+        clients_per_task: number of clients per batch. It does not change results. Default: four batches per
+            worker and round.
     """
 
     def __init__(self, federation: Federation, *, workers: int, clients_per_task: int | None = None) -> None:
         self.workers = workers
-        self.facts: dict[str, object] = {}
-        """What a run's `environment.json` tells of the engine besides its name and workers."""
+        self.environment: dict[str, object] = {}
+        """Entries that the engine adds to the `environment.json` of a run."""
         self._federation = federation
         self._clients_per_task = clients_per_task
         self._memories: dict[int, Mapping[str, Tensor]] = {}
         self._message_ids = itertools.count(1)
-        # Messages ask the process who it is before they can be made.
+        # Flower creates a message only in a process that has these ids.
         TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = 1, 1, 1
 
     @abstractmethod
     def train(self, client_batches: Sequence[ClientBatch]) -> Iterable[Sequence[ClientResult]]:
-        """Return what came of the tasks of each cohort, in order."""
+        """Return the results of the tasks of each client batch, in order."""
 
     def set_run(self, run: Run) -> None:
-        """There is one run a process, and it has no record in a database."""
+        """Do nothing: the process has one run, which is in no database."""
 
     @property
     def run(self) -> Run:
@@ -68,15 +68,15 @@ class EngineGrid(MessageGrid):
         return range(FIRST_NODE_ID, FIRST_NODE_ID + self._federation.scenario.clients)
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        raise NotImplementedError("This grid answers at once: call send_and_receive.")
+        raise NotImplementedError("This grid replies at once: call send_and_receive.")
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        raise NotImplementedError("This grid answers at once: call send_and_receive.")
+        raise NotImplementedError("This grid replies at once: call send_and_receive.")
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
     ) -> Iterable[Message]:
-        """Return the nodes' replies in the order of the messages. There is nothing to wait for."""
+        """Return the clients' replies in the order of the messages, after all clients have trained."""
         asked = list(messages)
         for message in asked:
             message.metadata.__dict__["_message_id"] = str(next(self._message_ids))
@@ -85,7 +85,7 @@ class EngineGrid(MessageGrid):
         return [self._reply_to_query(message) for message in asked]
 
     def _train(self, messages: Sequence[Message]) -> list[Message]:
-        models: dict[int, Tensor] = {}  # messages share their records: read each once
+        models: dict[int, Tensor] = {}  # messages share records: each is decoded once
         for message in messages:
             for name in (ARRAYS, PREVIOUS):
                 record = message.content.array_records.get(name)
@@ -97,7 +97,7 @@ class EngineGrid(MessageGrid):
             client_id = _client_id(message)
             try:
                 request = TrainRequest.read(message, lambda record: models[id(record)])
-            except (KeyError, ValueError) as error:  # a strategy that asks in words of its own
+            except (KeyError, ValueError) as error:  # a strategy with an unknown message format
                 results[position] = ClientResult(None, failure=error_line(error))
             else:
                 tasks[position] = Task(client_id, request, self._memories.get(client_id, {}))
@@ -110,7 +110,7 @@ class EngineGrid(MessageGrid):
         return [tasks[start : start + size] for start in range(0, len(tasks), size)]
 
     def _reply(self, message: Message, result: ClientResult) -> Message:
-        if result.trained is None:  # a failed client's memory stays what it was
+        if result.trained is None:  # the memory of a failed client does not change
             return _failure(message, result.failure)
         self._memories[_client_id(message)] = result.memory
         return Message(train_reply(self._federation.layout, result.trained, result.memory), reply_to=message)

@@ -1,4 +1,4 @@
-"""The ClientApp of `flwr run`, and of real SuperNodes."""
+"""The ClientApp for `flwr run` and for SuperNodes of a deployment."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from fedpoison.scenario.scenario import Scenario
 from strategies.kernels.columns import use_one_thread
 
 MEMORY = "memory"
-"""Where a node's state keeps what it remembers from round to round."""
+"""Record of Flower's state with the memory that a client keeps from round to round."""
 
 app = ClientApp()
 
 
 @app.train()
 def train(message: Message, context: Context) -> Message:
-    """Train this node's model on its partition, honestly or not."""
+    """Train the client of this partition, which may be malicious."""
     use_one_thread()  # as on every engine: results must not depend on the machine's load
     scenario, _, data_dir = scenario_of(context)
     federation, trainer = _load_cached(scenario, data_dir)
@@ -39,13 +39,13 @@ def train(message: Message, context: Context) -> Message:
 
 @app.query()
 def query(message: Message, context: Context) -> Message:
-    """Say which partition this node holds."""
+    """Reply with the partition of this client."""
     return Message(partition_reply(_client_id(context)), reply_to=message)
 
 
 @functools.cache
 def _load_cached(scenario: Scenario, data_dir: Path | None) -> tuple[Federation, Trainer]:
-    """Return the fleet and a trainer, made once in each process."""
+    """Return the federation and a trainer. Each process creates them once."""
     federation = Federation.load(scenario, data_dir=data_dir)
     return federation, Trainer(federation.model(), federation.scenario.training)
 
@@ -55,5 +55,5 @@ def _client_id(context: Context) -> int:
 
 
 def _stored_memory(context: Context) -> dict[str, Tensor]:
-    kept = context.state.array_records.get(MEMORY)
-    return {} if kept is None else dict(kept.to_torch_state_dict())
+    record = context.state.array_records.get(MEMORY)
+    return {} if record is None else dict(record.to_torch_state_dict())

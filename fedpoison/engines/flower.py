@@ -1,8 +1,8 @@
-"""The `flower` engine: Flower's own simulation runtime, started, followed and stopped for the user.
+"""The `flower` engine: start, follow and stop a run in Flower's simulation runtime.
 
-`flwr run` returns at once, says nothing of how the run ends, leaves a SuperLink behind, installs an app's
-dependencies anew for every run, and simulates two nodes unless told otherwise. Here a SuperLink of our own
-runs for as long as the run does, and the run store tells how far the run is and whether it ended well.
+`flwr run` returns at once, and does not report how the run ends. It leaves a SuperLink running, installs the
+app's dependencies again for each run, and simulates two clients by default. This engine starts a SuperLink
+for the run. The run store shows the progress of the run, and whether it succeeded.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ from fedpoison.results.store import RunWriter, StoredRun
 from fedpoison.scenario.flower_config import to_run_config
 
 START_UP = 60.0
-"""Seconds that a SuperLink may take to start, and the runtime to begin."""
+"""Seconds in which the SuperLink has to start."""
 POLL = 0.2
+"""Seconds between two checks."""
 ENDED = ("finished", "completed", "stopped", "failed")
 
 SERVER = """from flwr.serverapp import ServerApp
@@ -52,6 +53,22 @@ app = ClientApp()
 app.train()(train)
 app.query()(query)
 """
+PROJECT = """[project]
+name = "fedpoison-flower"
+version = "0.1.0"
+license = "Apache-2.0"
+dependencies = []
+
+[tool.flwr.app]
+publisher = "fedpoison"
+fab-include = ["fedpoison_flower/*.py"]
+
+[tool.flwr.app.components]
+serverapp = "fedpoison_flower.server_app:app"
+clientapp = "fedpoison_flower.client_app:app"
+
+[tool.flwr.app.config]
+"""
 
 
 def run_on_flower(
@@ -66,7 +83,7 @@ def run_on_flower(
     Arguments as for `simulate`.
 
     Raises:
-        EngineError: the runtime did not start, or the run did not end well; the message holds the log's end.
+        EngineError: the runtime did not start, or the run failed. The message contains the end of the log.
     """
     with tempfile.TemporaryDirectory(prefix="fedpoison-flower-") as scratch:
         home = Path(scratch)
@@ -83,7 +100,7 @@ def run_on_flower(
 
 
 def _write_app(app: Path, federation: Federation, store: Path, data_dir: Path | None) -> Path:
-    """Write a Flower app that does nothing but import ours, with the scenario as its run-config."""
+    """Write a Flower app that imports the apps of this package, with the scenario as its run-config."""
     package = app / "fedpoison_flower"
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
@@ -93,33 +110,12 @@ def _write_app(app: Path, federation: Federation, store: Path, data_dir: Path | 
     config = to_run_config(
         federation.scenario, out=str(store), data_dir=str(Path(data).absolute()) if data else ""
     )
-    described = {
-        "project": {
-            "name": "fedpoison-flower",
-            "version": "0.1.0",
-            "license": "Apache-2.0",
-            "dependencies": [],
-        },
-        "tool": {
-            "flwr": {
-                "app": {
-                    "publisher": "fedpoison",
-                    "fab-include": ["fedpoison_flower/*.py"],
-                    "components": {
-                        "serverapp": "fedpoison_flower.server_app:app",
-                        "clientapp": "fedpoison_flower.client_app:app",
-                    },
-                    "config": config,
-                }
-            }
-        },
-    }
-    (app / "pyproject.toml").write_text(tomli_w.dumps(described), encoding="utf-8")
+    (app / "pyproject.toml").write_text(PROJECT + tomli_w.dumps(config), encoding="utf-8")
     return app
 
 
 def _environment(home: Path) -> dict[str, str]:
-    """Return the environment of Flower's processes: this installation, a home and a port of their own."""
+    """Return the environment of Flower's processes: this installation, a separate home and a free port."""
     here = str(Path(sys.executable).parent)
     return {
         **os.environ,
@@ -137,10 +133,10 @@ def _environment(home: Path) -> dict[str, str]:
 
 @contextmanager
 def _superlink(home: Path, environment: Mapping[str, str]) -> Iterator[None]:
-    """Run a SuperLink of our own for as long as the context lasts."""
+    """Run a SuperLink while the context is open."""
     program = shutil.which("flower-superlink", path=environment["PATH"])
     if program is None:
-        raise EngineError("flower-superlink: not found beside this Python; install flwr[simulation].")
+        raise EngineError("flower-superlink: not found next to this Python; install flwr[simulation].")
     port = environment["FLWR_LOCAL_SUPERLINK_HTTP_API_PORT"]
     log = home / "superlink.log"
     command = [program, "--insecure", "--simulation", "--isolation", "subprocess"]
@@ -153,7 +149,7 @@ def _superlink(home: Path, environment: Mapping[str, str]) -> Iterator[None]:
             _await_health(process, port, log)
             yield
         finally:
-            _end(process)
+            _stop(process)
 
 
 def _await_health(process: subprocess.Popen[bytes], port: str, log: Path) -> None:
@@ -167,8 +163,8 @@ def _await_health(process: subprocess.Popen[bytes], port: str, log: Path) -> Non
     raise EngineError(f"Flower's SuperLink did not start:\n{_tail(log.read_text(errors='replace'))}")
 
 
-def _end(superlink: subprocess.Popen[bytes]) -> None:
-    """End the SuperLink and what it started: its process group, and the simulation, which has left that."""
+def _stop(superlink: subprocess.Popen[bytes]) -> None:
+    """Stop the SuperLink, its process group, and the simulation, which is not in that group."""
     left = []
     with suppress(psutil.NoSuchProcess):
         process = psutil.Process(superlink.pid)
@@ -184,17 +180,17 @@ def _end(superlink: subprocess.Popen[bytes]) -> None:
 
 
 def _submit(app: Path, federation: Federation, environment: Mapping[str, str]) -> str:
-    """Hand the app to the SuperLink and return Flower's id of the run."""
+    """Submit the app to the SuperLink, and return Flower's id of the run."""
     resources = f"num-supernodes={federation.scenario.clients} client-resources-num-cpus=1"
     answer = _flwr(["run", str(app), "--federation-config", resources, "--format", "json"], environment)
     run_id = answer.get("run-id")
     if not run_id:
-        raise EngineError(f"Flower did not take the run: {answer}")
+        raise EngineError(f"Flower did not accept the run: {answer}")
     return str(run_id)
 
 
 def _follow(folder: Path, run_id: str, environment: Mapping[str, str], on_round: OnRound | None) -> None:
-    """Report each round as it is written, until the run has ended."""
+    """Report each round after it is written, until the run ends."""
     shown = 0
     while True:
         run = StoredRun(folder)
@@ -231,7 +227,7 @@ def _flwr(arguments: list[str], environment: Mapping[str, str]) -> dict[str, Any
 def _flwr_text(arguments: list[str], environment: Mapping[str, str]) -> str:
     program = shutil.which("flwr", path=environment["PATH"])
     if program is None:
-        raise EngineError("flwr: not found beside this Python; install flwr[simulation].")
+        raise EngineError("flwr: not found next to this Python; install flwr[simulation].")
     done = subprocess.run(
         [program, *arguments], env=dict(environment), capture_output=True, text=True, check=False
     )

@@ -1,4 +1,4 @@
-"""The `local` engine on an accelerator: cohorts as stacked models, updates that stay on the device."""
+"""The `local` engine on an accelerator: clients train as stacked models, and updates stay on the device."""
 
 from __future__ import annotations
 
@@ -15,35 +15,31 @@ from clients.training.stacked import can_stack, poison_job, train_clients_stacke
 from clients.training.trainer import Trainer
 from fedpoison.devices import CPU, aggregation_device, deterministic_mode, device_name
 from fedpoison.engines.base import ClientBatch, EngineGrid
+from fedpoison.engines.options import EngineOptions
 from fedpoison.errors import EngineError
 from fedpoison.federation.client import ClientResult, Task, error_line, job_for, train_or_fail, training_of
 from fedpoison.federation.federation import Federation
 from fedpoison.federation.workers import Workers
 
 CLIENTS_PER_STACK = 100
-"""Nodes in a stack, unless a run says otherwise."""
+"""Default number of clients per stack."""
 
 
 class DeviceGrid(EngineGrid):
-    """Trains nodes in stacks on the device, and those whose attack hooks into the training in threads beside.
+    """A grid that trains clients in stacks on the device.
 
-    Attacks run on the processors, in the code that they run in without a device; what they make of the data
-    goes to the device then.
+    Clients whose attack changes the training train in threads on CPUs. Attacks on the data run on CPUs, too,
+    with the same code as without a device; the poisoned data then moves to the device.
 
     Args:
-        federation: the nodes.
-        trainer: the model, on the device.
-        workers: threads for the attacks, each with a model on the processors.
-        clients_per_task: how many nodes a stack has at most.
+        federation: federation whose clients receive the messages.
+        trainer: trainer on the device.
+        workers: threads for attacks, each with a model on the CPU.
+        clients_per_task: largest number of clients per stack. Default: 100.
     """
 
     def __init__(
-        self,
-        federation: Federation,
-        trainer: Trainer,
-        workers: Workers,
-        *,
-        clients_per_task: int | None = None,
+        self, federation: Federation, trainer: Trainer, workers: Workers, clients_per_task: int | None
     ) -> None:
         super().__init__(
             federation, workers=workers.count, clients_per_task=clients_per_task or CLIENTS_PER_STACK
@@ -54,7 +50,7 @@ class DeviceGrid(EngineGrid):
         self._resident = federation.train.to(trainer.device)
 
     def train(self, client_batches: Sequence[ClientBatch]) -> Iterable[Sequence[ClientResult]]:
-        """Return what came of the tasks of each cohort, in order.
+        """Return the results of the tasks of each client batch, in order.
 
         Raises:
             EngineError: the device has too little memory for a stack.
@@ -71,14 +67,14 @@ class DeviceGrid(EngineGrid):
             else:
                 stacked.append(_on_cpu(task, copies) if poisons_data(attack) else task)
         prepared = self._threads.map(self._prepare_job, stacked)
-        trained_apart = self._threads.map(self._train_in_loop, apart)  # goes on while the stack trains
+        trained_apart = self._threads.map(self._train_in_loop, apart)  # runs while the stack trains
         results = self._train_stacked(dict(zip(stacked, prepared, strict=True)))
         results |= zip(apart, trained_apart, strict=True)
         by_client = {task.client_id: result for task, result in results.items()}
         return [by_client[task.client_id] for task in client_batch]
 
     def _prepare_job(self, trainer: Trainer, task: Task) -> Job | ClientResult:
-        """Return the task as a job without an attack, or why there is none."""
+        """Return the task as a job on poisoned data, without attack; if the attack fails, its failure."""
         try:
             attack = self._federation.attackers.role(task.client_id, task.request.server_round).attack
             train = self._federation.train if poisons_data(attack) else self._resident
@@ -95,7 +91,7 @@ class DeviceGrid(EngineGrid):
         return replace(result, trained=replace(result.trained, weights=weights))
 
     def _train_stacked(self, prepared: dict[Task, Job | ClientResult]) -> dict[Task, ClientResult]:
-        """Return what comes of the jobs, trained together as far as they are asked for the same training."""
+        """Return the results. Jobs with the same training options train in one stack."""
         results = {task: each for task, each in prepared.items() if isinstance(each, ClientResult)}
         jobs = {task: each for task, each in prepared.items() if isinstance(each, Job)}
         for training in dict.fromkeys(training_of(self._federation, task.request) for task in jobs):
@@ -105,7 +101,7 @@ class DeviceGrid(EngineGrid):
                 stack = list(train_clients_stacked(self._trainer, [jobs[task] for task in tasks]))
             except torch.OutOfMemoryError as error:
                 raise EngineError(
-                    f"{self._trainer.device}: no memory for a stack of {len(tasks)} nodes; "
+                    f"{self._trainer.device}: no memory for a stack of {len(tasks)} clients; "
                     "train fewer at once (--clients-per-task)."
                 ) from error
             for task, trained in zip(tasks, stack, strict=True):
@@ -116,40 +112,23 @@ class DeviceGrid(EngineGrid):
 
 @contextmanager
 def device_grid(
-    federation: Federation,
-    device: torch.device,
-    *,
-    workers: int | None = None,
-    clients_per_task: int | None = None,
-    deterministic: bool = False,
+    federation: Federation, device: torch.device, options: EngineOptions
 ) -> Iterator[tuple[DeviceGrid, Workers]]:
-    """Have a grid on `device`, and a worker on it for what the server does, while the context lasts.
-
-    Args:
-        federation: the nodes.
-        device: an accelerator; the processors work too, which is how this is tested.
-        workers: threads for attacks; None is one for each processor.
-        clients_per_task: how many nodes a stack has at most.
-        deterministic: whether the same run gives the same bits again on the same device.
-    """
+    """Yield a grid on `device`, and a worker on the device for the server. CPUs work, too, for tests."""
     training = federation.scenario.training
     with (
-        deterministic_mode(device, deterministic=deterministic),
-        Workers(federation.model, training, workers) as threads,
+        deterministic_mode(device, deterministic=options.deterministic),
+        Workers(federation.model, training, options.workers) as threads,
         Workers(federation.model, training, 1, device=device) as server,
     ):
-        grid = DeviceGrid(
-            federation,
-            Trainer(federation.model().to(device), training),
-            threads,
-            clients_per_task=clients_per_task,
-        )
-        grid.facts["device"] = {"name": device_name(device), "deterministic": deterministic}
+        trainer = Trainer(federation.model().to(device), training)
+        grid = DeviceGrid(federation, trainer, threads, options.clients_per_task)
+        grid.environment["device"] = {"name": device_name(device), "deterministic": options.deterministic}
         yield grid, server
 
 
 def _on_cpu(task: Task, copies: dict[int, Tensor]) -> Task:
-    """Return the task with its global weights in main memory, which all nodes of a round share."""
+    """Return the task with its models in main memory. All clients of a round share these copies."""
     request = task.request
     for vector in (request.model, request.previous_model):
         if vector is not None and id(vector) not in copies:

@@ -1,4 +1,4 @@
-"""Where a fleet runs, and on how much of the machine."""
+"""Options of the engines: where clients are computed, and with how many workers."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ Engine = Literal["local", "ray", "flower"]
 
 @dataclass(frozen=True, kw_only=True)
 class EngineOptions:
-    """Says where a fleet runs. Nothing here changes what comes out, but for the rounding of a device.
+    """Options of an engine. None of them changes a result, except for the rounding on a device.
 
     Raises:
         EngineError: the engine does not train on the device.
-        ScenarioError: an option is unknown, out of its range, or another engine's.
+        ScenarioError: an option is unknown, out of range, or an option of another engine.
     """
 
     engine: Engine = "local"
-    """`local` trains in this process, `ray` in Ray actors on this machine or a cluster, `flower` in Flower's
-    simulation runtime. The result is the same."""
+    """Engine: `local` trains in this process, `ray` in Ray actors on this machine or on a cluster, `flower`
+    in Flower's simulation runtime."""
     workers: int | None = None
-    """How many nodes train at once on `local` and `ray`; None is one for each processor, of this machine or
-    of the cluster."""
+    """Number of clients that train at the same time on `local` and `ray`. Default: one per CPU of the machine
+    or the cluster."""
     clients_per_task: int | None = None
-    """How many nodes a worker trains in one call on `local` and `ray`; None cuts a round into four calls a
-    worker. On a device it is how many train in one stack, 100 unless given."""
+    """Number of clients that a worker of `local` or `ray` trains in one call, and on a device in one stack.
+    Default: four calls per worker and round; on a device: 100."""
     device: Device = "auto"
-    """Where `local` trains, aggregates and evaluates. On an accelerator the results differ from those on
-    processors as rounding does; the other engines have processors only."""
+    """Device on which `local` trains, aggregates and evaluates. Results on an accelerator differ from results
+    on CPUs by rounding. The other engines use CPUs only."""
     deterministic: bool = False
-    """Whether a device gives the same bits again, which costs time; processors always do."""
+    """Whether a device repeats a run bit by bit, which takes more time. CPUs always do. Default: False."""
     ray_address: str | None = None
-    """The cluster that `ray` joins, `auto` or host:port, and leaves running; None starts a Ray on this
-    machine and stops it in the end."""
+    """Address of the cluster that `ray` joins and leaves running: `auto` or host:port. Default: start Ray on
+    this machine, and stop it after the run."""
     ray_resources: Mapping[str, float] | None = None
-    """What Ray reserves for each worker, such as {"CPU": 2}; None is one processor."""
+    """Resources that Ray reserves per worker, such as {"CPU": 2}. Default: one CPU."""
 
     def __post_init__(self) -> None:
         engine = self.engine
@@ -48,19 +48,21 @@ class EngineOptions:
                 raise unknown(name, given, get_args(known))
         for name, count in (("workers", self.workers), ("clients_per_task", self.clients_per_task)):
             if count is not None and count < 1:
-                raise ScenarioError(f"{name}: got {count}, wanted at least 1, or None.")
+                raise ScenarioError(f"{name}: got {count}, expected at least 1, or None.")
         if engine != "local" and self.device not in ("auto", "cpu"):
             raise EngineError(f"device: got {self.device} on engine {engine}; only local trains on a device.")
         if engine != "ray" and (self.ray_address or self.ray_resources):
-            raise ScenarioError(f"ray_address and ray_resources: got engine {engine}, wanted ray.")
+            raise ScenarioError(f"ray_address and ray_resources: got engine {engine}, expected ray.")
         if self.deterministic and engine != "local":
-            raise ScenarioError(f"deterministic: got engine {engine}, wanted local; processors always are.")
+            raise ScenarioError(
+                f"deterministic: got engine {engine}, expected local; CPUs are deterministic without it."
+            )
         if engine == "flower" and (self.workers or self.clients_per_task):
             raise ScenarioError(
-                "workers and clients_per_task: got engine flower, which has its own; wanted local or ray."
+                "workers and clients_per_task: got engine flower, which sets its own; expected local or ray."
             )
 
 
 DEFAULTS = EngineOptions()
-PROCESSORS = EngineOptions(device="cpu")
-"""The engine `local` on no accelerator."""
+ON_CPUS = EngineOptions(device="cpu")
+"""Options of the engine `local` on CPUs."""

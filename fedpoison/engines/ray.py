@@ -1,8 +1,8 @@
 """The `ray` engine: a Flower grid over Ray actors, on this machine or a cluster.
 
 The pool retries by itself. With Ray's own `max_restarts`, the tasks of a lost actor wait for its restart: if
-its machine is lost and no other has room, they wait for ever. Here the other actors train them.
-`ray.util.ActorPool` ends with the first lost actor.
+its machine is lost and no other has room, they wait for ever. Here, the other actors train them.
+`ray.util.ActorPool` fails when the first actor is lost.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import ray
@@ -20,7 +21,9 @@ from ray.exceptions import RayError, RayTaskError
 from torch import Tensor
 
 from fedpoison.engines.base import ClientBatch, EngineGrid
+from fedpoison.engines.options import EngineOptions
 from fedpoison.engines.ray_actor import (
+    NO_WEIGHTS,
     Assignment,
     ClientBatchResult,
     SharedFederation,
@@ -32,6 +35,7 @@ from fedpoison.engines.ray_session import code_path, ray_session
 from fedpoison.errors import EngineError
 from fedpoison.federation.client import ClientResult, Task
 from fedpoison.federation.federation import Federation
+from fedpoison.federation.workers import Workers
 
 ONE_CPU: Mapping[str, float] = {"CPU": 1}
 RETRIES = 3
@@ -45,17 +49,18 @@ _log = logging.getLogger(__name__)
 class ActorPool:
     """A pool of actors, each with the whole federation. Close it after use.
 
+    Work begins when the first of `count` actors has started.
+
     Args:
-        federation: the nodes; sent to the object store once.
-        count: how many actors to start. Work begins as soon as the first is up.
-        resources: what Ray reserves for each: `CPU`, `GPU`, `memory` in bytes, or resources of the
-            cluster's own.
+        federation: federation, which is sent to the object store once.
+        count: number of actors.
+        resources: resources per actor: `CPU`, `GPU`, `memory` in bytes, or custom resources of the cluster.
     """
 
     def __init__(self, federation: Federation, count: int, resources: Mapping[str, float]) -> None:
         self._resources = dict(resources)
         self._federation = ray.put(SharedFederation.from_federation(federation))
-        self._actor_class: Any = ray.remote(**_options(resources))(TrainingActor)
+        self._actor_class: Any = ray.remote(**_actor_options(resources))(TrainingActor)
         self._starting: dict[Any, Any] = {}
         self._idle: list[Any] = []
         self._running: dict[Any, tuple[Any, int]] = {}
@@ -66,14 +71,10 @@ class ActorPool:
     def train(
         self, client_batches: Sequence[Sequence[Assignment]], models: Sequence[Weights]
     ) -> list[ClientBatchResult]:
-        """Return what came of each cohort, in order.
-
-        Args:
-            client_batches: the round's assignments.
-            models: the global weights that they name.
+        """Train client batches, and return their results in order. Assignments name positions in `models`.
 
         Raises:
-            EngineError: the same cohort was lost again and again, or no actor can be started.
+            EngineError: the actor of one client batch was lost several times, or no actor starts.
         """
         references = [ray.put(model) for model in models]
         waiting = deque(range(len(client_batches)))
@@ -90,17 +91,18 @@ class ActorPool:
             actor, index = self._running.pop(done)
             try:
                 results[index] = ray.get(done)
-            except RayTaskError as error:  # the actor lives: this is no client's error, and no machine's
+            except RayTaskError as error:  # the actor is alive: no client failed, and no machine
                 raise EngineError(f"a Ray worker failed: {_last_line(error.cause)}") from error
             except RayError as error:
-                self._replace(actor)
+                ray.kill(actor)  # it may be alive but unreachable
+                self._start()
                 losses[index] += 1
                 if losses[index] > RETRIES:
-                    client_ids = ", ".join(str(each.client_id) for each in client_batches[index])
+                    client_ids = ", ".join(str(each.task.client_id) for each in client_batches[index])
                     raise EngineError(
                         f"the Ray worker of clients {client_ids} was lost {losses[index]} times in the "
-                        f"same round, the last time because: {_last_line(error)} If its memory was too "
-                        "small, train fewer at once (--workers)."
+                        f"same round, the last time because: {_last_line(error)} If it had too little "
+                        "memory, train fewer at once (--workers)."
                     ) from None
                 waiting.appendleft(index)
             else:
@@ -108,7 +110,7 @@ class ActorPool:
         return [results[index] for index in range(len(client_batches))]
 
     def close(self) -> None:
-        """End the actors, whatever they are doing."""
+        """Stop the actors, even if they are at work."""
         for actor in (*self._starting.values(), *self._idle, *(actor for actor, _ in self._running.values())):
             ray.kill(actor)
         self._starting, self._idle, self._running = {}, [], {}
@@ -118,19 +120,19 @@ class ActorPool:
         self._starting[actor.numerics.remote()] = actor
 
     def _next(self) -> Any:
-        """Return the reference of what is ready first: a cohort, or an actor."""
+        """Return the reference of the first finished client batch or started actor."""
         timeout = None if self._running else START_UP
         ready, _ = ray.wait([*self._running, *self._starting], num_returns=1, timeout=timeout)
         if not ready:
             free = {name: ray.available_resources().get(name, 0) for name in self._resources}
             raise EngineError(
                 f"no Ray worker started within {START_UP:.0f} s: each needs {self._resources}, and the "
-                f"cluster has {free} free. Free some, or ask for less."
+                f"cluster has {free} free. Wait for other work to end, or reserve less (--ray-resources)."
             )
         return ready[0]
 
     def _add_started(self, up: Any) -> None:
-        """Put an actor that has started to work; start another in place of one that could not."""
+        """Add a started actor to the idle actors. If it failed to start, start another."""
         actor = self._starting.pop(up)
         try:
             found = ray.get(up)
@@ -152,20 +154,9 @@ class ActorPool:
                 numerics(),
             )
 
-    def _replace(self, actor: Any) -> None:
-        ray.kill(actor)  # it may be alive, and only out of reach
-        self._start()
-
 
 class RayGrid(EngineGrid):
-    """Trains cohorts in Ray actors.
-
-    Args:
-        federation: the nodes.
-        pool: the actors.
-        workers: how many there are.
-        clients_per_task: as for every `EngineGrid`.
-    """
+    """A grid that trains client batches in the `workers` Ray actors of a pool."""
 
     def __init__(
         self, federation: Federation, pool: ActorPool, *, workers: int, clients_per_task: int | None = None
@@ -174,97 +165,74 @@ class RayGrid(EngineGrid):
         self._pool = pool
 
     def train(self, client_batches: Sequence[ClientBatch]) -> Iterable[Sequence[ClientResult]]:
-        """Return what came of the tasks of each cohort, in order.
+        """Return the results of the tasks of each client batch, in order.
 
         Raises:
-            EngineError: workers are lost again and again, or none can be started.
+            EngineError: as for `ActorPool.train`.
         """
-        models = _Models()
-        assignments = [[models.assignment(task) for task in client_batch] for client_batch in client_batches]
-        results = self._pool.train(assignments, [model.numpy() for model in models.vectors])
-        return [result.received() for result in results]
+        models: dict[int, tuple[int, Tensor]] = {}  # position and tensor of each distinct model, by identity
+
+        def position(model: Tensor) -> int:
+            return models.setdefault(id(model), (len(models), model))[0]
+
+        def assign(task: Task) -> Assignment:
+            model, previous = task.request.model, task.request.previous_model
+            request = replace(task.request, model=NO_WEIGHTS, previous_model=None)
+            previous_position = None if previous is None else position(previous)
+            return Assignment(replace(task, request=request), position(model), previous_position)
+
+        assignments = [[assign(task) for task in client_batch] for client_batch in client_batches]
+        results = self._pool.train(assignments, [model.numpy() for _, model in models.values()])
+        return [result.restore() for result in results]
 
 
 @contextmanager
-def ray_grid(
-    federation: Federation,
-    *,
-    address: str | None = None,
-    workers: int | None = None,
-    clients_per_task: int | None = None,
-    resources: Mapping[str, float] | None = None,
-) -> Iterator[RayGrid]:
-    """Have the federation's grid on Ray while the context lasts.
+def ray_grid(federation: Federation, options: EngineOptions) -> Iterator[tuple[RayGrid, Workers]]:
+    """Yield a grid on Ray, and workers of this process for the server.
 
-    Args:
-        federation: the nodes.
-        address: the cluster to join, as for `ray_session`.
-        workers: how many actors; None is as many as find room, and there are never more than cohorts.
-        clients_per_task: as for every `EngineGrid`.
-        resources: what Ray reserves for each actor; None is one processor.
+    By default, the grid has as many actors as the cluster has room for, but no more than client batches.
 
     Raises:
-        EngineError: Ray cannot be had, or has no room for a single actor.
+        EngineError: Ray is not available, or has no room for a single actor.
     """
-    needed = dict(resources or ONE_CPU)
+    needed = dict(options.ray_resources or ONE_CPU)
     if not all(amount > 0 for amount in needed.values()):
-        raise EngineError(f"resources of a Ray worker: got {needed}, wanted amounts above 0.")
-    task_count = -(-federation.scenario.sampled // (clients_per_task or 1))
-    wanted = min(workers or os.cpu_count() or 1, task_count)
-    processors = max(1, math.ceil(wanted * needed.get("CPU", 0)))
-    with ray_session(address, cpus=processors):
+        raise EngineError(f"resources of a Ray worker: got {needed}, expected amounts above 0.")
+    task_count = -(-federation.scenario.sampled // (options.clients_per_task or 1))
+    here = os.cpu_count() or 1
+    local_actors = min(options.workers or here, task_count)
+    cpus = max(1, math.ceil(local_actors * needed.get("CPU", 0)))
+    with ray_session(options.ray_address, cpus=cpus):
         machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         room = sum(_room(machine, needed) for machine in machines)
         if not room:
             raise EngineError(
                 f"no machine of the Ray cluster has room for a worker: each needs {needed}, and the cluster "
-                f"has {ray.cluster_resources()}. Ask for less (--ray-resources)."
+                f"has {ray.cluster_resources()}. Reserve less (--ray-resources)."
             )
-        count = min(workers or room, task_count)
-        with closing(ActorPool(federation, count, needed)) as pool:
-            grid = RayGrid(federation, pool, workers=count, clients_per_task=clients_per_task)
-            grid.facts["ray"] = {
+        count = min(options.workers or room, task_count)
+        threads = min(options.workers or here, here)
+        with (
+            closing(ActorPool(federation, count, needed)) as pool,
+            Workers(federation.model, federation.scenario.training, threads) as server,
+        ):
+            grid = RayGrid(federation, pool, workers=count, clients_per_task=options.clients_per_task)
+            grid.environment["ray"] = {
                 "actors": count,
                 "resources": needed,
                 "machines": len(machines),
-                "address": address or "local",
+                "address": options.ray_address or "local",
             }
-            yield grid
-
-
-class _Models:
-    """The distinct global weights that a round's tasks start from or look back to."""
-
-    def __init__(self) -> None:
-        self.vectors: list[Tensor] = []
-        self._positions: dict[int, int] = {}
-
-    def assignment(self, task: Task) -> Assignment:
-        """Return the task as it travels."""
-        request = task.request
-        return Assignment(
-            client_id=task.client_id,
-            server_round=request.server_round,
-            model=self._position(request.model),
-            previous_model=None if request.previous_model is None else self._position(request.previous_model),
-            proximal=request.proximal,
-            memory=task.memory,
-        )
-
-    def _position(self, vector: Tensor) -> int:
-        if id(vector) not in self._positions:
-            self._positions[id(vector)] = len(self.vectors)
-            self.vectors.append(vector)
-        return self._positions[id(vector)]
+            yield grid, server
 
 
 def _room(machine: Mapping[str, float], needed: Mapping[str, float]) -> int:
-    """Return how many actors a machine holds when it is empty."""
+    """Return how many actors an idle machine has room for."""
     return min(int(machine.get(name, 0) / amount) for name, amount in needed.items())
 
 
-def _options(resources: Mapping[str, float]) -> dict[str, Any]:
-    """Return Ray's options for an actor that needs these resources."""
+def _actor_options(resources: Mapping[str, float]) -> dict[str, Any]:
+    """Return Ray's options for an actor with these resources."""
     known = {"CPU": "num_cpus", "GPU": "num_gpus", "memory": "memory"}
     options: dict[str, Any] = {"num_cpus": 0}
     options |= {known[name]: amount for name, amount in resources.items() if name in known}

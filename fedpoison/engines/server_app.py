@@ -1,4 +1,4 @@
-"""The ServerApp of `flwr run`."""
+"""The ServerApp for `flwr run`."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ app = ServerApp()
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    """Run the scenario in the run-config on the nodes of `grid`, and keep it in the run store."""
+    """Run the scenario of the run-config on the clients of `grid`, and write it into the run store."""
     scenario, out, data_dir = scenario_of(context)
     federation = Federation.load(scenario, data_dir=data_dir)
     path = (out or Path("runs").absolute()) / federation.scenario.run_id
     folder = RunWriter.begin(path, federation.scenario, environment("flower", None, federation.no_effect))
-    print(f"fedpoison: the run is kept in {path}")  # noqa: T201  # what `flwr run --stream` shows
+    print(f"fedpoison: the run is written into {path}")  # noqa: T201  # for `flwr run --stream`
     for reason in federation.no_effect:
         print(f"fedpoison: warning: {reason}")  # noqa: T201
     with (

@@ -1,4 +1,4 @@
-"""The history of a run, as pandas frames."""
+"""History of a run, as pandas frames."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class History:
-    """The rounds of one run, the initial model first."""
+    """Records of one run. The first record is the initial model's."""
 
     scenario: Scenario
     records: Sequence[Round]
     path: Path | None = None
-    """The run's folder, where it is kept."""
+    """Folder of the run. None: the run wrote no files."""
 
     @property
     def last(self) -> Round:
@@ -36,16 +36,16 @@ class History:
 
     @property
     def seconds(self) -> float:
-        """Wall-clock time of all rounds."""
+        """Wall-clock time of all rounds, in seconds."""
         return sum(sum(record.training.seconds.values()) for record in self.records)
 
     def rounds(self) -> pd.DataFrame:
-        """Return one row a record: accuracy, worst class, loss, attack success, whom the rule believed.
+        """Return one row per record: accuracies, loss, attack success, trust and update statistics.
 
-        `acting` counts the nodes that attacked. The true and false positive rate, `trust_auroc` and
-        `malicious_mass` take those as the malicious ones. `malicious_norm`, `malicious_distance` and
-        `malicious_cosine` are means over what they sent: its norm, its distance from the honest mean and its
-        cosine with it; `honest_norm` and `honest_distance` are those of the others.
+        `acting` is the number of clients that attacked. The true and false positive rate, `trust_auroc` and
+        `malicious_mass` count these clients as malicious. The columns `malicious_norm`, `malicious_distance`
+        and `malicious_cosine` are means over their updates: norm, distance from the mean of the honest
+        updates, and cosine with that mean. `honest_norm` and `honest_distance` are means over the others.
         """
         return pd.DataFrame([_row(record) for record in self.records]).set_index("round")
 
@@ -62,7 +62,7 @@ class History:
         return self._classes(measures.per_class_f1)
 
     def trust(self) -> pd.DataFrame:
-        """Return one row a round and node that was trusted or not: `round`, `node`, `malicious`, `trust`."""
+        """Return the trust in each update: `round`, `node` (the client), `malicious`, `trust`."""
         rows = [
             {
                 "round": record.round,
@@ -76,26 +76,27 @@ class History:
         return pd.DataFrame(rows, columns=["round", "node", "malicious", "trust"])
 
     def per_client(self) -> pd.DataFrame:
-        """Return one row a round and node that was asked to train: what it was, sent and got.
+        """Return one row per round and sampled client (`node`).
 
-        `group` is its attackers' place among the groups of the scenario and `acted` whether they attacked;
-        `norm` is its update's, `distance` and `cosine` compare it with the honest mean; `trust` is the weight
-        that it got, and `dropped` the reason why its reply could not be used.
+        `group` is the position of the client's group in the scenario, and `acted` is whether it attacked.
+        `norm`, `distance` and `cosine` describe its update, as in `rounds`. `trust` is the weight of the
+        update, and `dropped` is the reason why its reply is unusable.
         """
         return pd.DataFrame(
             [row for record in self.records for row in _client_rows(record)], columns=_CLIENT_COLUMNS
         )
 
     def damage(self, clean_run: History) -> pd.DataFrame:
-        """Return the accuracy that the attack took from each class (columns) after each round (rows).
+        """Return the damage of the attack to each class (columns) after each round (rows).
 
-        It is the clean twin's accuracy minus this run's; the column `all` is that of the whole test set.
+        Damage is the clean run's accuracy minus this run's accuracy. The column `all` is the damage on the
+        whole test set.
 
         Args:
-            clean_run: the history of the same scenario without attack.
+            clean_run: history of the same scenario without attack.
 
         Raises:
-            ScenarioError: the twin has another seed, another data set or another number of rounds.
+            ScenarioError: the clean run has another seed, another data set or another number of rounds.
         """
         self._check_clean_run(clean_run)
         damage = clean_run.per_class() - self.per_class()
@@ -103,16 +104,16 @@ class History:
         return damage
 
     def recovery_half_life(self, clean_run: History | None = None) -> float:
-        """Return how many rounds after the attack's last round half of the accuracy that it took is regained.
+        """Count the rounds after the attack's last round until half of the lost accuracy is regained.
 
-        What it took is measured against the clean twin in the same round or, without one, against the
-        accuracy just before the attack's first round: the initial model's if it attacks from the beginning.
+        The loss is relative to the clean run in the same round. Without a clean run, the loss is relative to
+        the accuracy before the attack's first round.
 
         Returns:
-            NaN if half is never regained, if nothing was taken, and where some rounds have no record.
+            The number of rounds. NaN: half is never regained, nothing was lost, or rounds have no record.
 
         Raises:
-            ScenarioError: as `damage`.
+            ScenarioError: as for `damage`.
         """
         if clean_run is not None:
             self._check_clean_run(clean_run)
@@ -126,17 +127,17 @@ class History:
 
     @property
     def title(self) -> str:
-        """Strategy, attack and data set, as the title of a figure."""
+        """Title of a figure: strategy, attack and data set."""
         return f"{self.scenario.strategy} under {self.scenario.threat} ({self.scenario.dataset})"
 
     def summary(self, clean_run: History | None = None) -> dict[str, object]:
         """Return the result of the run as plain values for JSON, with None for missing numbers.
 
         Args:
-            clean_run: history of the same scenario without attack. Adds the damage that the attack did.
+            clean_run: history of the same scenario without attack, which adds the damage. Default: no damage.
 
         Raises:
-            ScenarioError: as `damage`.
+            ScenarioError: as for `damage`.
         """
         last, rates = self.last, self.rounds().iloc[-1]
         clean = None if clean_run is None else clean_run.last
@@ -167,13 +168,13 @@ class History:
         }
 
     def plot(self) -> Figure:
-        """Return the heat map of the accuracy of each class after each round."""
+        """Draw the heat map of the accuracy of each class after each round."""
         from fedpoison.plotting import class_heat_map  # noqa: PLC0415  # matplotlib takes a second to import
 
         return class_heat_map(self.per_class(), self.title)
 
     def plot_confusion(self) -> Figure:
-        """Return the heat map of the confusion matrix after the last round."""
+        """Draw the heat map of the confusion matrix after the last round."""
         from fedpoison.plotting import confusion_matrix  # noqa: PLC0415  # matplotlib takes a second to import
 
         return confusion_matrix(self.last.counts, self.title)
@@ -182,7 +183,9 @@ class History:
         for name in fields_about(Scenario, About.REFERENCE):
             mine, theirs = getattr(self.scenario, name), getattr(clean_run.scenario, name)
             if mine != theirs:
-                raise ScenarioError(f"twin: got {name} {theirs}, wanted {mine}, as in the attacked run.")
+                raise ScenarioError(
+                    f"clean run: got {name} {theirs}, expected {mine}, as in the attacked run."
+                )
 
     def _classes(self, measure: Callable[[measures.Counts], Any]) -> pd.DataFrame:
         index = pd.Index([record.round for record in self.records], name="round")
@@ -219,7 +222,7 @@ def _row(record: Round) -> dict[str, float | int | None]:
     acting = set(training.acting)
     honest = set(training.sampled) - acting
     trust = training.trust
-    caught, blamed = measures.trust_rates(trust, acting) if trust else (None, None)
+    true_positives, false_positives = measures.trust_rates(trust, acting) if trust else (None, None)
     return {
         "round": record.round,
         "accuracy": record.accuracy,
@@ -227,8 +230,8 @@ def _row(record: Round) -> dict[str, float | int | None]:
         "loss": record.loss,
         "attack_success_rate": record.attack_success_rate,
         "source_to_target_rate": record.source_to_target_rate,
-        "true_positive_rate": caught,
-        "false_positive_rate": blamed,
+        "true_positive_rate": true_positives,
+        "false_positive_rate": false_positives,
         "trust_auroc": measures.trust_auroc(trust, acting) if trust else None,
         "malicious_mass": measures.malicious_mass(trust, acting) if trust else None,
         "acting": len(acting),

@@ -1,4 +1,4 @@
-"""Everything that is read off a confusion matrix, and off the trust of a rule."""
+"""Metrics of a confusion matrix, and of the trust of a rule."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Counts = NDArray[np.int64]
 
 
 def per_class_accuracy(confusion: Counts) -> NDArray[np.float64]:
-    """Return the share of each class's samples that is predicted right (recall), (k,); NaN if it has none.
+    """Compute the share of each class's samples that is predicted correctly (recall), (k,). NaN: no samples.
 
     >>> per_class_accuracy(np.array([[3, 1], [0, 4]])).tolist()
     [0.75, 1.0]
@@ -22,41 +22,41 @@ def per_class_accuracy(confusion: Counts) -> NDArray[np.float64]:
 
 
 def per_class_precision(confusion: Counts) -> NDArray[np.float64]:
-    """Return the share of the predictions of each class that is right, (k,); NaN if there are none."""
+    """Compute the share of correct predictions of each class, (k,). NaN: no predictions."""
     return _ratio(confusion.diagonal(), confusion.sum(axis=0))
 
 
 def per_class_f1(confusion: Counts) -> NDArray[np.float64]:
-    """Return the harmonic mean of precision and recall of each class, (k,)."""
+    """Compute the harmonic mean of precision and recall of each class, (k,)."""
     return _ratio(2 * confusion.diagonal(), confusion.sum(axis=0) + confusion.sum(axis=1))
 
 
 def accuracy(confusion: Counts) -> float:
-    """Return the share of all samples that is predicted right."""
+    """Compute the share of all samples that is predicted correctly."""
     return float(confusion.trace() / confusion.sum())
 
 
 def worst_class_accuracy(confusion: Counts) -> float:
-    """Return the accuracy of the class that fares worst."""
+    """Compute the lowest accuracy of a class."""
     return float(np.nanmin(per_class_accuracy(confusion)))
 
 
 def source_to_target_rate(confusion: Counts, source: int, target: int) -> float:
-    """Return the share of the source class's samples that is taken for the target."""
+    """Compute the share of the source class's samples that is classified as the target."""
     return float(_ratio(confusion[source, target], confusion[source].sum()))
 
 
 def attack_success_rate(triggered: Counts, target: int) -> float:
-    """Return the share of triggered samples of other classes that is taken for the target.
+    """Compute the share of triggered samples of other classes that is classified as the target.
 
-    Samples that belong to the target anyway do not count: predicting them right is no success.
+    Samples of the target class do not count, because their correct prediction is no success.
     """
     others = np.delete(triggered, target, axis=0)
     return float(_ratio(others[:, target].sum(), others.sum()))
 
 
 def rejected(trust: dict[int, float]) -> set[int]:
-    """Return the clients that the rule rejected: those with less than half of an equal share of the trust.
+    """Return the clients that the rule rejected. Their trust is less than half of an equal share.
 
     >>> sorted(rejected({0: 0.5, 1: 0.3, 2: 0.1, 3: 0.1}))
     [2, 3]
@@ -66,34 +66,32 @@ def rejected(trust: dict[int, float]) -> set[int]:
 
 
 def trust_rates(trust: dict[int, float], malicious: Iterable[int]) -> tuple[float, float]:
-    """Return the rule's true and false positive rate in telling malicious clients from honest ones.
+    """Compute the true and the false positive rate of a rule that rejects malicious clients.
 
     >>> trust_rates({0: 0.5, 1: 0.5, 2: 0.0}, malicious=[2])
     (1.0, 0.0)
 
     Returns:
-        Rejected malicious over malicious, rejected honest over honest; NaN where there are none.
+        Rejected shares of the malicious and of the honest clients. NaN: there are no such clients.
     """
-    refused = rejected(trust)
     bad = set(malicious) & set(trust)
-    good = set(trust) - bad
-    return (
-        float(_ratio(len(refused & bad), len(bad))),
-        float(_ratio(len(refused & good), len(good))),
+    true, false = (
+        float(_ratio(len(rejected(trust) & group), len(group))) for group in (bad, set(trust) - bad)
     )
+    return true, false
 
 
 def trust_auroc(trust: dict[int, float], malicious: Iterable[int]) -> float:
-    """Return how well trust tells honest clients from malicious ones: the area under the ROC curve.
+    """Compute the area under the ROC curve of trust as a classifier of honest clients.
 
-    It is the chance that an honest client got more trust than a malicious one, where a tie counts half: 1 is
-    a rule that always believes the honest ones more, 0.5 is a rule that cannot tell.
+    The area is the probability that an honest client has more trust than a malicious client. A tie counts as
+    half. A rule that always trusts honest clients more gets 1. A rule that trusts at random gets 0.5.
 
     >>> trust_auroc({0: 0.5, 1: 0.5, 2: 0.0, 3: 0.5}, malicious=[2, 3])
     0.75
 
     Returns:
-        NaN where there is no malicious or no honest client.
+        The area. NaN: all clients are malicious, or all are honest.
     """
     bad = set(malicious) & set(trust)
     low = np.array([trust[client_id] for client_id in sorted(bad)])
@@ -106,7 +104,7 @@ def trust_auroc(trust: dict[int, float], malicious: Iterable[int]) -> float:
 
 
 def malicious_mass(trust: dict[int, float], malicious: Iterable[int]) -> float:
-    """Return the weight that malicious clients got in the aggregate: the sum of their trust.
+    """Compute the weight of malicious clients in the aggregate, which is the sum of their trust.
 
     >>> malicious_mass({0: 0.5, 1: 0.25, 2: 0.25}, malicious=[1, 2])
     0.5
@@ -117,24 +115,23 @@ def malicious_mass(trust: dict[int, float], malicious: Iterable[int]) -> float:
 def recovery_half_life(
     accuracy: Sequence[float], acted: Sequence[bool], reference: Sequence[float] | None = None
 ) -> float:
-    """Return how many rounds after its end half of what an attack took is regained.
+    """Count the rounds after an attack until half of the lost accuracy is regained.
 
-    The attack ends with the last round in which it acted. What it took is the accuracy that is missing after
-    that round against the reference. The half-life counts the rounds from there until at most half of that
-    is missing.
+    The attack ends with the last round in which it acted. The loss after a round is the reference minus the
+    accuracy. The half-life is the number of rounds until the loss is at most half of the loss at the end.
 
     >>> recovery_half_life([0.8, 0.2, 0.4, 0.6, 0.7], [False, True, False, False, False])
     2.0
 
     Args:
-        accuracy: after each round.
-        acted: whether the attack acted in that round.
-        reference: the accuracy that would have been after each round, such as the clean twin's; None takes
-            the accuracy just before the attack's first round for every round.
+        accuracy: accuracy after each round.
+        acted: whether the attack acted in each round.
+        reference: accuracy without attack after each round, such as the clean run's. Default: the accuracy
+            before the first round of the attack, for all rounds.
 
     Returns:
-        NaN where the attack did not act or took nothing, where nothing came before it to compare with, and
-        where half is not regained by the end.
+        The number of rounds. NaN: the attack did not act or caused no loss, no round precedes it, or half is
+        not regained.
     """
     rounds = [number for number, active in enumerate(acted) if active]
     if not rounds or (reference is None and rounds[0] == 0):
@@ -150,7 +147,7 @@ def recovery_half_life(
 
 
 def json_number(value: float | None) -> float | None:
-    """Return a measure for JSON, which knows no NaN: None where there is none.
+    """Return a measure as a value for JSON, with None for NaN.
 
     >>> json_number(0.5), json_number(float("nan"))
     (0.5, None)
@@ -159,7 +156,7 @@ def json_number(value: float | None) -> float | None:
 
 
 def _ratio(part: object, whole: object) -> NDArray[np.float64]:
-    """Return part / whole, NaN where the whole is 0."""
+    """Compute part / whole, with NaN if the whole is 0."""
     part, whole = np.asarray(part, dtype=np.float64), np.asarray(whole, dtype=np.float64)
     ratio: NDArray[np.float64] = np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole != 0)
     return ratio

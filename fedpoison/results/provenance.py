@@ -36,7 +36,7 @@ def versions() -> dict[str, str]:
 
 @functools.cache
 def sources() -> str:
-    """Return a digest of the code that decides results: ours, and the modules by which others add to it."""
+    """Return a digest of the code that results depend on: this package's and that of its plug-ins."""
     digest = blake2b(digest_size=6)
     for path in _sources():
         digest.update(path.read_bytes())
@@ -57,14 +57,14 @@ def _sources() -> Iterator[Path]:
         for point in points.select(group=group)
     }
     for module in sorted(added):
-        with suppress(ImportError):  # of a package that is broken nothing is used
+        with suppress(ImportError):  # a broken package is not used
             found = find_spec(module)
             if found is not None and found.origin is not None:
                 yield Path(found.origin)
 
 
 def environment(engine: str, workers: int | None, warnings: Sequence[str] = ()) -> dict[str, object]:
-    """Return what belongs into a run's `environment.json`, with what its user was warned of."""
+    """Return the content of a run's `environment.json`, with the warnings that the user received."""
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": sys.argv,
@@ -81,24 +81,24 @@ def environment(engine: str, workers: int | None, warnings: Sequence[str] = ()) 
     }
 
 
-def warn_version_mismatch(runs: Iterable[StoredRun], notify: Callable[[str], None]) -> None:
+def warn_version_mismatch(runs: Iterable[StoredRun], notify: Notify) -> None:
     """Notify once of each other version, and of other code of this version, that wrote stored runs."""
-    made_by = dict.fromkeys(_created_by(run) for run in runs)
-    if not made_by:
+    writers = dict.fromkeys(_written_by(run) for run in runs)
+    if not writers:
         return
     ours = versions()["fedpoison"]
-    for other in dict.fromkeys(other for other, _ in made_by):
+    for other in dict.fromkeys(other for other, _ in writers):
         if other not in (None, ours):
-            notify(f"runs in the store are used that fedpoison {other} made; this is {ours}. See --fresh.")
-    if {code for other, code in made_by if other == ours} - {None, sources()}:
+            notify(f"loaded runs that fedpoison {other} wrote; this is {ours}. To repeat them, use --fresh.")
+    if {code for other, code in writers if other == ours} - {None, sources()}:
         notify(
-            f"runs in the store are used that fedpoison {ours} made before its code, or a package that adds "
-            "to it, was edited. See --fresh."
+            f"loaded runs that fedpoison {ours} wrote before its code, or a plug-in, was edited. "
+            "To repeat them, use --fresh."
         )
 
 
-def _created_by(run: StoredRun) -> tuple[str | None, str | None]:
-    """Return the version and the code that made a run; None where that is not known."""
+def _written_by(run: StoredRun) -> tuple[str | None, str | None]:
+    """Return the version that wrote a run, and the digest of its code. None: unknown."""
     known = run.environment
     packages = known.get("packages")
     installed = packages.get("fedpoison") if isinstance(packages, dict) else None

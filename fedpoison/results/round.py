@@ -1,4 +1,4 @@
-"""The record of one round as plain values, written as one line of JSON, and the reason of a failed run."""
+"""Record of one round as plain values, which is one line of JSON; and failure of a run."""
 
 from __future__ import annotations
 
@@ -18,79 +18,79 @@ from fedpoison.results.metrics import Counts
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What one model does on the test set."""
+    """Result of one model on the test set."""
 
     confusion: Counts
     loss: float
     """Mean cross-entropy."""
     triggered: Counts | None = None
-    """The confusion matrix of the triggered test samples, under an attack with a trigger."""
+    """Confusion matrix of the triggered test samples, under an attack with a trigger."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GroupRecord:
-    """What one group of attackers did in one round."""
+    """Activity of one group of attackers in one round."""
 
     attack: str
     nodes: list[int]
-    """Its nodes that were asked to train."""
+    """Sampled clients of the group."""
     acted: bool
-    """Whether it attacked; False where it was dormant, and its nodes honest."""
+    """Whether the group attacked. False: the group was dormant, so its clients were honest."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """What happened between the nodes and the server in one round."""
+    """Training of one round: clients, their updates and the messages."""
 
     sampled: list[int] = field(default_factory=list)
-    """The nodes that were asked to train."""
+    """Sampled clients."""
     malicious: list[int] = field(default_factory=list)
-    """Those of them that are malicious, whether they attack in this round or not."""
+    """Sampled clients that are malicious, even if they do not attack in this round."""
     groups: list[GroupRecord] = field(default_factory=list)
-    """The groups of attackers, in the order of the scenario."""
+    """Groups of attackers, in the order of the scenario."""
     dropped: dict[int, str] = field(default_factory=dict)
-    """Nodes whose reply could not be used, with the reason."""
+    """Clients whose reply is unusable, with the reason."""
     trust: dict[int, float] | None = None
-    """The weight that each node's update got; None where the strategy does not tell."""
+    """Weight of each client's update. None: the strategy does not report weights."""
     update_norms: dict[int, float] = field(default_factory=dict)
-    """The Euclidean norm of each node's update."""
+    """Euclidean norm of each client's update."""
     distances: dict[int, float] = field(default_factory=dict)
-    """The Euclidean distance of each node's update from the mean of the honest ones."""
+    """Euclidean distance of each client's update from the mean of the honest updates."""
     cosines: dict[int, float] = field(default_factory=dict)
-    """The cosine of each node's update with that mean; left out where one of the two is zero."""
+    """Cosine of each client's update with the mean of the honest updates, unless one of them is zero."""
     train_loss: float | None = None
-    """Mean local loss over the nodes, as they report it."""
+    """Mean of the local losses that the clients report."""
     bytes_down: int = 0
-    """Weights sent to the nodes, in bytes."""
+    """Weights sent to the clients, in bytes."""
     bytes_up: int = 0
-    """Weights sent back."""
+    """Weights sent to the server, in bytes."""
     seconds: dict[str, float] = field(default_factory=dict)
-    """Wall-clock time by phase, of all rounds since the last record."""
+    """Wall-clock time by phase, in seconds, of all rounds since the last record."""
 
     @property
     def acting(self) -> list[int]:
-        """The nodes that were asked to train and attacked."""
+        """Sampled clients that attacked."""
         return sorted(client_id for group in self.groups if group.acted for client_id in group.nodes)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Round:
-    """One round: how it was trained, and what the global model then does, class by class.
+    """Record of one round: its training, and the results of the global model after it.
 
-    Round 0 is the initial model. Rounds that are not evaluated have no record.
+    Round 0 is the initial model. Rounds without evaluation have no record.
     """
 
     round: int
     confusion: list[list[int]]
     """(k, k) on the clean test set: row = true class, column = predicted class."""
     loss: float | None
-    """Mean cross-entropy; None where it is not finite."""
+    """Mean cross-entropy. None: not finite."""
     triggered: list[list[int]] | None = None
     """(k, k) on the triggered test samples, under an attack with a trigger."""
     attack_success_rate: float | None = None
-    """Share of triggered samples of other classes that is taken for the target."""
+    """Share of triggered samples of other classes that is classified as the target."""
     source_to_target_rate: float | None = None
-    """Share of the source class that is taken for the target, under an attack from class to class."""
+    """Share of the source class that is classified as the target, under an attack with both classes."""
     training: Training = field(default_factory=Training)
 
     @classmethod
@@ -131,7 +131,7 @@ class Round:
 
     @property
     def success(self) -> float | None:
-        """The rate at which a targeted attack gets what it wants; None for an attack without a target."""
+        """Success rate of a targeted attack. None: the attack has no target."""
         return self.source_to_target_rate if self.attack_success_rate is None else self.attack_success_rate
 
     def to_json(self) -> str:
@@ -162,6 +162,8 @@ class Failure:
     """One line."""
     aggregation_failed: bool = False
     """Whether the strategy could not aggregate a round. Under an attack, the attack caused that."""
+    permanent: bool = field(default=False, compare=False)
+    """Whether a sweep repeats the stored run only with `retry_failed`."""
 
     @classmethod
     def from_error(cls, error: Exception) -> Self:

@@ -1,4 +1,4 @@
-"""One tidy frame of many runs: a row per run with its axes, its measures and whether it stopped."""
+"""A tidy frame of many runs, with one row per run: its axes, its measures, and whether it stopped."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def run_frame(axes: Sequence[str], runs: Iterable[tuple[Sequence[object], Round 
     """Return one row per run: its axes, `stopped`, its measures and the accuracy of each class.
 
     Args:
-        axes: Names of the axes.
-        runs: Labels of each run on the axes, and the round to read. None is a run that stopped.
+        axes: names of the axes.
+        runs: labels of each run on the axes, and its record. None: the run stopped.
     """
     rows = [
         {**dict(zip(axes, labels, strict=True)), "stopped": record is None, **measured(record)}
@@ -37,7 +37,7 @@ def run_frame(axes: Sequence[str], runs: Iterable[tuple[Sequence[object], Round 
 
 
 def measured(record: Round | None) -> dict[str, float | None]:
-    """Return the measures of a round and the accuracy of class 3 as `class_3`; NaN without a round."""
+    """Return the measures of a round and the accuracy of class 3 as `class_3`. No round: NaN."""
     if record is None:
         return dict.fromkeys(MEASURES.values(), math.nan)
     classes = {f"class_{label}": share for label, share in enumerate(record.per_class_accuracy)}
@@ -45,14 +45,14 @@ def measured(record: Round | None) -> dict[str, float | None]:
 
 
 def class_columns(frame: pd.DataFrame) -> list[str]:
-    """Return the columns with the accuracy of a class."""
+    """Return the columns with class accuracies."""
     return [str(name) for name in frame.columns if str(name).startswith("class_")]
 
 
 def of_whole_groups(frame: pd.DataFrame, by: Sequence[str], columns: Iterable[str]) -> pd.DataFrame:
     """Return the frame with NaN in `columns` for each group in which a run stopped.
 
-    A mean over the other seeds would hide the worst.
+    A mean over the other seeds would hide the worst run.
     """
     partial = frame.groupby(list(by))["stopped"].transform("any").to_numpy(dtype=bool)
     return frame.assign(**{column: frame[column].mask(partial) for column in columns})
@@ -64,11 +64,11 @@ def cross_table(
     """Return a column of a frame as a table, with rows and columns in the order of their first labels.
 
     Args:
-        frame: Runs, or means over them.
-        value: Column to show.
-        rows: Axes of the rows.
-        columns: Axis of the columns.
-        reduce: What a cell shows of several values: their mean, or the standard deviation of a sample.
+        frame: runs, or means over runs.
+        value: column with the values.
+        rows: axes of the rows.
+        columns: axis of the columns.
+        reduce: summary of several values in a cell: mean, or sample standard deviation. Default: mean.
     """
     return frame.pivot_table(
         index=rows, columns=columns, values=value, aggfunc=reduce, dropna=False, sort=False
@@ -76,7 +76,7 @@ def cross_table(
 
 
 STOPPED = -1.0
-"""Stands for the accuracy of a case in which a strategy stopped: lower than any accuracy."""
+"""Placeholder, lower than any accuracy, for a case in which a strategy stopped."""
 
 
 def lowest_accuracy(accuracy: pd.DataFrame) -> pd.Series[float]:
@@ -85,10 +85,10 @@ def lowest_accuracy(accuracy: pd.DataFrame) -> pd.Series[float]:
     A case that stopped a strategy is its worst, even if the others did not meet the case.
 
     Args:
-        accuracy: Cases (rows) by strategies (columns). NaN: not met. `STOPPED`: stopped.
+        accuracy: accuracy by case (rows) and strategy (columns). NaN: not met. `STOPPED`: stopped.
 
     Returns:
-        Accuracies by strategy; empty if the strategies share no case.
+        Accuracies by strategy. If the strategies share no case, the series is empty.
     """
     shared = accuracy.notna().all(axis=1)
     if not shared.any():

@@ -25,17 +25,17 @@ from fedpoison.results.round import Failure, Round
 from fedpoison.scenario.scenario import Scenario
 
 LOCK_TIMEOUT = 5.0
-"""Seconds to wait for another process with the same run: one that was made elsewhere is soon written."""
+"""Seconds to wait for another process that writes the same run."""
 CENTRALIZED = "central-"
-"""What the names of the folders of central training begin with; all others are a federated run's."""
+"""Prefix of the folder names of centralized training. All other folders contain federated runs."""
 
 
 class StoredRun:
     """One run in the run store, for reading.
 
-    Its folder contains `scenario.toml`, `environment.json`, `rounds.jsonl` (one record per round, on disk
-    before the next round begins) and, if the run is complete, `model.safetensors`; `updates/` if updates are
-    saved; `failure.json` if the run failed. A process that writes the run locks `.lock`, an empty file.
+    Its folder contains `scenario.toml`, `environment.json` and `rounds.jsonl`. Each round's record is on disk
+    before the next round begins. A complete run has `model.safetensors`, a failed run `failure.json`. Saved
+    updates are in `updates/`. A process that writes the run locks `.lock`, an empty file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -51,7 +51,7 @@ class StoredRun:
 
     @property
     def updates(self) -> Path:
-        """The folder of the saved updates, one file per round."""
+        """Folder of the saved updates, with one file per round."""
         return self.path / "updates"
 
     @property
@@ -61,37 +61,33 @@ class StoredRun:
 
     @property
     def failure(self) -> Failure | None:
-        """Why the run failed; None if it did not, or if it was started again since.
+        """Reason why the run failed. None: it did not fail, or it started again after the failure.
 
         Raises:
             RunError: the record of the failure is damaged.
         """
-        return self._failure()[0]
-
-    @property
-    def permanent(self) -> Failure | None:
-        """The failure, if a sweep repeats the run only with `retry_failed`."""
-        failure, permanent = self._failure()
-        return failure if permanent else None
-
-    def _failure(self) -> tuple[Failure | None, bool]:
         written = self.path / "failure.json"
         if not written.is_file():
-            return None, False
+            return None
         try:
             found = json.loads(written.read_text(encoding="utf-8"))
-            return Failure(str(found["reason"]), bool(found.get("refused"))), bool(found.get("settled"))
+            return Failure(str(found["reason"]), bool(found.get("refused")), bool(found.get("settled")))
         except (AttributeError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"{written}: is damaged ({error}); delete it.") from None
 
     @property
+    def permanent(self) -> Failure | None:
+        """Failure of a run that a sweep repeats only with `retry_failed`."""
+        return self.failure if self.failure is not None and self.failure.permanent else None
+
+    @property
     def stopped(self) -> bool:
-        """Whether its strategy could not aggregate a round: a result, and the worst one."""
+        """Whether the strategy could not aggregate a round, which counts as the worst result."""
         return self.failure is not None and self.failure.aggregation_failed
 
     @property
     def progress(self) -> tuple[bool, int]:
-        """Whether the run is complete, and its number of records. A run that got further is greater."""
+        """Whether the run is complete, and its number of records. A later state compares as greater."""
         return self.complete, len(self.history.records)
 
     def weights(self) -> dict[str, Tensor]:
@@ -109,10 +105,10 @@ class StoredRun:
 
     @cached_property
     def history(self) -> History:
-        """Scenario and records, read once. An unfinished run has those of the rounds that it finished.
+        """Scenario and records, loaded once. An unfinished run has the records of its finished rounds.
 
         Raises:
-            RunError: there is no run in the folder, or a record is damaged.
+            RunError: the folder contains no run, or a record is damaged.
         """
         try:
             lines = self.rounds.read_text(encoding="utf-8").splitlines()
@@ -120,25 +116,25 @@ class StoredRun:
             raise RunError(f"{self.rounds}: is damaged ({error}).") from None
         except OSError:
             if self.failure is None or self.rounds.exists():
-                raise RunError(f"{self.path}: holds no run; give a folder with a rounds.jsonl.") from None
+                raise RunError(f"{self.path}: contains no run; give a folder with a rounds.jsonl.") from None
             lines = []  # the run failed before its first record
         scenario, records = Scenario.load(self.path / "scenario.toml"), _records(lines, self.rounds)
         if self.complete and [record.round for record in records[-1:]] != [scenario.rounds]:
             raise RunError(
                 f"{self.rounds}: is damaged (the run is complete, but its last record is not of round "
-                f"{scenario.rounds}); delete the folder, or make the run anew."
+                f"{scenario.rounds}); delete the folder, or run the scenario again."
             )
         return History(scenario, records, self.path)
 
 
 class RunWriter:
-    """Writes the folder of one run."""
+    """Writer of the folder of one run."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._run = StoredRun(path)
         self._lock: BaseFileLock | None = None
-        """Locked from the start of a run in this process to its end."""
+        """Lock from the start of a run in this process to its end."""
 
     @classmethod
     def begin(cls, path: Path, scenario: Scenario, environment: Mapping[str, object]) -> Self:
@@ -154,7 +150,7 @@ class RunWriter:
             path.mkdir(parents=True, exist_ok=True)
             if not writer._acquire():
                 raise RunError(
-                    f"{path}: another process is making this very run; wait for it, or give another --out."
+                    f"{path}: another process writes the same run; wait for it, or give another --out."
                 )
             writer.discard()
             (path / "scenario.toml").write_text(scenario.to_toml(), encoding="utf-8")
@@ -162,7 +158,7 @@ class RunWriter:
         return writer
 
     def append(self, record: Round) -> None:
-        """Write the record of a round, so that not even a power cut loses it.
+        """Write the record of a round to disk, so that a power cut does not lose it.
 
         Raises:
             RunError: the folder cannot be written.
@@ -191,13 +187,13 @@ class RunWriter:
         Args:
             scenario: the scenario of the run.
             failure: why the run failed.
-            permanent: whether a sweep repeats the run only with `retry_failed`. A failure of the strategy
-                always is permanent: it would fail again. Other failures may not repeat.
+            permanent: whether a sweep repeats the run only with `retry_failed`. A failure of the strategy is
+                always permanent, because it would happen again.
 
         Raises:
             RunError: the folder cannot be written.
         """
-        noted = {
+        content = {
             "reason": failure.reason,
             "refused": failure.aggregation_failed,
             "settled": permanent or failure.aggregation_failed,
@@ -207,10 +203,10 @@ class RunWriter:
             if not self._acquire():
                 return
             try:
-                if self._run.complete:  # an earlier run, which would pass for this one
+                if self._run.complete:  # an earlier run, which would count as this one
                     self.discard()
                 (self.path / "scenario.toml").write_text(scenario.to_toml(), encoding="utf-8")
-                _write_whole(self.path / "failure.json", json.dumps(noted).encode())
+                _write_whole(self.path / "failure.json", json.dumps(content).encode())
             finally:
                 self._release()
 
@@ -220,7 +216,7 @@ class RunWriter:
         try:
             yield
         except Exception as error:
-            with suppress(RunError):  # that it cannot be written says less than the error itself
+            with suppress(RunError):  # the error itself is more important
                 self.fail(scenario, Failure.from_error(error))
             raise
         except BaseException:
@@ -250,7 +246,7 @@ class RunWriter:
 
 
 def _write_whole(path: Path, content: bytes) -> None:
-    """Write a file that is there whole or not at all, whenever the power is cut."""
+    """Write a file. A write that is interrupted, even by a power cut, leaves no file."""
     unfinished = path.with_suffix(".unfinished")
     with unfinished.open("wb") as file:
         file.write(content)
@@ -265,20 +261,21 @@ def _records(lines: Sequence[str], path: Path) -> list[Round]:
         try:
             records.append(Round.from_json(line))
         except (ValueError, AttributeError, KeyError, TypeError) as error:
-            if number == len(lines):  # the run was cut off while it wrote this one
+            if number == len(lines):  # the run was interrupted while it wrote this line
                 break
-            raise RunError(f"{path}: line {number} is not a round's record ({error}).") from None
+            problem = f"line {number} is not a round's record ({error}); run the scenario again."
+            raise RunError(f"{path}: {problem}") from None
     return records
 
 
 LONGEST = 150
-"""Letters of a file's name: file systems take 255 bytes."""
+"""Largest number of letters in a file name. File systems allow 255 bytes."""
 
 
 def file_name(name: str, taken: Collection[str] = ()) -> str:
-    """Return the name with letters, digits and hyphens only, and a number where that is taken.
+    """Return the name with letters, digits and hyphens only. If it is taken, append a number.
 
-    A long name is cut, and ends with a digest of the whole.
+    A long name is cut, and ends with a digest of the whole name.
 
     >>> file_name("sign-flip(factor=-5)"), file_name("sign-flip(factor=.5)", ["sign-flip-factor-5"])
     ('sign-flip-factor-5', 'sign-flip-factor-5-2')
@@ -291,7 +288,7 @@ def file_name(name: str, taken: Collection[str] = ()) -> str:
 
 
 def content_name(kind: str, *content: object) -> str:
-    """Return a name for what is made of this content: the same again for the same content.
+    """Return a name that depends on the content only.
 
     >>> content_name("compare", "median", (0, 1))
     'compare-b17fabbc'

@@ -1,4 +1,4 @@
-"""Trackers of experiments: they are told each round's measures as soon as these are there."""
+"""Experiment trackers, which receive the measures of each round after the round."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from fedpoison.results.round import OnRound, Round
 from fedpoison.scenario.scenario import Scenario
 
 Ending = Literal["finished", "failed", "killed"]
-"""How a run ended: by its last round, by an error, or by Ctrl-C."""
+"""End of a run: its last round, an error, or Ctrl-C."""
 
 
 class Tracker(Protocol):
-    """Takes the measures of one run."""
+    """Receiver of the measures of one run."""
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        """Keep the measures of a round."""
+        """Store the measures of a round."""
 
     def close(self, ending: Ending) -> None:
-        """Write what is not yet written, and how the run ended where that is shown."""
+        """Write pending measures and, if the tracker shows it, how the run ended."""
 
 
 class TensorBoard:
-    """Writes event files that TensorBoard shows, into `folder/RUN ID`; it does not show how a run ended."""
+    """Tracker that writes event files for TensorBoard into `folder/RUN ID`, without the end of the run."""
 
     def __init__(self, scenario: Scenario, folder: Path) -> None:
-        board = _imported("torch.utils.tensorboard", "tensorboard")
+        board = _import("torch.utils.tensorboard", "tensorboard")
         self._writer = board.SummaryWriter(str(folder / scenario.run_id))
         self._writer.add_text("scenario", f"```toml\n{scenario.to_toml()}```")
 
@@ -45,25 +45,25 @@ class TensorBoard:
 
 
 class WeightsAndBiases:
-    """Reports to a project of Weights & Biases, which the environment has to be logged in to."""
+    """Tracker that reports to a project of Weights & Biases. It requires a login in the environment."""
 
     def __init__(self, scenario: Scenario, project: str) -> None:
-        wandb = _imported("wandb", "fedpoison[wandb]")
+        wandb = _import("wandb", "fedpoison[wandb]")
         self._run = wandb.init(project=project, name=scenario.run_id, config=scenario.content())
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         self._run.log(dict(values), step=step)
 
     def close(self, ending: Ending) -> None:
-        # 255 is what wandb itself gives on Ctrl-C
+        # 255 is the exit code of wandb on Ctrl-C
         self._run.finish(exit_code={"finished": 0, "failed": 1, "killed": 255}[ending])
 
 
 class MLflow:
-    """Reports to an experiment of MLflow, at the place that MLFLOW_TRACKING_URI names."""
+    """Tracker that reports to an experiment of MLflow at MLFLOW_TRACKING_URI."""
 
     def __init__(self, scenario: Scenario, experiment: str) -> None:
-        self._mlflow = _imported("mlflow", "fedpoison[mlflow]")
+        self._mlflow = _import("mlflow", "fedpoison[mlflow]")
         self._mlflow.set_experiment(experiment)
         self._mlflow.start_run(run_name=scenario.run_id)
         try:
@@ -80,10 +80,7 @@ class MLflow:
 
 
 def measures(scenario: Scenario, record: Round) -> dict[str, float]:
-    """Return the numbers that `History.rounds` has for a round, and the accuracy of each class.
-
-    What is not a number in this round, such as the success of an attack without a target, is left out.
-    """
+    """Return the finite numbers in a round's row of `History.rounds`, and the accuracy of each class."""
     row = History(scenario, [record]).rounds().iloc[0].astype(float)
     classes = {f"class/{label}": share for label, share in enumerate(record.per_class_accuracy)}
     return {name: value for name, value in {**row, **classes}.items() if math.isfinite(value)}
@@ -93,7 +90,7 @@ def measures(scenario: Scenario, record: Round) -> dict[str, float]:
 def with_trackers(
     scenario: Scenario, opening: Sequence[Callable[[], Tracker]], on_round: OnRound
 ) -> Iterator[OnRound]:
-    """Open trackers, give what tells them and `on_round` of a round, and close them as the run ended."""
+    """Open trackers, yield a function that passes rounds to them and to `on_round`, and close them."""
     trackers: list[Tracker] = []
 
     def notify_trackers(record: Round) -> None:
@@ -104,20 +101,20 @@ def with_trackers(
     ending: Ending = "failed"
     try:
         for opened in opening:
-            trackers.append(opened())  # noqa: PERF401  # those before one that fails are closed
+            trackers.append(opened())  # noqa: PERF401  # if one fails, the trackers before it are closed
         yield notify_trackers
         ending = "finished"
     except KeyboardInterrupt:
         ending = "killed"
         raise
     finally:
-        with ExitStack() as stack:  # that one cannot be closed keeps none of the others open
+        with ExitStack() as stack:  # closes all trackers, even if one raises
             for tracker in trackers:
                 stack.callback(tracker.close, ending)
 
 
-def _imported(module: str, package: str) -> Any:
+def _import(module: str, package: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise EngineError(f"{module}: cannot be imported ({error}); pip install '{package}'.") from None
+        raise EngineError(f"{module}: cannot be imported ({error}); run pip install '{package}'.") from None

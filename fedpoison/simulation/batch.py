@@ -26,7 +26,7 @@ from fedpoison.results.round import Failure, Round
 from fedpoison.results.store import RunWriter, StoredRun
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.simulation.ray_task import FinishedRun, run_in_tasks
-from fedpoison.simulation.run import run_on_grid
+from fedpoison.simulation.run import run_federation
 
 _log = logging.getLogger(__name__)
 
@@ -35,12 +35,12 @@ RunResult = History | Failure
 
 @dataclass(frozen=True, eq=False)
 class BatchCallbacks:
-    """Callbacks that report the progress of many runs. Default: no-ops."""
+    """Callbacks that report the progress of many runs. Default: do nothing."""
 
     on_start: Callable[[Scenario], None] = lambda _: None
     on_round: Callable[[Scenario, Round], None] = lambda *_: None
     on_end: Callable[[Scenario, RunResult], None] = lambda *_: None
-    """Receives the history of the run, or its failure."""
+    """Function that receives the history of the run, or its failure."""
 
 
 class BatchOptions(TypedDict, total=False):
@@ -60,13 +60,13 @@ class BatchOptions(TypedDict, total=False):
     callbacks: BatchCallbacks
     """Callbacks for the start, the rounds and the end of each run."""
     notify: Notify
-    """Receives warnings before the first run: one per attack that has no effect, and one per other version of
-    fedpoison, or edited code, that created the loaded runs. Default: the log."""
+    """Receives warnings before the first run, of attacks without effect, and of loaded runs that another
+    version of fedpoison wrote. Default: the log."""
 
 
 @dataclass(frozen=True, eq=False)
 class BatchResult:
-    """Results of many runs, by the requested scenarios."""
+    """Results of many runs, by requested scenario."""
 
     histories: dict[Scenario, History] = field(default_factory=dict)
     """Complete runs."""
@@ -76,13 +76,10 @@ class BatchResult:
     @classmethod
     def from_results(cls, results: Mapping[Scenario, RunResult]) -> Self:
         """Separate histories from failures."""
-        batch = cls()
-        for scenario, result in results.items():
-            if isinstance(result, Failure):
-                batch.failures[scenario] = result
-            else:
-                batch.histories[scenario] = result
-        return batch
+        return cls(
+            {scenario: each for scenario, each in results.items() if isinstance(each, History)},
+            {scenario: each for scenario, each in results.items() if isinstance(each, Failure)},
+        )
 
     def check(self, *, ignore: Sequence[Scenario] = ()) -> None:
         """Raise an error that names each reason once, if a run failed.
@@ -100,7 +97,7 @@ class BatchResult:
         if by_reason:
             failed, runs = sum(map(len, by_reason.values())), len(self.failures) + len(self.histories)
             parts = [f"{_named(scenarios)}: {reason}" for reason, scenarios in by_reason.items()]
-            raise RunError(f"{failed} of {runs} runs had to stop. " + " ".join(parts))
+            raise RunError(f"{failed} of {runs} runs stopped. " + " ".join(parts))
 
     @property
     def aggregation_failed(self) -> list[Scenario]:
@@ -174,7 +171,7 @@ _Results = Iterator[tuple[Scenario, RunResult]]
 
 @dataclass(frozen=True, eq=False)
 class _Runner:
-    """Runner of consecutive batches. `ray` closes the Ray session that one of them starts."""
+    """Runner of consecutive batches. Closing `ray` closes the Ray session that a batch starts."""
 
     ray: ExitStack
     _: KW_ONLY
@@ -233,10 +230,33 @@ class _Runner:
         local = self.ray_address is None
         jobs = self.jobs or (os.cpu_count() if local else None)
         if not plans or (local and 1 in (jobs, len(plans))):
-            yield from _in_sequence(plans, self.out, self.callbacks)
+            yield from self._run_in_sequence(plans)
         else:
             cpus = self.ray.enter_context(ray_session(self.ray_address, cpus=jobs))
-            yield from _in_ray_tasks(plans, self.out, self.callbacks, jobs or cpus)
+            yield from self._run_in_ray_tasks(plans, jobs or cpus)
+
+    def _run_in_sequence(self, plans: Sequence[_Plan]) -> _Results:
+        for plan in plans:
+            self.callbacks.on_start(plan.scenario)
+            try:
+                on_round = functools.partial(self.callbacks.on_round, plan.scenario)
+                federation = Federation(plan.scenario, plan.dataset)
+                # The runner has already warned.
+                history = run_federation(federation, out=self.out, on_round=on_round, notify=lambda _: None)
+            except Exception as error:  # noqa: BLE001  # an error of any kind ends one run, not the others
+                yield plan.scenario, Failure.from_error(error)
+            else:
+                yield plan.scenario, history
+
+    def _run_in_ray_tasks(self, plans: Sequence[_Plan], jobs: int) -> _Results:
+        rounds: dict[Scenario, list[Round]] = {plan.scenario: [] for plan in plans}
+        runs = [(plan.scenario, plan.dataset) for plan in plans]
+        for scenario, step in run_in_tasks(runs, jobs, self.callbacks.on_start):
+            if isinstance(step, Round):
+                rounds[scenario].append(step)
+                self.callbacks.on_round(scenario, step)
+            else:
+                yield scenario, _store(self.out, scenario, rounds.pop(scenario), step)
 
 
 def _plans(
@@ -258,32 +278,6 @@ def _plans(
             if not keep_going:
                 raise
             yield scenario, _Plan(resolved, datasets[name], failure=Failure.from_error(error))
-
-
-def _in_sequence(plans: Sequence[_Plan], out: Path, callbacks: BatchCallbacks) -> _Results:
-    for plan in plans:
-        callbacks.on_start(plan.scenario)
-        try:
-            on_round = functools.partial(callbacks.on_round, plan.scenario)
-            federation = Federation(plan.scenario, plan.dataset)
-            history = run_on_grid(
-                federation, out=out, on_round=on_round, notify=lambda _: None
-            )  # the runner has warned
-        except Exception as error:  # noqa: BLE001  # an error of any kind ends one run, not the others
-            yield plan.scenario, Failure.from_error(error)
-        else:
-            yield plan.scenario, history
-
-
-def _in_ray_tasks(plans: Sequence[_Plan], out: Path, callbacks: BatchCallbacks, jobs: int) -> _Results:
-    rounds: dict[Scenario, list[Round]] = {plan.scenario: [] for plan in plans}
-    runs = [(plan.scenario, plan.dataset) for plan in plans]
-    for scenario, step in run_in_tasks(runs, jobs, callbacks.on_start):
-        if isinstance(step, Round):
-            rounds[scenario].append(step)
-            callbacks.on_round(scenario, step)
-        else:
-            yield scenario, _store(out, scenario, rounds.pop(scenario), step)
 
 
 def _store(out: Path, scenario: Scenario, records: list[Round], end: FinishedRun | Failure) -> RunResult:

@@ -1,4 +1,4 @@
-"""The baseline: one model trained centrally, on clean data or on poisoned data."""
+"""Centralized training: a baseline that trains one model, on clean or on poisoned data."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from fedpoison.scenario.fields import About, fields_about
 from fedpoison.scenario.scenario import Scenario
 
 FEDERATION_ONLY = fields_about(Scenario, About.FEDERATION)
-"""Fields that mean nothing without a federation."""
+"""Fields that centralized training does not use."""
 
 
 def train_centralized(
@@ -38,29 +38,29 @@ def train_centralized(
     data_dir: Path | None = None,
     on_round: OnRound | None = None,
 ) -> History:
-    """Train one model on all data and return its history; each of `scenario.rounds` is one epoch.
+    """Train one model on all data and return its history. Each of `scenario.rounds` is one epoch.
 
-    Under an attack on the data, the share `scenario.malicious` of the training samples is poisoned.
+    An attack on the data poisons the share `scenario.malicious` of the training samples.
 
     Args:
-        scenario: what to train; the fields that describe a federation do not matter.
-        out: the run store; None keeps nothing on disk.
-        workers: threads for the evaluation; training is one stream of batches and takes one.
-        data_dir: as for `simulate`.
-        on_round: called with the record of each epoch.
+        scenario: scenario to train. Fields that describe a federation are ignored.
+        out: run store. Default: write no files.
+        workers: number of threads for the evaluation; training uses one thread. Default: one per CPU.
+        data_dir: folder of the data sets, as for `simulate`.
+        on_round: function that receives the record of each epoch.
 
     Raises:
-        ScenarioError: the attack is not one on the data.
-        DataError: the data set cannot be had.
+        ScenarioError: the attack is not an attack on the data.
+        DataError: the data set is not available.
     """
     if scenario.groups:
-        raise ScenarioError("groups: central training knows one attack; name it as attack, and its share.")
+        raise ScenarioError("groups: centralized training has one attack; set attack and malicious instead.")
     unset = {name: Scenario.model_fields[name].default for name in FEDERATION_ONLY}
     alone = scenario.replace(**unset | {"clients": 1})
     federation = Federation.load(alone, data_dir=data_dir)
     if not only_poisons_data(_attack(federation)):
         raise ScenarioError(
-            f"attack {scenario.attack}: acts on updates or training, where central training has no attacker; "
+            f"attack {scenario.attack}: changes updates or training, but central training has no clients; "
             "choose one on the data, such as label-flip, pixel-noise, inject or backdoor."
         )
     folder = None
@@ -99,7 +99,7 @@ def train_centralized(
 
 
 def only_poisons_data(attack: Attack) -> bool:
-    """Return whether `attack` acts on the data alone."""
+    """Return whether `attack` changes the data only."""
     if isinstance(attack, Composite):
         return all(only_poisons_data(part) for part in attack.parts)
     return not crafts_updates(attack) and type(attack).train is Attack.train
@@ -116,7 +116,7 @@ def _train(job: Job, trainer: Trainer) -> Trained:
 
 
 def _poisoned(federation: Federation, trainer: Trainer) -> tuple[Samples, list[Tensor]]:
-    """Return the training samples, the scenario's malicious share of them poisoned, and a learned trigger."""
+    """Return the training samples, with the malicious share poisoned, and the learned trigger if any."""
     attack = _attack(federation)
     if isinstance(attack, NoAttack):
         return federation.train, []

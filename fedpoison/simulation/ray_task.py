@@ -21,12 +21,12 @@ from fedpoison.scenario.scenario import Scenario
 from fedpoison.simulation.run import run_in_process
 
 RETRIES = 2
-"""Number of times that a run is repeated after its process was lost."""
+"""Number of times that Ray repeats a run whose process was lost."""
 
 
 @dataclass(frozen=True, eq=False)
 class FinishedRun:
-    """Last message of a task whose run is complete."""
+    """Final message of a task whose run is complete."""
 
     weights: Tensor
     layout: Layout
@@ -43,7 +43,7 @@ def run_in_tasks(
         jobs: number of parallel runs.
         on_start: receives each scenario when its task is submitted.
     """
-    import ray  # noqa: PLC0415  # a second to import
+    import ray  # noqa: PLC0415  # takes a second to import
 
     task = ray.remote(num_returns="streaming", max_retries=RETRIES)(stream_rounds)
     shared = {dataset: ray.put(dataset) for dataset in {dataset for _, dataset in runs}}
@@ -95,7 +95,7 @@ def stream_rounds(scenario: Scenario, dataset: list[Any]) -> Iterator[Round | Fi
 @functools.lru_cache(maxsize=1)
 def _fetched(dataset: Any) -> Dataset:
     """Return the data set of a reference. A process that executes several tasks loads it once."""
-    import ray  # noqa: PLC0415  # a second to import
+    import ray  # noqa: PLC0415  # takes a second to import
 
     fetched: Dataset = ray.get(dataset)
     return fetched

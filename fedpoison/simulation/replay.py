@@ -1,4 +1,4 @@
-"""One round again under other rules: what would Krum have made of the same updates?"""
+"""Replay: aggregate the saved updates of a round with other strategies."""
 
 from __future__ import annotations
 
@@ -31,32 +31,33 @@ from strategies.base import Aggregate, AggregationRule, InputError, Precondition
 
 @dataclass(frozen=True, eq=False)
 class ReplayResult:
-    """What one strategy makes of the updates of the round."""
+    """Result of one strategy on the updates of the round."""
 
     strategy: str
     record: Round
-    """The global model that it gives, evaluated, and whom it trusted."""
+    """Evaluation of the strategy's global model, and its trust per client."""
     weights: Tensor
-    """That model's weights, (d,)."""
+    """Weights of the global model, (d,)."""
     influence: pd.DataFrame | None
-    """What each client (rows) did for each class (columns, the last one `all`): the accuracy minus that of
-    the aggregate without this client. NaN where the rule is not defined without it; None if not asked for."""
+    """Influence of each client (rows) on each class (columns; the last one is `all`): the accuracy minus the
+    accuracy of the aggregate without this client. NaN: the rule is not defined without the client. None: not
+    requested."""
     from_empty_state: bool
-    """Whether the rule remembers earlier rounds, which are missing here: it starts as in its first round."""
+    """Whether the rule uses earlier rounds, which are missing here. It starts as in its first round."""
 
     @property
     def trust(self) -> Mapping[int, float]:
-        """The weight that each node's update got."""
+        """Weight of each client's update."""
         return self.record.training.trust or {}
 
     @property
     def rejected(self) -> list[int]:
-        """The nodes that the rule rejected, ascending."""
+        """Clients that the rule rejected, ascending."""
         return sorted(measures.rejected(dict(self.trust)))
 
     @property
     def rates(self) -> tuple[float, float]:
-        """The shares of the attacking and of the honest nodes that it rejected; NaN where there are none."""
+        """Rejected shares of the attacking and of the honest clients. NaN: there are none."""
         return measures.trust_rates(dict(self.trust), self.record.training.acting)
 
 
@@ -70,7 +71,7 @@ class Replay:
 
     @property
     def actual(self) -> Round | None:
-        """What happened in that round; None where it was not evaluated."""
+        """Record of the round in the run. None: the round was not evaluated."""
         return next((record for record in self.history.records if record.round == self.saved.round), None)
 
 
@@ -83,23 +84,23 @@ def replay(
     data_dir: Path | None = None,
     workers: int | None = None,
 ) -> Replay:
-    """Aggregate the kept updates of a round under other strategies, and evaluate what comes out.
+    """Aggregate the saved updates of a round with other strategies, and evaluate the results.
 
-    Nothing is trained but what a rule trains itself, on root data. A rule that remembers starts with nothing
-    to remember, so from the second round on it may differ from what it would have done in a run of its own.
+    No client trains again. A rule that uses earlier rounds starts without them, so its result may differ
+    from its result in a complete run.
 
     Args:
-        run: the run's folder.
-        server_round: a round whose updates it keeps.
-        strategies: specs; each part tolerates what the run's does, unless the spec says otherwise.
-        influence: whether to aggregate again without each client in turn.
-        data_dir: as for `simulate`.
-        workers: threads for the evaluation.
+        run: folder of the run.
+        server_round: round whose updates are saved.
+        strategies: specs. Default of `byzantine` in each part: the number that the run's strategy tolerates.
+        influence: whether to aggregate again without each client in turn. Default: True.
+        data_dir: folder of the data sets, as for `simulate`.
+        workers: number of threads for the evaluation. Default: one per CPU.
 
     Raises:
-        ScenarioError: a strategy is unknown, or one of Flower's own.
-        RunError: the updates were not kept, or are too few for a rule.
-        DataError: the data set cannot be had.
+        ScenarioError: a strategy is unknown, or is a strategy of Flower.
+        RunError: the updates were not saved, or are too few for a rule.
+        DataError: the data set is not available.
     """
     history = StoredRun(run).history
     saved = SavedUpdates.read(run, server_round)
@@ -107,33 +108,35 @@ def replay(
     rules = {spec: _rule(spec, scenario.byzantine) for spec in strategies}
     federation = Federation.load(scenario, data_dir=data_dir)
     with Workers(federation.model, scenario.training, workers) as pool:
-        bench = _Replayer(federation, saved, pool)
-        results = [bench.replayed(spec, rule, influence=influence) for spec, rule in rules.items()]
+        replayer = _Replayer(federation, saved, pool)
+        results = [replayer.replay(spec, rule, influence=influence) for spec, rule in rules.items()]
     return Replay(history, saved, results)
 
 
 class _Replayer:
-    """Aggregates and evaluates the updates of one round; equal aggregates are evaluated once."""
+    """Replayer of one round. It evaluates equal aggregates once."""
 
     def __init__(self, federation: Federation, saved: SavedUpdates, workers: Workers) -> None:
         goal = federation.goal
-        self._goal = None if goal is not None and goal.learned is not None else goal  # triggers are not kept
+        self._goal = (
+            None if goal is not None and goal.learned is not None else goal
+        )  # learned triggers are not saved
         self._evaluator = Evaluator(federation.test, self._goal, workers)
         self._federation = federation
-        self._kept = saved
+        self._saved = saved
         self._workers = workers
-        self._counted: dict[bytes, Counts] = {}
+        self._evaluated: dict[bytes, Counts] = {}
         self._root_update: Callable[[], Tensor] | None = None
 
-    def replayed(self, spec: str, rule: AggregationRule, *, influence: bool) -> ReplayResult:
-        saved = self._kept
+    def replay(self, spec: str, rule: AggregationRule, *, influence: bool) -> ReplayResult:
+        saved = self._saved
         try:
             aggregate = self._aggregate(rule, slice(None))
         except (PreconditionError, InputError) as error:
             raise RunError(f"{spec}, round {saved.round}: {error}") from None
         weights = saved.model + aggregate.update
         evaluation = self._evaluator(weights)
-        self._counted[_digest(weights)] = evaluation.confusion
+        self._evaluated[_digest(weights)] = evaluation.confusion
         trust = dict(zip(saved.nodes.tolist(), aggregate.trust.tolist(), strict=True))
         return ReplayResult(
             strategy=spec,
@@ -144,8 +147,8 @@ class _Replayer:
         )
 
     def _aggregate(self, rule: AggregationRule, rows: Tensor | slice) -> Aggregate:
-        """Return what the rule makes of these rows, all or those that a mask (n,) tells."""
-        saved = self._kept
+        """Aggregate these rows: all of them, or those in a mask (n,)."""
+        saved = self._saved
         client_ids = tuple(saved.nodes[rows].tolist())
         context = RuleAggregator(rule, self._federation, self._workers).context(
             saved.round, saved.model, client_ids
@@ -154,10 +157,10 @@ class _Replayer:
             self._root_update = functools.cache(context.root_update)
         return rule(saved.updates[rows], saved.weights[rows], replace(context, root_update=self._root_update))
 
-    def _influence(self, rule: AggregationRule, everybody: Counts) -> pd.DataFrame:
-        """Return each node's influence on each class: a row a node."""
-        saved = self._kept
-        whole = _shares(everybody)
+    def _influence(self, rule: AggregationRule, confusion: Counts) -> pd.DataFrame:
+        """Return the influence of clients (rows) on classes, given the confusion matrix with all clients."""
+        saved = self._saved
+        whole = _accuracies(confusion)
         rows = []
         for row in range(len(saved.nodes)):
             others = torch.ones_like(saved.acting)
@@ -167,18 +170,18 @@ class _Replayer:
             except (PreconditionError, InputError):
                 rows.append(np.full_like(whole, np.nan))
                 continue
-            rows.append(whole - _shares(self._count(weights)))
+            rows.append(whole - _accuracies(self._evaluate(weights)))
         client_ids = pd.Index(saved.nodes.tolist(), name="node")
-        return pd.DataFrame(rows, index=client_ids, columns=[*range(len(everybody)), "all"])
+        return pd.DataFrame(rows, index=client_ids, columns=[*range(len(confusion)), "all"])
 
-    def _count(self, weights: Tensor) -> Counts:
+    def _evaluate(self, weights: Tensor) -> Counts:
         key = _digest(weights)
-        if key not in self._counted:
-            self._counted[key] = evaluate(weights, self._federation.test, self._workers)[0]
-        return self._counted[key]
+        if key not in self._evaluated:
+            self._evaluated[key] = evaluate(weights, self._federation.test, self._workers)[0]
+        return self._evaluated[key]
 
     def _training(self, trust: dict[int, float]) -> Training:
-        saved = self._kept
+        saved = self._saved
         group = GroupRecord(
             attack=self._federation.scenario.threat, nodes=saved.attacking_clients, acted=True
         )
@@ -193,11 +196,11 @@ class _Replayer:
 def _rule(spec: str, byzantine: int) -> AggregationRule:
     rule = build_aggregation(spec, byzantine=byzantine)
     if isinstance(rule, FlowerStrategy):
-        raise ScenarioError(f"{spec}: Flower's own strategies cannot be replayed; choose one of ours.")
+        raise ScenarioError(f"{spec}: strategies of Flower cannot be replayed; choose a built-in rule.")
     return rule
 
 
-def _shares(confusion: Counts) -> NDArray[np.float64]:
+def _accuracies(confusion: Counts) -> NDArray[np.float64]:
     """Return the accuracy of each class and, last, of the whole test set, (k + 1,)."""
     return np.append(measures.per_class_accuracy(confusion), measures.accuracy(confusion))
 

@@ -1,28 +1,26 @@
-"""One call that runs a scenario and returns its history."""
+"""Run a scenario, or its clean run, on any engine."""
 
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from torch import Tensor
 
-from fedpoison.devices import Device, resolve_device
+from fedpoison.devices import Device
 from fedpoison.engines.base import EngineGrid
-from fedpoison.engines.gpu import device_grid
-from fedpoison.engines.local import LocalGrid
-from fedpoison.engines.options import PROCESSORS, Engine, EngineOptions
+from fedpoison.engines.local import local_grid
+from fedpoison.engines.options import DEFAULTS, ON_CPUS, Engine, EngineOptions
 from fedpoison.errors import ScenarioError
 from fedpoison.federation.federation import Federation
 from fedpoison.federation.server import run_server, suppress_flower_logs
 from fedpoison.federation.workers import Workers
 from fedpoison.results.history import History
-from fedpoison.results.provenance import Notify, environment
+from fedpoison.results.provenance import Notify, environment, warn_version_mismatch
 from fedpoison.results.round import OnRound, Round
-from fedpoison.results.store import RunWriter
+from fedpoison.results.store import RunWriter, StoredRun
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.simulation.saved_updates import UpdateRecorder, check_rounds
 
@@ -48,27 +46,25 @@ def simulate(
     """Run a scenario and return its history.
 
     Args:
-        scenario: what to run.
-        out: the run store; the run gets a folder of its own in it, named by its run id. None keeps
-            nothing on disk.
-        engine: where clients run. Every engine gives the same result. This and the next six as in
-            `EngineOptions`.
-        workers: how many nodes train at once.
-        clients_per_task: how many nodes a worker trains in one call.
-        device: where the engine `local` computes.
-        deterministic: whether a device gives the same bits again.
-        ray_address: the cluster that the engine `ray` joins.
-        ray_resources: what Ray reserves for each worker.
-        data_dir: where the data sets lie; None looks in FEDPOISON_DATA and the user's cache.
-        on_round: called with the record of each round as soon as it is there.
-        keep_updates: rounds whose updates are kept in the run's folder, for `replay`; not on `flower`.
-        notify: told before the first round where the settings make an attack do nothing.
+        scenario: scenario to run.
+        out: run store, in which the run gets a folder with its run id as name. Default: write no files.
+        engine: engine that computes the clients. All engines give the same result.
+        workers: number of clients that train at the same time, as in `EngineOptions`.
+        clients_per_task: number of clients that a worker trains in one call, as in `EngineOptions`.
+        device: device of the engine `local`, as in `EngineOptions`.
+        deterministic: whether a device repeats a run bit by bit. Default: False.
+        ray_address: address of the cluster of the engine `ray`, as in `EngineOptions`.
+        ray_resources: resources that Ray reserves per worker, as in `EngineOptions`.
+        data_dir: folder of the data sets. Default: FEDPOISON_DATA, then the user's cache.
+        on_round: function that receives the record of each round after the round.
+        keep_updates: rounds whose updates are saved in the run's folder for `replay`; not on `flower`.
+        notify: function that receives a warning before the first round for each attack without effect.
 
     Raises:
-        ScenarioError: the scenario cannot be run; found before any training.
-        DataError: the data set cannot be had.
-        RunError: the run had to stop.
-        EngineError: the engine could not do its work.
+        ScenarioError: the scenario cannot be run. Raised before any training.
+        DataError: the data set is not available.
+        RunError: the run stopped.
+        EngineError: the engine failed.
     """
     options = EngineOptions(
         engine=engine,
@@ -90,9 +86,35 @@ def simulate(
     )
 
 
+def simulate_clean(
+    scenario: Scenario,
+    options: EngineOptions = DEFAULTS,
+    *,
+    out: Path | None = None,
+    data_dir: Path | None = None,
+    on_round: OnRound | None = None,
+    notify: Notify = _log.warning,
+) -> History:
+    """Return the history of a scenario's clean run: the same seed, clients, data and rounds, without attack.
+
+    A complete clean run in the store is loaded, and `notify` receives a warning if another version wrote it.
+    The clean run measures the success rate of the scenario's attack.
+
+    Other arguments and errors as for `simulate`.
+    """
+    attacked = Federation.load(scenario, data_dir=data_dir)
+    federation = Federation(attacked.scenario.without_attack(attacked.goal_attack), attacked.dataset)
+    if out is not None:
+        stored = StoredRun(out / federation.scenario.run_id)
+        if stored.complete:
+            warn_version_mismatch([stored], notify)
+            return stored.history
+    return run_federation(federation, options, out=out, data_dir=data_dir, on_round=on_round, notify=notify)
+
+
 def run_federation(
     federation: Federation,
-    options: EngineOptions,
+    options: EngineOptions = ON_CPUS,
     *,
     out: Path | None = None,
     data_dir: Path | None = None,
@@ -100,111 +122,55 @@ def run_federation(
     keep_updates: Collection[int] = (),
     notify: Notify = _log.warning,
 ) -> History:
-    """Run a federation that is at hand on any engine, and return its history. Arguments as for `simulate`."""
-    flower = options.engine == "flower"
-    check_rounds(keep_updates, federation.scenario.rounds)
+    """Run a loaded federation and return its history. Arguments and errors as for `simulate`."""
+    scenario, flower = federation.scenario, options.engine == "flower"
+    check_rounds(keep_updates, scenario.rounds)
     if keep_updates and (out is None or flower):
         where = "no run store" if out is None else "engine flower"
-        raise ScenarioError(f"keep_updates: got {where}, wanted a run store, and engine local or ray.")
+        raise ScenarioError(f"keep_updates: got {where}, expected a run store, and engine local or ray.")
+    for reason in federation.no_effect:
+        notify(reason)
     if flower:
         from fedpoison.engines.flower import run_on_flower  # noqa: PLC0415  # only this engine needs it
 
-        warn_no_effect(federation, notify)
         return run_on_flower(federation, out=out, data_dir=data_dir, on_round=on_round)
-    return run_on_grid(
-        federation, options, out=out, on_round=on_round, keep_updates=keep_updates, notify=notify
-    )
-
-
-def warn_no_effect(federation: Federation, notify: Notify) -> None:
-    """Tell why attacks of the federation do nothing, where they do not."""
-    for reason in federation.no_effect:
-        notify(reason)
-
-
-def run_on_grid(
-    federation: Federation,
-    options: EngineOptions = PROCESSORS,
-    *,
-    out: Path | None = None,
-    on_round: OnRound | None = None,
-    keep_updates: Collection[int] = (),
-    notify: Notify = _log.warning,
-) -> History:
-    """Run a loaded federation from this process and return its history.
-
-    Arguments as for `simulate`.
-    The engine is `local` or `ray`.
-    """
-    warn_no_effect(federation, notify)
-    grid_of = _ray_grid if options.engine == "ray" else _local_grid
-    folder: RunWriter | None = None
     records: list[Round] = []
+    writer: RunWriter | None = None
 
-    def keep(record: Round) -> None:
+    def record_round(record: Round) -> None:
         records.append(record)
-        if folder is not None:
-            folder.append(record)
+        if writer is not None:
+            writer.append(record)
         if on_round is not None:
             on_round(record)
 
-    with suppress_flower_logs(), grid_of(federation, options) as (grid, pool):
+    with suppress_flower_logs(), _open_grid(federation, options) as (grid, pool):
         if out is not None:
-            provenance = environment(options.engine, grid.workers, federation.no_effect) | grid.facts
-            folder = RunWriter.begin(out / federation.scenario.run_id, federation.scenario, provenance)
-        recorder = UpdateRecorder(folder.path, federation, keep_updates) if folder and keep_updates else None
-        with folder.record_failure(federation.scenario) if folder else nullcontext():
-            weights = run_server(federation, grid, pool, keep, recorder)
-    if folder is not None:
-        folder.finish(weights, federation.layout)
-    return History(federation.scenario, records, folder.path if folder else None)
+            provenance = environment(options.engine, grid.workers, federation.no_effect) | grid.environment
+            writer = RunWriter.begin(out / scenario.run_id, scenario, provenance)
+        recorder = UpdateRecorder(writer.path, federation, keep_updates) if writer and keep_updates else None
+        with writer.record_failure(scenario) if writer else nullcontext():
+            weights = run_server(federation, grid, pool, record_round, recorder)
+    if writer is not None:
+        writer.finish(weights, federation.layout)
+    return History(scenario, records, writer.path if writer else None)
 
 
-def run_in_process(
-    federation: Federation,
-    on_round: OnRound,
-    *,
-    workers: int | None = None,
-    clients_per_task: int | None = None,
-) -> Tensor:
-    """Run a federation in this process, keep nothing, and return the final global weights (d,)."""
-    options = EngineOptions(workers=workers, clients_per_task=clients_per_task, device="cpu")
-    with suppress_flower_logs(), _local_grid(federation, options) as (grid, pool):
+def run_in_process(federation: Federation, on_round: OnRound, *, workers: int | None = None) -> Tensor:
+    """Run a federation on CPUs, write no files, and return the final global weights (d,)."""
+    options = EngineOptions(workers=workers, device="cpu")
+    with suppress_flower_logs(), local_grid(federation, options) as (grid, pool):
         return run_server(federation, grid, pool, on_round)
 
 
 @contextmanager
-def _local_grid(federation: Federation, options: EngineOptions) -> Iterator[tuple[EngineGrid, Workers]]:
-    """Have a grid in this process, on the processors or on a device, and workers for what the server does."""
-    device = resolve_device(options.device)
-    if device.type != "cpu":
-        with device_grid(
-            federation,
-            device,
-            workers=options.workers,
-            clients_per_task=options.clients_per_task,
-            deterministic=options.deterministic,
-        ) as on_device:
-            yield on_device
-        return
-    with Workers(federation.model, federation.scenario.training, options.workers) as pool:
-        yield LocalGrid(federation, pool, clients_per_task=options.clients_per_task), pool
+def _open_grid(federation: Federation, options: EngineOptions) -> Iterator[tuple[EngineGrid, Workers]]:
+    """Yield the grid of the engine, and the workers of the server."""
+    if options.engine == "ray":
+        from fedpoison.engines.ray import ray_grid  # noqa: PLC0415  # only this engine needs it
 
-
-@contextmanager
-def _ray_grid(federation: Federation, options: EngineOptions) -> Iterator[tuple[EngineGrid, Workers]]:
-    """Have a grid on Ray, and workers of this process for what the server does."""
-    from fedpoison.engines.ray import ray_grid  # noqa: PLC0415  # only this engine needs it
-
-    here = os.cpu_count() or 1
-    with (
-        ray_grid(
-            federation,
-            address=options.ray_address,
-            workers=options.workers,
-            clients_per_task=options.clients_per_task,
-            resources=options.ray_resources,
-        ) as grid,
-        Workers(federation.model, federation.scenario.training, min(options.workers or here, here)) as pool,
-    ):
-        yield grid, pool
+        with ray_grid(federation, options) as opened:
+            yield opened
+    else:
+        with local_grid(federation, options) as opened:
+            yield opened

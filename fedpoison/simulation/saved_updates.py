@@ -1,4 +1,4 @@
-"""The updates of single rounds, kept beside a run so that other rules can be tried on them."""
+"""Saved updates of single rounds, on which `replay` tries other rules."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ from fedpoison.results.store import StoredRun
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SavedUpdates:
-    """What the server aggregated in one round: n usable updates, ordered by node."""
+    """The n usable updates that the server aggregated in one round, ordered by client."""
 
     round: int
     model: Tensor
-    """The global weights that the nodes started from, (d,)."""
+    """Global weights that the clients started from, (d,)."""
     updates: Tensor
-    """(n, d)."""
+    """Updates, one row per client, (n, d)."""
     weights: Tensor
-    """The weight of each update, such as its node's number of samples, (n,) float64."""
+    """Weight of each update, such as its client's number of samples, (n,) float64."""
     nodes: Tensor
-    """The node behind each row, (n,) int64."""
+    """Client of each row, (n,) int64."""
     malicious: Tensor
-    """Whether that node is malicious, (n,) bool."""
+    """Whether the client is malicious, (n,) bool."""
     acting: Tensor
-    """Whether it attacked in this round, (n,) bool."""
+    """Whether the client attacked in this round, (n,) bool."""
 
     @property
     def attacking_clients(self) -> list[int]:
-        """The nodes that attacked."""
+        """Clients that attacked."""
         attackers: list[int] = self.nodes[self.acting].tolist()
         return attackers
 
     def write(self, run: Path) -> None:
-        """Write the updates into a run's folder, whole or not at all.
+        """Write the updates into a run's folder. A write that is interrupted leaves no file.
 
         Raises:
-            RunError: they cannot be written.
+            RunError: the updates cannot be written.
         """
         path = updates_path(run, self.round)
         tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
@@ -56,44 +56,44 @@ class SavedUpdates:
         try:
             path.parent.mkdir(exist_ok=True)
             save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, unfinished)
-            shutil.copymode(StoredRun(run).rounds, unfinished)  # safetensors lets nobody else read
+            shutil.copymode(StoredRun(run).rounds, unfinished)  # safetensors lets only the owner read
             unfinished.replace(path)
         except (OSError, SafetensorError) as error:
-            raise RunError(f"{path}: cannot be written ({error}); keep fewer rounds' updates.") from None
+            raise RunError(f"{path}: cannot be written ({error}); save updates of fewer rounds.") from None
 
     @classmethod
     def read(cls, run: Path, server_round: int) -> Self:
-        """Return what a run's folder holds of a round.
+        """Load the updates of a round from a run's folder.
 
         Raises:
-            RunError: the round's updates were not kept, or the file is damaged.
+            RunError: the updates of the round were not saved, or the file is damaged.
         """
         path = updates_path(run, server_round)
         if not path.is_file():
-            kept = ", ".join(map(str, saved_rounds(run))) or "none"
+            saved = ", ".join(map(str, saved_rounds(run))) or "none"
             raise RunError(
-                f"{run}: the updates of round {server_round} were not kept (those of {kept} were); "
+                f"{run}: the updates of round {server_round} were not saved (saved rounds: {saved}); "
                 f"run the scenario again with --keep-updates {server_round}."
             )
         try:
             return cls(round=server_round, **load_file(path))
         except (SafetensorError, TypeError) as error:
-            raise RunError(f"{path}: does not hold a round's updates ({error}).") from None
+            raise RunError(f"{path}: does not contain the updates of a round ({error}).") from None
 
 
 def updates_path(run: Path, server_round: int) -> Path:
-    """Return where a run's folder keeps the updates of a round."""
+    """Return the file of a run's folder with the updates of a round."""
     return StoredRun(run).updates / f"round-{server_round:04d}.safetensors"
 
 
 def saved_rounds(run: Path) -> list[int]:
-    """Return the rounds whose updates a run's folder holds, ascending."""
+    """Return the rounds whose updates a run's folder contains, ascending."""
     names = (re.fullmatch(r"round-(\d+)", path.stem) for path in StoredRun(run).updates.glob("*.safetensors"))
     return sorted(int(name[1]) for name in names if name)
 
 
 class UpdateRecorder:
-    """Keeps the updates of some rounds of a federation in its run's folder."""
+    """Writer that saves the updates of some rounds of a federation in its run's folder."""
 
     def __init__(self, run: Path, federation: Federation, rounds: Collection[int]) -> None:
         self._run = run
@@ -101,7 +101,7 @@ class UpdateRecorder:
         self._rounds = frozenset(rounds)
 
     def __call__(self, server_round: int, model: Tensor, updates: Sequence[Update], matrix: Tensor) -> None:
-        """Write what the usable replies of a round hold, if it is one of the rounds."""
+        """Save the updates of a round, if it is one of the rounds."""
         if server_round not in self._rounds:
             return
         client_ids = [update.client_id for update in updates]
@@ -119,7 +119,7 @@ class UpdateRecorder:
 
 
 def check_rounds(rounds: Collection[int], last: int) -> None:
-    """Raise ScenarioError unless the rounds are ones of a run of `last` rounds."""
+    """Raise ScenarioError unless a run of `last` rounds has all these rounds."""
     wrong = sorted(number for number in rounds if not 1 <= number <= last)
     if wrong:
-        raise ScenarioError(f"keep_updates: got round {wrong[0]}, wanted rounds from 1 to {last}.")
+        raise ScenarioError(f"keep_updates: got round {wrong[0]}, expected rounds from 1 to {last}.")

@@ -149,7 +149,7 @@ def test_what_is_not_evaluated_is_trained_all_the_same(lively, tmp_path):
     assert {"train", "aggregate", "evaluate"} <= some.last.training.seconds.keys()
     assert some.rounds().index.tolist() == some.per_class().index.tolist() == [0, 2, 4, 5]
     assert math.isnan(some.recovery_half_life())
-    with pytest.raises(ScenarioError, match="got evaluate_every 1, wanted 2"):
+    with pytest.raises(ScenarioError, match="got evaluate_every 1, expected 2"):
         some.damage(every)
 
 
@@ -158,10 +158,10 @@ def test_what_is_not_evaluated_is_trained_all_the_same(lively, tmp_path):
     [
         ({"engine": "Ray"}, "unknown engine 'Ray'.* Choose from flower, local, ray"),
         ({"device": "gpu"}, "unknown device 'gpu'"),
-        ({"workers": 0}, "workers: got 0, wanted at least 1"),
-        ({"clients_per_task": -1}, "clients_per_task: got -1, wanted at least 1"),
+        ({"workers": 0}, "workers: got 0, expected at least 1"),
+        ({"clients_per_task": -1}, "clients_per_task: got -1, expected at least 1"),
         ({"engine": "ray", "deterministic": True}, "deterministic: got engine ray"),
-        ({"ray_address": "auto"}, "got engine local, wanted ray"),
+        ({"ray_address": "auto"}, "got engine local, expected ray"),
         ({"engine": "flower", "workers": 2}, "got engine flower"),
     ],
 )

@@ -8,6 +8,7 @@ import torch
 from clients.attacks.data.label_flip import LabelFlip
 from fedpoison.devices import CPU, aggregation_device, deterministic_mode, resolve_device
 from fedpoison.engines.gpu import DeviceGrid, device_grid
+from fedpoison.engines.options import EngineOptions
 from fedpoison.errors import EngineError
 from fedpoison.federation.client import Task, TrainRequest
 from fedpoison.federation.federation import Federation
@@ -19,7 +20,7 @@ needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a C
 
 def played(federation, device=CPU, **options):
     records = []
-    with device_grid(federation, device, workers=2, **options) as (grid, workers):
+    with device_grid(federation, device, EngineOptions(workers=2, **options)) as (grid, workers):
         weights = run_server(federation, grid, workers, records.append)
     return weights, records
 
@@ -90,7 +91,7 @@ def test_too_little_memory_says_what_to_do(small, digits, monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr("fedpoison.engines.gpu.train_clients_stacked", exhausted)
-    with pytest.raises(EngineError, match="no memory for a stack of 10 nodes; train fewer at once"):
+    with pytest.raises(EngineError, match="no memory for a stack of 10 clients; train fewer at once"):
         played(Federation(small, digits))
 
 
@@ -125,7 +126,7 @@ def test_determinism_is_put_back():
 
 def test_outcomes_come_in_the_order_of_the_tasks(mixed, digits):
     federation = Federation(mixed, digits)
-    with device_grid(federation, CPU, workers=2) as (grid, _):
+    with device_grid(federation, CPU, EngineOptions(workers=2)) as (grid, _):
         assert isinstance(grid, DeviceGrid)
         request = TrainRequest(1, federation.initial, None, None)
         tasks = [Task(client_id, request, {}) for client_id in (7, 2, 9, 0, 4)]

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from conftest import ROOT, heed_ctrl_c
 
-from fedpoison.engines.flower import _end
+from fedpoison.engines.flower import _stop
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.simulation.run import simulate
 
@@ -95,6 +95,6 @@ def test_what_a_superlink_started_ends_with_it(leader):
         child = psutil.Process(int(told.readline()))
     if leader == "exit":
         process.wait()
-    _end(process)
+    _stop(process)
     assert psutil.wait_procs([child], timeout=10)[1] == []
     assert process.returncode is not None

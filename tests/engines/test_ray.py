@@ -180,7 +180,7 @@ def test_what_no_machine_can_hold_is_an_error(small, cluster):
 
 @pytest.mark.parametrize(
     ("address", "words"),
-    [("127.0.0.1:1", "cannot be reached"), ("ray://127.0.0.1:1", "wanted auto, or host:port")],
+    [("127.0.0.1:1", "cannot be reached"), ("ray://127.0.0.1:1", "expected auto, or host:port")],
 )
 def test_an_address_without_a_cluster_is_an_error_at_once(small, address, words):
     with pytest.raises(EngineError, match=words):
@@ -188,5 +188,5 @@ def test_an_address_without_a_cluster_is_an_error_at_once(small, address, words)
 
 
 def test_resources_have_to_be_positive(small):
-    with pytest.raises(EngineError, match="wanted amounts above 0"):
+    with pytest.raises(EngineError, match="expected amounts above 0"):
         simulate(small, engine="ray", ray_resources={"CPU": 0})

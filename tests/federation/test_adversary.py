@@ -12,7 +12,7 @@ from clients.attacks.base import Attack, AttackCard, Knowledge
 from fedpoison.federation.federation import Federation
 from fedpoison.results.round import Round
 from fedpoison.results.store import StoredRun
-from fedpoison.simulation.run import run_on_grid, simulate
+from fedpoison.simulation.run import run_federation, simulate
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class OmniscientWitness(Witness):
 
 def witnessed(scenario, kind):
     attack = kind([])
-    return run_on_grid(Federation.load(attacked_by(scenario, attack))), attack.seen
+    return run_federation(Federation.load(attacked_by(scenario, attack))), attack.seen
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def observed(scenario):
     """Run the scenario with a witness in place of each group's attack; return what each was handed."""
     notes = [[] for _ in scenario.attackers]
     witnesses = [Observer(index, seen) for index, seen in enumerate(notes)]
-    run_on_grid(Federation.load(attacked_by(scenario, *witnesses)))
+    run_federation(Federation.load(attacked_by(scenario, *witnesses)))
     return notes
 
 

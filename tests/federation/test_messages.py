@@ -15,7 +15,7 @@ from fedpoison.engines.local import LocalGrid
 from fedpoison.errors import RunError
 from fedpoison.federation.federation import Federation
 from fedpoison.federation.messages import ARRAYS, METRICS, PayloadError, TensorArray, from_record, to_record
-from fedpoison.simulation.run import run_on_grid
+from fedpoison.simulation.run import run_federation
 
 LAYOUT = (("a", torch.Size([2, 3])), ("b", torch.Size([4])))
 
@@ -91,7 +91,7 @@ def broken(small, monkeypatch):
     """Return a function that runs the small scenario with an attack of the tests' own."""
 
     def play(attack, **changes):
-        return run_on_grid(
+        return run_federation(
             Federation.load(attacked_by(small.replace(malicious_nodes=(3, 8), **changes), attack))
         )
 
@@ -189,8 +189,8 @@ def negative(reply):
     ids=["shape", "dtype", "bytes", "extra", "nan-examples", "negative-examples", "silent"],
 )
 def test_a_damaged_reply_is_dropped_and_named(small, monkeypatch, tamper, reason):
-    monkeypatch.setattr("fedpoison.simulation.run.LocalGrid", tampered(tamper))
-    history = run_on_grid(Federation.load(small.replace(rounds=2)))
+    monkeypatch.setattr("fedpoison.engines.local.LocalGrid", tampered(tamper))
+    history = run_federation(Federation.load(small.replace(rounds=2)))
     for record in history.records[1:]:
         assert sorted(record.training.dropped) == [3, 8]
         assert all(reason in text for text in record.training.dropped.values())
@@ -198,7 +198,7 @@ def test_a_damaged_reply_is_dropped_and_named(small, monkeypatch, tamper, reason
 
 
 def test_the_model_stays_when_nobody_can_be_used(small, monkeypatch):
-    history = run_on_grid(
+    history = run_federation(
         Federation.load(attacked_by(small.replace(malicious=1.0), Sends(value=float("nan"))))
     )
     assert len(history.last.training.dropped) == 10

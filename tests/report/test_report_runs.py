@@ -17,8 +17,7 @@ from fedpoison.results.round import Failure
 from fedpoison.results.store import RunWriter, StoredRun
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.simulation.centralized import train_centralized
-from fedpoison.simulation.clean_run import simulate_clean
-from fedpoison.simulation.run import simulate
+from fedpoison.simulation.run import simulate, simulate_clean
 from fedpoison.studies.comparison import compare
 
 

@@ -98,7 +98,7 @@ def test_damage_is_what_the_twin_gets_right_beyond(attacked):
 def test_a_twin_of_another_run_is_refused(attacked, change):
     stranger = twin_with(attacked.scenario.replace(**change), RIGHT)
     for measure in (attacked.damage, attacked.recovery_half_life):
-        with pytest.raises(ScenarioError, match=f"twin: got {next(iter(change))}"):
+        with pytest.raises(ScenarioError, match=f"clean run: got {next(iter(change))}"):
             measure(stranger)
 
 

@@ -103,7 +103,7 @@ def test_runs_of_another_version_are_told_once(tiny, tmp_path):
     for version, folder in zip(("0.0.1", "0.0.1", None), folders, strict=False):
         as_of(version, folder)
     ours = versions()["fedpoison"]
-    expected = [f"runs in the store are used that fedpoison 0.0.1 made; this is {ours}. See --fresh."]
+    expected = [f"loaded runs that fedpoison 0.0.1 wrote; this is {ours}. To repeat them, use --fresh."]
     sweep(plan(study, out=tmp_path), jobs=1, notify=told.append)
     assert told == expected
     run_all(planned.missing, out=tmp_path, jobs=1, notify=told.append)
@@ -129,7 +129,7 @@ def test_runs_of_edited_code_are_told_once(tiny, tmp_path):
     assert told == []  # a run that does not say what made it
     run_all(scenarios, out=tmp_path, jobs=1, notify=told.append)
     assert len(told) == 1
-    assert "was edited. See --fresh." in told[0]
+    assert "was edited. To repeat them, use --fresh." in told[0]
     run_all(scenarios, out=tmp_path, jobs=1, fresh=True)
     run_all(scenarios, out=tmp_path, jobs=1, notify=told.append)
     assert len(told) == 1

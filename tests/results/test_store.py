@@ -86,7 +86,7 @@ input()
     ) as other:
         assert other.stdout.readline() == "begun\n"
         run = StoredRun(history.path)
-        with pytest.raises(RunError, match="another process is making this very run"):
+        with pytest.raises(RunError, match="another process writes the same run"):
             RunWriter.begin(history.path, history.scenario, {})
         RunWriter(history.path).fail(history.scenario, Failure("not ours"))
         assert run.failure is None
@@ -155,7 +155,7 @@ def test_a_run_leaves_why_it_failed_and_how_far_it_came(small, tmp_path):
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path):
-    with pytest.raises(RunError, match="holds no run"):
+    with pytest.raises(RunError, match="contains no run"):
         _ = StoredRun(tmp_path).history
 
 

@@ -14,7 +14,7 @@ from clients.training.trainer import Trainer
 from fedpoison.errors import ScenarioError
 from fedpoison.federation.federation import Federation
 from fedpoison.scenario.schedules import SCHEDULES, read_schedule
-from fedpoison.simulation.run import run_on_grid, simulate
+from fedpoison.simulation.run import run_federation, simulate
 
 ROUNDS = range(1, 61)
 SPECS = [
@@ -164,5 +164,5 @@ def test_only_nodes_that_attack_are_reminded_of_the_last_model(small):
             return super().train(trainer, samples, context)
 
     seen = []
-    run_on_grid(Federation.load(attacked_by(small.replace(schedule="window(start=2)"), Looks())))
+    run_federation(Federation.load(attacked_by(small.replace(schedule="window(start=2)"), Looks())))
     assert sorted(seen) == [(2, True)] * 2 + [(3, True)] * 2

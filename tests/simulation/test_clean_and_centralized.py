@@ -7,8 +7,7 @@ from fedpoison.errors import ScenarioError
 from fedpoison.federation.federation import Federation
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.simulation.centralized import train_centralized
-from fedpoison.simulation.clean_run import simulate_clean
-from fedpoison.simulation.run import simulate
+from fedpoison.simulation.run import simulate, simulate_clean
 
 
 def test_the_twin_asks_the_same_nodes_and_measures_the_same_goal(small, tmp_path):

@@ -133,7 +133,7 @@ def test_keeping_changes_nothing_and_a_new_run_keeps_only_its_own(saved, scenari
     again = simulate(scenario, out=tmp_path)
     assert torch.equal(final_weights(again), weights)
     assert saved_rounds(again.path) == []
-    with pytest.raises(RunError, match=r"round 2 were not kept \(those of none were\).*--keep-updates 2"):
+    with pytest.raises(RunError, match=r"round 2 were not saved \(saved rounds: none\).*--keep-updates 2"):
         replay(again.path, 2, ["krum"])
 
 
@@ -147,28 +147,28 @@ def test_ray_keeps_the_same(saved, scenario, tmp_path):
 
 @pytest.mark.parametrize("number", [0, 4])
 def test_a_round_that_is_not_in_the_run_is_refused(small, tmp_path, number):
-    with pytest.raises(ScenarioError, match=f"got round {number}, wanted rounds from 1 to 3"):
+    with pytest.raises(ScenarioError, match=f"got round {number}, expected rounds from 1 to 3"):
         simulate(small, out=tmp_path, keep_updates=[1, number])
 
 
 @pytest.mark.parametrize("settings", [{}, {"engine": "flower"}], ids=["no-store", "flower"])
 def test_updates_are_kept_only_where_there_is_a_place_for_them(small, tmp_path, settings):
     where = {"out": tmp_path} if settings else {}
-    with pytest.raises(ScenarioError, match="wanted a run store, and engine local or ray"):
+    with pytest.raises(ScenarioError, match="expected a run store, and engine local or ray"):
         simulate(small, keep_updates=[1], **settings, **where)
 
 
 def test_what_cannot_be_replayed_is_refused(saved, tmp_path):
-    with pytest.raises(RunError, match=r"round 9 were not kept \(those of 1, 2, 3 were\)"):
+    with pytest.raises(RunError, match=r"round 9 were not saved \(saved rounds: 1, 2, 3\)"):
         replay(saved.path, 9, ["krum"])
-    with pytest.raises(RunError, match="holds no run"):
+    with pytest.raises(RunError, match="contains no run"):
         replay(tmp_path / "nowhere", 1, ["krum"])
-    with pytest.raises(ScenarioError, match="Flower's own strategies cannot be replayed"):
+    with pytest.raises(ScenarioError, match="strategies of Flower cannot be replayed"):
         replay(saved.path, 1, ["flwr:FedAvg"])
     with pytest.raises(RunError, match=r"krum\(byzantine=7\), round 1: .*needs n > 2f \+ 2"):
         replay(saved.path, 1, ["krum(byzantine=7)"])
     updates_path(saved.path, 1).write_bytes(b"nonsense")
-    with pytest.raises(RunError, match="does not hold a round's updates"):
+    with pytest.raises(RunError, match="does not contain the updates of a round"):
         replay(saved.path, 1, ["krum"])
 
 

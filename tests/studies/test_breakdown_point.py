@@ -142,7 +142,7 @@ def test_a_server_that_has_to_stop_is_broken(search):
 
 @pytest.mark.parametrize("stopped", [{8: Failure("round 1: lost")}, {0: REFUSED}])
 def test_a_run_that_is_lost_is_no_result(search, stopped):
-    with pytest.raises(RunError, match="had to stop"):
+    with pytest.raises(RunError, match="runs stopped"):
         search(Federation(lambda *_: 0.9, stopped))
 
 

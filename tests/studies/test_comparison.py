@@ -369,7 +369,7 @@ def test_the_figures_leave_a_gap_and_name_it(found):
     ids=["for another reason", "every run"],
 )
 def test_what_is_no_result_is_an_error(found, stopped):
-    with pytest.raises(RunError, match="runs had to stop"):
+    with pytest.raises(RunError, match="runs stopped"):
         found(stopped)
 
 
