@@ -168,7 +168,7 @@ def _with_signature(command: Command, parameters: Iterable[inspect.Parameter]) -
 
 
 def _option(name: str, annotation: Any, description: str | None, default: object) -> inspect.Parameter:
-    shown = "unset" if default in (None, ()) else str(default)
+    shown = False if default in (None, ()) else str(default)  # help texts describe these defaults
     names = _NAMES.get(name, ())
     option = typer.Option(*names, help=description, show_default=shown, rich_help_panel=SCENARIO_PANEL)
     return inspect.Parameter(

@@ -73,12 +73,12 @@ def test_an_idle_attack_is_warned_of_on_stderr(fedpoison, tmp_path):
     code, out, err = fedpoison("run", *SMALL, *options, "--attack", "alie")
     assert code == 0
     assert out.count("\n") == 1
-    assert "warning: the attack alie does nothing: z = 0 for 2 of 10 clients" in err
+    assert "warning: the attack alie has no effect: z = 0 for 2 of 10 clients" in err
     _, _, err = fedpoison("run", *SMALL, *options, "--attack", "ipm")
     assert "warning" not in err
     comparing = ["--attacks", "alie", "--strategies", "fedavg,median", "--rounds", "1", "--out", tmp_path]
     _, _, err = fedpoison("compare", *SMALL, *comparing)
-    assert err.count("does nothing") == 1
+    assert err.count("has no effect") == 1
 
 
 def test_options_override_the_file(fedpoison, tmp_path):

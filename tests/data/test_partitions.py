@@ -66,7 +66,7 @@ def test_the_minimum_is_kept():
 
 @pytest.mark.parametrize("kind", PARTITIONS.values())
 def test_too_few_samples_are_refused(kind):
-    with pytest.raises(ScenarioError, match="got 5 samples, wanted at least"):
+    with pytest.raises(ScenarioError, match="got 5 samples, expected at least"):
         spread(kind(), LABELS[:5], 6)
 
 
@@ -80,5 +80,5 @@ def test_a_draw_that_never_fits_is_refused():
 )
 def test_impossible_knobs_are_refused(parameters):
     kind, values = parameters
-    with pytest.raises(ValueError, match="wanted"):
+    with pytest.raises(ValueError, match="expected"):
         kind(**values)
