@@ -23,7 +23,7 @@ AUTO = "auto"
 PATIENCE = 10.0
 """Seconds without an answer after which a download fails."""
 
-datasets: Registry[Source] = Registry("data set", DATASETS, "fedpoison.data")
+datasets: Registry[Source] = Registry("data set", DATASETS, "fedpoison.datasets")
 
 _log = logging.getLogger(__name__)
 

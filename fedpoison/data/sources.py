@@ -26,7 +26,7 @@ class Dataset:
 
 
 class Source(Protocol):
-    """A data set that can be loaded. Another package adds its own as an entry point `fedpoison.data`."""
+    """A data set that can be loaded. Another package adds its own as an entry point `fedpoison.datasets`."""
 
     @property
     def title(self) -> str:

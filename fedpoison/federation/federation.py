@@ -141,8 +141,8 @@ class Federation:
         honest = len(client_ids) - len(malicious)
         if not honest or any(group.built_schedule.rotation(1) is not None for group in scenario.attackers):
             raise ScenarioError(
-                f"malicious_partition: got {honest} honest clients, or a rotating group, expected at least 1 honest "
-                "client and no rotating group; remove malicious_partition, or change the attackers."
+                f"malicious_partition: got {honest} honest clients, or a rotating group, expected at least 1 "
+                "honest client and no rotating group; remove malicious_partition, or change the attackers."
             )
         parts = iter(_partition(scenario.partition, train, honest, seed, "partition"))
         copies = itertools.cycle(

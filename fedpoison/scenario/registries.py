@@ -22,7 +22,7 @@ preaggregators: Registry[type[PreAggregator]] = Registry(
     "pre-aggregator", PREAGGREGATORS, "fedpoison.preaggregators"
 )
 optimizers: Registry[type[ServerOptimizer]] = Registry("optimizer", OPTIMIZERS, "fedpoison.optimizers")
-partitions: Registry[type[Partition]] = Registry("partition", PARTITIONS, "fedpoison.data.partitions")
+partitions: Registry[type[Partition]] = Registry("partition", PARTITIONS, "fedpoison.partitions")
 models: Registry[ModelBuilder] = Registry("model", MODELS, "fedpoison.models")
 
 

@@ -127,7 +127,7 @@ SCHEDULES: dict[str, type[Schedule]] = {
     "window": Window,
 }
 
-schedules: Registry[type[Schedule]] = Registry("schedule", SCHEDULES, "fedpoison.scenario.schedules")
+schedules: Registry[type[Schedule]] = Registry("schedule", SCHEDULES, "fedpoison.schedules")
 
 
 def read_schedule(spec: str) -> Spec[Schedule]:

@@ -135,8 +135,8 @@ class AttackerSelection:
         total = sum(group.size(clients) for group in self.groups)
         if shares > 1 + 1e-9 or total > clients:
             raise ScenarioError(
-                f"groups: got {total} malicious clients (sum of shares: {shares:g}), expected at most {clients}; "
-                "reduce the groups."
+                f"groups: got {total} malicious clients (sum of shares: {shares:g}), "
+                f"expected at most {clients}; reduce the groups."
             )
 
     def _check_rotating(self) -> None:

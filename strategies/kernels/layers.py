@@ -7,7 +7,7 @@ import torch
 from strategies.base import InputError
 
 Layout = tuple[tuple[str, torch.Size], ...]
-"""As in `Context.layout`."""
+"""Names and shapes of a model's parameters, in the order in which they fill the flat vector of an update."""
 
 
 def spans(layout: Layout | None, d: int) -> list[slice]:

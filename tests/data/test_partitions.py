@@ -71,7 +71,7 @@ def test_too_few_samples_are_refused(kind):
 
 
 def test_a_draw_that_never_fits_is_refused():
-    with pytest.raises(ScenarioError, match=r"alpha 0.01, 100 clients and 1000 samples, 100 draws"):
+    with pytest.raises(ScenarioError, match=r"alpha 0.01, 100 clients and 1000 samples, each of 100 draws"):
         spread(Dirichlet(alpha=0.01), LABELS, 100)
 
 

@@ -61,7 +61,10 @@ def test_ranks_number_the_malicious_nodes(small, digits):
         ({"attack": "backdoor(target=10)"}, "target: got class 10"),
         ({"train_samples": 5000}, "train_samples: got 5000, expected at most 1442"),
         ({"clients": 401}, "got 400 samples, expected at least 401"),
-        ({"attack": "tailored", "strategy": "flwr:FedMedian"}, "a strategy of Flower's own does not show"),
+        (
+            {"attack": "tailored", "strategy": "flwr:FedMedian"},
+            "needs the server's rule, and Flower's strategies have none",
+        ),
         ({"dropout_seed": 1, "model": "mlp"}, "dropout_seed: got 1 for the model mlp"),
     ],
 )
@@ -88,5 +91,5 @@ def test_such_a_partition_may_have_to_be_dealt_more_than_once(small, digits):
 
 @pytest.mark.parametrize("changes", [{"malicious": 1.0}, {"schedule": "rotating"}])
 def test_it_wants_honest_nodes_and_malicious_ones_that_stay(small, digits, changes):
-    with pytest.raises(ScenarioError, match="malicious_partition: got .* expected at least 1 honest"):
+    with pytest.raises(ScenarioError, match="malicious_partition: got .* expected at least 1"):
         Federation(small.replace(malicious_partition="iid", **changes), digits)
