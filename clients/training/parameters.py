@@ -7,7 +7,9 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from strategies.kernels.layers import Layout as Layout
+from strategies.kernels.columns import Layout
+
+__all__ = ["Layout", "flatten", "layout_of", "load", "split"]
 
 
 def layout_of(model: nn.Module) -> Layout:

@@ -74,9 +74,7 @@ class Scenario(BaseModel):
     train_samples: Annotated[
         Count, Field(description="Total number of training samples, drawn at random. 0 means: all.")
     ] = 0
-    test_samples: Annotated[
-        Count, Field(description="Number of test samples, drawn at random. 0 means: all.")
-    ] = 0
+    test_samples: Annotated[Count, Field(description="Number of test samples. 0 means: all.")] = 0
     partition: Annotated[
         PartitionSpec, About.FEDERATION, Field(description="Partition of the training data over the clients.")
     ] = read_partition("iid")
@@ -87,18 +85,14 @@ class Scenario(BaseModel):
             description="Partition of the malicious clients' data. Default: the same as for honest clients."
         ),
     ] = None
-    model: Annotated[
-        str, AfterValidator(models.check), Field(description="Model that the clients train.")
-    ] = "cnn"
+    model: Annotated[str, AfterValidator(models.check), Field(description="Model of the clients.")] = "cnn"
 
-    clients: Annotated[
-        Positive, About.FEDERATION, Field(description="Number of clients in the federation.")
-    ] = 100
+    clients: Annotated[Positive, About.FEDERATION, Field(description="Number of clients.")] = 100
     participation: Annotated[
         float, About.FEDERATION, Field(gt=0, le=1, description="Share of the clients that train per round.")
     ] = 1.0
 
-    epochs: Annotated[Positive, About.FEDERATION, Field(description="Number of local epochs per round.")] = 1
+    epochs: Annotated[Positive, About.FEDERATION, Field(description="Local epochs per round.")] = 1
     steps: Annotated[
         Count,
         About.FEDERATION,
@@ -119,9 +113,7 @@ class Scenario(BaseModel):
     )
     dropout_seed: Annotated[
         Count | None,
-        Field(
-            description="Seed of one dropout mask for all clients and steps. Default: a new mask per step."
-        ),
+        Field(description="Seed of one dropout mask for all clients and steps. Default: new masks."),
     ] = None
 
     malicious: Annotated[
@@ -171,7 +163,8 @@ class Scenario(BaseModel):
     ] = None
 
     strategy: Annotated[
-        Annotated[str, validated_by(read_aggregation)],
+        str,
+        validated_by(read_aggregation),
         About.COMPARED | About.FEDERATION,
         Field(description="Aggregation on the server: a rule, or pre-aggregators | rule | server optimizer."),
     ] = read_aggregation("fedavg")

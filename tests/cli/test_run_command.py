@@ -127,7 +127,7 @@ def test_every_field_is_an_option(fedpoison, field):
         (["list", "atacks"], "did you mean 'attacks'"),
         (["list", "attacks", "ailie"], "did you mean 'alie'"),
         (["compare", "--attacks", ","], "--attacks: got nothing"),
-        (["run", "--group", "alie: nodes=1", "--group", "ipm: nodes=1"], "are in more than one"),
+        (["run", "--group", "alie: nodes=1", "--group", "ipm: nodes=1"], "in more than one group"),
         (["run", "--schedule", "windw"], "did you mean 'window'"),
         (["compare", "--seeds", "a"], "--seeds: got 'a'"),
         (["baseline", "--dataset", "digits", "--attack", "sign-flip"], "acts on updates"),
