@@ -55,9 +55,7 @@ class Scenario(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    seed: Annotated[
-        int, About.COMPARED | About.REFERENCE, Field(description="Seed of all random streams.")
-    ] = 0
+    seed: Annotated[int, About.COMPARED | About.REFERENCE, Field(description="Seed of random streams.")] = 0
     rounds: Annotated[Positive, About.REFERENCE, Field(description="Number of training rounds.")] = 10
     evaluate_every: Annotated[
         Positive,
@@ -81,9 +79,7 @@ class Scenario(BaseModel):
     malicious_partition: Annotated[
         PartitionSpec | None,
         About.FEDERATION,
-        Field(
-            description="Partition of the malicious clients' data. Default: the same as for honest clients."
-        ),
+        Field(description="Partition of the malicious clients' data. Default: as for honest clients."),
     ] = None
     model: Annotated[str, AfterValidator(models.check), Field(description="Model of the clients.")] = "cnn"
 
@@ -94,9 +90,7 @@ class Scenario(BaseModel):
 
     epochs: Annotated[Positive, About.FEDERATION, Field(description="Local epochs per round.")] = 1
     steps: Annotated[
-        Count,
-        About.FEDERATION,
-        Field(description="Number of local steps per round. 0 means: use --epochs."),
+        Count, About.FEDERATION, Field(description="Number of local steps per round. 0 means: use --epochs.")
     ] = 0
     batch_size: Annotated[Positive, Field(description="Number of samples per local step.")] = 32
     lr: Annotated[float, Field(gt=0, description="Learning rate of the clients.")] = 0.1
@@ -108,18 +102,14 @@ class Scenario(BaseModel):
     proximal: Annotated[
         float, About.FEDERATION, Field(ge=0, description="FedProx's mu. 0 means: no proximal term.")
     ] = 0.0
-    precision: Annotated[Literal["fp32", "bf16"], Field(description="Number format of local training.")] = (
-        "fp32"
-    )
+    precision: Annotated[Literal["fp32", "bf16"], Field(description="Number format in training.")] = "fp32"
     dropout_seed: Annotated[
         Count | None,
         Field(description="Seed of one dropout mask for all clients and steps. Default: new masks."),
     ] = None
 
     malicious: Annotated[
-        Share,
-        About.SIZE | About.MALICIOUS | About.GROUP,
-        Field(description="Share of the clients that are malicious."),
+        Share, About.SIZE | About.MALICIOUS | About.GROUP, Field(description="Share of malicious clients.")
     ] = 0.2
     malicious_count: Annotated[
         Count | None,
@@ -179,7 +169,7 @@ class Scenario(BaseModel):
     root_samples: Annotated[
         Positive,
         About.FEDERATION,
-        Field(description="Number of clean samples on the server, for rules that need root data."),
+        Field(description="Number of clean samples that rules can use as root data."),
     ] = 100
 
     @model_validator(mode="after")
