@@ -1,13 +1,13 @@
-"""Simulate model poisoning in federated learning, defend against it, and see the damage class by class.
+"""Simulate model poisoning in federated learning, and measure defences against it per class.
 
-Importing the package is light: torch, Flower and Ray come in with the modules that need them.
+`import fedpoison` is fast: only the modules that need torch, Flower or Ray import them.
 """
 
 from importlib.metadata import PackageNotFoundError, version
 
 try:
     __version__ = version("fedpoison")
-except PackageNotFoundError:  # run from a checkout that is not installed
+except PackageNotFoundError:  # a checkout that is not installed
     __version__ = "0.0.0"
 
 __all__ = ["__version__"]

@@ -1,4 +1,4 @@
-"""`python -m fedpoison` is the same as `fedpoison`."""
+"""Run the command line as `python -m fedpoison`."""
 
 from fedpoison.cli import main
 

@@ -1,11 +1,11 @@
-"""What can go wrong, for a user to read.
+"""Exceptions whose messages are written for users.
 
 FedPoisonError
-├── ScenarioError   a scenario that cannot be run as written
-├── DataError       a data set that cannot be had, or is damaged
-├── RunError        a run that had to stop
-│   └── RefusalError   the strategy had no answer to the updates of a round
-├── EngineError     an engine that could not do its work
+├── ScenarioError   a scenario that cannot run as written
+├── DataError       a data set that is not available, or is damaged
+├── RunError        a run that stopped early
+│   └── AggregationError   a round that the strategy could not aggregate
+├── EngineError     an engine that did not start, or failed
 └── CheckError      an attack or a rule that fails `check_attack` or `check_rule`
 """
 
@@ -18,45 +18,45 @@ from pathlib import Path
 
 
 class FedPoisonError(Exception):
-    """The root: whoever catches it catches everything that fedpoison raises on purpose."""
+    """Base class of all exceptions that fedpoison raises on purpose."""
 
 
 class ScenarioError(FedPoisonError, ValueError):
-    """A scenario cannot be run as written: an unknown name, a wrong value, an unmet precondition."""
+    """The scenario cannot run as written: an unknown name, a wrong value or an unmet precondition."""
 
 
 class DataError(FedPoisonError):
-    """A data set cannot be had, or its files are damaged."""
+    """The data set is not available, or its files are damaged."""
 
 
 class RunError(FedPoisonError):
-    """A run had to stop: too few usable updates were left, or its store cannot be read."""
+    """The run stopped early, for example at a full disk, or its store cannot be read."""
 
 
 class AggregationError(RunError):
-    """A strategy had no answer to the updates of a round: too few were left, or they made no finite model."""
+    """The strategy could not aggregate a round: too few usable updates, or a non-finite result."""
 
 
 class EngineError(FedPoisonError):
-    """An engine could not do its work: a runtime did not start, or ended with an error."""
+    """The engine failed: its runtime did not start, or ended with an error."""
 
 
 class CheckError(FedPoisonError, AssertionError):
-    """An attack or a rule lacks a property that all attacks or rules must have, or its card is wrong."""
+    """An attack or a rule lacks a required property, or its metadata card is wrong."""
 
 
 def ensure(condition: object, subject: object, fault: str) -> None:
-    """Raise CheckError, which names the `subject` and its `fault`, unless the condition holds."""
+    """Raise a CheckError that names `subject` and `fault` if `condition` is false."""
     if not condition:
         raise CheckError(f"{subject!r} {fault}.")
 
 
 @contextmanager
 def file_errors(path: Path, remedy: str = "") -> Iterator[None]:
-    """Turn an OSError into a RunError that names `path`, the reason and, if given, the remedy.
+    """Convert an OSError into a RunError that names `path`, the reason and the remedy, if given.
 
     Raises:
-        RunError: `path`, or a file in it, cannot be written.
+        RunError: `path`, or a file in it, is not writable.
     """
     try:
         yield
@@ -65,7 +65,7 @@ def file_errors(path: Path, remedy: str = "") -> Iterator[None]:
 
 
 def unknown(kind: str, name: str, choices: Iterable[str]) -> ScenarioError:
-    """Return the error for a name that is not among `choices`, with the nearest one suggested.
+    """Return the error for a name that is not among `choices`; its message suggests the nearest choice.
 
     >>> print(unknown("strategy", "kurm", ["krum", "median"]))
     unknown strategy 'kurm': did you mean 'krum'? Choose from krum, median.

@@ -1,6 +1,6 @@
-"""The models that a fleet trains, each built for an image shape and a number of classes.
+"""The models that clients train, each built for an image shape and a number of classes.
 
-Pooling comes before ReLU: the two commute, and the ReLU then works on a quarter of the values.
+Pooling precedes ReLU: the order does not change the result, and ReLU then processes a quarter of the values.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Shape = tuple[int, int, int]
 
 
 def cnn(shape: Shape, classes: int) -> nn.Module:
-    """Build the default: two 5x5 convolutions (16 and 32 channels) and a linear layer; 29k parameters."""
+    """Build the default model: two 5x5 convolutions (16 and 32 channels), a linear layer; 29k parameters."""
     channels, height, width = shape
     return nn.Sequential(
         nn.Conv2d(channels, 16, 5, padding=2),
@@ -106,8 +106,8 @@ def cnn_byzfl(shape: Shape, classes: int) -> nn.Module:
 def cnn_bucketing(shape: Shape, classes: int) -> nn.Module:
     """Build the MNIST CNN of the bucketing authors (ICLR 2022), with dropout; 1.2M parameters.
 
-    As in the code behind their numbers, no ReLU follows the second convolution. It matters: with one, the
-    median of sorted clients does not learn under bit-flips.
+    As in the authors' code, no ReLU follows the second convolution. With that ReLU, the median does not learn
+    under bit-flips if samples are sorted by class.
     """
     channels, height, width = shape
     return nn.Sequential(
@@ -138,9 +138,9 @@ MODELS: dict[str, ModelBuilder] = {
 
 
 def build(builder: ModelBuilder, shape: Shape, classes: int, generator: torch.Generator) -> nn.Module:
-    """Build a model whose initial weights come from `generator`, each layer's as PyTorch initialises it.
+    """Build a model with PyTorch's initial weights, drawn from `generator`.
 
-    Layers draw from PyTorch's global stream; it is seeded for the moment of building and put back.
+    Layers draw from PyTorch's global generator. This function seeds it, and restores its state afterwards.
     """
     seed = int(torch.randint(2**62, (), generator=generator))
     with _GLOBAL_STREAM, torch.random.fork_rng(devices=[]):

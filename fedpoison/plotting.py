@@ -1,4 +1,4 @@
-"""Plotting primitives for print and without colour vision: frames and titles in, figures out."""
+"""Plotting functions for data frames, readable in print and with colour blindness."""
 
 from __future__ import annotations
 
@@ -215,8 +215,8 @@ def confusion_matrix(counts: NDArray[np.int64], title: str) -> Figure:
 def save(figure: Figure, path: Path) -> None:
     """Write a figure; the ending of `path` (png, svg, pdf) chooses the format.
 
-    Dollars in a text begin no formula. The log names characters that the font lacks once; the figure shows
-    boxes in their place.
+    Dollar signs do not start a formula. If the font lacks a character, the figure shows a box, and the log
+    contains one warning.
     """
     for text in figure.findobj(Text):
         text.set_parse_math(False)
@@ -236,4 +236,4 @@ def save(figure: Figure, path: Path) -> None:
 
 @cache
 def _warn(lacking: str) -> None:
-    _log.warning("figures: their font lacks %r, and boxes stand there instead.", lacking)
+    _log.warning("figures: the font lacks %r; the figure shows boxes in their place.", lacking)

@@ -1,4 +1,4 @@
-"""A registry: the named things of one kind, built in or added by other packages through entry points."""
+"""Registries: classes or functions by name, built in or added by other packages as entry points."""
 
 from __future__ import annotations
 
@@ -14,18 +14,24 @@ Entry = TypeVar("Entry")
 
 
 def added(group: str) -> Mapping[str, EntryPoint]:
-    """Return the entry points of other packages by name."""
+    """Return the entry points of a group, by name."""
     return _on_path(group, tuple(sys.path))
 
 
 @functools.lru_cache(maxsize=64)
 def _on_path(group: str, _path: tuple[str, ...]) -> Mapping[str, EntryPoint]:
-    """Look for them once for each search path: everything that is installed is read."""
+    """Search all installed packages once per search path, since the search is slow."""
     return {point.name: point for point in entry_points(group=group)}
 
 
 class Registry(Generic[Entry]):
-    """The named things of one kind: ours, and those that other packages add through entry points."""
+    """The built-in entries of one kind by name, with those that other packages add as entry points.
+
+    Args:
+        kind: Name of the kind in messages, such as `strategy`.
+        builtin: Built-in entries by name.
+        group: Entry-point group of the entries of other packages.
+    """
 
     def __init__(self, kind: str, builtin: Mapping[str, Entry], group: str) -> None:
         self.kind = kind
@@ -33,7 +39,7 @@ class Registry(Generic[Entry]):
         self._builtin = builtin
 
     def entries(self) -> dict[str, Entry]:
-        """Return everything by name, sorted; what is built in wins over an entry point of the same name."""
+        """Return all entries by name, sorted. A built-in entry hides an entry point of the same name."""
         points = added(self.group).items()
         loaded = {name: point.load() for name, point in points if name not in self._builtin}
         return dict(sorted({**loaded, **self._builtin}.items()))
@@ -42,7 +48,7 @@ class Registry(Generic[Entry]):
         return name in self._builtin or name in added(self.group)
 
     def __getitem__(self, name: str) -> Entry:
-        """Return the thing of that name, or raise ScenarioError with the nearest name."""
+        """Return the entry of that name, or raise a ScenarioError that suggests the nearest name."""
         if name in self._builtin:
             return self._builtin[name]
         entries = self.entries()
@@ -51,6 +57,6 @@ class Registry(Generic[Entry]):
         return entries[name]
 
     def check(self, name: str) -> str:
-        """Return `name`, or raise ScenarioError with the nearest name unless it is known."""
+        """Return `name` if it is known; otherwise raise a ScenarioError that suggests the nearest name."""
         self[name]
         return name

@@ -1,4 +1,4 @@
-"""Named random streams: every draw belongs to (seed, what, who, when)."""
+"""Named random streams: each draw belongs to a seed, a purpose, a client and a round."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import torch
 
 
 def generator_for(seed: int, *name: str | int) -> torch.Generator:
-    """Return the random stream of that name, always the same for the same seed and name.
+    """Return the random generator of a stream. Equal seeds and names give equal generators.
 
-    Since no two names share a stream, neither scheduling nor an extra draw elsewhere changes a result.
+    Each name has its own stream, so neither scheduling nor an extra draw elsewhere changes a result.
 
     >>> a, b = generator_for(0, "client", 3, "round", 1), generator_for(0, "client", 3, "round", 1)
     >>> torch.equal(torch.rand(2, generator=a), torch.rand(2, generator=b))

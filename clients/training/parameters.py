@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-Layout = tuple[tuple[str, torch.Size], ...]
-"""Names and shapes of a model's parameters, in the order in which they fill the flat vector."""
+from strategies.kernels.columns import Layout
+
+__all__ = ["Layout", "flatten", "layout_of", "load", "split"]
 
 
 def layout_of(model: nn.Module) -> Layout:

@@ -138,23 +138,24 @@ class Cifar10Source(TorchvisionSource):
 
 @dataclass(frozen=True)
 class DigitsSource:
-    """The handwritten digits that ship inside scikit-learn, enlarged from 8x8 to 28x28."""
+    """The handwritten digits of scikit-learn, enlarged from 8x8 to 28x28."""
 
-    title: str = "1,797 handwritten digits that ship with scikit-learn, enlarged to 28x28; needs no network"
+    title: str = "1,797 handwritten digits of scikit-learn, enlarged to 28x28; needs no download"
     folder: str = ""
 
     def fetch(self, root: Path) -> None:
         """Download nothing: scikit-learn contains the files."""
 
     def read(self, root: Path) -> tuple[Samples, Samples]:
-        from sklearn.datasets import load_digits  # noqa: PLC0415  # a second to import, for this set alone
+        from sklearn.datasets import load_digits  # noqa: PLC0415  # a second to import, for this set only
 
         digits = load_digits()
         small = torch.from_numpy(digits.images[:, None]).float() / 16
         pixels = torch.nn.functional.interpolate(small, (28, 28), mode="bilinear", align_corners=False)
         mean, std = 0.3053, 0.3247
         samples = Samples((pixels - mean) / std, torch.from_numpy(digits.target).long(), 10, (mean,), (std,))
-        # Writers follow one another in the file: every fifth sample of each class is for testing.
+        # The file is sorted by writer. With every fifth sample of each class for testing, both sets have
+        # all writers.
         rank = torch.zeros(len(samples), dtype=torch.long)
         for label in range(samples.classes):
             positions = (samples.labels == label).nonzero().flatten()

@@ -12,8 +12,7 @@ from torch import Tensor
 from clients.training.trainer import Trainer
 from fedpoison.federation.client import TrainRequest, partition_reply, train_client, train_reply
 from fedpoison.federation.federation import Federation
-from fedpoison.federation.messages import PARTITION, from_record
-from fedpoison.scenario.flower_config import scenario_of
+from fedpoison.federation.messages import PARTITION, from_record, read_context
 from fedpoison.scenario.scenario import Scenario
 from strategies.kernels.columns import use_one_thread
 
@@ -27,7 +26,7 @@ app = ClientApp()
 def train(message: Message, context: Context) -> Message:
     """Train the client of this partition, which may be malicious."""
     use_one_thread()  # as on every engine: results must not depend on the machine's load
-    scenario, _, data_dir = scenario_of(context)
+    scenario, _, data_dir = read_context(context)
     federation, trainer = _load_cached(scenario, data_dir)
     memory = _stored_memory(context)
     request = TrainRequest.read(message, lambda record: from_record(record, federation.layout))

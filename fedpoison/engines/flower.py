@@ -27,10 +27,10 @@ import tomli_w
 
 from fedpoison.errors import EngineError
 from fedpoison.federation.federation import Federation
+from fedpoison.federation.messages import to_run_config
 from fedpoison.results.history import History
 from fedpoison.results.round import OnRound
 from fedpoison.results.store import RunWriter, StoredRun
-from fedpoison.scenario.flower_config import to_run_config
 
 START_UP = 60.0
 """Seconds in which the SuperLink has to start."""

@@ -61,7 +61,7 @@ class DeviceGrid(EngineGrid):
     def _train_batch(self, client_batch: ClientBatch, copies: dict[int, Tensor]) -> list[ClientResult]:
         stacked, apart = [], []
         for task in client_batch:
-            attack = self._federation.attackers.role(task.client_id, task.request.server_round).attack
+            attack = self._federation.selection.role(task.client_id, task.request.server_round).attack
             if not can_stack(self._trainer.model, attack):
                 apart.append(_on_cpu(task, copies))
             else:
@@ -76,7 +76,7 @@ class DeviceGrid(EngineGrid):
     def _prepare_job(self, trainer: Trainer, task: Task) -> Job | ClientResult:
         """Return the task as a job on poisoned data, without attack; if the attack fails, its failure."""
         try:
-            attack = self._federation.attackers.role(task.client_id, task.request.server_round).attack
+            attack = self._federation.selection.role(task.client_id, task.request.server_round).attack
             train = self._federation.train if poisons_data(attack) else self._resident
             job = job_for(self._federation, task.client_id, task.request, dict(task.memory), train=train)
             return poison_job(trainer, job)

@@ -8,11 +8,11 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from fedpoison.federation.federation import Federation
+from fedpoison.federation.messages import read_context
 from fedpoison.federation.server import run_server
 from fedpoison.federation.workers import Workers
 from fedpoison.results.provenance import environment
 from fedpoison.results.store import RunWriter
-from fedpoison.scenario.flower_config import scenario_of
 
 app = ServerApp()
 
@@ -20,7 +20,7 @@ app = ServerApp()
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """Run the scenario of the run-config on the clients of `grid`, and write it into the run store."""
-    scenario, out, data_dir = scenario_of(context)
+    scenario, out, data_dir = read_context(context)
     federation = Federation.load(scenario, data_dir=data_dir)
     path = (out or Path("runs").absolute()) / federation.scenario.run_id
     folder = RunWriter.begin(path, federation.scenario, environment("flower", None, federation.no_effect))

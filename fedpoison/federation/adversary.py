@@ -1,4 +1,4 @@
-"""The attacker on the wire: rewrites what malicious nodes send, seeing only what its knowledge allows."""
+"""The attacker: replaces the updates of malicious clients, within the limits of its knowledge."""
 
 from __future__ import annotations
 
@@ -31,22 +31,21 @@ from fedpoison.scenario.aggregation import FlowerStrategy
 from strategies.base import RuleCard
 
 KnownRule = Callable[[int], Callable[[Tensor], Tensor] | None]
-"""`known_rule(round)` is the server's rule of that round, for attacks that know it."""
+"""`known_rule(round)` returns the server's rule of that round, or None if attacks cannot know it."""
 
 
 class AdversaryGrid(WrappedGrid):
-    """Rewrites the malicious nodes' replies to train messages, once all replies of the round are there.
+    """Grid that replaces the updates of malicious clients after all clients of a round have trained.
 
-    Each group of attackers acts on its own: its nodes share what they know, and an omniscient group sees what
-    the nodes send that are honest in this round, those of a dormant group among them, but not what another
-    group sends. A group outside its schedule is left alone. Whatever the device, attacks compute on the
-    processors, where their random numbers come from.
+    Each group attacks independently, and its clients share their knowledge. An omniscient group sees the
+    updates of all clients that are honest in this round, including those of inactive groups. No group sees
+    the updates of another active group. Attacks run on the CPU, since their generators are CPU generators.
 
     Args:
-        grid: the engine's grid.
-        federation: the scenario's nodes.
-        client_ids: the scenario's node behind each node id of the grid.
-        known_rule: the server's rule, for attacks that know it.
+        grid: Grid of the engine.
+        federation: Federation of the scenario.
+        client_ids: Client of each node id of the grid.
+        known_rule: Rule of the server, for attacks that know it.
     """
 
     def __init__(
@@ -62,29 +61,29 @@ class AdversaryGrid(WrappedGrid):
         rule = federation.scenario.aggregation
         self._rule_kind = None if isinstance(rule, FlowerStrategy) else rule_kind(rule.card)
         self.seconds: dict[str, float] = {}
-        """How long the attacker took in the last round."""
+        """Duration of the attack in the last round, in seconds. Empty if no group attacked."""
 
     @property
     def triggers(self) -> list[Tensor]:
-        """The latest trigger of each malicious node that has learned one, in the order of the nodes."""
+        """The latest learned trigger of each malicious client that has one, in the order of the clients."""
         return [self._triggers[client_id] for client_id in sorted(self._triggers)]
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
     ) -> Iterable[Message]:
-        """Return the replies, those of malicious nodes rewritten."""
-        asked = list(messages)
-        replies = list(self.inner.send_and_receive(asked, timeout=timeout))
+        """Return the replies, with the updates of malicious clients replaced."""
+        sent = list(messages)
+        replies = list(self.inner.send_and_receive(sent, timeout=timeout))
         self.seconds = {}
         self._collect_triggers(replies)
-        if asked and asked[0].metadata.message_type == MessageType.TRAIN:
-            model = from_record(asked[0].content.array_records[ARRAYS], self._federation.layout).cpu()
-            server_round = int(str(asked[0].content.config_records[CONFIG][ROUND]))
+        if sent and sent[0].metadata.message_type == MessageType.TRAIN:
+            model = from_record(sent[0].content.array_records[ARRAYS], self._federation.layout).cpu()
+            server_round = int(str(sent[0].content.config_records[CONFIG][ROUND]))
             began = time.perf_counter()
             if self._replace_updates(server_round, model, replies):
                 self.seconds = {"attack": time.perf_counter() - began}
             self._previous_model = model
-        return iter(replies)  # which lets go of them once they are read, while the next round trains
+        return iter(replies)  # an iterator frees each reply after use, while the next round trains
 
     def _collect_triggers(self, replies: Iterable[Message]) -> None:
         for reply in replies:
@@ -94,38 +93,37 @@ class AdversaryGrid(WrappedGrid):
                 del reply.content[TRIGGER]
 
     def _replace_updates(self, server_round: int, model: Tensor, replies: Iterable[Message]) -> bool:
-        """Rewrite the replies of the groups that craft in this round, and return whether there are any."""
-        federation = self._federation
+        """Replace the updates of groups that craft updates in this round. Return whether there are any."""
+        selection = self._federation.selection
         groups = [
-            (index, attackers, pool)
-            for index, (attackers, pool) in enumerate(federation.attackers.placed(server_round))
-            if attackers.is_active(server_round) and crafts_updates(attackers.attack)
+            (index, group, members)
+            for index, (group, members) in enumerate(selection.groups_with_members(server_round))
+            if group.is_active(server_round) and crafts_updates(group.built_attack)
         ]
         if not groups:
             return False
         updates = {update.client_id: (update, reply) for update, reply in self._readable_updates(replies)}
-        acting = federation.attackers.acting(server_round)
-        wanted = any(attackers.effective_knowledge is Knowledge.OMNISCIENT for _, attackers, _ in groups)
-        rows = [
-            pair[0].weights.cpu()
-            for client_id, pair in sorted(updates.items())
-            if wanted and client_id not in acting
-        ]
+        honest = tuple(sorted(updates.keys() - selection.attacking(server_round)))
+        # Only omniscient attacks see honest updates: other attacks need no copy of them.
+        omniscient = any(group.effective_knowledge is Knowledge.OMNISCIENT for _, group, _ in groups)
+        rows = [updates[client_id][0].weights.cpu() for client_id in honest if omniscient]
         seen = torch.stack(rows).sub_(model) if rows else model.new_zeros(0, len(model))
-        for index, attackers, pool in groups:
-            own = {client_id: pair for client_id, pair in sorted(updates.items()) if client_id in pool}
+        for index, group, members in groups:
+            own = {client_id: updates[client_id] for client_id in sorted(updates.keys() & members)}
             if own:
-                sent = craft_updates(
-                    attackers.attack,
+                crafted = craft_updates(
+                    group.built_attack,
                     torch.stack([update.weights.cpu() for update, _ in own.values()]).sub_(model),
                     seen,
-                    self._contexts(server_round, model, index, tuple(own), tuple(sorted(updates))),
+                    self._contexts(
+                        server_round, model, index, tuple(own), honest=honest, clients=len(updates)
+                    ),
                     client_ids=tuple(own),
-                    knowledge=attackers.knowledge,
+                    knowledge=None if group.knowledge is None else Knowledge(group.knowledge),
                 )
-                for row, (update, reply) in zip(sent, own.values(), strict=True):
+                for row, (update, reply) in zip(crafted, own.values(), strict=True):
                     weights = (model + row).to(update.weights.device)
-                    reply.content[ARRAYS] = to_record(weights, federation.layout)
+                    reply.content[ARRAYS] = to_record(weights, self._federation.layout)
         return True
 
     def _readable_updates(self, replies: Iterable[Message]) -> Iterable[tuple[Update, Message]]:
@@ -136,32 +134,32 @@ class AdversaryGrid(WrappedGrid):
                     reply,
                 )
             except PayloadError:
-                continue  # the host drops it and says why
+                continue  # the server strategy drops the reply, and records the reason
 
     def _contexts(
         self,
         server_round: int,
         model: Tensor,
         index: int,
-        group: tuple[int, ...],
-        everyone: tuple[int, ...],
+        own: tuple[int, ...],
+        *,
+        honest: tuple[int, ...],
+        clients: int,
     ) -> ContextFactory:
         federation = self._federation
-        acting = federation.attackers.acting(server_round)
-        others = tuple(client_id for client_id in everyone if client_id not in acting)
         rule = self._known_rule(server_round)
 
         def build_context(attack: Attack, client_id: int | None) -> CraftContext:
-            client_ids = group if client_id is None else (client_id,)
+            client_ids = own if client_id is None else (client_id,)
             return CraftContext(
                 generator=generator_for(
                     federation.scenario.seed, "craft", repr(attack), str(client_ids), server_round
                 ),
                 round=server_round,
                 client_ids=client_ids,
-                seen_client_ids=others,
-                clients=len(everyone),
-                malicious=len(group),
+                seen_client_ids=honest,
+                clients=clients,
+                malicious=len(own),
                 model=model,
                 previous_model=self._previous_model,
                 initial_model=federation.initial,
@@ -176,7 +174,7 @@ class AdversaryGrid(WrappedGrid):
 
 
 def rule_kind(card: RuleCard) -> RuleKind:
-    """Return what `CraftContext.rule_kind` says of a rule; what it knows of the model has all coordinates."""
+    """Return `CraftContext.rule_kind` of a rule. A rule that needs the model needs all coordinates."""
     if {"history", "model", "root data"} & set(card.needs):
         return None
     return "turns" if card.rotation_equivariant else "by coordinate" if card.coordinate_wise else None

@@ -1,4 +1,4 @@
-"""How the host strategy aggregates: with one of our rules, or with one of Flower's strategy classes."""
+"""Aggregation in the server strategy: with one of our rules, or with a strategy of Flower."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ class AggregationResult:
     """Result of one round of aggregation."""
 
     weights: Tensor
-    """The new global weights, (d,)."""
+    """New global weights, (d,)."""
     trust: Tensor | None
-    """The weight of each update, (n,). None if the strategy does not report weights."""
+    """Weight of each update, (n,). None if the strategy does not report weights."""
 
 
 class Aggregator(Protocol):
-    """One way to aggregate, from round to round."""
+    """Creates the train messages of a round and aggregates the replies."""
 
     def messages(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> list[Message]:
-        """Return the messages that ask every node of `grid` to train."""
+        """Return a train message for each client of `grid`."""
 
     def aggregate(
         self,
@@ -51,19 +51,19 @@ class Aggregator(Protocol):
         """Return the new global weights.
 
         Args:
-            server_round: counts from 1.
-            model: the global weights that the nodes started from, (d,).
-            updates: what the usable replies hold, ordered by node; at least one.
-            matrix: the same as updates, (n, d): the weights, less `model`. To be read only.
-            replies: those replies themselves, in the same order.
+            server_round: Round, counted from 1.
+            model: Global weights before the round, (d,).
+            updates: Content of the usable replies, ordered by client. At least one.
+            matrix: Updates (n, d): the clients' weights minus `model`. Do not write to it.
+            replies: The usable replies, in the same order.
 
         Raises:
-            RunError: too few usable replies are left for the rule, or the result is not finite.
+            RunError: too few usable replies for the rule, or a non-finite result.
         """
 
 
 class RuleAggregator:
-    """Aggregates with one of our rules, alone or in a chain."""
+    """Aggregates with one of our rules, alone or in a pipeline."""
 
     def __init__(self, rule: AggregationRule, federation: Federation, workers: Workers) -> None:
         self.rule = rule
@@ -99,15 +99,15 @@ class RuleAggregator:
         weights = model + aggregate.update
         if not bool(torch.isfinite(weights).all()):
             raise AggregationError(
-                f"round {server_round}: what {self.rule!r} makes of the updates is too large for a number; "
-                "a strategy that bounds them, or a smaller learning rate, may keep the model finite."
+                f"round {server_round}: {self.rule!r} gave a non-finite model, expected finite weights; "
+                "use a strategy that bounds updates, or a smaller learning rate."
             )
         return AggregationResult(weights=weights, trust=aggregate.trust)
 
     def context(
         self, server_round: int, model: Tensor, client_ids: tuple[int, ...] | None, *, purpose: str = "rule"
     ) -> Context:
-        """Return what the rule may know in this round; `purpose` names its random stream."""
+        """Return the context of the rule in this round. `purpose` names its random stream."""
         federation = self._federation
         channels, height, width = federation.train.images.shape[1:]
         return Context(
@@ -141,11 +141,11 @@ class RuleAggregator:
 
 
 class FlowerAggregator:
-    """Aggregates with one of Flower's strategy classes, as it is."""
+    """Aggregates with an unchanged strategy of Flower."""
 
-    def __init__(self, described: FlowerStrategy, federation: Federation) -> None:
-        self._strategy: flower.FedAvg = getattr(flower, described.name)(
-            **{"fraction_evaluate": 0.0, "min_train_nodes": 1, "min_available_nodes": 1} | described.arguments
+    def __init__(self, strategy: FlowerStrategy, federation: Federation) -> None:
+        self._strategy: flower.FedAvg = getattr(flower, strategy.name)(
+            **{"fraction_evaluate": 0.0, "min_train_nodes": 1, "min_available_nodes": 1} | strategy.arguments
         )
         self._federation = federation
 

@@ -1,4 +1,4 @@
-"""What a node does with a message, whatever engine brought it."""
+"""The client's side of a run, shared by all engines: read a message, train, and reply."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ from fedpoison.federation.messages import (
 
 @dataclass(frozen=True, eq=False)
 class TrainRequest:
-    """What a train message asks for."""
+    """Content of a train message."""
 
     server_round: int
     model: Tensor
-    """The global weights to start from, (d,)."""
+    """Global weights before the round, (d,)."""
     previous_model: Tensor | None
-    """Those of the round before."""
+    """Global weights before the previous round, (d,). None for clients that do not attack."""
     proximal: float | None
-    """FedProx's mu, where the server's strategy sets it."""
+    """FedProx's mu, if the strategy of Flower sets it."""
 
     @classmethod
     def read(cls, message: Message, weights: Callable[[ArrayRecord], Tensor]) -> Self:
-        """Return what `message` asks for, its records turned into vectors by `weights`."""
+        """Read a train message. `weights` converts its records into vectors."""
         arrays = message.content.array_records
         config = message.content.config_records[CONFIG]
         proximal = config.get(PROXIMAL)
@@ -59,28 +59,28 @@ class TrainRequest:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """One node's part in a round."""
+    """Training of one client in one round."""
 
     client_id: int
     request: TrainRequest
     memory: Mapping[str, Tensor]
-    """What the node remembers of earlier rounds."""
+    """Memory of the client from earlier rounds."""
 
 
 @dataclass(frozen=True, eq=False)
 class ClientResult:
-    """What came of a task."""
+    """Result of a task."""
 
     trained: Trained | None
-    """None where the node failed."""
+    """Result of the training. None if the client failed."""
     memory: Mapping[str, Tensor] = field(default_factory=dict)
-    """What the node remembers now."""
+    """Memory of the client after the round."""
     failure: str = ""
-    """Why the node failed."""
+    """Reason of the failure. Empty if the client did not fail."""
 
 
 def train_or_fail(federation: Federation, trainer: Trainer, task: Task) -> ClientResult:
-    """Return what comes of a task; a client that raises is an outcome too, and must not end the run."""
+    """Run a task. An exception becomes the failure of this client, since it must not end the run."""
     memory = dict(task.memory)
     try:
         trained = train_client(federation, trainer, task.client_id, task.request, memory)
@@ -101,14 +101,14 @@ def train_client(
     request: TrainRequest,
     memory: MutableMapping[str, Tensor],
 ) -> Trained:
-    """Return what a node's training gives.
+    """Train one client.
 
     Args:
-        federation: the scenario's nodes.
-        trainer: a trainer of the fleet's model; its state does not matter.
-        client_id: which node trains.
-        request: what it is asked to do.
-        memory: what it remembers from round to round; written to.
+        federation: Federation of the scenario.
+        trainer: Trainer of the federation's model, in any state.
+        client_id: Client to train.
+        request: Content of the train message.
+        memory: Memory of the client between rounds. The client writes to it.
     """
     trainer.training = training_of(federation, request)
     (trained,) = train_clients(trainer, [job_for(federation, client_id, request, memory)])
@@ -116,7 +116,7 @@ def train_client(
 
 
 def training_of(federation: Federation, request: TrainRequest) -> LocalTraining:
-    """Return how the order asks the fleet's nodes to train."""
+    """Return the training settings of a request."""
     proximal = federation.scenario.proximal if request.proximal is None else request.proximal
     return replace(federation.scenario.training, proximal=proximal)
 
@@ -129,19 +129,19 @@ def job_for(
     *,
     train: Samples | None = None,
 ) -> Job:
-    """Return the node's job under this order; `train` as for `Federation.job`."""
+    """Return the client's job for a request. For `train`, see `Federation.job`."""
     return federation.job(
         client_id, request.server_round, request.model, request.previous_model, memory, train=train
     )
 
 
 def train_reply(layout: Layout, trained: Trained, memory: Mapping[str, Tensor]) -> RecordDict:
-    """Return the content of a node's reply: trained weights, example count and mean loss.
+    """Return the content of a client's reply: trained weights, number of samples and mean loss.
 
     Args:
-        layout: the model's.
-        trained: what the training gave; the reply shares its memory.
-        memory: what the node remembers now.
+        layout: Layout of the model.
+        trained: Result of the training. The reply shares memory with it.
+        memory: Memory of the client after the round.
     """
     reply = RecordDict(
         {
@@ -151,11 +151,11 @@ def train_reply(layout: Layout, trained: Trained, memory: Mapping[str, Tensor]) 
             ),
         }
     )
-    if TRIGGER in memory:  # for the attacker on the wire, who takes it out
+    if TRIGGER in memory:  # for the attacker, which removes it from the reply
         reply[TRIGGER] = ArrayRecord({TRIGGER: TensorArray(memory[TRIGGER])})
     return reply
 
 
 def partition_reply(client_id: int) -> RecordDict:
-    """Return the content of a node's answer to the roll call."""
+    """Return the content of a client's reply to `discover_clients`."""
     return RecordDict({METRICS: MetricRecord({PARTITION: client_id})})

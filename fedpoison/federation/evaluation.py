@@ -1,4 +1,4 @@
-"""One confusion matrix per evaluation: on the clean test set, and on what carries the trigger."""
+"""Evaluation of global weights: confusion matrices on the clean and on the triggered test set."""
 
 from __future__ import annotations
 
@@ -25,24 +25,26 @@ class Evaluator:
 
     def __init__(self, test: Samples, goal: AttackGoal | None, workers: Workers) -> None:
         self._test = test
-        self._there = test.to(workers.device)
+        self._on_device = test.to(workers.device)
         self._goal = goal
-        shown = goal.trigger(test) if goal is not None and goal.trigger is not None else None
-        self._triggered = None if shown is None else shown.to(workers.device)
+        triggered = goal.trigger(test) if goal is not None and goal.trigger is not None else None
+        self._triggered = None if triggered is None else triggered.to(workers.device)
         self._workers = workers
 
     def __call__(self, weights: Tensor, learned: Sequence[Tensor] = ()) -> Evaluation:
-        """Return what the model with these weights (d,) predicts.
+        """Evaluate the model with these weights.
 
         Args:
-            weights: the global model.
-            learned: the triggers that the malicious clients have learned so far, under such an attack.
+            weights: Global weights, (d,).
+            learned: Triggers that the malicious clients have learned so far, if the attack learns triggers.
         """
-        confusion, loss = evaluate(weights, self._there, self._workers)
-        shown, goal = self._triggered, self._goal
+        confusion, loss = evaluate(weights, self._on_device, self._workers)
+        samples, goal = self._triggered, self._goal
         if goal is not None and goal.learned is not None and learned:
-            shown = goal.learned(self._test, learned)
-        triggered = evaluate(weights, shown, self._workers)[0] if shown is not None and len(shown) else None
+            samples = goal.learned(self._test, learned)
+        triggered = (
+            evaluate(weights, samples, self._workers)[0] if samples is not None and len(samples) else None
+        )
         return Evaluation(confusion=confusion, loss=loss, triggered=triggered)
 
 
@@ -51,11 +53,11 @@ def evaluate(weights: Tensor, samples: Samples, workers: Workers) -> tuple[Count
     classes = samples.classes
     samples = samples.to(workers.device)
 
-    def several(trainer: Trainer, begins: Sequence[int]) -> list[tuple[Counts, float]]:
+    def evaluate_batches(trainer: Trainer, starts: Sequence[int]) -> list[tuple[Counts, float]]:
         trainer.load(weights)
-        return [one(trainer, begin) for begin in begins]
+        return [evaluate_batch(trainer, start) for start in starts]
 
-    def one(trainer: Trainer, start: int) -> tuple[Counts, float]:
+    def evaluate_batch(trainer: Trainer, start: int) -> tuple[Counts, float]:
         labels = samples.labels[start : start + BATCH]
         logits = trainer.predict(samples.images[start : start + BATCH])
         cells = torch.bincount(labels * classes + logits.argmax(dim=1), minlength=classes**2)
@@ -63,10 +65,11 @@ def evaluate(weights: Tensor, samples: Samples, workers: Workers) -> tuple[Count
         return cells.view(classes, classes).cpu().numpy(), float(summed)
 
     confusion, loss = np.zeros((classes, classes), dtype=np.int64), 0.0
-    begins = range(0, len(samples), BATCH)
-    size = max(1, -(-len(begins) // (2 * workers.count)))
-    groups = [begins[first : first + size] for first in range(0, len(begins), size)]
-    for counted, summed in itertools.chain.from_iterable(workers.map(several, groups)):
+    starts = range(0, len(samples), BATCH)
+    # Two calls per worker: each call loads the weights once, and slow workers get less work.
+    size = max(1, -(-len(starts) // (2 * workers.count)))
+    groups = [starts[first : first + size] for first in range(0, len(starts), size)]
+    for counted, summed in itertools.chain.from_iterable(workers.map(evaluate_batches, groups)):
         confusion += counted
         loss += summed
     return confusion, loss / len(samples)

@@ -1,4 +1,4 @@
-"""Everything that a scenario determines before the first round: data, nodes, model, attacker."""
+"""The federation of a scenario before its first round: data, clients, initial model and attack goal."""
 
 from __future__ import annotations
 
@@ -30,63 +30,65 @@ from fedpoison.scenario.selection import AttackerSelection
 
 @dataclass(frozen=True)
 class Federation:
-    """The nodes of a scenario with their data, and which of them are malicious.
+    """The clients of a scenario with their data and roles.
 
     Raises:
-        ScenarioError: the scenario does not fit the data set, such as an attack on a class that it does not
-            have, or more clients than samples.
+        ScenarioError: the scenario does not fit the data set. For example, an attack targets an unknown
+            class, or there are more clients than samples.
     """
 
     scenario: Scenario
     dataset: Dataset
 
     def __post_init__(self) -> None:
-        self._objective  # noqa: B018  # raises before anything is trained
-        self.parts  # noqa: B018  # the same
+        self._objective  # noqa: B018  # raises before any training
+        self.parts  # noqa: B018  # raises before any training
         if isinstance(self.scenario.aggregation, FlowerStrategy):
-            for attackers in self.attackers.groups:
-                if attackers.attack.card.knows_rule:
+            for group in self.scenario.attackers:
+                if group.built_attack.card.knows_rule:
                     raise ScenarioError(
-                        f"attack {attackers.group.attack} knows the server's rule, but a strategy of "
-                        "Flower's own does not show one; choose another attack, or one of our strategies."
+                        f"attack {group.attack}: needs the server's rule, and Flower's strategies have none; "
+                        "choose another attack, or one of our strategies."
                     )
         if self.scenario.dropout_seed is not None and not has_dropout(self.model()):
             raise ScenarioError(
-                f"dropout_seed: model {self.scenario.model} has no dropout; unset it, or change the model."
+                f"dropout_seed: got {self.scenario.dropout_seed} for the model {self.scenario.model}, which "
+                "has no dropout; remove dropout_seed, or choose another model."
             )
 
     @classmethod
     def load(cls, scenario: Scenario, *, data_dir: Path | None = None) -> Self:
-        """Load the data set of a scenario and return its fleet.
+        """Load the data set of a scenario and return its federation.
 
         Args:
-            scenario: if its data set is `auto`, the fleet's scenario names the one that was loaded.
-            data_dir: as for `simulate`.
+            scenario: Scenario. If its data set is `auto`, the federation's scenario names the loaded set.
+            data_dir: As for `simulate`.
 
         Raises:
             ScenarioError: the scenario does not fit the data set.
-            DataError: the data set cannot be had.
+            DataError: the data set is not available.
         """
         dataset = load_dataset(scenario.dataset, data_dir=data_dir)
         return cls(resolve_dataset(scenario, dataset), dataset)
 
     @property
     def classes(self) -> int:
+        """Number of classes of the data set."""
         return self.dataset.train.classes
 
     @property
-    def attackers(self) -> AttackerSelection:
+    def selection(self) -> AttackerSelection:
         """Which clients train, are malicious and attack in each round."""
         return self.scenario.selection
 
     @property
     def goal_attack(self) -> str | None:
-        """The attack whose success is measured: the scenario's goal, or else its first with a target."""
+        """Attack whose success is measured: the scenario's goal, or its first attack with a target."""
         return None if self._objective is None else self._objective[0]
 
     @property
     def goal(self) -> AttackGoal | None:
-        """How the success of the attack is measured."""
+        """Measure of the attack's success."""
         return None if self._objective is None else self._objective[1]
 
     @cached_property
@@ -101,65 +103,56 @@ class Federation:
             raise ScenarioError(str(error)) from None
         if named is None:
             raise ScenarioError(
-                f"goal: {scenario.goal} has no target; name an attack that has, such as backdoor."
+                f"goal: got {scenario.goal}, expected an attack with a target, such as backdoor."
             )
         return named
 
     @property
     def no_effect(self) -> list[str]:
-        """Why attacks of the scenario cannot do anything, where they cannot."""
-        return self.attackers.no_effect(self.scenario.rounds)
+        """A reason for each attack of the scenario that cannot have an effect."""
+        return self.selection.no_effect(self.scenario.rounds)
 
     @cached_property
     def train(self) -> Samples:
         """The training samples that the scenario uses."""
-        return _drawn(
-            self.dataset.name,
-            self.dataset.train,
-            self.scenario.train_samples,
-            self.scenario.seed,
-            "train_samples",
-        )
+        return self._subsample("train_samples", self.dataset.train)
 
     @cached_property
     def test(self) -> Samples:
         """The test samples that the scenario evaluates on."""
-        return _drawn(
-            self.dataset.name,
-            self.dataset.test,
-            self.scenario.test_samples,
-            self.scenario.seed,
-            "test_samples",
-        )
+        return self._subsample("test_samples", self.dataset.test)
+
+    def _subsample(self, field: str, samples: Samples) -> Samples:
+        limit = getattr(self.scenario, field)
+        return _draw_samples(self.dataset.name, samples, limit, self.scenario.seed, field)
 
     @cached_property
     def parts(self) -> list[Tensor]:
-        """Each node's partition, as positions in `train`.
+        """Positions of each client's samples in `train`.
 
-        With a partition of their own, malicious nodes hold copies: the honest ones share out all samples
-        among themselves, and each malicious one gets a part as large as an honest one would.
+        With `malicious_partition`, the honest clients divide all samples among themselves. Each malicious
+        client gets a copy of a part, of the size that an honest client would get.
         """
-        scenario, everybody = self.scenario, range(self.scenario.clients)
+        scenario, client_ids = self.scenario, range(self.scenario.clients)
         train, seed = self.train, scenario.seed
         if scenario.malicious_partition is None:
-            return _spread(scenario.partition, train, len(everybody), seed, "partition")
-        malicious = self.attackers.malicious(1)
-        honest = len(everybody) - len(malicious)
-        if not honest or any(
-            attackers.schedule.rotation(1) is not None for attackers in self.attackers.groups
-        ):
+            return _partition(scenario.partition, train, len(client_ids), seed, "partition")
+        malicious = self.selection.malicious(1)
+        honest = len(client_ids) - len(malicious)
+        if not honest or any(group.built_schedule.rotation(1) is not None for group in scenario.attackers):
             raise ScenarioError(
-                "malicious_partition: wants some honest nodes, and malicious ones that stay the same; "
-                "leave it out, or change who is malicious."
+                f"malicious_partition: got {honest} honest clients, or a rotating group, expected at least 1 "
+                "honest client and no rotating group; remove malicious_partition, or change the attackers."
             )
-        own = iter(_spread(scenario.partition, train, honest, seed, "partition"))
-        apart = _spread(scenario.malicious_partition, train, honest, seed, "malicious partition")
-        copies = itertools.cycle(apart)
-        return [next(copies if client_id in malicious else own) for client_id in everybody]
+        parts = iter(_partition(scenario.partition, train, honest, seed, "partition"))
+        copies = itertools.cycle(
+            _partition(scenario.malicious_partition, train, honest, seed, "malicious partition")
+        )
+        return [next(copies if client_id in malicious else parts) for client_id in client_ids]
 
     @cached_property
     def root(self) -> Samples:
-        """The clean samples that the server holds, drawn like a client's."""
+        """Clean samples on the server, drawn at random from the training samples."""
         count = min(self.scenario.root_samples, len(self.train))
         order = torch.randperm(len(self.train), generator=generator_for(self.scenario.seed, "root data"))
         return self.train[order[:count]]
@@ -174,11 +167,12 @@ class Federation:
 
     @cached_property
     def layout(self) -> Layout:
+        """Names and shapes of the model's parameters."""
         return layout_of(self.model())
 
     @cached_property
     def initial(self) -> Tensor:
-        """The initial global weights, (d,)."""
+        """Initial global weights, (d,)."""
         return flatten(self.model().parameters())
 
     def job(
@@ -191,17 +185,17 @@ class Federation:
         *,
         train: Samples | None = None,
     ) -> Job:
-        """Return what `client_id` has to do in this round.
+        """Return the training job of a client in a round.
 
         Args:
-            client_id: which one.
-            server_round: counts from 1.
-            model: the global weights (d,) that it starts from.
-            previous_model: those of the round before, for attacks that look back.
-            memory: what it remembers from round to round.
-            train: the training samples, wherever they lie; None takes those in main memory.
+            client_id: Client to train.
+            server_round: Round, counted from 1.
+            model: Global weights before the round, (d,).
+            previous_model: Global weights before the previous round, for attacks that compare two rounds.
+            memory: Memory of the client between rounds.
+            train: Training samples on any device. Default: `self.train`.
         """
-        seed, role = self.scenario.seed, self.attackers.role(client_id, server_round)
+        seed, role = self.scenario.seed, self.selection.role(client_id, server_round)
         context = ClientContext(
             generator=generator_for(seed, "client", client_id, "round", server_round),
             poison_generator=generator_for(seed, "poison", client_id),
@@ -223,7 +217,7 @@ class Federation:
 
 
 def resolve_dataset(scenario: Scenario, dataset: Dataset) -> Scenario:
-    """Return the scenario with the name of the loaded data set in place of `auto`.
+    """Replace `auto` by the name of the loaded data set.
 
     If `auto` has fewer samples than the scenario asks for, the scenario uses all of them.
     """
@@ -235,29 +229,29 @@ def resolve_dataset(scenario: Scenario, dataset: Dataset) -> Scenario:
 
 
 @lru_cache(maxsize=8)
-def _drawn(name: str, samples: Samples, limit: int, seed: int, field: str) -> Samples:
-    """Return `limit` random samples of the data set `name`, or all for 0; fleets of one seed share them.
+def _draw_samples(name: str, samples: Samples, limit: int, seed: int, field: str) -> Samples:
+    """Draw `limit` samples of the data set `name`, or return all for 0. Federations with one seed share them.
 
     Raises:
-        ScenarioError: there are fewer.
+        ScenarioError: the data set has fewer samples.
     """
     if limit in (0, len(samples)):
         return samples
     if limit > len(samples):
-        raise ScenarioError(f"{field}: got {limit}, wanted at most {len(samples)}, or 0 for all, of {name}.")
+        raise ScenarioError(f"{field}: got {limit}, expected at most {len(samples)} for {name}; 0 uses all.")
     return samples[torch.randperm(len(samples), generator=generator_for(seed, field))[:limit]]
 
 
 @lru_cache(maxsize=8)
-def _spread(partition: str, samples: Samples, client_ids: int, seed: int, name: str) -> list[Tensor]:
-    """Return each node's positions in `samples`, drawn from the stream `name`; fleets of one seed share them.
+def _partition(partition: str, samples: Samples, clients: int, seed: int, stream: str) -> list[Tensor]:
+    """Return each client's positions in `samples`. Federations with one seed share the parts.
 
     Raises:
-        ScenarioError: the partition does not give one part for each node.
+        ScenarioError: the partition does not return one part per client.
     """
-    parts = read_partition(partition).value(samples.labels, client_ids, generator_for(seed, name))
-    if len(parts) != client_ids:
+    parts = read_partition(partition).value(samples.labels, clients, generator_for(seed, stream))
+    if len(parts) != clients:
         raise ScenarioError(
-            f"partition {partition}: got {len(parts)} parts, wanted one for each of {client_ids}."
+            f"partition {partition}: got {len(parts)} parts, expected {clients}, one per client."
         )
     return parts

@@ -56,7 +56,7 @@ class WrappedGrid(MessageGrid):
 
 
 class NodeSubsetGrid(WrappedGrid):
-    """A grid that shows only some of the nodes."""
+    """A grid that contains only some of the clients."""
 
     def __init__(self, grid: Grid, nodes: Iterable[int]) -> None:
         super().__init__(grid)
@@ -69,22 +69,22 @@ class NodeSubsetGrid(WrappedGrid):
 def discover_clients(grid: Grid, clients: int, *, timeout: float = 120.0) -> dict[int, int]:
     """Wait for all clients and return the client (0 to `clients` - 1) of each node id.
 
-    Flower starts a ServerApp before its nodes are registered, and gives them random ids; each node knows
-    which partition it holds.
+    Flower starts a ServerApp before its clients are registered, and gives them random node ids. Each client
+    reports the number of its partition, which is the client id.
 
     Args:
-        grid: where the nodes are.
-        clients: how many nodes the scenario has.
-        timeout: seconds to wait for them.
+        grid: Grid with the clients.
+        clients: Number of clients in the scenario.
+        timeout: Longest time to wait, in seconds.
 
     Raises:
-        EngineError: not every node of the scenario is there, or two hold the same partition.
+        EngineError: a client is missing after the timeout, or two clients have the same partition.
     """
     deadline = time.monotonic() + timeout
     while len(ids := sorted(grid.get_node_ids())) < clients:
         if time.monotonic() > deadline:
             raise EngineError(
-                f"got {len(ids)} nodes after {timeout:.0f} s, wanted the {clients} of the scenario: "
+                f"got {len(ids)} clients after {timeout:.0f} s, expected the {clients} of the scenario; "
                 f"start the federation with {clients} SuperNodes, or set clients = {len(ids)}."
             )
         time.sleep(0.05)
@@ -92,11 +92,11 @@ def discover_clients(grid: Grid, clients: int, *, timeout: float = 120.0) -> dic
     nodes = {}
     for reply in grid.send_and_receive(queries):
         if reply.has_error():
-            raise EngineError(f"a node did not report its partition: {reply.error.reason}")
+            raise EngineError(f"a client did not report its partition: {reply.error.reason}")
         nodes[reply.metadata.src_node_id] = int(str(reply.content.metric_records[METRICS][PARTITION]))
     if sorted(nodes.values()) != list(range(clients)):
         raise EngineError(
-            f"got nodes with the partitions {sorted(nodes.values())[:10]}..., wanted 0 to {clients - 1} once "
-            "each: start the federation with as many SuperNodes as the scenario has clients."
+            f"got clients with the partitions {sorted(nodes.values())[:10]}..., expected 0 to {clients - 1}, "
+            f"each once; start the federation with {clients} SuperNodes."
         )
     return nodes

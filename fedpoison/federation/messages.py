@@ -1,23 +1,28 @@
-"""What travels between server and nodes: named arrays in Flower's records, and how they are checked."""
+"""Messages between server and clients: run-configs, and weights as named arrays in Flower's records."""
 
 from __future__ import annotations
 
 import io
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from flwr.app import Array, ArrayRecord, Message
+from flwr.app import Array, ArrayRecord, Context, Message
 from numpy.typing import NDArray
 from torch import Tensor
 
 from clients.training.parameters import Layout, split
+from fedpoison.scenario.scenario import Scenario
 
 ARRAYS = "arrays"
-"""Where a message carries weights, as is Flower's convention."""
+"""Key of the weights in a message, as Flower names it."""
 PREVIOUS = "previous-arrays"
-"""Where a train message carries the weights of the round before, for attacks that look back."""
+"""Key of the previous round's weights in a train message, for attacks that compare two rounds."""
 CONFIG = "config"
 METRICS = "metrics"
 ROUND = "server-round"
@@ -25,23 +30,27 @@ EXAMPLES = "num-examples"
 LOSS = "train_loss"
 PARTITION = "partition-id"
 PROXIMAL = "proximal-mu"
-"""Where Flower's FedProx puts its mu."""
+"""Key of mu in Flower's FedProx."""
+OUT = "out"
+"""Key of the run store in a run-config."""
+DATA_DIR = "data-dir"
+"""Key of the data set folder in a run-config."""
 
 
 class PayloadError(ValueError):
-    """A reply cannot be aggregated; the message says why."""
+    """The server cannot use a reply. The message gives the reason."""
 
 
 class TensorArray(Array):
-    """An Array that keeps its tensor, and serialises only when somebody asks for the bytes.
+    """Array that contains a tensor, and serialises it only on access to `data`.
 
-    In one process nothing is copied; Flower's own strategies and transports see a usual Array.
+    Within one process, the tensor is not copied. Flower's strategies and transports can use it as an Array.
     """
 
     tensor: Tensor
 
     def __init__(self, tensor: Tensor) -> None:
-        self.__dict__.update(  # the base class does a lot whenever an attribute is set
+        self.__dict__.update(  # skips the slow attribute setter of the base class
             dtype=str(tensor.dtype).removeprefix("torch."),
             shape=tuple(tensor.shape),
             stype="numpy.ndarray",
@@ -49,19 +58,19 @@ class TensorArray(Array):
         )
 
     @property
-    def data(self) -> bytes:  # type: ignore[override]  # the base class keeps the bytes themselves
+    def data(self) -> bytes:  # type: ignore[override]  # an attribute in the base class
         buffer = io.BytesIO()
         np.save(buffer, self.tensor.cpu().numpy(), allow_pickle=False)
         return buffer.getvalue()
 
     def numpy(self) -> NDArray[np.float32]:
-        """Return a copy of the tensor as an array."""
+        """Return a copy of the tensor as a NumPy array."""
         array: NDArray[np.float32] = self.tensor.cpu().numpy().copy()
         return array
 
 
 def to_record(weights: Tensor, layout: Layout) -> ArrayRecord:
-    """Return `weights` (d,) as named arrays that share its memory."""
+    """Return `weights` (d,) as named arrays that share memory with it."""
     record = ArrayRecord()
     for (name, _), part in zip(layout, split(weights, layout), strict=True):
         record[name] = TensorArray(part)
@@ -69,52 +78,54 @@ def to_record(weights: Tensor, layout: Layout) -> ArrayRecord:
 
 
 def from_record(record: ArrayRecord, layout: Layout) -> Tensor:
-    """Return the arrays of `record` as one vector (d,), float32, to be read only: it may share their memory.
+    """Return the arrays of `record` as one float32 vector (d,). Do not write to it: it may share memory.
 
     Raises:
-        PayloadError: names, shapes or dtypes are not the model's, or a value is not finite.
+        PayloadError: names, shapes or dtypes differ from the model's, or a value is not finite.
     """
     if list(record) != [name for name, _ in layout]:
-        raise PayloadError(f"got arrays {list(record)}, wanted {[name for name, _ in layout]}")
+        raise PayloadError(f"got arrays {list(record)}, expected {[name for name, _ in layout]}")
     parts = []
     for name, shape in layout:
         tensor = as_tensor(record[name])
         if tensor.shape != shape or not tensor.is_floating_point():
             raise PayloadError(
-                f"{name}: got {tensor.dtype} of shape {tuple(tensor.shape)}, wanted float32 {tuple(shape)}"
+                f"{name}: got {tensor.dtype} of shape {tuple(tensor.shape)}, expected float32 {tuple(shape)}"
             )
         parts.append(tensor.reshape(-1).float())
     weights = _joined(parts)
     if not bool(torch.isfinite(weights.sum())) and not bool(torch.isfinite(weights).all()):
-        raise PayloadError("holds NaN or infinity")
+        raise PayloadError("contains NaN or infinity")
     return weights
 
 
 @dataclass(frozen=True, eq=False)
 class Update:
-    """A usable reply of one node."""
+    """Usable reply of one client."""
 
     client_id: int
     weights: Tensor
-    """(d,), where the node's training ended."""
+    """The client's weights after training, (d,)."""
     examples: float
+    """Number of training samples of the client."""
     loss: float
+    """Mean training loss. NaN if the reply has none."""
 
 
 def read_reply(reply: Message, client_id: int, layout: Layout) -> Update:
-    """Return what a node's reply to a train message holds.
+    """Read a client's reply to a train message.
 
     Raises:
-        PayloadError: the node failed, or its reply cannot be aggregated.
+        PayloadError: the client failed, or its reply is not usable.
     """
     if reply.has_error():
-        raise PayloadError(f"failed: {_first_line(reply.error.reason)}")
+        raise PayloadError(f"failed: {_last_line(reply.error.reason)}")
     records, metrics = reply.content.array_records, reply.content.metric_records
     if set(records) != {ARRAYS} or set(metrics) != {METRICS}:
-        raise PayloadError(f"got records {sorted(reply.content)}, wanted {ARRAYS} and {METRICS}")
+        raise PayloadError(f"got records {sorted(reply.content)}, expected {ARRAYS} and {METRICS}")
     examples = metrics[METRICS].get(EXAMPLES)
     if not isinstance(examples, int | float) or not math.isfinite(examples) or examples <= 0:
-        raise PayloadError(f"{EXAMPLES}: got {examples}, wanted a positive number")
+        raise PayloadError(f"{EXAMPLES}: got {examples}, expected a positive number")
     loss = metrics[METRICS].get(LOSS, math.nan)
     return Update(
         client_id=client_id,
@@ -125,7 +136,7 @@ def read_reply(reply: Message, client_id: int, layout: Layout) -> Update:
 
 
 def _joined(parts: list[Tensor]) -> Tensor:
-    """Return the parts as one vector; without a copy where they follow one another in memory already."""
+    """Return the parts as one vector, without a copy if they are adjacent in memory."""
     end = parts[0].data_ptr()
     storage = parts[0].untyped_storage().data_ptr()
     for part in parts:
@@ -136,19 +147,52 @@ def _joined(parts: list[Tensor]) -> Tensor:
 
 
 def as_tensor(array: Array) -> Tensor:
-    """Return what an array holds.
+    """Return the tensor in an array.
 
     Raises:
-        PayloadError: it cannot be decoded.
+        PayloadError: the array cannot be decoded.
     """
     if isinstance(array, TensorArray):
         return array.tensor
     try:
         return torch.from_numpy(array.numpy())
     except (ValueError, TypeError, OSError, EOFError) as error:
-        raise PayloadError(f"cannot be decoded: {_first_line(str(error))}") from None
+        raise PayloadError(f"cannot be decoded: {_last_line(str(error))}") from None
 
 
-def _first_line(text: str | None) -> str:
+def _last_line(text: str | None) -> str:
     lines = (text or "no reason given").strip().splitlines()
     return lines[-1] if lines else "no reason given"
+
+
+def to_run_config(
+    scenario: Scenario, *, out: str = "", data_dir: str = ""
+) -> dict[str, int | float | str | bool]:
+    """Return the scenario as a Flower run-config. Unset fields are empty texts, and lists are texts."""
+    values: dict[str, Any] = scenario.model_dump(mode="json")
+    values["malicious_nodes"] = ",".join(str(client_id) for client_id in scenario.malicious_nodes)
+    values["groups"] = "; ".join(group.to_spec() for group in scenario.groups)
+    values |= {OUT: out, DATA_DIR: data_dir}
+    return {name: "" if value is None else value for name, value in values.items()}
+
+
+def from_run_config(config: Mapping[str, Any]) -> tuple[Scenario, Path | None, Path | None]:
+    """Return the scenario, the run store and the data set folder of a run-config.
+
+    Raises:
+        ScenarioError: a field is unknown, or a value is invalid.
+    """
+    fields = {name: value for name, value in config.items() if value != ""}
+    out, data_dir = (Path(fields.pop(key)).expanduser() if key in fields else None for key in (OUT, DATA_DIR))
+    return Scenario.parse(fields), out, data_dir
+
+
+def read_context(context: Context) -> tuple[Scenario, Path | None, Path | None]:
+    """Return the scenario, the run store and the data set folder of a Flower context."""
+    return _read_items(tuple(sorted(context.run_config.items())))
+
+
+@lru_cache(maxsize=8)
+def _read_items(items: tuple[tuple[str, Any], ...]) -> tuple[Scenario, Path | None, Path | None]:
+    """Parse each run-config once, since Flower passes it with each message."""
+    return from_run_config(dict(items))

@@ -1,4 +1,4 @@
-"""The server's side of a run, the same on every engine."""
+"""The server's side of a run, shared by all engines."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ def run_server(
     on_round: OnRound,
     on_updates: OnUpdates | None = None,
 ) -> Tensor:
-    """Run every round of the scenario on the nodes of `grid` and return the final global weights (d,).
+    """Run all rounds of the scenario on the clients of `grid` and return the final global weights (d,).
 
     Args:
-        federation: the scenario's nodes.
-        grid: where they are.
-        workers: trainers for evaluation and for rules that train. Where they lie, the rule computes.
-        on_round: called with the record of each round that is evaluated, the initial model's (round 0) first.
-        on_updates: called with the updates of each round, before they are aggregated.
+        federation: Federation of the scenario.
+        grid: Grid with the clients.
+        workers: Trainers for evaluation and for rules that train. The rule runs on their device.
+        on_round: Called with the record of each evaluated round. The first is round 0, the initial model.
+        on_updates: Called with the updates of each round before the aggregation.
 
     Raises:
-        EngineError: the grid does not have the scenario's nodes.
-        RunError: too few usable updates are left for the rule.
+        EngineError: the grid does not have the scenario's clients.
+        RunError: too few usable updates for the rule.
     """
     goal = federation.goal
     evaluator = Evaluator(federation.test, goal, workers)
@@ -78,7 +78,7 @@ def run_server(
 
 @contextmanager
 def suppress_flower_logs() -> Iterator[None]:
-    """Hold back what Flower reports of itself, warnings excepted."""
+    """Suppress Flower's log messages below the level of a warning within the context."""
     logger = logging.getLogger("flwr")
     level = logger.level
     logger.setLevel(logging.WARNING)

@@ -1,9 +1,14 @@
-"""The one Flower strategy that hosts every rule, and Flower's own strategies too."""
+"""The server strategy: one Flower strategy for all rules, and for Flower's own strategies.
+
+It also computes the update statistics of each round.
+"""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
@@ -16,24 +21,26 @@ from fedpoison.federation.aggregation import Aggregator, FlowerAggregator, RuleA
 from fedpoison.federation.federation import Federation
 from fedpoison.federation.grids import NodeSubsetGrid
 from fedpoison.federation.messages import PREVIOUS, PayloadError, Update, read_reply, to_record
-from fedpoison.federation.update_statistics import update_statistics
 from fedpoison.federation.workers import Workers
 from fedpoison.results.round import GroupRecord, Training
 from fedpoison.scenario.aggregation import FlowerStrategy
+from strategies.kernels.columns import sum_over_chunks
+from strategies.kernels.distances import LARGEST, LEAST
 
 OnUpdates = Callable[[int, Tensor, Sequence[Update], Tensor], None]
-"""Is told a round, the global weights (d,) that it starts from, what the usable replies hold, and the updates
-(n, d): whoever keeps those copies them, as the next round overwrites them."""
+"""Callback(round, global_weights, replies, updates), with the global weights (d,) before the round.
+
+Copy `updates` (n, d) to keep them: the next round overwrites the buffer."""
 
 
 class SimulationStrategy(Strategy):
-    """Samples nodes, checks what they send, aggregates in node order, and reports on every round.
+    """Samples clients, checks their replies, aggregates in the order of clients, and records each round.
 
     Args:
-        federation: the scenario's nodes.
-        client_ids: the scenario's node behind each node id of the grid.
-        workers: trainers, for rules that train on root data or probe models.
-        on_updates: told of the updates of each round that has any, before they are aggregated.
+        federation: Federation of the scenario.
+        client_ids: Client of each node id of the grid.
+        workers: Trainers, for rules that train on root data or probe models.
+        on_updates: Called with the updates of each round that has any, before the aggregation.
     """
 
     def __init__(
@@ -46,17 +53,17 @@ class SimulationStrategy(Strategy):
         self._federation = federation
         self._on_updates = on_updates
         self._client_ids = client_ids
-        self._ids = {client_id: node_id for node_id, client_id in client_ids.items()}
+        self._node_ids = {client_id: node_id for node_id, client_id in client_ids.items()}
         self.aggregator: Aggregator = (
             FlowerAggregator(federation.scenario.aggregation, federation)
             if isinstance(federation.scenario.aggregation, FlowerStrategy)
             else RuleAggregator(federation.scenario.aggregation, federation, workers)
         )
         self.model: Tensor = federation.initial.to(aggregation_device(workers.device))
-        """The global weights that the round starts from, (d,)."""
+        """Global weights before the next round, (d,)."""
         self.previous_model: Tensor | None = None
         self.report = Training()
-        """What happened in the round that was aggregated last."""
+        """Record of the last aggregated round."""
         self._matrix = self.model.new_empty(0, len(self.model))
         self._sampled: list[int] = []
         self._sent_at = 0.0
@@ -64,20 +71,22 @@ class SimulationStrategy(Strategy):
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """Return the messages that ask this round's sample of nodes to train."""
-        self._sampled = self._federation.attackers.sample(server_round)
-        chosen = NodeSubsetGrid(grid, [self._ids[client_id] for client_id in self._sampled])
+        """Sample the clients of the round and return their train messages."""
+        self._sampled = self._federation.selection.sample(server_round)
+        chosen = NodeSubsetGrid(grid, [self._node_ids[client_id] for client_id in self._sampled])
         messages = self.aggregator.messages(server_round, arrays, config, chosen)
         if self.previous_model is not None:
             previous = to_record(self.previous_model, self._federation.layout)
-            self._attach_previous_model(messages, previous, self._federation.attackers.acting(server_round))
+            self._attach_previous_model(
+                messages, previous, self._federation.selection.attacking(server_round)
+            )
         self._sent_at = time.perf_counter()
         return messages
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        """Return the new global weights, made from the usable replies in the order of their nodes."""
+        """Aggregate the usable replies, in the order of clients, and return the new global weights."""
         received = {self._client_ids[reply.metadata.src_node_id]: reply for reply in replies}
         trained_at = time.perf_counter()
         updates, dropped = self._read_replies(received)
@@ -103,22 +112,22 @@ class SimulationStrategy(Strategy):
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """Return nothing: the global model is evaluated on the server, class by class."""
+        """Return no messages: the server evaluates the global model."""
         return []
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
-        """Return nothing, as no node evaluates."""
+        """Return None: clients do not evaluate."""
         return None
 
     def summary(self) -> None:
-        """Say nothing: the scenario says it all."""
+        """Log nothing: the scenario contains all settings."""
 
     def known_rule(self, server_round: int) -> Callable[[Tensor], Tensor] | None:
-        """Return the rule as an attacker who knows it can try it out, without moving its state.
+        """Return the server's aggregation of this round as a function that an attacker can try.
 
-        That is all that the server does, from pre-aggregators to optimizer. What it draws is drawn from a
-        stream of the attacker's own, the same at every try: nobody foresees the server's draws. What comes
-        out lies where the updates do.
+        It includes pre-aggregators and the optimizer, and does not change their state. Its random draws come
+        from the attacker's own stream, the same on each call, since an attacker cannot predict the server's
+        draws. The result is on the device of the updates.
         """
         aggregator = self.aggregator
         if not isinstance(aggregator, RuleAggregator):
@@ -131,14 +140,14 @@ class SimulationStrategy(Strategy):
         return try_rule
 
     def _attach_previous_model(
-        self, messages: Iterable[Message], previous: ArrayRecord, acting: Collection[int]
+        self, messages: Iterable[Message], previous: ArrayRecord, attacking: Collection[int]
     ) -> None:
-        """Add the global weights of the round before to what nodes receive that attack in this one.
+        """Add the previous global weights to the messages for clients that attack in this round.
 
-        A real attacker would have kept them; nodes here keep only what their attack stores.
+        A real attacker would have saved them. Simulated clients remember only what their attack stores.
         """
         for message in messages:
-            if self._client_ids[message.metadata.dst_node_id] in acting:
+            if self._client_ids[message.metadata.dst_node_id] in attacking:
                 message.content = RecordDict({**message.content, PREVIOUS: previous})
 
     def _read_replies(self, received: Mapping[int, Message]) -> tuple[list[Update], dict[int, str]]:
@@ -154,10 +163,9 @@ class SimulationStrategy(Strategy):
         return updates, dropped
 
     def _update_matrix(self, updates: Sequence[Update]) -> Tensor:
-        """Return the updates (n, d): what was sent, less the weights that the round started from.
+        """Return the updates (n, d): the clients' weights minus the global weights before the round.
 
-        The memory is used again in every round: to get a large matrix from the system is no quicker than a
-        rule.
+        All rounds share one buffer, since allocating a large matrix can take as long as a rule.
         """
         if len(self._matrix) < len(updates):
             self._matrix = self.model.new_empty(len(updates), len(self.model))
@@ -173,31 +181,109 @@ class SimulationStrategy(Strategy):
         dropped: dict[int, str],
         trust: dict[int, float] | None,
     ) -> Training:
-        selection, asked = self._federation.attackers, set(self._sampled)
+        selection, sampled = self._federation.selection, set(self._sampled)
         size = self.model.numel() * self.model.element_size()
         losses = torch.tensor([update.loss for update in updates], dtype=torch.float64)
         known = losses[torch.isfinite(losses)]
         client_ids = [update.client_id for update in updates]
-        found = update_statistics(
-            self._matrix[: len(client_ids)], client_ids, set(client_ids) - selection.acting(server_round)
+        statistics = update_statistics(
+            self._matrix[: len(client_ids)], client_ids, set(client_ids) - selection.attacking(server_round)
         )
         return Training(
             sampled=self._sampled,
-            malicious=sorted(selection.malicious(server_round) & asked),
+            malicious=sorted(selection.malicious(server_round) & sampled),
             groups=[
                 GroupRecord(
-                    attack=attackers.group.attack,
-                    nodes=sorted(pool & asked),
-                    acted=attackers.is_active(server_round),
+                    attack=group.attack,
+                    nodes=sorted(members & sampled),
+                    acted=group.is_active(server_round),
                 )
-                for attackers, pool in selection.placed(server_round)
+                for group, members in selection.groups_with_members(server_round)
             ],
             dropped=dropped,
             trust=trust,
-            update_norms=found.norms,
-            distances=found.distances,
-            cosines=found.cosines,
+            update_norms=statistics.norms,
+            distances=statistics.distances,
+            cosines=statistics.cosines,
             train_loss=float(known.mean()) if len(known) else None,
             bytes_down=size * len(self._sampled),
             bytes_up=size * len(updates),
         )
+
+
+@dataclass(frozen=True, eq=False)
+class UpdateStatistics:
+    """Update statistics of one round, by client."""
+
+    norms: dict[int, float]
+    """Euclidean norm of each update."""
+    distances: dict[int, float]
+    """Euclidean distance of each update from the honest mean. Empty without honest updates."""
+    cosines: dict[int, float]
+    """Cosine of each update with the honest mean, if neither is zero."""
+
+
+def update_statistics(
+    updates: Tensor, client_ids: Sequence[int], honest: Collection[int]
+) -> UpdateStatistics:
+    """Compare each client's update with the unweighted mean of the honest updates.
+
+    >>> sent = torch.tensor([[1.0, 0.0], [3.0, 0.0], [-2.0, 0.0]])
+    >>> update_statistics(sent, client_ids=[0, 1, 2], honest=[0, 1])
+    UpdateStatistics(norms={0: 1.0, 1: 3.0, 2: 2.0}, distances={0: 1.0, 1: 1.0, 2: 4.0}, \
+cosines={0: 1.0, 1: 1.0, 2: -1.0})
+
+    Args:
+        updates: Updates (n, d): the clients' weights minus the global weights before the round.
+        client_ids: Client of each row.
+        honest: Clients whose updates form the mean.
+    """
+    if not client_ids:
+        return UpdateStatistics({}, {}, {})
+    rows = torch.tensor(
+        [row for row, client_id in enumerate(client_ids) if client_id in honest], dtype=torch.int64
+    )
+    sums = _sums(updates, rows, updates.dtype)
+    squares = sums[:2]
+    in_range = (squares == 0) | ((squares > LEAST) & (squares < LARGEST))
+    if not bool(in_range.all() and squares.any()):  # squares of huge and tiny updates overflow in float32
+        sums = _sums(updates, rows, torch.float64)
+    norms, distances, dots = sums.cpu().tolist()
+    mean_norm = math.sqrt(norms.pop())
+    result = UpdateStatistics({}, {}, {})
+    for client_id, squared, distance, dot in zip(client_ids, norms, distances[:-1], dots[:-1], strict=True):
+        norm = math.sqrt(squared)
+        result.norms[client_id] = norm
+        if len(rows):
+            result.distances[client_id] = math.sqrt(distance)
+        if mean_norm and norm:
+            cosine = dot / (mean_norm * norm)
+            if math.isfinite(cosine):
+                result.cosines[client_id] = min(1.0, max(-1.0, cosine))
+    return result
+
+
+def _sums(updates: Tensor, honest: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return squared norms, squared distances from the honest mean and dot products with it, (3, n + 1).
+
+    The first row of the last column is the squared norm of the mean. Without honest rows, the mean is zero.
+    """
+    n = len(updates)
+    shares = torch.zeros(n, dtype=dtype, device=updates.device)
+    shares[honest.to(updates.device)] = 1 / max(1, len(honest))
+
+    def work(columns: slice) -> Tensor:
+        block = updates[:, columns].to(dtype)
+        mean = shares @ block
+        sums = torch.zeros(3, n + 1, dtype=torch.float64, device=updates.device)
+        sums[0, :n], sums[0, n] = _squares(block), mean @ mean
+        sums[1, :n] = _squares(block - mean)
+        sums[2, :n] = block @ mean
+        return sums
+
+    return sum_over_chunks(work, updates, (3, n + 1))
+
+
+def _squares(rows: Tensor) -> Tensor:
+    lengths: Tensor = torch.linalg.vector_norm(rows, dim=1)
+    return lengths.square()

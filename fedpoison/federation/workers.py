@@ -1,7 +1,7 @@
-"""Worker threads, each with a model of its own and one intra-op thread.
+"""Worker threads. Each has its own model and one intra-op thread.
 
-Parallelism comes from workers and never from inside an operation, so the number of workers does not
-change a bit of any result.
+Only workers run in parallel, and torch operations do not. So the number of workers does not change the bits
+of any result.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ Done = TypeVar("Done")
 
 
 class Workers:
-    """A pool of trainers. Use it as a context manager.
+    """Pool of trainers, used as a context manager.
 
     Args:
-        model: builds the model of one trainer.
-        training: how they train.
-        count: how many there are; None is one for each processor.
-        device: where their models lie.
+        model: Builds the model of one trainer.
+        training: Settings of the training.
+        count: Number of trainers. Default: one per CPU core.
+        device: Device of the models.
     """
 
     def __init__(
@@ -52,23 +52,23 @@ class Workers:
         )
 
     def map(self, function: Callable[[Trainer, Work], Done], work: Iterable[Work]) -> Iterator[Done]:
-        """Yield `function(trainer, item)` for each item, in order, worked on in parallel."""
+        """Yield `function(trainer, item)` for each item, in order. Workers compute them in parallel."""
 
-        def one(item: Work) -> Done:
+        def run_item(item: Work) -> Done:
             trainer = self._trainers.get()
             try:
                 return function(trainer, item)
             finally:
                 self._trainers.put(trainer)
 
-        return self._pool.map(one, work)
+        return self._pool.map(run_item, work)
 
     def run(self, function: Callable[[Trainer], Done]) -> Done:
-        """Return `function(trainer)`, worked on by one of the workers."""
+        """Return `function(trainer)`, computed by one worker."""
         return next(self.map(lambda trainer, _: function(trainer), [None]))
 
     def close(self) -> None:
-        """Drop what has not begun, and end the threads."""
+        """Cancel pending work and stop the threads."""
         self._pool.shutdown(cancel_futures=True)
 
     def __enter__(self) -> Self:

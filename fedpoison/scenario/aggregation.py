@@ -1,4 +1,4 @@
-"""What the server does with the updates of a round: `[pre-aggregator | ...] rule [| server optimizer]`."""
+"""Aggregation on the server, as a spec: `[pre-aggregator | ...] rule [| server optimizer]`."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from strategies.pipeline import Pipeline
 from strategies.preaggregators import PreAggregator
 
 FLOWER = "flwr:"
-"""Prefix of a strategy that is one of Flower's own classes."""
+"""Prefix of a spec that names one of Flower's own strategy classes."""
 TOLERANCE = ("byzantine",)
-"""The knob whose default is the scenario's."""
+"""Parameters whose default depends on the scenario."""
 GRAMMAR = "[pre-aggregator | ...] rule [| optimizer], such as nnm | median or clipping | krum | adam"
 
 
 @dataclass(frozen=True)
 class Aggregation:
-    """Parsed aggregation of our own: a rule, alone or with pre-aggregators and an optimizer."""
+    """Parsed spec of a rule, alone or in a pipeline with pre-aggregators and a server optimizer."""
 
     pre: tuple[Call[PreAggregator], ...]
     rule: Call[AggregationRule]
     optimizer: Call[ServerOptimizer] | None
 
     def build(self, byzantine: int) -> AggregationRule:
-        """Return the rule, every part tolerating `byzantine` clients unless the spec says otherwise."""
+        """Build the rule. `byzantine` is the default of each part that has this parameter."""
         rule = self.rule.build(byzantine=byzantine)
         if not self.pre and self.optimizer is None:
             return rule
@@ -41,40 +41,42 @@ class Aggregation:
 
 @dataclass(frozen=True)
 class FlowerStrategy:
-    """One of Flower's own strategy classes, with the arguments to build it."""
+    """One of Flower's own strategy classes, with its constructor arguments."""
 
     name: str
     arguments: dict[str, Any]
 
     def build(self, byzantine: int) -> FlowerStrategy:
-        """Return this class: Flower's strategies take the number of malicious clients as an argument."""
+        """Return self: in Flower, the number of malicious clients is an argument of some strategies."""
         return self
 
 
 def read_aggregation(spec: str) -> Spec[Aggregation | FlowerStrategy]:
-    """Return an aggregation's spec in canonical form, with what builds it.
+    """Return an aggregation's spec in canonical form, with its parsed form.
 
-    The form has only the knobs that are not at their default, and `byzantine` where the spec sets it.
+    Parameters at their default are left out, except a `byzantine` that the spec sets.
 
     >>> read_aggregation("nnm | krum( power = 2, byzantine = 1 )")
     'nnm | krum(byzantine=1)'
 
     Raises:
-        ScenarioError: a name or a knob is unknown, a value does not fit, or the parts are in a wrong order.
+        ScenarioError: a name or a parameter is unknown, or a value or the order of the parts is invalid.
     """
     if isinstance(spec, Spec) and spec.kind == strategies.kind:
         return spec
     if spec.startswith(FLOWER) and len(split_outside(spec, "|")) == 1:
         described = _flower_class(spec)
         return Spec(format_call(FLOWER + described.name, described.arguments), strategies.kind, described)
-    read = _parts(spec)
-    parts: list[Call[Any]] = [*read.pre, read.rule, *([] if read.optimizer is None else [read.optimizer])]
-    text = " | ".join(part.spell(part.build(), kept=TOLERANCE) for part in parts)
-    return Spec(text, strategies.kind, read)
+    parsed = _parse_pipeline(spec)
+    parts: list[Call[Any]] = [*parsed.pre, parsed.rule, *filter(None, [parsed.optimizer])]
+    text = " | ".join(part.to_spec(part.build(), kept=TOLERANCE) for part in parts)
+    return Spec(text, strategies.kind, parsed)
 
 
 def build_aggregation(spec: str, *, byzantine: int) -> AggregationRule | FlowerStrategy:
-    """Return what `spec` describes, every part tolerating `byzantine` clients unless the spec says otherwise.
+    """Build the rule or pipeline that `spec` describes, or return the Flower strategy that it names.
+
+    `byzantine` is the default of each part that has this parameter.
 
     >>> build_aggregation("nnm | krum(power=1)", byzantine=2).pre
     (NNM(byzantine=2),)
@@ -85,7 +87,7 @@ def build_aggregation(spec: str, *, byzantine: int) -> AggregationRule | FlowerS
     return read_aggregation(spec).value.build(byzantine)
 
 
-def _parts(spec: str) -> Aggregation:
+def _parse_pipeline(spec: str) -> Aggregation:
     """Return the parsed pre-aggregators, rule and optimizer, or raise ScenarioError."""
     parts = split_outside(spec, "|")
     calls = [parse_call(part) for part in parts]
@@ -94,19 +96,21 @@ def _parts(spec: str) -> Aggregation:
     if rules != 1:
         given = ", ".join(part for part, kind in zip(parts, kinds, strict=True) if kind == "rule")
         raise ScenarioError(
-            f"strategy {spec!r}: got {given or 'no rule'}, wanted exactly one rule: {GRAMMAR}. "
+            f"strategy {spec!r}: got {given or 'no rule'}, expected exactly one rule: {GRAMMAR}. "
             f"Rules are {', '.join(strategies.entries())}."
         )
     at = kinds.index("rule")
     if "optimizer" in kinds[:at]:
         early = parts[kinds.index("optimizer")]
-        raise ScenarioError(f"strategy {spec!r}: {early} is an optimizer and goes last: {GRAMMAR}.")
+        raise ScenarioError(f"strategy {spec!r}: {early} is an optimizer, expected last: {GRAMMAR}.")
     if "pre-aggregator" in kinds[at:]:
         late = parts[kinds.index("pre-aggregator", at)]
-        raise ScenarioError(f"strategy {spec!r}: {late} goes before the rule: {GRAMMAR}.")
+        raise ScenarioError(
+            f"strategy {spec!r}: {late} is a pre-aggregator, expected before the rule: {GRAMMAR}."
+        )
     after = parts[at + 1 :]
     if len(after) > 1:
-        raise ScenarioError(f"strategy {spec!r}: got {', '.join(after)}, wanted at most one optimizer.")
+        raise ScenarioError(f"strategy {spec!r}: got {', '.join(after)}, expected at most one optimizer.")
     pre = [Call.check(preaggregators, parts[place], *calls[place]) for place in range(at)]
     rule = Call.check(strategies, parts[at], *calls[at])
     optimizer = Call.check(optimizers, parts[-1], *calls[-1]) if after else None
@@ -116,7 +120,7 @@ def _parts(spec: str) -> Aggregation:
 def _kind(part: str, name: str, *, alone: bool) -> str:
     if name.startswith(FLOWER):
         raise ScenarioError(
-            f"{part}: one of Flower's own strategies stands alone, without | before or after."
+            f"{part}: a strategy of Flower cannot be part of a pipeline; remove the other parts."
         )
     if name in strategies:
         return "rule"

@@ -3,38 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from clients.attacks.base import Attack, AttackGoal, Knowledge, NoAttack
-from clients.attacks.composite import Composite
+from clients.attacks.composite import parts_of
 from fedpoison.errors import ScenarioError, unknown
 from fedpoison.scenario.registries import read_attack
 from fedpoison.scenario.schedules import Schedule, read_schedule
-from fedpoison.scenario.specs import reads, split_outside
+from fedpoison.scenario.specs import split_outside, validated_by
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
-AttackSpec = Annotated[str, reads(read_attack)]
-ScheduleSpec = Annotated[str, reads(read_schedule)]
+AttackSpec = Annotated[str, validated_by(read_attack)]
+ScheduleSpec = Annotated[str, validated_by(read_schedule)]
 KnowledgeName = Literal["own", "colluding", "omniscient"]
 NO_ATTACK, ALWAYS = read_attack("none"), read_schedule("always")
 
 
-def _listed(value: object) -> object:
-    """Return the nodes in a text such as `1, 4, 9`: run-configs and the command line have no lists."""
+def _split_numbers(value: object) -> object:
+    """Split a text such as `1, 4, 9`, since run-configs and the command line have no lists."""
     if isinstance(value, str):
         return [part for part in value.strip().strip("()").split(",") if part.strip()]
     return value
 
 
-Nodes = Annotated[tuple[Count, ...], BeforeValidator(_listed)]
+Nodes = Annotated[tuple[Count, ...], BeforeValidator(_split_numbers)]
 
 
 class AttackerGroup(BaseModel):
-    """One group of attackers: some nodes of the federation, and what they do when.
+    """Group of malicious clients with their attack, schedule and knowledge.
 
     >>> group = AttackerGroup.read("label-flip: share=0.1, schedule=window( start = 5 )")
     >>> group.size(clients=50), group.to_spec()
@@ -45,54 +44,55 @@ class AttackerGroup(BaseModel):
 
     attack: AttackSpec
     share: Share | None = None
-    """Share of the federation's nodes, drawn at random."""
+    """Share of all clients, drawn at random."""
     count: Count | None = None
-    """Number of nodes, drawn at random."""
+    """Number of clients, drawn at random."""
     nodes: Nodes = ()
-    """Exactly these nodes."""
+    """Ids of the clients."""
     per_round: Count | None = None
-    """Exactly so many of them train in each round; None leaves it to chance."""
+    """Number of the group's clients that train per round. Default: a random number."""
     schedule: ScheduleSpec = ALWAYS
+    """Rounds in which the group attacks."""
     knowledge: KnowledgeName | None = None
-    """What the attack is handed, in place of what its card declares."""
+    """Knowledge of the attack. Default: the knowledge that its metadata card declares."""
 
     @field_validator("nodes")
     @classmethod
-    def _ordered(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+    def _sort(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(sorted(set(value)))
 
     @model_validator(mode="after")
-    def _sized(self) -> Self:
+    def _check_size(self) -> Self:
         given = [name for name in ("share", "count", "nodes") if getattr(self, name) not in (None, ())]
         if len(given) != 1:
             raise ValueError(
                 f"group {self.attack}: got {' and '.join(given) or 'no size'}, "
-                "wanted exactly one of share, count and nodes."
+                "expected exactly one of share, count and nodes."
             )
         return self
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """Return the group that `text` describes: `attack: key=value, ...`.
+        """Parse a group from a text of the form `attack: key=value, ...`.
 
         Raises:
-            ScenarioError: the text is not of that form, or a key is unknown.
-            ValueError: a value does not fit.
+            ScenarioError: the text does not have that form, or a key is unknown.
+            ValueError: a value is invalid.
         """
         parts = split_outside(text, ":")
         if len(parts) != 2:
             raise ScenarioError(
-                f"group {text!r}: wanted an attack and its size, like 'label-flip: share=0.1, schedule=once'."
+                f"group {text!r}: expected an attack and a size, as in 'alie: share=0.1, schedule=once'."
             )
         pairs = [setting.partition("=") for setting in split_outside(parts[1], ",")]
         return cls(**_known({"attack": parts[0]} | {key.strip(): value.strip() for key, _, value in pairs}))
 
     def to_spec(self) -> str:
-        """Return the text that `read` turns into an equal group."""
+        """Return the text from which `read` returns an equal group."""
         return f"{self.attack}: {self.settings_spec()}"
 
     def settings_spec(self) -> str:
-        """Return the part of that text which says who attacks when, and not how."""
+        """Return the text of `to_spec` without the attack: size, schedule and knowledge."""
         settings = self.content()
         del settings["attack"]
         if self.nodes:
@@ -100,7 +100,7 @@ class AttackerGroup(BaseModel):
         return ", ".join(f"{key}={value}" for key, value in settings.items())
 
     def without_attack(self, *, keep_schedule: bool) -> Self:
-        """Return the group without its attack; keep its schedule if that decides who trains."""
+        """Return the group without its attack. Keep its schedule if it affects which clients train."""
         kept = {name: getattr(self, name) for name in ("share", "count", "nodes", "per_round")}
         return type(self)(attack=NO_ATTACK, schedule=self.schedule if keep_schedule else ALWAYS, **kept)
 
@@ -109,57 +109,45 @@ class AttackerGroup(BaseModel):
         return self.model_dump(mode="json", exclude_defaults=True)
 
     def size(self, clients: int) -> int:
-        """Return how many of `clients` nodes belong to the group."""
+        """Return the number of the group's clients in a federation of `clients`."""
         if self.nodes:
             return len(self.nodes)
         return self.count if self.count is not None else round((self.share or 0) * clients)
 
+    @property
+    def built_attack(self) -> Attack:
+        """The attack as an object."""
+        return read_attack(self.attack).value
 
-@dataclass(frozen=True, eq=False)
-class ResolvedGroup:
-    """Group of attackers with the objects that its specs describe."""
-
-    group: AttackerGroup
-    attack: Attack
-    schedule: Schedule
-    knowledge: Knowledge | None
-    """What the attack sees, in place of what its card declares."""
-
-    @classmethod
-    def from_group(cls, group: AttackerGroup) -> ResolvedGroup:
-        """Return the attackers of `group`."""
-        return cls(
-            group=group,
-            attack=read_attack(group.attack).value,
-            schedule=read_schedule(group.schedule).value,
-            knowledge=None if group.knowledge is None else Knowledge(group.knowledge),
-        )
+    @property
+    def built_schedule(self) -> Schedule:
+        """The schedule as an object."""
+        return read_schedule(self.schedule).value
 
     @property
     def effective_knowledge(self) -> Knowledge:
-        """What the group's attack sees, by its card or by the override."""
-        return self.knowledge or self.attack.card.knowledge
+        """Knowledge of the attack: the group's setting, or the declaration of the attack's card."""
+        return Knowledge(self.knowledge or self.built_attack.card.knowledge)
 
     def is_active(self, server_round: int) -> bool:
         """Return whether the group attacks in this round."""
-        return not isinstance(self.attack, NoAttack) and self.schedule.active(server_round)
+        return not isinstance(self.built_attack, NoAttack) and self.built_schedule.active(server_round)
 
 
 def first_goal(specs: Iterable[str], classes: int) -> tuple[str, AttackGoal] | None:
-    """Return the first attack in `specs` whose success can be measured, with its goal.
+    """Return the first attack in `specs` with a measurable goal, and that goal.
 
     Args:
-        specs: attacks; the parts of combined ones count in order.
-        classes: classes of the data set.
+        specs: Attacks. Each part of a composite counts as an attack.
+        classes: Number of classes of the data set.
 
     Raises:
-        ValueError: an attack names a class that the data set does not have; the message says which attack.
+        ValueError: an attack names a class that the data set does not have. The message names the attack.
     """
     found = None
     for spec in specs:
         read = read_attack(spec)
-        parts = read.value.parts if isinstance(read.value, Composite) else (read.value,)
-        for text, part in zip(split_outside(read, "+"), parts, strict=True):
+        for text, part in zip(split_outside(read, "+"), parts_of(read.value), strict=True):
             try:
                 goal = part.goal(classes)
             except ValueError as error:
@@ -170,7 +158,7 @@ def first_goal(specs: Iterable[str], classes: int) -> tuple[str, AttackGoal] | N
 
 
 def _known(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a group, or raise ScenarioError where there is one that no group has."""
+    """Return the settings of a group, or raise ScenarioError if one is unknown."""
     for name in settings:
         if name not in AttackerGroup.model_fields:
             raise unknown("setting of a group", name, AttackerGroup.model_fields)
@@ -178,15 +166,15 @@ def _known(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read_groups(value: object) -> object:
-    """Return the groups that TOML, the command line (a list of texts) or a run-config (one text) give."""
+    """Parse groups from tables (TOML), a list of texts (command line) or one text (run-config)."""
     if isinstance(value, str):
         value = split_outside(value, ";")
     if not isinstance(value, list | tuple):
         return value
-    return tuple(_group(item) for item in value)
+    return tuple(_read_group(item) for item in value)
 
 
-def _group(item: object) -> object:
+def _read_group(item: object) -> object:
     if isinstance(item, str):
         return AttackerGroup.read(item)
     return AttackerGroup(**_known(item)) if isinstance(item, Mapping) else item

@@ -1,4 +1,4 @@
-"""Fields of a scenario: what they are about, and how a TOML file gives them."""
+"""Properties of the scenario's fields, and reading fields from TOML files."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from fedpoison.errors import ScenarioError
 
 
 class About(Flag):
-    """Properties of the scenario's fields, by which `fields_about` selects them."""
+    """Properties by which `fields_about` selects fields of the scenario."""
 
     SIZE = auto()
-    """Says how many clients are malicious; a scenario sets one of these fields at most."""
+    """Number of malicious clients. A scenario sets at most one of these fields."""
     MALICIOUS = auto()
-    """Says which clients are malicious, or how many."""
+    """Which clients are malicious, or how many."""
     GROUP = auto()
-    """Describes a single group of attackers: the short form of `groups`."""
+    """Setting of a single attacker group: the short form of `groups`."""
     FEDERATION = auto()
-    """Has no meaning in centralized training."""
+    """Not used in centralized training."""
     COMPARED = auto()
-    """Says which attack, strategy or seed a run has; all other fields are the setting of a comparison."""
+    """Attack, strategy or seed of a run. The other fields are the setting that compared runs share."""
     REFERENCE = auto()
-    """Has to be the same in a run and in the clean run that it is compared with."""
+    """Equal in a run and in the clean run that it is compared with."""
 
 
 def fields_about(model: type[BaseModel], about: About) -> tuple[str, ...]:
-    """Return the fields of `model` that have this property, in their order."""
+    """Return the names of the fields of `model` with this property, in order of definition."""
     return tuple(
         name
         for name, field in model.model_fields.items()
@@ -39,7 +39,7 @@ def fields_about(model: type[BaseModel], about: About) -> tuple[str, ...]:
 
 
 def changed(values: BaseModel, about: About) -> list[str]:
-    """Return the fields with this property that are not at their default."""
+    """Return the names of the fields with this property that differ from their default."""
     defaults = type(values).model_fields
     return [
         name for name in fields_about(type(values), about) if getattr(values, name) != defaults[name].default

@@ -1,4 +1,4 @@
-"""Every kind of thing that a scenario can name: ours, and what other packages add."""
+"""Registries of the attacks, strategies, partitions and models that a scenario can name."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ models: Registry[ModelBuilder] = Registry("model", MODELS, "fedpoison.models")
 
 
 def read_attack(spec: str) -> Spec[Attack]:
-    """Return an attack's spec in canonical form with its object; parts joined by + act one after the other.
+    """Return an attack's spec in canonical form with its object. `a + b` runs one attack after the other.
 
     >>> read_attack("backdoor(target=3) + scaled-update( factor = 5 )")
     'backdoor(target=3)+scaled-update(factor=5.0)'
 
     Raises:
-        ScenarioError: a name or knob is unknown, a value does not fit, or the parts do not combine.
+        ScenarioError: a name or parameter is unknown, a value is invalid, or the parts do not combine.
     """
     if isinstance(spec, Spec) and spec.kind == attacks.kind:
         return spec
     parts = [read(attacks, part) for part in split_outside(spec, "+")]
     if not parts:
-        raise ScenarioError("attack: got an empty text, wanted a name such as label-flip, or none.")
+        raise ScenarioError("attack: got an empty text, expected a name such as label-flip, or none.")
     if len(parts) == 1:
         return parts[0]
     try:
@@ -50,7 +50,7 @@ def read_attack(spec: str) -> Spec[Attack]:
 
 
 def build_attack(spec: str) -> Attack:
-    """Return the attack that `spec` describes.
+    """Build the attack that `spec` describes.
 
     >>> build_attack("backdoor(target=3) + scaled-update(factor=5)").parts[0].target
     3
@@ -67,7 +67,7 @@ def read_partition(spec: str) -> Spec[Partition]:
 
 
 def check_dataset(name: str) -> str:
-    """Return `name`, or raise ScenarioError unless it is a data set's or auto."""
+    """Return `name` if it is `auto` or a registered data set; otherwise raise ScenarioError."""
     if name != AUTO and name not in datasets:
         raise unknown("data set", name, [AUTO, *datasets.entries()])
     return name

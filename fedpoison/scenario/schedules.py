@@ -1,4 +1,4 @@
-"""When a group of attackers attacks, and whether other nodes take its place: questions of the round alone."""
+"""Schedules: in which rounds a group attacks, and when other clients replace its members."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from fedpoison.scenario.specs import Spec, read
 
 
 class Schedule(Protocol):
-    """Tells for each round, counted from 1, whether a group attacks, and who it is.
+    """Rounds, counted from 1, in which a group attacks, and the draw of its clients.
 
-    A frozen dataclass whose fields are its knobs, each with a default. Laws, checked on every registered
-    schedule:
+    A frozen dataclass; its fields are its parameters, each with a default. The tests check these
+    properties of each registered schedule:
 
-    - a round's answer depends on the round alone, so a node finds it without asking anybody;
-    - `turn` is None in every round, or in none;
-    - nodes are swapped only where `turn` changes, and it never falls.
+    - the results depend only on the round;
+    - `rotation` is None in all rounds, or in none;
+    - `rotation` never decreases. The clients change only when it does.
     """
 
     def active(self, server_round: int) -> bool:
-        """Return whether the group attacks in this round; where not, its nodes are honest."""
+        """Return whether the group attacks in this round. If it does not, its clients are honest."""
 
     def rotation(self, server_round: int) -> int | None:
-        """Return which draw of nodes forms the group in this round; None where they never change."""
+        """Return the number of the draw that selects the group's clients. None: they never change."""
 
 
 class _Fixed:
@@ -49,10 +49,11 @@ class Window(_Fixed):
     """
 
     start: int = 1
-    """The first round of the attack."""
+    """First round of the attack."""
     stop: int | None = None
-    """The last round in which it may attack; None is the end of the run."""
+    """Last round of the attack. Default: the last round of the run."""
     every: int = 1
+    """Interval between attacks, in rounds."""
 
     def __post_init__(self) -> None:
         _check_window(self.start, self.stop, self.every)
@@ -66,6 +67,7 @@ class Once(_Fixed):
     """Attack in a single round."""
 
     round: int = 1
+    """Round of the attack."""
 
     def __post_init__(self) -> None:
         _check_positive("round", self.round)
@@ -76,13 +78,14 @@ class Once(_Fixed):
 
 @dataclass(frozen=True, kw_only=True)
 class Sleeper(_Fixed):
-    """Behave honestly until round `until`, and attack from that round on.
+    """Behave honestly before round `until`, and attack from that round on.
 
     >>> [number for number in range(1, 8) if Sleeper(until=5).active(number)]
     [5, 6, 7]
     """
 
     until: int = 10
+    """First round of the attack."""
 
     def __post_init__(self) -> None:
         _check_positive("until", self.until)
@@ -93,16 +96,18 @@ class Sleeper(_Fixed):
 
 @dataclass(frozen=True, kw_only=True)
 class Rotating:
-    """Attack from `start` to `stop`, with other nodes of the fleet every `every` rounds.
+    """Attack from `start` to `stop`, with newly drawn clients every `every` rounds.
 
     >>> [Rotating(every=2).rotation(number) for number in range(1, 7)]
     [0, 0, 1, 1, 2, 2]
     """
 
     every: int = 1
-    """Rounds until the group is drawn anew."""
+    """Interval between draws of the group, in rounds."""
     start: int = 1
+    """First round of the attack."""
     stop: int | None = None
+    """Last round of the attack. Default: the last round of the run."""
 
     def __post_init__(self) -> None:
         _check_window(self.start, self.stop, self.every)
@@ -129,7 +134,7 @@ def read_schedule(spec: str) -> Spec[Schedule]:
     """Return a schedule's spec in canonical form with its object, such as `window(start=3, stop=8)`.
 
     Raises:
-        ScenarioError: the name or a knob is unknown, or a value does not fit.
+        ScenarioError: the name or a parameter is unknown, or a value is invalid.
     """
     return read(schedules, spec)
 
@@ -142,9 +147,9 @@ def _check_window(start: int, stop: int | None, every: int) -> None:
     _check_positive("start", start)
     _check_positive("every", every)
     if stop is not None and stop < start:
-        raise ValueError(f"stop: got round {stop}, wanted at least start, round {start}.")
+        raise ValueError(f"stop: got round {stop}, expected at least start, round {start}.")
 
 
 def _check_positive(name: str, value: int) -> None:
     if value < 1:
-        raise ValueError(f"{name}: got {value}, wanted at least 1.")
+        raise ValueError(f"{name}: got {value}, expected at least 1.")

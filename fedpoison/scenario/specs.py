@@ -1,6 +1,6 @@
-"""Names with knobs, as people write them: `krum`, `label-flip(mode=targeted, source=1)`, `a + b`, `a | b`.
+"""Specs: names with parameters as text, such as `krum` or `label-flip(mode=targeted, source=1)`.
 
-This is where strings end: a registry turns a spec into an object, and an object back into its spec.
+Each spec is parsed once, here, into an object. A `Spec` carries the object together with the text.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ def split_outside(text: str, separator: str) -> list[str]:
 
 
 def parse_call(text: str) -> tuple[str, dict[str, Any]]:
-    """Return the name and the knobs of one spec.
+    """Return the name and the parameters of one spec.
 
     >>> parse_call("alie(z=1.5)")
     ('alie', {'z': 1.5})
 
     Raises:
-        ScenarioError: the text is not of the form `name` or `name(knob=value, ...)`.
+        ScenarioError: the text does not have the form `name` or `name(parameter=value, ...)`.
     """
     if text.count("(") > text.count(")"):
         raise ScenarioError(f"got {text!r}, expected a closing parenthesis at its end.")
     match = _CALL.fullmatch(text)
     if match is None:
-        raise ScenarioError(f"got {text!r}, wanted a name, or a name with knobs like alie(z=1.5).")
+        raise ScenarioError(f"got {text!r}, expected a name, or a name with parameters as in alie(z=1.5).")
     name, arguments = match.groups()
     parameters: dict[str, Any] = {}
     for argument in split_outside(arguments or "", ","):
@@ -66,9 +66,10 @@ def parse_call(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def parse_scalar(text: str) -> int | float | bool | str | None:
-    """Return the value that `text` spells: a finite number, a truth value, `none`, or the text itself.
+    """Return the value of `text`: a finite number, a truth value, None, or the text itself.
 
-    What takes a number takes `inf` as a text, too, and a knob may mean that text.
+    `inf` remains a text, since a parameter may have that text as a value. Validation converts it to a
+    number if the parameter is one.
 
     >>> [parse_scalar(text) for text in ("3", "-0.5", "true", "none", "mirror", "inf")]
     [3, -0.5, True, None, 'mirror', 'inf']
@@ -87,40 +88,43 @@ def parse_scalar(text: str) -> int | float | bool | str | None:
 
 @dataclass(frozen=True)
 class Call(Generic[T]):
-    """Parsed spec: a registered class, and the knobs to build it with."""
+    """Parsed spec: a registered class, and the parameters for its constructor."""
 
     text: str
     name: str
     chosen_class: type[T]
-    knobs: Mapping[str, Any]
+    parameters: Mapping[str, Any]
 
     @classmethod
     def check(
         cls, registry: Registry[type[T]], text: str, name: str, parameters: Mapping[str, Any]
     ) -> Call[T]:
-        """Return the call of the class `name` in `registry` with these knobs; `text` is what errors name.
+        """Return the call of the class `name` in `registry`. Errors name `text`.
 
         Raises:
-            ScenarioError: the name or a knob is unknown.
+            ScenarioError: the name or a parameter is unknown.
         """
         chosen_class = registry[name]
         known = [described.name for described in dataclasses.fields(chosen_class)]  # type: ignore[arg-type]
         for parameter in parameters:
             if not known:
-                raise ScenarioError(f"{name} has no knobs, got {parameter!r}: write just {name}.")
+                raise ScenarioError(f"{name} has no parameters, got {parameter!r}: write only {name}.")
             if parameter not in known:
-                raise unknown(f"knob of {name}", parameter, known)
+                raise unknown(f"parameter of {name}", parameter, known)
         return cls(text, name, chosen_class, parameters)
 
     def build(self, **defaults: object) -> T:
-        """Return the object; `defaults` are knobs to set where the class has them and the spec does not.
+        """Build the object.
+
+        Args:
+            defaults: values of parameters that the class has and the spec does not set.
 
         Raises:
-            ScenarioError: a value does not fit.
+            ScenarioError: a value is invalid.
         """
         known = {described.name for described in dataclasses.fields(self.chosen_class)}  # type: ignore[arg-type]
         values = {parameter: value for parameter, value in defaults.items() if parameter in known} | dict(
-            self.knobs
+            self.parameters
         )
         try:
             built: T = _adapter(self.chosen_class).validate_python(values)  # type: ignore[arg-type]  # classes do hash
@@ -128,16 +132,16 @@ class Call(Generic[T]):
             raise ScenarioError(f"{self.text}: {validation_message(error)}") from None
         return built
 
-    def spell(self, built: T, *, kept: Collection[str] = ()) -> str:
-        """Return the spec of an object that this call built, with the knobs that are not at their default.
+    def to_spec(self, built: T, *, kept: Collection[str] = ()) -> str:
+        """Return the canonical spec of an object that this call built, without parameters at their default.
 
-        Knobs in `kept` stay where the spec sets them: their default depends on where the object is built.
+        If the spec sets a parameter in `kept`, it remains, since its default depends on the scenario.
         """
         values = {
             described.name: getattr(built, described.name)
             for described in dataclasses.fields(built)  # type: ignore[arg-type]
             if getattr(built, described.name) != _default(described)
-            or (described.name in kept and described.name in self.knobs)
+            or (described.name in kept and described.name in self.parameters)
         }
         return format_call(self.name, values)
 
@@ -145,37 +149,38 @@ class Call(Generic[T]):
 class Spec(str, Generic[T]):  # noqa: SLOT000  # it has two attributes
     """Spec in canonical form, together with the object that it describes.
 
-    Files, hashes and messages take it as a text. `read` returns it as it is, so that no text is parsed twice.
+    Files, hashes and messages use it as a text. `read` returns a `Spec` unchanged, so each text is parsed
+    once.
     """
 
     kind: str
-    """Kind of the thing, such as `attack`."""
+    """Kind of the registry, such as `attack`."""
     value: T
 
     def __new__(cls, text: str, kind: str, value: T) -> Self:
-        made = super().__new__(cls, text)
-        made.kind, made.value = kind, value
-        return made
+        spec = super().__new__(cls, text)
+        spec.kind, spec.value = kind, value
+        return spec
 
     def __reduce__(self) -> tuple[type[Self], tuple[str, str, T]]:
         return type(self), (str(self), self.kind, self.value)
 
 
 def read(registry: Registry[type[T]], spec: str) -> Spec[T]:
-    """Return a spec in canonical form with its object: only the knobs that are not at their default.
+    """Return a spec in canonical form with its object. Parameters at their default are left out.
 
     Raises:
-        ScenarioError: the name or a knob is unknown, or a value does not fit.
+        ScenarioError: the name or a parameter is unknown, or a value is invalid.
     """
     if isinstance(spec, Spec) and spec.kind == registry.kind:
         return spec
     call = Call.check(registry, spec, *parse_call(spec))
     built = call.build()
-    return Spec(call.spell(built), registry.kind, built)
+    return Spec(call.to_spec(built), registry.kind, built)
 
 
-def reads(reader: Callable[[str], str]) -> WrapValidator:
-    """Return the validator of a model's field that holds what `reader` makes of a text."""
+def validated_by(reader: Callable[[str], str]) -> WrapValidator:
+    """Return a pydantic validator that replaces the text of a field by `reader(text)`."""
 
     def validate(value: object, handler: ValidatorFunctionWrapHandler) -> str:
         return reader(value if isinstance(value, Spec) else handler(value))
@@ -184,22 +189,22 @@ def reads(reader: Callable[[str], str]) -> WrapValidator:
 
 
 def build(registry: Registry[type[T]], spec: str, **defaults: object) -> T:
-    """Return the object that `spec` describes, of a class in `registry`.
+    """Build the object that `spec` describes, of a class in `registry`.
 
     Args:
-        registry: classes that are dataclasses; their fields are the knobs.
-        spec: a name, with or without knobs.
-        defaults: knobs to set where the class has them and the spec does not.
+        registry: Dataclasses; their fields are the parameters.
+        spec: A name, with or without parameters.
+        defaults: Values of parameters that the class has and the spec does not set.
 
     Raises:
-        ScenarioError: the name or a knob is unknown, or a value does not fit.
+        ScenarioError: the name or a parameter is unknown, or a value is invalid.
     """
     return Call.check(registry, spec, *parse_call(spec)).build(**defaults)
 
 
 @functools.lru_cache(maxsize=256)
 def _adapter(kind: Any) -> TypeAdapter[Any]:
-    """Return what validates the knobs of a class; making it takes a hundred times as long as using it."""
+    """Return the validator of a class's parameters. Building it takes a hundred times as long as a call."""
     return TypeAdapter(kind)
 
 
@@ -210,7 +215,7 @@ def _default(described: dataclasses.Field[Any]) -> object:
 
 
 def format_call(name: str, parameters: Mapping[str, object]) -> str:
-    """Return the spec that `parse_call` reads back.
+    """Return the spec from which `parse_call` returns this name and these parameters.
 
     >>> format_call("alie", {"z": None}), format_call("alie", {})
     ('alie(z=none)', 'alie')
@@ -223,11 +228,11 @@ def format_call(name: str, parameters: Mapping[str, object]) -> str:
 
 
 def validation_message(error: ValidationError) -> str:
-    """Return what pydantic found wrong as one line: field, reason, and what was given."""
+    """Return the errors of pydantic as one line: field, reason and value."""
     lines = []
     for item in error.errors():
         where = ".".join(str(part) for part in item["loc"])
-        if item["type"] == "value_error":  # raised by us, and says all
+        if item["type"] == "value_error":  # raised by our own validators: the message is complete
             lines.append(item["msg"].removeprefix("Value error, "))
             continue
         given = "" if isinstance(item["input"], dict) else f", got {item['input']!r}"

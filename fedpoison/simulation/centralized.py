@@ -107,8 +107,8 @@ def only_poisons_data(attack: Attack) -> bool:
 
 def _attack(federation: Federation) -> Attack:
     """Return the attack of a scenario with a single group of attackers."""
-    (attackers,) = federation.attackers.groups
-    return attackers.attack
+    (group,) = federation.scenario.attackers
+    return group.built_attack
 
 
 def _train(job: Job, trainer: Trainer) -> Trained:

@@ -105,8 +105,8 @@ class UpdateRecorder:
         if server_round not in self._rounds:
             return
         client_ids = [update.client_id for update in updates]
-        selection = self._federation.attackers
-        malicious, acting = selection.malicious(server_round), selection.acting(server_round)
+        selection = self._federation.selection
+        malicious, attacking = selection.malicious(server_round), selection.attacking(server_round)
         SavedUpdates(
             round=server_round,
             model=model,
@@ -114,7 +114,7 @@ class UpdateRecorder:
             weights=torch.tensor([update.examples for update in updates], dtype=torch.float64),
             nodes=torch.tensor(client_ids),
             malicious=torch.tensor([client_id in malicious for client_id in client_ids]),
-            acting=torch.tensor([client_id in acting for client_id in client_ids]),
+            acting=torch.tensor([client_id in attacking for client_id in client_ids]),
         ).write(self._run)
 
 

@@ -236,7 +236,7 @@ def _trial(objective: SearchObjective, batch: BatchResult, scenario: Scenario) -
 
 
 def _check(federation: Federation, objective: SearchObjective) -> None:
-    if not federation.attackers.malicious(1):
+    if not federation.selection.malicious(1):
         raise ScenarioError("malicious: got nobody, wanted some malicious nodes to attack with.")
     if objective.label is not None and not bool((federation.test.labels == objective.label).any()):
         raise ScenarioError(

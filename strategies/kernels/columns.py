@@ -17,6 +17,9 @@ import torch
 from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
+Layout = tuple[tuple[str, torch.Size], ...]
+"""Names and shapes of a model's parameters, in the order of their columns in an update."""
+
 
 def use_one_thread() -> None:
     """Have the calling thread compute with one intra-op thread from now on, as the initializer of a pool.

@@ -5,9 +5,7 @@ from __future__ import annotations
 import torch
 
 from strategies.base import InputError
-
-Layout = tuple[tuple[str, torch.Size], ...]
-"""As in `Context.layout`."""
+from strategies.kernels.columns import Layout
 
 
 def spans(layout: Layout | None, d: int) -> list[slice]:

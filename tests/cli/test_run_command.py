@@ -74,12 +74,12 @@ def test_an_idle_attack_is_warned_of_on_stderr(fedpoison, tmp_path):
     code, out, err = fedpoison("run", *SMALL, *options, "--attack", "alie")
     assert code == 0
     assert out.count("\n") == 1
-    assert "warning: the attack alie does nothing: z = 0 for 2 of 10 clients" in err
+    assert "warning: the attack alie has no effect: z = 0 for 2 of 10 clients" in err
     _, _, err = fedpoison("run", *SMALL, *options, "--attack", "ipm")
     assert "warning" not in err
     comparing = ["--attacks", "alie", "--strategies", "fedavg,median", "--rounds", "1", "--out", tmp_path]
     _, _, err = fedpoison("compare", *SMALL, *comparing)
-    assert err.count("does nothing") == 1
+    assert err.count("has no effect") == 1
 
 
 def test_options_override_the_file(fedpoison, tmp_path):
@@ -153,7 +153,7 @@ def test_every_field_is_an_option(fedpoison, field):
         (["list", "atacks"], "did you mean 'attacks'"),
         (["list", "attacks", "ailie"], "did you mean 'alie'"),
         (["compare", "--attacks", ","], "--attacks: got nothing"),
-        (["run", "--group", "alie: nodes=1", "--group", "ipm: nodes=1"], "are in more than one"),
+        (["run", "--group", "alie: nodes=1", "--group", "ipm: nodes=1"], "in more than one group"),
         (["run", "--schedule", "windw"], "did you mean 'window'"),
         (["compare", "--seeds", "a"], "--seeds: got 'a'"),
         (["baseline", "--dataset", "digits", "--attack", "sign-flip"], "acts on updates"),

@@ -231,5 +231,5 @@ def test_digits_that_stand_in_give_all_they_have(offline):
     assert wanted.dataset == "auto"
     used = Federation.load(wanted).scenario
     assert (used.dataset, used.train_samples, used.test_samples) == ("digits", 0, 100)
-    with pytest.raises(ScenarioError, match="train_samples: got 6000, wanted at most"):
+    with pytest.raises(ScenarioError, match="train_samples: got 6000, expected at most"):
         Federation.load(wanted.replace(dataset="digits"))

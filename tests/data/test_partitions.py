@@ -66,12 +66,12 @@ def test_the_minimum_is_kept():
 
 @pytest.mark.parametrize("kind", PARTITIONS.values())
 def test_too_few_samples_are_refused(kind):
-    with pytest.raises(ScenarioError, match="got 5 samples, wanted at least"):
+    with pytest.raises(ScenarioError, match="got 5 samples, expected at least"):
         spread(kind(), LABELS[:5], 6)
 
 
 def test_a_draw_that_never_fits_is_refused():
-    with pytest.raises(ScenarioError, match=r"alpha 0.01, 100 clients and 1000 samples, 100 draws"):
+    with pytest.raises(ScenarioError, match=r"alpha 0.01, 100 clients and 1000 samples, each of 100 draws"):
         spread(Dirichlet(alpha=0.01), LABELS, 100)
 
 
@@ -80,5 +80,5 @@ def test_a_draw_that_never_fits_is_refused():
 )
 def test_impossible_knobs_are_refused(parameters):
     kind, values = parameters
-    with pytest.raises(ValueError, match="wanted"):
+    with pytest.raises(ValueError, match="expected"):
         kind(**values)

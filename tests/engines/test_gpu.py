@@ -100,7 +100,7 @@ def test_devices_are_found_or_refused(monkeypatch):
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     assert resolve_device("auto") == resolve_device("cpu") == CPU
     for name in ("cuda", "mps"):
-        with pytest.raises(EngineError, match=f"got {name}, but torch .* finds only cpu here"):
+        with pytest.raises(EngineError, match=f"got {name}, expected a device that torch .* finds: cpu"):
             resolve_device(name)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert resolve_device("auto") == torch.device("cuda")

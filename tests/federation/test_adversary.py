@@ -217,14 +217,14 @@ def test_the_record_names_who_was_malicious_and_what_acted(small, tmp_path):
     assert history.records[0].training.groups == []
     for record in history.records[1:]:
         training, number = record.training, record.round
-        assert training.sampled == federation.attackers.sample(number)
-        assert training.malicious == sorted(federation.attackers.malicious(number) & set(training.sampled))
+        assert training.sampled == federation.selection.sample(number)
+        assert training.malicious == sorted(federation.selection.malicious(number) & set(training.sampled))
         assert [group.attack for group in training.groups] == ["label-flip", "gaussian-update(std=0.5)"]
         assert [set(group.nodes) for group in training.groups] == [
-            pool & set(training.sampled) for pool in federation.attackers.members_by_group(number)
+            pool & set(training.sampled) for pool in federation.selection.members_by_group(number)
         ]
         assert [group.acted for group in training.groups] == [number > 1, True]
-        assert training.acting == sorted(federation.attackers.acting(number) & set(training.sampled))
+        assert training.acting == sorted(federation.selection.attacking(number) & set(training.sampled))
         assert Round.from_json(record.to_json()) == record
     assert StoredRun(history.path).history.records == list(history.records)
 

@@ -7,17 +7,17 @@ from fedpoison.federation.federation import Federation
 
 
 def test_the_malicious_nodes_depend_on_the_seed_alone(small, digits):
-    plain = Federation(small, digits).attackers.malicious(1)
+    plain = Federation(small, digits).selection.malicious(1)
     assert len(plain) == 2
     other = small.replace(attack="label-flip", strategy="median", rounds=9)
-    assert Federation(other, digits).attackers.malicious(1) == plain
+    assert Federation(other, digits).selection.malicious(1) == plain
     assert any(
-        Federation(small.replace(seed=seed), digits).attackers.malicious(1) != plain for seed in (1, 2, 3)
+        Federation(small.replace(seed=seed), digits).selection.malicious(1) != plain for seed in (1, 2, 3)
     )
 
 
 def test_an_explicit_list_decides(small, digits):
-    assert Federation(small.replace(malicious_nodes=(1, 4, 9)), digits).attackers.malicious(1) == {1, 4, 9}
+    assert Federation(small.replace(malicious_nodes=(1, 4, 9)), digits).selection.malicious(1) == {1, 4, 9}
 
 
 def test_samples_and_initial_weights_depend_on_the_seed_alone(small, digits):
@@ -35,7 +35,7 @@ def test_building_a_model_leaves_the_global_stream_alone(small, digits):
 
 def test_a_round_samples_its_share_of_the_nodes(small, digits):
     federation = Federation(small.replace(participation=0.4), digits)
-    samples = [federation.attackers.sample(number) for number in range(1, 20)]
+    samples = [federation.selection.sample(number) for number in range(1, 20)]
     assert all(len(set(client_ids)) == 4 and client_ids == sorted(client_ids) for client_ids in samples)
     assert len({tuple(client_ids) for client_ids in samples}) > 10
 
@@ -44,7 +44,7 @@ def test_only_malicious_nodes_are_given_the_attack(small, digits):
     federation = Federation(small.replace(attack="label-flip"), digits)
     for client_id in range(10):
         job = federation.job(client_id, 1, federation.initial, None, {})
-        assert isinstance(job.attack, NoAttack) == (client_id not in federation.attackers.malicious(1))
+        assert isinstance(job.attack, NoAttack) == (client_id not in federation.selection.malicious(1))
         assert job.examples == len(job.own()) == 40
 
 
@@ -59,10 +59,13 @@ def test_ranks_number_the_malicious_nodes(small, digits):
     [
         ({"attack": "label-flip(mode=targeted, target=12)"}, "target: got class 12, expected 0 to 9"),
         ({"attack": "backdoor(target=10)"}, "target: got class 10"),
-        ({"train_samples": 5000}, "train_samples: got 5000, wanted at most 1442"),
-        ({"clients": 401}, "got 400 samples, wanted at least 401"),
-        ({"attack": "tailored", "strategy": "flwr:FedMedian"}, "a strategy of Flower's own does not show"),
-        ({"dropout_seed": 1, "model": "mlp"}, "dropout_seed: model mlp has no dropout"),
+        ({"train_samples": 5000}, "train_samples: got 5000, expected at most 1442"),
+        ({"clients": 401}, "got 400 samples, expected at least 401"),
+        (
+            {"attack": "tailored", "strategy": "flwr:FedMedian"},
+            "needs the server's rule, and Flower's strategies have none",
+        ),
+        ({"dropout_seed": 1, "model": "mlp"}, "dropout_seed: got 1 for the model mlp"),
     ],
 )
 def test_what_does_not_fit_is_refused(small, digits, changes, words):
@@ -72,7 +75,7 @@ def test_what_does_not_fit_is_refused(small, digits, changes, words):
 
 def test_malicious_nodes_can_hold_a_partition_of_their_own(small, digits):
     federation = Federation(small.replace(partition="sorted", malicious_partition="iid"), digits)
-    labels, malicious = federation.train.labels, federation.attackers.malicious(1)
+    labels, malicious = federation.train.labels, federation.selection.malicious(1)
     honest = [part for client_id, part in enumerate(federation.parts) if client_id not in malicious]
     assert torch.cat(honest).sort().values.tolist() == list(range(400))
     assert {len(part) for part in federation.parts} == {50}
@@ -88,5 +91,5 @@ def test_such_a_partition_may_have_to_be_dealt_more_than_once(small, digits):
 
 @pytest.mark.parametrize("changes", [{"malicious": 1.0}, {"schedule": "rotating"}])
 def test_it_wants_honest_nodes_and_malicious_ones_that_stay(small, digits, changes):
-    with pytest.raises(ScenarioError, match="malicious_partition: wants some honest nodes"):
+    with pytest.raises(ScenarioError, match="malicious_partition: got .* expected at least 1"):
         Federation(small.replace(malicious_partition="iid", **changes), digits)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn import metrics
 
-from fedpoison.federation.update_statistics import update_statistics
+from fedpoison.federation.server_strategy import update_statistics
 from fedpoison.results import metrics as measures
 
 labels = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=60)

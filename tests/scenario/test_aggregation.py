@@ -55,19 +55,19 @@ def test_equal_aggregations_have_one_spelling(spec, canonical):
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
-        ("", "got no rule, wanted exactly one rule"),
-        ("nnm", "got no rule, wanted exactly one rule"),
+        ("", "got no rule, expected exactly one rule"),
+        ("nnm", "got no rule, expected exactly one rule"),
         ("nnm | adam", "Rules are "),
-        ("krum | median", "got krum, median, wanted exactly one rule"),
-        ("adam | krum", "adam is an optimizer and goes last"),
-        ("krum | nnm", "nnm goes before the rule"),
-        ("krum | adam | sgd", "got adam, sgd, wanted at most one optimizer"),
+        ("krum | median", "got krum, median, expected exactly one rule"),
+        ("adam | krum", "adam is an optimizer, expected last"),
+        ("krum | nnm", "nnm is a pre-aggregator, expected before the rule"),
+        ("krum | adam | sgd", "got adam, sgd, expected at most one optimizer"),
         ("nmn | krum", "unknown strategy 'nmn': did you mean 'nnm'"),
         ("kurm", "unknown strategy 'kurm': did you mean 'krum'"),
-        ("nnm(f=2) | krum", "unknown knob of nnm 'f'"),
+        ("nnm(f=2) | krum", "unknown parameter of nnm 'f'"),
         ("krum | adam(lr=-1)", "lr: got -1"),
-        ("nnm | flwr:FedAvg", "stands alone"),
-        ("flwr:FedAvg | adam", "stands alone"),
+        ("nnm | flwr:FedAvg", "cannot be part of a pipeline"),
+        ("flwr:FedAvg | adam", "cannot be part of a pipeline"),
     ],
 )
 def test_what_is_no_aggregation_is_said_with_the_remedy(spec, words):

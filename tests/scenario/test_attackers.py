@@ -9,8 +9,8 @@ from threats import TWO, but, records
 
 from fedpoison.errors import ScenarioError
 from fedpoison.federation.federation import Federation
+from fedpoison.federation.messages import from_run_config, to_run_config
 from fedpoison.scenario.attackers import AttackerGroup
-from fedpoison.scenario.flower_config import from_run_config, to_run_config
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.simulation.run import simulate
 
@@ -91,14 +91,17 @@ def test_the_rule_is_told_of_all_groups():
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"groups": ["alie: nodes=(1, 2)", "ipm: nodes=(2, 3)"]}, r"nodes \[2\] are in more than one"),
-        ({"groups": ["alie: share=0.7", "ipm: share=0.4"]}, r"shares add up to 1.1"),
+        (
+            {"groups": ["alie: nodes=(1, 2)", "ipm: nodes=(2, 3)"]},
+            r"got clients \[2\] in more than one group",
+        ),
+        ({"groups": ["alie: share=0.7", "ipm: share=0.4"]}, r"sum of shares: 1.1"),
         ({"groups": ["alie: count=70", "ipm: nodes=3, schedule=always", "ipm: count=30"]}, "got 101"),
         ({"groups": ["alie: share=1.5"]}, "share: .*less than or equal to 1, got '1.5'"),
-        ({"groups": ["alie: nodes=(99, 100)"]}, r"got \[100\] in a fleet of 100; wanted 0 to 99"),
-        ({"groups": ["alie: count=1, share=0.1"]}, "got share and count, wanted exactly one"),
-        ({"groups": ["alie: schedule=once"]}, "got no size, wanted exactly one"),
-        ({"groups": ["alie"]}, "wanted an attack and its size, like"),
+        ({"groups": ["alie: nodes=(99, 100)"]}, r"got \[100\] of 100 clients, expected 0 to 99"),
+        ({"groups": ["alie: count=1, share=0.1"]}, "got share and count, expected exactly one"),
+        ({"groups": ["alie: schedule=once"]}, "got no size, expected exactly one"),
+        ({"groups": ["alie"]}, "expected an attack and a size, as in"),
         ({"groups": ["aile: count=1"]}, "did you mean 'alie'"),
         ({"groups": ["alie: count=1, schedule=windw"]}, "unknown schedule 'windw': did you mean 'window'"),
         (
@@ -107,18 +110,21 @@ def test_the_rule_is_told_of_all_groups():
         ),
         ({"groups": [{"attack": "alie", "cuont": 1}]}, "did you mean 'count'"),
         ({"groups": ["alie: count=1, knowledge=all"]}, "knowledge: .*'own', 'colluding' or 'omniscient'"),
-        ({"groups": ["alie: count=1"], "attack": "ipm"}, "got attack beside them; say it in the groups"),
-        ({"groups": ["alie: count=1"], "malicious": 0.3}, "got malicious beside them"),
+        ({"groups": ["alie: count=1"], "attack": "ipm"}, "got attack as well; set them in each group"),
+        ({"groups": ["alie: count=1"], "malicious": 0.3}, "got malicious as well"),
         (
             {"groups": [f"{name}: count=1, schedule=rotating" for name in ("alie", "ipm")]},
-            "more than one rot",
+            "got 2 rotating groups, expected at most one",
         ),
-        ({"malicious_nodes": (1,), "schedule": "rotating"}, "a rotating group is drawn anew"),
-        ({"malicious_nodes": (1,), "malicious_count": 1}, "choose one"),
-        ({"malicious_count": 101}, "got 101 malicious nodes in a fleet of 100"),
-        ({"malicious_per_round": 21, "participation": 0.5}, "got 21 of a group of 20 nodes"),
-        ({"malicious_per_round": 11, "participation": 0.1}, "got 11 of the 10 nodes that train"),
-        ({"malicious_per_round": 3}, "the others, 97, have to be found among 80; change participation"),
+        ({"malicious_nodes": (1,), "schedule": "rotating"}, "got a list for a rotating group"),
+        ({"malicious_nodes": (1,), "malicious_count": 1}, "expected at most one of them"),
+        ({"malicious_count": 101}, "got 101 malicious clients .*expected at most 100"),
+        (
+            {"malicious_per_round": 21, "participation": 0.5},
+            "got 21 for the group none, expected at most its size, 20",
+        ),
+        ({"malicious_per_round": 11, "participation": 0.1}, "got 11 of 10 clients per round"),
+        ({"malicious_per_round": 3}, "expected room for at most 80 other clients; change participation"),
         ({"schedule": "sleper"}, "did you mean 'sleeper'"),
         ({"goal": "bakdoor"}, "did you mean 'backdoor'"),
     ],
@@ -129,7 +135,7 @@ def test_impossible_threats_are_refused_with_the_reason(fields, words):
 
 
 def test_a_goal_without_a_target_is_refused(small, digits):
-    with pytest.raises(ScenarioError, match="goal: label-flip has no target"):
+    with pytest.raises(ScenarioError, match="goal: got label-flip, expected an attack with a target"):
         Federation(small.replace(goal="label-flip"), digits)
     with pytest.raises(ScenarioError, match="attack backdoor\\(target=12\\): target: got class 12"):
         Federation(but(small, groups=["alie: count=1", "backdoor(target=12): count=1"]), digits)
@@ -150,12 +156,12 @@ def test_groups_do_not_overlap_and_have_their_size(small, digits):
     groups = ["alie: share=0.2, schedule=rotating(every=2)", "ipm: nodes=(0, 1, 2)", "sign-flip: count=20"]
     federation = Federation(but(small, clients=40, groups=groups), digits)
     for number in range(1, 9):
-        rotating, listed, fixed = federation.attackers.members_by_group(number)
+        rotating, listed, fixed = federation.selection.members_by_group(number)
         assert (len(rotating), listed, len(fixed)) == (8, {0, 1, 2}, 20)
-        assert fixed == federation.attackers.members_by_group(1)[2]
+        assert fixed == federation.selection.members_by_group(1)[2]
         assert len(rotating | listed | fixed) == 31
-        assert federation.attackers.malicious(number) == rotating | listed | fixed
-    drawn = [federation.attackers.members_by_group(number)[0] for number in range(1, 9)]
+        assert federation.selection.malicious(number) == rotating | listed | fixed
+    drawn = [federation.selection.members_by_group(number)[0] for number in range(1, 9)]
     assert drawn[::2] == drawn[1::2]
     assert len(set(drawn)) == 4
 
@@ -163,11 +169,11 @@ def test_groups_do_not_overlap_and_have_their_size(small, digits):
 def test_identities_belong_to_the_seed(small, digits):
     scenario = small.replace(clients=40, schedule="rotating(every=3)")
     one, two = (Federation(scenario.replace(attack=attack), digits) for attack in ("alie", "label-flip"))
-    assert [one.attackers.malicious(number) for number in range(1, 8)] == [
-        two.attackers.malicious(number) for number in range(1, 8)
+    assert [one.selection.malicious(number) for number in range(1, 8)] == [
+        two.selection.malicious(number) for number in range(1, 8)
     ]
     other = Federation(scenario.replace(seed=1), digits)
-    assert any(one.attackers.malicious(number) != other.attackers.malicious(number) for number in range(1, 8))
+    assert any(one.selection.malicious(number) != other.selection.malicious(number) for number in range(1, 8))
 
 
 def test_by_chance_the_number_in_a_round_varies_and_fixed_it_does_not(small, digits):
@@ -175,16 +181,16 @@ def test_by_chance_the_number_in_a_round_varies_and_fixed_it_does_not(small, dig
     chance, fixed = Federation(scenario, digits), Federation(scenario.replace(malicious_per_round=2), digits)
     numbers = [
         [len(client_ids.malicious(number) & set(client_ids.sample(number))) for number in range(1, 101)]
-        for client_ids in (chance.attackers, fixed.attackers)
+        for client_ids in (chance.selection, fixed.selection)
     ]
     assert len(set(numbers[0])) > 2
     assert sum(numbers[0]) / 100 == pytest.approx(2, abs=0.3)
     assert set(numbers[1]) == {2}
     for number in range(1, 101):
-        sample = fixed.attackers.sample(number)
+        sample = fixed.selection.sample(number)
         assert sample == sorted(set(sample))
         assert len(sample) == 10
-    assert len({client_id for number in range(1, 101) for client_id in fixed.attackers.sample(number)}) == 40
+    assert len({client_id for number in range(1, 101) for client_id in fixed.selection.sample(number)}) == 40
 
 
 def test_a_fixed_number_holds_for_each_group_while_it_sleeps_and_rotates(small, digits):
@@ -195,20 +201,23 @@ def test_a_fixed_number_holds_for_each_group_while_it_sleeps_and_rotates(small, 
     ]
     federation = Federation(but(small, clients=40, participation=0.25, groups=groups), digits)
     for number in range(1, 30):
-        sample = set(federation.attackers.sample(number))
-        rotating, sleeping, _ = federation.attackers.members_by_group(number)
+        sample = set(federation.selection.sample(number))
+        rotating, sleeping, _ = federation.selection.members_by_group(number)
         assert (len(sample), len(sample & rotating), len(sample & sleeping)) == (10, 3, 1)
-        assert federation.attackers.acting(number).isdisjoint(sleeping)
+        assert federation.selection.attacking(number).isdisjoint(sleeping)
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"attack": "alie"}, "alie does nothing: z = 0 for 2 of 10 clients"),
+        ({"attack": "alie"}, "alie has no effect: z = 0 for 2 of 10 clients"),
         ({"attack": "backdoor(share=0)"}, "share is 0"),
-        ({"attack": "ipm", "malicious": 0.04}, "none of the 10 nodes is malicious"),
-        ({"attack": "ipm", "schedule": "sleeper(until=4)"}, "sleeper(until=4) has no round among the 3"),
-        ({"groups": ["label-flip: count=1", "alie: count=2"]}, "alie does nothing: z = 0"),
+        ({"attack": "ipm", "malicious": 0.04}, "none of the 10 clients is malicious"),
+        (
+            {"attack": "ipm", "schedule": "sleeper(until=4)"},
+            "sleeper(until=4) is active in none of the 3 rounds",
+        ),
+        ({"groups": ["label-flip: count=1", "alie: count=2"]}, "alie has no effect: z = 0"),
     ],
 )
 def test_an_idle_attack_is_told_before_the_first_round(small, tmp_path, changes, words):

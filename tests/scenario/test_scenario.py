@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedpoison.errors import ScenarioError
+from fedpoison.federation.messages import from_run_config, to_run_config
 from fedpoison.scenario.fields import About, changed, fields_about
-from fedpoison.scenario.flower_config import from_run_config, to_run_config
 from fedpoison.scenario.scenario import Scenario
 
 scenarios = st.builds(
@@ -45,7 +45,7 @@ def test_a_list_of_malicious_nodes_counts_as_their_number():
 
 @pytest.mark.parametrize("other", [{"malicious_count": 3}, {"malicious_nodes": (3, 7)}])
 def test_the_size_of_the_malicious_is_said_in_one_way(other):
-    with pytest.raises(ScenarioError, match=f"got malicious and {next(iter(other))}; choose one"):
+    with pytest.raises(ScenarioError, match=f"got malicious and {next(iter(other))}, expected at most one"):
         Scenario.parse({"malicious": 0.5} | other)
 
 
@@ -67,7 +67,7 @@ def test_the_rule_tolerates_the_true_number_unless_told_otherwise():
         ({"dataset": "mnits"}, "did you mean 'mnist'"),
         ({"model": "cmn"}, "did you mean 'cnn'"),
         ({"partition": "iidd"}, "did you mean 'iid'"),
-        ({"malicious_nodes": (100,)}, "wanted 0 to 99"),
+        ({"malicious_nodes": (100,)}, "expected 0 to 99"),
         ({"attack": ""}, "got an empty text"),
     ],
 )

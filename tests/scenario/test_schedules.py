@@ -83,15 +83,15 @@ def test_the_registry_is_sorted_and_spells_what_it_reads():
     ("spec", "words"),
     [
         ("windw(start=3)", "unknown schedule 'windw': did you mean 'window'"),
-        ("window(begin=3)", "unknown knob of window 'begin'.*Choose from every, start, stop"),
-        ("window(start=0)", "start: got 0, wanted at least 1"),
-        ("window(every=0)", "every: got 0, wanted at least 1"),
-        ("window(start=5, stop=4)", "stop: got round 4, wanted at least start, round 5"),
+        ("window(begin=3)", "unknown parameter of window 'begin'.*Choose from every, start, stop"),
+        ("window(start=0)", "start: got 0, expected at least 1"),
+        ("window(every=0)", "every: got 0, expected at least 1"),
+        ("window(start=5, stop=4)", "stop: got round 4, expected at least start, round 5"),
         ("once(round=0)", "round: got 0"),
         ("sleeper(until=0)", "until: got 0"),
         ("rotating(every=0)", "every: got 0"),
         ("rotating(start=9, stop=3)", "stop: got round 3"),
-        ("always(start=1)", "always has no knobs"),
+        ("always(start=1)", "always has no parameters"),
         ("window(start=soon)", "start: .*valid integer.*got 'soon'"),
     ],
 )
@@ -106,7 +106,7 @@ def test_a_node_outside_its_schedule_trains_bit_for_bit_as_an_honest_one(small, 
     honest = Federation(scenario, digits)
     dormant = Federation(scenario.replace(attack=attack, schedule="window(start=2, stop=2)"), digits)
     trainer = Trainer(honest.model(), scenario.training)
-    client_id = min(honest.attackers.malicious(1))
+    client_id = min(honest.selection.malicious(1))
     memories = [{}, {}]
     for number in (1, 3):
         pair = []
@@ -151,7 +151,7 @@ def test_a_node_that_is_rotated_out_is_honest_again(small, digits):
     for number in range(1, 6):
         for client_id in range(10):
             attack = federation.job(client_id, number, federation.initial, None, {}).attack
-            assert isinstance(attack, NoAttack) == (client_id not in federation.attackers.malicious(number))
+            assert isinstance(attack, NoAttack) == (client_id not in federation.selection.malicious(number))
 
 
 def test_only_nodes_that_attack_are_reminded_of_the_last_model(small):

@@ -21,7 +21,7 @@ from fedpoison.scenario.schedules import schedules
 from fedpoison.scenario.specs import build, format_call, parse_call
 
 
-def test_knobs_are_typed_and_defaults_fill_in():
+def test_parameters_are_typed_and_defaults_fill_in():
     rule = build(strategies, "krum(power=4)", byzantine=3)
     assert (rule.power, rule.byzantine) == (4, 3)
 
@@ -37,9 +37,9 @@ def test_the_spec_wins_over_a_default():
         ("krum(pover=1)", "did you mean 'power'"),
         ("krum(power=3)", "1, 2 or 4"),
         ("krum(byzantine=-1)", "expected the number of tolerated clients"),
-        ("krum(power)", "wanted knob=value"),
-        ("krum(", "wanted a name"),
-        ("fedavg(x=1)", "has no knobs"),
+        ("krum(power)", "expected parameter=value"),
+        ("krum(", "expected a name"),
+        ("fedavg(x=1)", "has no parameters"),
     ],
 )
 def test_what_is_wrong_is_said_with_the_remedy(spec, words):
@@ -88,7 +88,7 @@ def test_values_are_read_as_what_they_spell():
 
 
 @pytest.mark.parametrize("kind", [attacks, strategies, preaggregators, optimizers, partitions, schedules])
-def test_every_choice_of_a_knob_can_be_written(kind):
+def test_every_choice_of_a_parameter_can_be_written(kind):
     for name, entry in kind.entries().items():
         for parameter, annotation in typing.get_type_hints(entry).items():
             for choice in typing.get_args(annotation) if typing.get_origin(annotation) is Literal else ():

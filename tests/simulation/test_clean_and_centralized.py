@@ -33,8 +33,8 @@ def test_a_rotating_group_does_not_change_whom_the_twin_asks(small, digits):
     scenario = but(small, clients=20, participation=0.5, groups=groups)
     attacked, clean_run = Federation(scenario, digits), Federation(scenario.without_attack(None), digits)
     for number in range(1, 9):
-        assert attacked.attackers.sample(number) == clean_run.attackers.sample(number)
-        assert attacked.attackers.members_by_group(number) == clean_run.attackers.members_by_group(number)
+        assert attacked.selection.sample(number) == clean_run.selection.sample(number)
+        assert attacked.selection.members_by_group(number) == clean_run.selection.members_by_group(number)
 
 
 def test_the_twin_is_read_where_the_store_has_it(small, tmp_path):

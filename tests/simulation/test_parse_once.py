@@ -68,7 +68,7 @@ def test_a_changed_scenario_keeps_what_was_parsed(counted):
     texts, _ = counted
     texts.clear()
     changed = scenario.replace(seed=1, malicious=0.1).replace(dataset="mnist")
-    assert changed.selection.groups[0].attack is scenario.selection.groups[0].attack
+    assert changed.selection.groups[0].built_attack is scenario.selection.groups[0].built_attack
     assert not texts
 
 
@@ -82,7 +82,7 @@ def test_copies_are_equal(copied):
     other = copied(made)
     assert other == made == Scenario.parse(FIELDS | {"groups": groups})
     assert (hash(other), other.run_id) == (hash(made), made.run_id)
-    assert other.selection.groups[1].attack == made.selection.groups[1].attack
+    assert other.selection.groups[1].built_attack == made.selection.groups[1].built_attack
     assert other.aggregation == made.aggregation
 
 

@@ -185,7 +185,7 @@ def test_an_attack_that_cannot_run_is_told_and_stops_no_other(small, tmp_path):
     found = search(base, parse_objective("accuracy"), notify=told.append, **options)
     assert [trial.attack for trial in found.trials] == ["sign-flip", "tailored"]
     assert found.trials[1].strength is None
-    assert [line for line in told if line.startswith("tailored, seed 0: attack tailored knows the server's")]
+    assert [line for line in told if line.startswith("tailored, seed 0: attack tailored: needs the server's")]
 
 
 @pytest.mark.parametrize(

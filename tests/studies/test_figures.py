@@ -88,7 +88,7 @@ def test_characters_that_the_font_lacks_are_told_once(tmp_path, caplog):
         for ending in ("png", "svg", "pdf"):
             save(figure, tmp_path / f"figure.{ending}")
     assert [record.getMessage() for record in caplog.records] == [
-        "figures: their font lacks '世界', and boxes stand there instead."
+        "figures: the font lacks '世界'; the figure shows boxes in their place."
     ]
 
 
