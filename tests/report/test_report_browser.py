@@ -71,7 +71,7 @@ def names(page, figure):
 
 
 def test_every_figure_is_drawn_and_described(page):
-    for name in ("overview", "classes", "damage", "run-classes", "confusion", "ledger", "timings"):
+    for name in ("overview", "classes", "damage", "run-classes", "confusion", "trust", "timings"):
         holder = page.locator(f"#{name}-figure")
         assert holder.locator("svg.main-svg").count() > 0, name
         assert holder.get_attribute("aria-label"), name
