@@ -14,7 +14,7 @@ from pathlib import Path
 from fedpoison.simulation.centralized import train_centralized
 from fedpoison.studies.figures import write_figure
 from fedpoison.studies.study import Study
-from fedpoison.studies.study_results import StudyResults
+from fedpoison.studies.study_runner import StudyResults
 
 STUDY = Study.parse(
     {

@@ -113,7 +113,8 @@ def trust(history: History, matrix: TrustMatrix) -> Figure:
     shares = pd.DataFrame(
         matrix.shares,
         index=[
-            f"▲ {client_id}" if client_id in matrix.malicious else str(client_id) for client_id in matrix.nodes
+            f"▲ {client_id}" if client_id in matrix.malicious else str(client_id)
+            for client_id in matrix.nodes
         ],
         columns=matrix.rounds,
     ).replace(DROPPED, np.nan)

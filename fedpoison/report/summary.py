@@ -121,7 +121,9 @@ def _clean(table: pd.DataFrame) -> Iterator[Headline]:
     clean = table[table["attack"].map(is_attack_free).astype(bool) & table["accuracy"].notna()]
     if len(clean):
         best = clean.iloc[int(clean["accuracy"].to_numpy().argmax())]
-        yield Headline("Best without attack", f"{percent(best['accuracy'])} %", f"accuracy of {best['strategy']}")
+        yield Headline(
+            "Best without attack", f"{percent(best['accuracy'])} %", f"accuracy of {best['strategy']}"
+        )
 
 
 def _under_attack(table: pd.DataFrame) -> Iterator[Headline]:
@@ -131,12 +133,16 @@ def _under_attack(table: pd.DataFrame) -> Iterator[Headline]:
     accuracy = attacked["accuracy"].mask(attacked["mark"] != "", STOPPED)
     low = attacked.iloc[int(accuracy.to_numpy().argmin())]
     yield Headline(
-        "Lowest accuracy", low["mark"] or f"{percent(low['accuracy'])} %", f"{low['strategy']} under {low['attack']}"
+        "Lowest accuracy",
+        low["mark"] or f"{percent(low['accuracy'])} %",
+        f"{low['strategy']} under {low['attack']}",
     )
     cases = cross_table(attacked.assign(accuracy=accuracy), "accuracy", ["setting", "attack"], "strategy")
     lowest = lowest_accuracy(cases).sort_index()
     if len(lowest) > 1 and lowest.max() >= 0:
-        note = f"{lowest.idxmax()}: the highest worst-case accuracy, under the attacks that all strategies ran"
+        note = (
+            f"{lowest.idxmax()}: the highest worst-case accuracy, under the attacks that all strategies ran"
+        )
         yield Headline("Most robust", f"{percent(lowest.max())} %", note)
     aimed = attacked[attacked["success"].notna()]
     if len(aimed):

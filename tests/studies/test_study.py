@@ -8,7 +8,7 @@ from fedpoison.errors import ScenarioError
 from fedpoison.simulation.run import simulate
 from fedpoison.studies.axes import RESERVED_COLUMNS
 from fedpoison.studies.study import AXIS_TITLES, Study
-from fedpoison.studies.study_results import StudyResults
+from fedpoison.studies.study_runner import StudyResults
 
 STUDY = """
 name = "shares"
