@@ -15,7 +15,8 @@ _COMPARED, _GROUP = fields_about(Scenario, About.COMPARED), fields_about(Scenari
 def attack_label(scenario: Scenario) -> str:
     """Return the attack of a scenario with its schedule, knowledge, groups and goal.
 
-    The label of a clean run has the sizes of its groups, since the strategy expects as many malicious clients.
+    The label of a clean run has the sizes of its groups, since these set the number of malicious clients that
+    the strategy expects.
 
     >>> attack_label(Scenario(attack="backdoor", schedule="once(round=3)"))
     'backdoor, once(round=3)'

@@ -184,7 +184,7 @@ def _run(run: StoredRun, limits: Limits) -> dict[str, object]:
 
 
 def _trust(history: History) -> list[float | None]:
-    """Return means over the rounds with an attack: rejected malicious, rejected honest, AUROC, malicious mass."""
+    """Return the means of rejection rates, AUROC and malicious mass over the rounds with an attack."""
     frame = history.rounds()
     columns = ["true_positive_rate", "false_positive_rate", "trust_auroc", "malicious_mass"]
     means = frame.loc[frame["acting"] > 0, columns].astype(float).mean()
@@ -192,7 +192,7 @@ def _trust(history: History) -> list[float | None]:
 
 
 def seconds_by_phase(history: History) -> dict[str, float]:
-    """Return the wall-clock seconds of each phase of a round, mean over the rounds, in order of the phases."""
+    """Return the wall-clock seconds of each phase of a round, mean over the rounds, in their order."""
     total = dict.fromkeys(history.last.training.seconds, 0.0)
     for record in history.records:
         for phase, seconds in record.training.seconds.items():
@@ -201,7 +201,7 @@ def seconds_by_phase(history: History) -> dict[str, float]:
 
 
 def _provenance(run: StoredRun, lines: dict[str, int], environments: dict[str, int]) -> dict[str, object]:
-    """Return scenario and environment of a run as places in `lines` and `environments`, shared by all runs."""
+    """Return scenario and environment of a run as places in `lines` and `environments` of all runs."""
     own = {
         name: run.environment[name] for name in ("started", "command", "warnings") if name in run.environment
     }

@@ -80,8 +80,8 @@ class SearchResult:
 def parse_objective(name: str) -> SearchObjective:
     """Return the objective of that name.
 
-    `accuracy` is 1 minus the accuracy, `class` is 1 minus the lowest accuracy of a class, `class:3` is 1 minus
-    the accuracy of class 3, and `backdoor` is the success on triggered images.
+    `accuracy` is 1 minus the accuracy, `class` is 1 minus the lowest accuracy of a class, `class:3` is
+    1 minus the accuracy of class 3, and `backdoor` is the success on triggered images.
 
     An attack belongs to an objective if its `search_space` names it. Attacks of plug-ins count, too.
 
@@ -240,7 +240,7 @@ def _check(federation: Federation, objective: SearchObjective) -> None:
         raise ScenarioError("malicious: got no malicious client, expected at least one.")
     if objective.label is not None and not bool((federation.test.labels == objective.label).any()):
         raise ScenarioError(
-            f"objective class:{objective.label}: {federation.dataset.name} has no test image of the class, of "
+            f"objective class:{objective.label}: {federation.dataset.name} has no such test image, of "
             f"{federation.classes} classes and {len(federation.test)} images with seed "
             f"{federation.scenario.seed}; choose another class, or use more test images."
         )

@@ -139,7 +139,7 @@ def _check(base: Scenario, shares: Sequence[float]) -> None:
         raise ScenarioError(f"shares: got {list(shares)}, expected numbers above 0 and at most 1.")
     if not round(max(shares) * base.clients):
         raise ScenarioError(
-            f"shares: got {list(shares)}, all less than one of {base.clients} clients; expected a larger share."
+            f"shares: got {list(shares)}, all less than 1 of {base.clients} clients; use a larger share."
         )
 
 

@@ -85,7 +85,7 @@ def criterion(measure: str, *, points: float | None = None, level: float | None 
     (True, 0.6)
 
     Raises:
-        ScenarioError: No measure has the name, a limit is not within 0 to 100, or it belongs to another measure.
+        ScenarioError: No measure has the name, or a limit is not within 0 to 100 or of another measure.
     """
     if measure not in _MEASURES:
         raise unknown("measure", measure, _MEASURES)

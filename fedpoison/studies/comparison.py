@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 At = Literal["last", "best"]
 """Round of a run that counts: the last round, or the round with the highest accuracy."""
 OPTIMISTIC = (
-    "reading each run at its best round: the test set selects this round, which overestimates every strategy, "
+    "reading each run at its best round: the test set selects this round, which overestimates each strategy, "
     "most of all strategies that an attack makes unstable. A deployed model does not reach this accuracy; "
     "report the last round."
 )
@@ -150,7 +150,7 @@ class Comparison:
         return intervals(paired_differences(self.frame, "strategy", reference, ["attack", "seed"]), _PAIR)
 
     def most_robust(self) -> str:
-        """Return the strategy with the best worst-case accuracy over the attacks; stopped strategies are last."""
+        """Return the strategy with the best worst-case accuracy; strategies that stopped are last."""
         return str(lowest_accuracy(self.table("accuracy").fillna(STOPPED)).idxmax())
 
     def stopped_runs(self) -> pd.DataFrame:

@@ -70,7 +70,7 @@ class StudyResults:
 
     @cached_property
     def frame(self) -> pd.DataFrame:
-        """One row per combination of all axes, in the order of the study: `runs`, and whether the run `stopped`.
+        """One row per combination of all axes, in the order of the study, with `runs` and `stopped`.
 
         A run that failed for any reason counts as stopped.
         """
@@ -83,14 +83,14 @@ class StudyResults:
 
     @property
     def seeds(self) -> pd.DataFrame:
-        """One row per combination of the axes except the seed: how many runs the study `asked` for, and how many `ended`."""
+        """One row per combination of the axes except the seed: number of runs `asked` for and `ended`."""
         stopped = self.frame.groupby(self._without_seed, sort=False)["stopped"]
         counts = pd.DataFrame({"asked": stopped.size(), "ended": stopped.size() - stopped.sum()})
         return counts.reset_index()
 
     @property
     def complete_runs(self) -> pd.DataFrame:
-        """The rows of `runs`, with measures only if every seed of a combination ended. Means use these rows."""
+        """The rows of `runs`, with measures only if every seed of a combination ended, as means need it."""
         measures = self.runs.columns.intersection([*AXIS_TITLES])
         whole = of_whole_groups(self.frame, self._without_seed, measures)
         return whole[~whole["stopped"]].drop(columns="stopped").reset_index(drop=True)

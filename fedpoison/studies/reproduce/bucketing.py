@@ -55,8 +55,8 @@ SORTED: dict[tuple[int, str], tuple[MeanAndDeviation, ...]] = {
     (2, "rfa"): ((87.63, 2.40), (91.60, 0.39), (91.17, 0.51), (90.60, 0.50), (91.18, 0.51)),
     (2, "cclip"): ((91.66, 0.22), (91.83, 0.32), (92.56, 0.21), (92.63, 0.21), (91.26, 0.19)),
 }
-"""By bucket size (0: no bucketing) and rule: mean and deviation under each of `ATTACKS`, in per cent, from the
-authors' logs of three seeds."""
+"""By bucket size (0: no bucketing) and rule: mean and deviation under each of `ATTACKS`, in per cent, from
+the authors' logs of three seeds."""
 
 MIMIC: dict[tuple[str, int, str], MeanAndDeviation] = {
     ("iid", 0, "average"): (93.20, 0.21),

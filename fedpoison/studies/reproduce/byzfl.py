@@ -1,7 +1,7 @@
 """Results of ByzFL: the heat maps of its documentation, and the training loop of its README.
 
-The heat maps show the accuracy by the number of attackers and the heterogeneity. The loop trains four clients,
-one of them malicious.
+The heat maps show the accuracy by the number of attackers and the heterogeneity. The loop trains four
+clients, one of them malicious.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ BYZFL = {
     "persistent_momentum": True,
     "weight_decay": 0.0001,
 }
-"""ByzFL's momentum is m = 0.9 m + 0.1 g at lr = 0.1. Ours is m = 0.9 m + g, with equal steps at lr = 0.01. Our
-updates are 0.1 times ByzFL's vectors, and so are the thresholds of the strategies."""
+"""ByzFL's momentum is m = 0.9 m + 0.1 g at lr = 0.1. Ours is m = 0.9 m + g, with equal steps at lr = 0.01.
+Our updates are 0.1 times ByzFL's vectors, and so are the thresholds of the strategies."""
 
 RULES = {
     "trimmed-mean": "trimmed-mean",

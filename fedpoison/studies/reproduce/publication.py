@@ -88,7 +88,7 @@ class Publication:
     """Known differences between our runs and the published runs."""
 
     def pick(self, patterns: Sequence[str]) -> list[PublishedValue]:
-        """Return the cells whose name matches one of `patterns`, such as `*/krum/*`; all cells without patterns.
+        """Return the cells whose name matches one of `patterns`, such as `*/krum/*`. Default: all cells.
 
         Raises:
             ScenarioError: A pattern matches no cell.
