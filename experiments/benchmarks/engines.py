@@ -1,6 +1,6 @@
 """Cost of a round on each engine: `python -m experiments.benchmarks.engines` prints Markdown tables.
 
-The same work runs on fedpoison's engines and in Flower's simulation, with a client like its tutorials' and with
+The same work runs on fedpoison's engines and in Flower's simulation, with a tutorial client and with
 a lean client. If a round is one step, it also runs in ByzFL's framework. Every contender runs in its own
 process, in turn, once per repeat. A product of large float32 matrices measures the peak of the machine. The
 first block of rounds is a warm-up with its own column. Evaluation does not count. Images are those of honest
