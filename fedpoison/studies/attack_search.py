@@ -92,31 +92,26 @@ def parse_objective(name: str) -> SearchObjective:
         ScenarioError: No objective has the name.
     """
     kind, _, label = name.partition(":")
-    if kind == "class" and label.isdecimal():
-        return SearchObjective(
-            lambda record: 1 - record.per_class_accuracy[int(label)],
-            search_spaces("accuracy"),
-            label=int(label),
-            stopped=1.0,
-        )
-    if name == "accuracy":
-        return SearchObjective(lambda record: 1 - record.accuracy, search_spaces("accuracy"), stopped=1.0)
-    if name == "class":
-        return SearchObjective(
-            lambda record: 1 - record.worst_class_accuracy, search_spaces("accuracy"), stopped=1.0
-        )
+    number = int(label) if kind == "class" and label.isdecimal() else None
     if name == "backdoor":
         return SearchObjective(lambda record: record.success or 0.0, search_spaces("backdoor"))
-    raise unknown("objective", name, ["accuracy", "class", "backdoor", "class:3"])
+    strength: dict[str, Callable[[Round], float]] = {
+        "accuracy": lambda record: 1 - record.accuracy,
+        "class": lambda record: 1 - record.worst_class_accuracy,
+    }
+    if number is not None:
+        strength[name] = lambda record: 1 - record.per_class_accuracy[number]
+    if name not in strength:
+        raise unknown("objective", name, ["accuracy", "class", "backdoor", "class:3"])
+    return SearchObjective(strength[name], search_spaces("accuracy"), number, stopped=1.0)
 
 
 def search_spaces(kind: Literal["accuracy", "backdoor"]) -> dict[str, Parameters]:
     """Return the parameters of every attack for this kind of objective, by name of the attack."""
-    spaces = {name: attack.search_space for name, attack in registered.entries().items()}
     return {
         name: space.parameters
-        for name, space in spaces.items()
-        if space is not None and space.objective == kind
+        for name, attack in registered.entries().items()
+        if (space := attack.search_space) is not None and space.objective == kind
     }
 
 

@@ -73,7 +73,11 @@ def breakdown(
     with batch_runner(**options) as run:
         trials = _BreakdownRuns(base, criterion, seeds, goals, run, on_planned)
         find_thresholds({pair: _defined(counts, limits[pair]) for pair in pairs}, trials.run_counts)
-    return Breakdown(criterion, base.clients, seeds, [_curve(pair, limits[pair], trials) for pair in pairs])
+    curves = [
+        Curve(pair, [point for _, point in sorted(trials.points[pair].items())], *(limits[pair] or ()))
+        for pair in pairs
+    ]
+    return Breakdown(criterion, base.clients, seeds, curves)
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,9 +188,3 @@ def _defined(counts: Sequence[int], limit: tuple[int, str] | None) -> list[int]:
         return list(counts)
     first, _ = limit
     return sorted({first - 1, *(count for count in counts if count < first)})
-
-
-def _curve(pair: Pair, limit: tuple[int, str] | None, trials: _BreakdownRuns) -> Curve:
-    points = sorted(trials.points[pair].values(), key=lambda point: point.count)
-    first, why = limit or (None, None)
-    return Curve(pair, points, first, why)

@@ -206,11 +206,8 @@ class Curve:
     @property
     def last_held(self) -> Point | None:
         """Largest number below the breaking point that held; None if even the clean runs broke."""
-        below = [
-            point
-            for point in self.points
-            if self.breaking_point is None or point.count < self.breaking_point.count
-        ]
+        first = smallest_breaking(self._verdicts)
+        below = [point for point in self.points if first is None or point.count < first]
         return below[-1] if below else None
 
     @property

@@ -114,11 +114,9 @@ def _mark(axes: Axes, curves: Sequence[Curve], found: Breakdown, strategies: Seq
     for curve in curves:
         colour = COLOURS[strategies.index(curve.pair.strategy) % len(COLOURS)]
         if curve.breaking_point is not None:
-            share, stopped = (
-                100 * curve.breaking_point.count / found.clients,
-                curve.breaking_point.stopped is not None,
-            )
-            height, options = (1.0, edge) if stopped else (100 * np.mean(curve.breaking_point.costs), {})
+            broken = curve.breaking_point
+            share = 100 * broken.count / found.clients
+            height, options = (100 * np.mean(broken.costs), {}) if broken.stopped is None else (1.0, edge)
             axes.plot(share, height, color=colour, **RING, **options)
         if curve.undefined is not None:
             share, height = 100 * curve.undefined / found.clients, 1 - 0.06 * drawn[curve.undefined]

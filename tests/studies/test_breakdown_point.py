@@ -199,7 +199,7 @@ def test_a_criterion_that_makes_no_sense_is_refused(options, words):
 @pytest.mark.parametrize(
     ("changes", "shares", "words"),
     [
-        ({"malicious_count": 3}, [0.1], "malicious_count: a search for the breakdown varies the malicious share"),
+        ({"malicious_count": 3}, [0.1], "malicious_count: a search for the breakdown varies"),
         ({}, [0.1, 1.2], "shares: got"),
         ({}, [], "shares: got"),
         ({}, [0.01, 0.04], "all less than 1 of 10 clients"),
