@@ -158,7 +158,7 @@ def _options() -> argparse.Namespace:
         given = getattr(options, name).split(",")
         strange = [each for each in given if each not in known]
         if strange:
-            parser.error(f"--{name}: got {', '.join(strange)}, wanted some of {', '.join(known)}")
+            parser.error(f"--{name}: got {', '.join(strange)}, expected some of {', '.join(known)}")
         setattr(options, name, given)
     return options
 

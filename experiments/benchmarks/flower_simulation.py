@@ -109,7 +109,7 @@ def _counted(wanted: int, heard: list[int], replies: Sequence[RecordDict], _by: 
     """
     heard.append(len(replies))
     if len(replies) != wanted:
-        raise UnavailableError(f"got {len(replies)} replies from Flower's clients, wanted {wanted}")
+        raise UnavailableError(f"got {len(replies)} replies from Flower's clients, expected {wanted}")
     return MetricRecord()
 
 

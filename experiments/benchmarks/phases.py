@@ -88,7 +88,9 @@ def phases(work: Work, *, rounds: int) -> Iterable[str]:
 
     federation = Federation.load(work.scenario((rounds + 1) * work.block))
     if isinstance(federation.scenario.aggregation, FlowerStrategy):
-        raise ScenarioError(f"{federation.scenario.strategy}: wanted one of our own strategies.")
+        raise ScenarioError(
+            f"{federation.scenario.strategy}: expected a strategy of fedpoison, not Flower's."
+        )
     with observed(found, type(federation.scenario.aggregation)):
         run_in_process(federation, on_round, workers=1)
     (began, before), (ended, after) = marks[1], marks[-1]

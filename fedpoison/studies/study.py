@@ -240,7 +240,7 @@ def can_be_unset(field: str) -> bool:
 
 
 def _check_fields(base: Mapping[str, Any], axis_values: Mapping[str, Sequence[AxisValue]]) -> None:
-    """Raise ScenarioError where two axes, or the base and an axis that always does, set the same field."""
+    """Raise ScenarioError if two axes, or the base and a whole axis, set the same field."""
     setting = Counter(
         field
         for steps in axis_values.values()
