@@ -131,7 +131,7 @@ def test_the_page_tells_which_runs_were_not_finished_and_why(unfinished_store, t
     table = page[page.index('id="unfinished"') : page.index('id="overview"')]
     assert table.count("<tr>") == 1 + 3
     assert table.count("krum: got &lt;b&gt;4&lt;/b&gt; updates.") == 2
-    assert table.count("not known: it was stopped, or is still running") == 1
+    assert table.count("not known: the run was stopped, or is still running") == 1
     assert table.count("2 of 4") == 2
     assert table.count("0 of 4") == 1
     result = CliRunner().invoke(app, ["report", str(unfinished_store), "-o", str(tmp_path / "page.html")])
