@@ -120,7 +120,7 @@ def _extent(contents: PageData, table: pd.DataFrame) -> Iterator[Headline]:
 def _clean(table: pd.DataFrame) -> Iterator[Headline]:
     clean = table[table["attack"].map(is_attack_free).astype(bool) & table["accuracy"].notna()]
     if len(clean):
-        best = clean.loc[clean["accuracy"].idxmax()]
+        best = clean.iloc[int(clean["accuracy"].to_numpy().argmax())]
         yield Headline(
             "Best without attack", f"{percent(best['accuracy'])} %", f"accuracy of {best['strategy']}"
         )
@@ -131,7 +131,7 @@ def _under_attack(table: pd.DataFrame) -> Iterator[Headline]:
     if attacked.empty:
         return
     accuracy = attacked["accuracy"].mask(attacked["mark"] != "", STOPPED)
-    low = attacked.loc[accuracy.idxmin()]
+    low = attacked.iloc[int(accuracy.to_numpy().argmin())]
     yield Headline(
         "Lowest accuracy",
         low["mark"] or f"{percent(low['accuracy'])} %",
@@ -146,7 +146,7 @@ def _under_attack(table: pd.DataFrame) -> Iterator[Headline]:
         yield Headline("Most robust", f"{percent(lowest.max())} %", note)
     aimed = attacked[attacked["success"].notna()]
     if len(aimed):
-        top = aimed.loc[aimed["success"].idxmax()]
+        top = aimed.iloc[int(aimed["success"].to_numpy().argmax())]
         yield Headline(
             "Highest attack success", f"{percent(top['success'])} %", f"{top['attack']} on {top['strategy']}"
         )
