@@ -39,7 +39,7 @@ SEEDS = (0, 1, 2)
 
 @dataclass(frozen=True)
 class Table:
-    """One table: what is read off the last round of each run, for which attacks."""
+    """Table of one measure of the last round, for some attacks."""
 
     title: str
     measure: Callable[[Round], float | None]
@@ -90,7 +90,7 @@ def cell(values: Sequence[float]) -> str:
 
 
 def progress(runs: int) -> BatchCallbacks:
-    """Return callbacks that print how many runs have ended."""
+    """Return callbacks that print the number of finished runs."""
     ended = itertools.count(1)
 
     def on_end(run: Scenario, _outcome: object) -> None:
@@ -100,11 +100,11 @@ def progress(runs: int) -> BatchCallbacks:
 
 
 def main() -> None:
-    """Make the runs that are missing and write the tables."""
+    """Run the missing scenarios and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("runs"), help="the run store")
-    parser.add_argument("--attacks", help="only these, separated by commas")
-    parser.add_argument("--jobs", type=int, help="runs at once")
+    parser.add_argument("--out", type=Path, default=Path("runs"), help="run store")
+    parser.add_argument("--attacks", help="attacks, separated by commas; default: all")
+    parser.add_argument("--jobs", type=int, help="number of parallel runs")
     arguments = parser.parse_args()
     names = arguments.attacks.split(",") if arguments.attacks else list(attacks.entries())
     runs = list(matrix(names))

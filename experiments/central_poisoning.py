@@ -1,4 +1,4 @@
-"""Central training on poisoned data: `python -m experiments.central_poisoning` writes table and figure.
+"""Centralized training on poisoned data: `python -m experiments.central_poisoning` writes table and figure.
 
 One party trains one model on all data, and a growing share of the data is poisoned. No aggregation protects
 the model. The study shows how much poison training itself withstands, what a targeted flip does to its class,
@@ -14,7 +14,7 @@ from pathlib import Path
 from fedpoison.simulation.centralized import train_centralized
 from fedpoison.studies.figures import write_figure
 from fedpoison.studies.study import Study
-from fedpoison.studies.study_results import StudyResults
+from fedpoison.studies.study_runner import StudyResults
 
 STUDY = Study.parse(
     {
@@ -45,7 +45,7 @@ STUDY = Study.parse(
 
 
 def run_study(study: Study, out: Path, data_dir: Path | None = None) -> StudyResults:
-    """Return what central training gives for each cell of a study, and write it into `out`/studies."""
+    """Run centralized training for each cell of a study, and write the results into `out`/studies."""
     histories = {
         cell: train_centralized(cell.scenario, out=out, data_dir=data_dir)
         for cell in study.cells()
@@ -59,10 +59,10 @@ def run_study(study: Study, out: Path, data_dir: Path | None = None) -> StudyRes
 
 
 def main() -> None:
-    """Make the runs, and print the table."""
+    """Run the scenarios, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("runs"), help="the run store")
-    parser.add_argument("--data-dir", type=Path, help="where the data sets lie")
+    parser.add_argument("--out", type=Path, default=Path("runs"), help="run store")
+    parser.add_argument("--data-dir", type=Path, help="data set folder")
     arguments = parser.parse_args()
     results = run_study(STUDY, arguments.out, arguments.data_dir)
     print(f"{STUDY.title}, %, mean over the seeds:")

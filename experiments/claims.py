@@ -1,4 +1,4 @@
-"""What the README claims, measured: `python -m experiments.claims` prints its table and checks every bound.
+"""Measure the claims of the README: `python -m experiments.claims` prints the table and checks every bound.
 
 MNIST, 100 clients IID, the default CNN, one local epoch at batch size 32, ten rounds, 20 % of the clients
 malicious. Runs that the store already holds are read, not made again. Takes about 8 minutes on two cores.
@@ -20,21 +20,21 @@ ASCENT = "scaled-update(factor=-10)"
 FLIP = "label-flip(mode=targeted, source=1, target=7)"
 SOURCE = 1
 OTHERS_STAY = 0.93
-"""What every class but the source keeps, at least, under a targeted flip."""
+"""Lowest accuracy of every class except the source class under a targeted flip."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One row of the table: a scenario, and the bounds that its final accuracy has to keep."""
+    """Row of the table: a scenario, and the bounds on its final accuracy."""
 
     scenario: Scenario
     low: float = 0.0
     high: float = 1.0
     success: float = 0.0
-    """What a targeted attack has to reach, at least."""
+    """Lowest success of a targeted attack."""
 
     def holds(self, history: History) -> bool:
-        """Return whether the run keeps the bounds."""
+        """Return whether the run is within the bounds."""
         last = history.last
         return self.low <= last.accuracy <= self.high and (last.success or 0.0) >= self.success
 
@@ -51,9 +51,9 @@ CLAIMS = (
 
 
 def main() -> None:
-    """Make the runs that are missing, print the table, and exit with 1 if a bound is broken."""
+    """Run the missing scenarios, print the table, and exit with 1 if a run violates a bound."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("runs"), help="the run store")
+    parser.add_argument("--out", type=Path, default=Path("runs"), help="run store")
     out = parser.parse_args().out
     print("| attack | malicious | strategy | accuracy | worst class | attack success | holds |")
     print("|---|---|---|---|---|---|---|")
@@ -76,7 +76,7 @@ def main() -> None:
 
 
 def load_or_run(scenario: Scenario, out: Path) -> History:
-    """Return the run of `scenario`, from the store where it is complete there."""
+    """Return the run of `scenario`, from the store if it is complete there."""
     folder = StoredRun(out / scenario.run_id)
     return folder.history if folder.complete else simulate(scenario, out=out)
 

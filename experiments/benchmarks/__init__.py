@@ -1,1 +1,1 @@
-"""How fast the parts are, beside a floor that no implementation can pass and beside other libraries."""
+"""Benchmarks of the parts of fedpoison, compared with the hardware limit and with other libraries."""

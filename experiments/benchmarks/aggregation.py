@@ -1,4 +1,4 @@
-"""What aggregation costs: `python -m experiments.benchmarks.aggregation [--peers]` prints a Markdown table.
+"""Cost of aggregation: `python -m experiments.benchmarks.aggregation [--peers]` prints a Markdown table.
 
 For every number of clients n, of parameters d and every rule: the median time, and its multiple of reading
 the matrix once (the row norms of the same float32 matrix with all threads, measured between the runs). With
@@ -27,24 +27,24 @@ from strategies.base import AggregationRule, Context, InputError, PreconditionEr
 
 CASES = [(n, d) for n in (20, 100) for d in (29_000, 431_000, 1_660_000)] + [(1000, 29_000)]
 SHARE = 0.2
-"""What part of the clients the rules tolerate, where their preconditions allow so many."""
+"""Share of malicious clients that the rules tolerate, if their preconditions allow it."""
 COMBINATIONS = 10_000
-"""Subsets that a rule may look at before it is skipped."""
+"""Largest number of subsets of a rule; rules with more subsets are skipped."""
 SLOW = 5.0
-"""Seconds from which one run is enough."""
+"""Duration in seconds above which one run is enough."""
 COPIES = 4
-"""Copies of the matrix for which there has to be memory beside it."""
+"""Additional copies of the matrix that must fit into memory."""
 
 
 @dataclass
 class TimedFunction:
-    """One way to aggregate, and how long its runs took."""
+    """One aggregation, and the durations of its runs."""
 
     run: Callable[[], object]
     seconds: list[float] = field(default_factory=list)
 
     def run_once(self) -> None:
-        """Run once more, unless it is so slow that one run tells enough."""
+        """Run once more, unless it is so slow that one run is enough."""
         if self.seconds and min(self.seconds) > SLOW:
             return
         start = time.perf_counter()
@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def measured(spec: str, updates: Tensor, *, repeats: int, with_peers: bool) -> list[str]:
-    """Return the cells of one row, or the reason why there is nothing to measure."""
+    """Return the cells of one row, or the reason for not measuring them."""
     n = len(updates)
     rule, byzantine = most_tolerant(spec, n)
     if rule is None:
@@ -116,7 +116,7 @@ def most_tolerant(spec: str, n: int) -> tuple[AggregationRule | None, int]:
 
 
 def rule_context(updates: Tensor) -> Callable[[], Context]:
-    """Return a function that makes what a rule may ask for in its first round."""
+    """Return a function that creates the context of a rule in its first round."""
     n, d = updates.shape
     model, root = torch.zeros(d), updates.mean(dim=0)
 
@@ -133,7 +133,7 @@ def rule_context(updates: Tensor) -> Callable[[], Context]:
 
 
 def default_rules() -> Iterator[str]:
-    """Yield every rule alone, and every pre-aggregator and optimizer with a rule that has little to do."""
+    """Yield every rule alone, and every pre-aggregator and optimizer with a cheap rule."""
     yield from strategies.entries()
     for name in preaggregators.entries():
         yield f"{name} | fedavg"
@@ -150,7 +150,7 @@ def _cell(library: str, others: Sequence[Peer], theirs: dict[str, TimedFunction]
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rules", help="specs, separated by commas; all if not given")
+    parser.add_argument("--rules", help="specs, separated by commas; default: all")
     parser.add_argument("--n", help="numbers of clients, such as 20,100")
     parser.add_argument("--d", help="numbers of parameters, such as 29k,1.66m")
     parser.add_argument("--repeats", type=int, default=5)
@@ -167,7 +167,7 @@ def _options() -> argparse.Namespace:
 
 
 def parse_size(text: str) -> int:
-    """Return the number that `text` spells.
+    """Return the number that `text` stands for.
 
     >>> [parse_size(text) for text in ("100", "29k", "1.66M")]
     [100, 29000, 1660000]

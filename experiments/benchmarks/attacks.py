@@ -1,4 +1,4 @@
-"""What attacks cost: `python -m experiments.benchmarks.attacks` prints two Markdown tables.
+"""Cost of attacks: `python -m experiments.benchmarks.attacks` prints two Markdown tables.
 
 Attacks that craft updates, in a round of 20 % malicious clients: the median time, and its multiple of
 reading the matrix of all updates once (its row norms with all threads, measured between the runs). Those that
@@ -60,10 +60,10 @@ def main() -> None:
 
 @dataclass(frozen=True, eq=False)
 class Crafting:
-    """A round in which attacks craft updates."""
+    """Synthetic round for attacks that craft updates."""
 
     updates: Tensor
-    """(n, d), the malicious clients' first."""
+    """(n, d), malicious clients first."""
     model: Tensor
     """(d,)."""
     repeats: int
@@ -166,18 +166,18 @@ def _samples(count: int) -> Samples:
 
 
 def default_attacks() -> Iterator[str]:
-    """Yield every attack but the one that does nothing."""
+    """Yield every attack except `none`."""
     return (name for name in attacks.entries() if name != "none")
 
 
 def _options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--attacks", help="specs, separated by commas; all if not given")
-    parser.add_argument("--rules", default="trimmed-mean,krum", help="for attacks that know the rule")
+    parser.add_argument("--attacks", help="specs, separated by commas; default: all")
+    parser.add_argument("--rules", default="trimmed-mean,krum", help="rules for attacks that know the rule")
     parser.add_argument("--n", type=int, default=100, help="clients")
     parser.add_argument("--d", type=parse_size, default="1.66m", help="parameters, such as 29k or 1.66m")
-    parser.add_argument("--model", default="cnn", help="what attacks on data and training are timed with")
-    parser.add_argument("--samples", type=int, default=600, help="of a client")
+    parser.add_argument("--model", default="cnn", help="model for attacks on data and training")
+    parser.add_argument("--samples", type=int, default=600, help="samples per client")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args(arguments)

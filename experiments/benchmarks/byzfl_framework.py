@@ -22,7 +22,7 @@ SGD: dict[str, Any] = {
 
 
 def train(work: Work, blocks: int, clock: Clock) -> dict[str, Any]:
-    """Run the work and return what the clock says. Its byzantine clients do not train."""
+    """Run the work and return the times of the clock. Byzantine clients of ByzFL do not train."""
     clients, server, attacker = _framework(work)
     _hand_out(server, clients)
     clock.tick()

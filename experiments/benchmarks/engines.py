@@ -1,10 +1,10 @@
-"""What a round costs on each engine: `python -m experiments.benchmarks.engines` prints Markdown tables.
+"""Cost of a round on each engine: `python -m experiments.benchmarks.engines` prints Markdown tables.
 
-The same work runs on our engines, in Flower's simulation with a client as its tutorials write it and with
-the leanest one that we can write, and, where a round is one step, in ByzFL's framework. Every contender gets
-a process of its own; they take turns, as often as there are repeats, and so does a product of large float32
-matrices, which tells the machine's peak. The first block of rounds warms up and is told apart; evaluation is
-left out. Images are those of honest clients. --profile says where the time of one worker of `local` goes.
+The same work runs on fedpoison's engines and in Flower's simulation, with a tutorial client and with
+a lean client. If a round is one step, it also runs in ByzFL's framework. Every contender runs in its own
+process, in turn, once per repeat. A product of large float32 matrices measures the peak of the machine. The
+first block of rounds is a warm-up with its own column. Evaluation does not count. Images are those of honest
+clients. --profile prints the time of one worker of `local` by phase.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ from experiments.benchmarks.work import WORKS, Work
 from fedpoison.models import MODELS
 
 PEAK = "gemm"
-"""The contender that measures the machine."""
+"""Contender that measures the machine."""
 REFERENCE = "local"
 COLUMNS = ("contender", "s/round", f"x {REFERENCE}", "images/s", "of peak", "first round s", "peak MiB")
 RUN_TIMEOUT = 1800.0
-"""Seconds after which a contender is given up."""
+"""Time limit of a contender in seconds."""
 
 
 @dataclass
 class Runs:
-    """What one contender has done so far."""
+    """Results of one contender."""
 
     rounds: list[float] = field(default_factory=list)
-    """Seconds of a round: the median of each run."""
+    """Seconds per round: the median of each run."""
     firsts: list[float] = field(default_factory=list)
     """Seconds from the command to the end of the first block."""
     memory: list[int] = field(default_factory=list)
-    """Peak bytes of the process and all that it started."""
+    """Peak memory of the process and its descendants in bytes."""
     flops: list[float] = field(default_factory=list)
-    """Operations a second, where that is what it measures."""
+    """Operations per second, for the contender that measures the machine."""
     skipped: str | None = None
-    """Why it does not take part."""
+    """Reason if the contender cannot run."""
 
     def run_once(self, work: Work, contender: str, blocks: int) -> None:
         """Run once more in a fresh process."""
@@ -65,7 +65,7 @@ class Runs:
             self.memory.append(memory)
 
     def cells(self, work: Work, reference: float, peak: float) -> list[str]:
-        """Return the row of a table, given what a round costs `local` and the machine's peak."""
+        """Return the row of a table, given the seconds of `local` and the peak of the machine."""
         if self.skipped is not None:
             return [f"skipped: {self.skipped}"]
         seconds = statistics.median(self.rounds)
@@ -82,7 +82,7 @@ class Runs:
 
 
 def measured(work: Work, contender: str, blocks: int) -> tuple[dict[str, Any], int]:
-    """Return what `experiments.benchmarks.measure` prints for this contender, and its peak memory."""
+    """Return the output of `experiments.benchmarks.measure` for this contender, and its peak memory."""
     asked = {"work": work.fields(), "contender": contender, "blocks": blocks, "began": time.time()}
     process = subprocess.Popen(
         [sys.executable, "-m", "experiments.benchmarks.measure", json.dumps(asked)],
@@ -102,7 +102,7 @@ def measured(work: Work, contender: str, blocks: int) -> tuple[dict[str, Any], i
 
 
 def compare(work: Work, contenders: Sequence[str], *, blocks: int, repeats: int) -> dict[str, Runs]:
-    """Run the contenders in turn, and what the machine can do among them."""
+    """Run the contenders in turn, together with the measurement of the machine."""
     runs = {name: Runs() for name in dict.fromkeys([PEAK, *contenders])}
     for _ in range(repeats):
         for name, run in runs.items():
@@ -150,15 +150,15 @@ def _options() -> argparse.Namespace:
     contenders = [name for name in CONTENDERS if name != PEAK]
     parser.add_argument("--work", default=",".join(WORKS), help=f"any of {', '.join(WORKS)}")
     parser.add_argument("--contenders", default=",".join(contenders), help=f"any of {', '.join(contenders)}")
-    parser.add_argument("--rounds", type=int, default=4, help="blocks of rounds that are timed in a process")
-    parser.add_argument("--repeats", type=int, default=5, help="processes for each contender")
-    parser.add_argument("--profile", action="store_true", help="say where the time of `local` goes")
+    parser.add_argument("--rounds", type=int, default=4, help="timed blocks of rounds per process")
+    parser.add_argument("--repeats", type=int, default=5, help="processes per contender")
+    parser.add_argument("--profile", action="store_true", help="print the time of `local` by phase")
     options = parser.parse_args()
     for name, known in (("work", [*WORKS]), ("contenders", contenders)):
         given = getattr(options, name).split(",")
         strange = [each for each in given if each not in known]
         if strange:
-            parser.error(f"--{name}: got {', '.join(strange)}, wanted some of {', '.join(known)}")
+            parser.error(f"--{name}: got {', '.join(strange)}, expected some of {', '.join(known)}")
         setattr(options, name, given)
     return options
 

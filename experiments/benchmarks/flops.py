@@ -1,4 +1,4 @@
-"""How many floating-point operations training takes, from the shapes of the layers."""
+"""Floating-point operations of training, from the shapes of the layers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 
 
 def training_flops(model: nn.Module, shape: tuple[int, ...]) -> int:
-    """Return the operations that forward and backward pass take for one image of `shape` (c, h, w).
+    """Return the operations of forward and backward pass for one image of `shape` (c, h, w).
 
     Convolutions and linear layers count, two operations a multiplication and addition. The backward pass
     costs as much for the weights and as much again for the inputs, which the first layer does not need.

@@ -1,4 +1,4 @@
-"""Flower's simulation runtime with a ClientApp of its tutorials' kind, and with one that wastes nothing.
+"""Flower's simulation runtime with a ClientApp like its tutorials', and with a lean ClientApp.
 
 The first builds a model and a DataLoader over the transformed data set in every round and trains with
 `torch.optim`, as Flower's PyTorch tutorial does. The second keeps the data in memory, normalised, and trains
@@ -41,14 +41,14 @@ from fedpoison.models import MODELS
 from fedpoison.rng import generator_for
 
 WORK = "work"
-"""Where a message says what is worked on."""
+"""Key of the work in a message."""
 
 idiomatic_app = ClientApp()
 lean_app = ClientApp()
 
 
 def simulate(work: Work, blocks: int, clock: Clock, *, lean: bool) -> dict[str, Any]:
-    """Run the work and return what the clock says."""
+    """Run the work and return the times of the clock."""
     if work.dataset != "mnist":
         raise UnavailableError("Flower's clients are written for MNIST")
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -59,7 +59,7 @@ def simulate(work: Work, blocks: int, clock: Clock, *, lean: bool) -> dict[str, 
 
     @server.main()
     def main(grid: Grid, _context: Context) -> None:
-        while len(list(grid.get_node_ids())) < work.everyone:  # Flower starts before its nodes are there
+        while len(list(grid.get_node_ids())) < work.everyone:  # Flower starts before its nodes do
             time.sleep(0.01)
         _strategy(work, heard).start(
             grid=grid,
@@ -103,19 +103,19 @@ def _strategy(work: Work, heard: list[int]) -> FedAvg:
 
 
 def _counted(wanted: int, heard: list[int], replies: Sequence[RecordDict], _by: str) -> MetricRecord:
-    """Return no metrics, but raise where clients have failed: Flower would go on without them.
+    """Return no metrics, but raise if clients failed: Flower would continue without them.
 
     It is not called where none replied, so `heard` keeps how many did in each round.
     """
     heard.append(len(replies))
     if len(replies) != wanted:
-        raise UnavailableError(f"got {len(replies)} replies from Flower's clients, wanted {wanted}")
+        raise UnavailableError(f"got {len(replies)} replies from Flower's clients, expected {wanted}")
     return MetricRecord()
 
 
 @idiomatic_app.train()
 def train_idiomatically(message: Message, context: Context) -> Message:
-    """Train as a tutorial does."""
+    """Train like a tutorial."""
     work = Work.from_fields(json.loads(str(message.content.config_records["config"][WORK])))
     model = _model(work)
     model.load_state_dict(message.content.array_records["arrays"].to_torch_state_dict())
@@ -142,7 +142,7 @@ def train_idiomatically(message: Message, context: Context) -> Message:
 
 @lean_app.train()
 def train_leanly(message: Message, context: Context) -> Message:
-    """Train with a model and data that stay in memory, and nothing else."""
+    """Train with a model and data that stay in memory."""
     work = str(message.content.config_records["config"][WORK])
     federation, trainer = _resident(work)
     arrays = message.content.array_records["arrays"]

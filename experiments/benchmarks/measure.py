@@ -1,4 +1,4 @@
-"""One contender at one work, in a process of its own: `python -m experiments.benchmarks.measure JSON`.
+"""Run one contender on one work in its own process: `python -m experiments.benchmarks.measure JSON`.
 
 `engines` starts it. The last line of its output is a JSON object.
 """
@@ -16,11 +16,11 @@ from experiments.benchmarks.clock import Clock, UnavailableError
 from experiments.benchmarks.work import Work
 
 GEMM = 2048
-"""Rows and columns of the matrices that the machine's peak is measured with."""
+"""Rows and columns of the matrices that measure the peak of the machine."""
 
 
 def main() -> None:
-    """Run the contender that the argument names and print what came of it."""
+    """Run the contender that the argument names and print its result."""
     asked = json.loads(sys.argv[1])
     work = Work.from_fields(asked["work"])
     clock = Clock(asked["began"])
@@ -47,7 +47,7 @@ def ray(work: Work, blocks: int, clock: Clock) -> dict[str, Any]:
 
 
 def _ours(work: Work, blocks: int, clock: Clock, engine: Any, precision: Any) -> dict[str, Any]:
-    from typing import get_args  # noqa: PLC0415  # a contender pays for its own imports, and no other's
+    from typing import get_args  # noqa: PLC0415  # a contender's time includes only its own imports
 
     from fedpoison.engines.options import Engine  # noqa: PLC0415
     from fedpoison.simulation.run import simulate  # noqa: PLC0415
@@ -64,21 +64,21 @@ def _ours(work: Work, blocks: int, clock: Clock, engine: Any, precision: Any) ->
 
 
 def flower_idiomatic(work: Work, blocks: int, clock: Clock) -> dict[str, Any]:
-    """Run Flower's simulation with a client as its tutorials write it."""
+    """Run Flower's simulation with a client like its tutorials'."""
     from experiments.benchmarks.flower_simulation import simulate  # noqa: PLC0415
 
     return simulate(work, blocks, clock, lean=False)
 
 
 def flower_lean(work: Work, blocks: int, clock: Clock) -> dict[str, Any]:
-    """Run Flower's simulation with the leanest client that we can write."""
+    """Run Flower's simulation with a lean client."""
     from experiments.benchmarks.flower_simulation import simulate  # noqa: PLC0415
 
     return simulate(work, blocks, clock, lean=True)
 
 
 def byzfl(work: Work, blocks: int, clock: Clock) -> dict[str, Any]:
-    """Run ByzFL's framework, which knows rounds of one step."""
+    """Run ByzFL's framework, whose rounds are single steps."""
     if not work.one_step:
         raise UnavailableError("ByzFL is measured on rounds of one step")
     try:
@@ -89,7 +89,7 @@ def byzfl(work: Work, blocks: int, clock: Clock) -> dict[str, Any]:
 
 
 def gemm(_work: Work, blocks: int, _clock: Clock) -> dict[str, Any]:
-    """Measure the machine: float32 operations a second in products of large matrices, on all processors."""
+    """Measure the machine: float32 operations per second in products of large matrices, on all processors."""
     import torch  # noqa: PLC0415
 
     left, right = torch.randn(GEMM, GEMM), torch.randn(GEMM, GEMM)

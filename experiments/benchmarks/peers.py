@@ -1,4 +1,4 @@
-"""The aggregations of ByzFL and Flower, for the rules that they have: what ours are timed beside."""
+"""Aggregations of ByzFL and Flower, as a comparison for the same rules of fedpoison."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from torch import Tensor
 
 Aggregation = Callable[[], object]
 AVAILABLE_SHARE = 0.8
-"""How much of the memory that is free may be asked for."""
+"""Usable share of the free memory."""
 
 
 @dataclass(frozen=True)
 class Peer:
-    """One rule of another library, ready to run."""
+    """Rule of another library."""
 
     library: str
     run: Aggregation
     cells: float
-    """Float32 numbers that it holds beyond its input, at most."""
+    """Largest number of float32 values in memory in addition to the input."""
 
     def fits(self) -> bool:
-        """Return whether it can run in the memory that is free."""
+        """Return whether the rule can run in the free memory."""
         return 4 * self.cells < AVAILABLE_SHARE * available_memory()
 
 
 def peers(rule: str, updates: Tensor, byzantine: int) -> list[Peer]:
-    """Return what other installed libraries have for `rule`, a spec without knobs, on `updates` (n, d)."""
+    """Return the versions of `rule`, a spec without parameters, in other libraries, on `updates` (n, d)."""
     return [*_byzfl(rule, updates, byzantine), *_flower(rule, updates, byzantine)]
 
 
 def available_memory() -> int:
-    """Return how many bytes are free, as Linux tells; else assume 4 GiB."""
+    """Return the free memory of a Linux system in bytes; on other systems 4 GiB."""
     with contextlib.suppress(OSError), open("/proc/meminfo", encoding="ascii") as lines:  # noqa: PTH123
         for line in lines:
             if line.startswith("MemAvailable:"):

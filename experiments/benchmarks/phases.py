@@ -1,4 +1,4 @@
-"""Where the time of a round goes on the `local` engine, with one worker and one thread."""
+"""Time of a round by phase on the `local` engine, with one worker and one thread."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from fedpoison.scenario.aggregation import FlowerStrategy
 from fedpoison.simulation.run import run_in_process
 
 MACHINERY = ("wire", "data", "matrix", "measures", "rest")
-"""What is neither training nor aggregation nor evaluation."""
+"""Phase outside training, aggregation and evaluation."""
 
 
 class Phases:
-    """Adds up the processor time of functions, of all threads: what one calls inside another is its own."""
+    """Sum of the processor time of functions over all threads. Nested functions count separately."""
 
     def __init__(self) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
@@ -55,7 +55,7 @@ class Phases:
 
 @contextmanager
 def observed(found: Phases, rule: type) -> Iterator[None]:
-    """Time the parts of the local engine and this rule while the context lasts; for one worker."""
+    """Time the parts of the local engine and this rule during the context; for one worker."""
     parts: list[tuple[str, Any, str]] = [
         ("forward", Trainer, "loss"),
         ("backward", torch.autograd, "grad"),
@@ -79,7 +79,7 @@ def observed(found: Phases, rule: type) -> Iterator[None]:
 
 
 def phases(work: Work, *, rounds: int) -> Iterable[str]:
-    """Yield the lines of a table: how the processor time of a round is spent, after one that warms up."""
+    """Yield the lines of a table: processor time of a round by phase, after a warm-up round."""
     torch.set_num_threads(1)
     found, marks = Phases(), []
 
@@ -88,7 +88,9 @@ def phases(work: Work, *, rounds: int) -> Iterable[str]:
 
     federation = Federation.load(work.scenario((rounds + 1) * work.block))
     if isinstance(federation.scenario.aggregation, FlowerStrategy):
-        raise ScenarioError(f"{federation.scenario.strategy}: wanted one of our own strategies.")
+        raise ScenarioError(
+            f"{federation.scenario.strategy}: expected a strategy of fedpoison, not Flower's."
+        )
     with observed(found, type(federation.scenario.aggregation)):
         run_in_process(federation, on_round, workers=1)
     (began, before), (ended, after) = marks[1], marks[-1]

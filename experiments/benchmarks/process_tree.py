@@ -1,4 +1,4 @@
-"""The memory of a process and all that it started, as Linux tells."""
+"""Memory of a process and its descendants, on Linux."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 PROC = Path("/proc")
 EVERY = 0.5
-"""Seconds from one look to the next."""
+"""Seconds between two measurements."""
 
 
 def watched(process: subprocess.Popen[str], timeout: float) -> tuple[str, str, int]:

@@ -1,4 +1,4 @@
-"""What the engines are timed on: the same fleets, sizes and numbers of steps for every contender."""
+"""Work of the engine benchmarks: equal federations, sizes and numbers of steps for every contender."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from fedpoison.scenario.scenario import Scenario
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """One kind of round."""
+    """Kind of round."""
 
     title: str
     model: str
     clients: int
     """Honest clients."""
     samples: int
-    """Training samples of each client."""
+    """Training samples per client."""
     batch_size: int = 32
     steps: int = 0
-    """Mini-batches a round; 0 is one epoch."""
+    """Mini-batches per round; 0 means one epoch."""
     malicious: int = 0
-    """Malicious clients beside the honest ones."""
+    """Malicious clients, in addition to the honest clients."""
     block: int = 1
-    """Rounds that are timed together, where one is short."""
+    """Rounds that are timed together, if one round is too short."""
     dataset: str = "mnist"
 
     @classmethod
@@ -38,12 +38,12 @@ class Work:
 
     @property
     def everyone(self) -> int:
-        """How many clients there are, honest or not."""
+        """Number of clients, honest and malicious."""
         return self.clients + self.malicious
 
     @property
     def images(self) -> int:
-        """How many images the honest clients train on in a round."""
+        """Number of training images of the honest clients per round."""
         return self.clients * (self.steps * self.batch_size or self.samples)
 
     @property
@@ -53,7 +53,7 @@ class Work:
 
     @property
     def one_step(self) -> bool:
-        """Whether a round is a step of distributed SGD under attack, in place of federated averaging."""
+        """Whether a round is a step of distributed SGD under attack instead of federated averaging."""
         return self.steps == 1
 
     def scenario(self, rounds: int, precision: Literal["fp32", "bf16"] = "fp32") -> Scenario:

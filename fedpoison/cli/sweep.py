@@ -20,8 +20,7 @@ from fedpoison.scenario.scenario import Scenario
 from fedpoison.scenario.specs import parse_scalar, split_outside
 from fedpoison.studies.axes import AxisValue
 from fedpoison.studies.study import can_be_unset, find_study
-from fedpoison.studies.study_results import StudyResults
-from fedpoison.studies.study_runner import SweepPlan, plan, sweep
+from fedpoison.studies.study_runner import StudyResults, SweepPlan, plan, sweep
 
 FAILED = 1
 """Exit code if runs failed."""

@@ -1,4 +1,4 @@
-"""The figures of the report for print: SVG and PDF, drawn by matplotlib."""
+"""Figures of the report for print: SVG and PDF, drawn by matplotlib."""
 
 from __future__ import annotations
 
@@ -54,7 +54,12 @@ def write_figures(contents: PageData, folder: Path, on_figure: Callable[[int], N
 
 
 def _setting(contents: PageData, table: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
-    yield "attack-by-strategy", _overview(table)
+    yield (
+        "attack-by-strategy",
+        heat_maps(
+            {name: cross_table(table, column, "attack", "strategy") for name, column in MEASURES.items()}
+        ),
+    )
     for attack in dict.fromkeys(table["attack"]):
         cells = table[table["attack"] == attack]
         runs = {
@@ -64,31 +69,22 @@ def _setting(contents: PageData, table: pd.DataFrame) -> Iterator[tuple[str, Fig
         whole = {strategy: runs[strategy] for strategy in cells.loc[cells["mark"] == "", "strategy"]}
         if whole:
             yield f"classes-{attack}", class_curves(whole, f"accuracy under {attack}, %")
-            yield f"timings-{attack}", timings(whole, f"seconds a round under {attack}")
+            yield f"timings-{attack}", timings(whole, f"seconds per round under {attack}")
         damaged = cells[cells["damage"].notna()]
         if len(damaged):
             yield f"damage-{attack}", damage(damaged, f"{attack}: damage by class")
         for strategy, histories in runs.items():
             for history in histories[:1]:
-                yield from _cell(f"{attack}-{strategy}", history)
-
-
-def _cell(name: str, history: History) -> Iterator[tuple[str, Figure]]:
-    yield f"rounds-{name}", history.plot()
-    yield f"confusion-{name}", history.plot_confusion()
-    made = trust_matrix(history)
-    if made is not None:
-        yield f"trust-{name}", trust(history, made)
-
-
-def _overview(table: pd.DataFrame) -> Figure:
-    return heat_maps(
-        {name: cross_table(table, column, "attack", "strategy") for name, column in MEASURES.items()}
-    )
+                name = f"{attack}-{strategy}"
+                yield f"rounds-{name}", history.plot()
+                yield f"confusion-{name}", history.plot_confusion()
+                matrix = trust_matrix(history)
+                if matrix is not None:
+                    yield f"trust-{name}", trust(history, matrix)
 
 
 def class_curves(runs: dict[str, list[History]], title: str) -> Figure:
-    """Return a panel per class: its accuracy after each round, one line per strategy, mean over the seeds."""
+    """Return a panel per class: accuracy after each round, one line per strategy, mean over the seeds."""
     frames = [
         (100 * history.per_class()).assign(strategy=strategy)
         for strategy, histories in runs.items()
@@ -105,35 +101,36 @@ def class_curves(runs: dict[str, list[History]], title: str) -> Figure:
 
 
 def damage(cells: pd.DataFrame, title: str) -> Figure:
-    """Return what an attack took from each class (columns) under each strategy (rows), in points."""
+    """Return the accuracy lost to an attack: strategies (rows) by classes (columns), percentage points."""
     lost = 100 * cells.set_index("strategy").filter(like="lost_").dropna(axis=1, how="all")
     lost.columns = lost.columns.str.removeprefix("lost_").astype(int)
     most = max(5.0, float(np.nanmax(lost.abs().to_numpy())))
     return strategy_heat_map(lost, title, low=-most, high=most, colours=DIVERGING, unit="percentage points")
 
 
-def trust(history: History, made: TrustMatrix) -> Figure:
-    """Return the trust of each node (rows; malicious ones marked) in each round (columns)."""
+def trust(history: History, matrix: TrustMatrix) -> Figure:
+    """Return the trust in each client (rows; malicious clients marked) in each round (columns)."""
     shares = pd.DataFrame(
-        made.shares,
+        matrix.shares,
         index=[
-            f"▲ {client_id}" if client_id in made.malicious else str(client_id) for client_id in made.nodes
+            f"▲ {client_id}" if client_id in matrix.malicious else str(client_id)
+            for client_id in matrix.nodes
         ],
-        columns=made.rounds,
+        columns=matrix.rounds,
     ).replace(DROPPED, np.nan)
-    size = (max(5.0, 2.4 + 0.3 * len(made.rounds)), max(3.0, 1.4 + 0.16 * len(made.nodes)))
+    size = (max(5.0, 2.4 + 0.3 * len(matrix.rounds)), max(3.0, 1.4 + 0.16 * len(matrix.nodes)))
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
     heat_map(axes, shares, numbers=False, high=200, unit="% of an equal share")
     points = [
-        (column, made.nodes.index(client_id))
-        for column, acting in enumerate(made.acting)
+        (column, matrix.nodes.index(client_id))
+        for column, acting in enumerate(matrix.acting)
         for client_id in acting
     ]
     if points:
         across, down = zip(*points, strict=True)
         axes.scatter(across, down, marker="^", s=14, c="#E69F00", edgecolors="black", linewidths=0.5)
-    axes.set(title=history.title, xlabel="round", ylabel="node (▲ malicious)")
+    axes.set(title=history.title, xlabel="round", ylabel="client (▲ malicious)")
     axes.tick_params(axis="y", labelsize=7)
     return figure
 

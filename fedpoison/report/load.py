@@ -1,4 +1,4 @@
-"""The stored runs that a report is about."""
+"""Load the stored runs of a report."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from fedpoison.results.store import CENTRALIZED, StoredRun
 
 @dataclass(frozen=True, eq=False)
 class StoredRuns:
-    """What some folders hold."""
+    """Runs in some folders."""
 
     runs: list[StoredRun] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
-    """Folders that hold no federated run or cannot be read, with the reason."""
+    """Reasons by folder: no federated run is in the folder, or its files cannot be read."""
 
 
 def load_runs(paths: Iterable[Path]) -> StoredRuns:
     """Return the runs in run folders, in run stores, and in folders that hold any of these.
 
-    A run that lies in several places is taken once, from where it came farthest; so are runs without an
-    attack that differ in nothing but how it would be. Central training is left out.
+    If several folders contain the same run, the copy with the most rounds is loaded. Clean runs that differ
+    only in settings of the attack are also loaded once. Centralized training is left out.
 
     Raises:
-        RunError: a path is not there or holds no run, or there is no run with a round to show.
+        RunError: A path does not exist or contains no run, or no run has a round to show.
     """
     runs: dict[str, StoredRun] = {}
     left_out: dict[str, str] = {}
@@ -41,7 +41,7 @@ def load_runs(paths: Iterable[Path]) -> StoredRuns:
             runs[run_id] = run
     for repeated, first in _repeated_clean_runs(runs.values()):
         del runs[repeated.history.scenario.run_id]
-        left_out[str(repeated.history.path)] = f"nobody attacks in it: it is the run in {first.history.path}."
+        left_out[str(repeated.history.path)] = f"it is a clean run, equal to the run in {first.history.path}."
     if not any(run.history.records for run in runs.values()):
         reasons = {
             run.history.path: run.failure.reason if run.failure else "no round was finished."
@@ -53,7 +53,7 @@ def load_runs(paths: Iterable[Path]) -> StoredRuns:
 
 
 def _repeated_clean_runs(runs: Iterable[StoredRun]) -> list[tuple[StoredRun, StoredRun]]:
-    """Return the clean runs that repeat another one, which came as far or farther, with it."""
+    """Return pairs of a clean run and an equal clean run with at least as many rounds."""
     firsts: dict[str, StoredRun] = {}
     pairs = []
     for run in sorted(runs, key=lambda run: run.progress, reverse=True):
@@ -67,18 +67,18 @@ def _repeated_clean_runs(runs: Iterable[StoredRun]) -> list[tuple[StoredRun, Sto
 
 def _folders(path: Path) -> list[Path]:
     if not path.is_dir():
-        raise RunError(f"{path}: got no folder, wanted a run or a run store.")
+        raise RunError(f"{path}: got no folder, expected a run or a run store.")
     found = {record.parent for record in path.rglob("rounds.jsonl")}
     found |= {note.parent for note in path.rglob("failure.json") if (note.parent / "scenario.toml").is_file()}
     if not found:
-        raise RunError(f"{path}: holds no run; give a folder that fedpoison wrote with --out.")
+        raise RunError(f"{path}: no run found; give a folder that fedpoison wrote with --out.")
     return sorted(found)
 
 
 def _read(folder: Path) -> tuple[str, StoredRun]:
-    """Return the run in a folder with its id, or raise FedPoisonError if it cannot be read."""
+    """Return the id and the run of a folder, or raise FedPoisonError if its files cannot be read."""
     if folder.name.startswith(CENTRALIZED):
-        raise RunError(f"{folder}: was trained centrally, without a federation.")
+        raise RunError(f"{folder}: centralized training, without a federation.")
     run = StoredRun(folder)
     _ = run.failure  # raises if its file is damaged
     return run.history.scenario.run_id, run

@@ -1,4 +1,4 @@
-"""What the page draws from: the runs as plain values, rounded and thinned."""
+"""Data of the page: the runs as plain values, rounded and downsampled."""
 
 from __future__ import annotations
 
@@ -17,34 +17,60 @@ from fedpoison.report.labels import (
     ordered,
     split_settings,
 )
-from fedpoison.report.thinning import TRUST_NUMBERS, Limits, evenly_spaced
-from fedpoison.report.trust_matrix import TrustMatrix, trust_matrix
+from fedpoison.report.trust_matrix import evenly_spaced, trust_matrix
 from fedpoison.results.history import History
 from fedpoison.results.store import StoredRun
 
 AXES = ("setting", "attack", "strategy")
+CURVE_VALUES = 900_000
+CONFUSION_VALUES = 900_000
+TRUST_NUMBERS = 600_000
+"""Numbers of each kind in the page, over all runs: the page must stay small enough for an e-mail."""
+MAX_CURVE_ROUNDS = 200
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Rounds per run that the page contains."""
+
+    curve: int
+    """Rounds of the accuracy curves."""
+    matrices: int
+    """Rounds with a confusion matrix."""
+
+    @classmethod
+    def from_class_counts(cls, classes: Sequence[int]) -> Limits:
+        """Return the limits for runs with these numbers of classes."""
+        return cls(
+            curve=_fit(CURVE_VALUES, sum(number + 4 for number in classes)),
+            matrices=_fit(CONFUSION_VALUES, sum(number**2 for number in classes)),
+        )
+
+
+def _fit(budget: int, size: int) -> int:
+    return max(2, min(MAX_CURVE_ROUNDS, budget // size))
 
 
 @dataclass(frozen=True, eq=False)
 class PageData:
-    """All that the page shows."""
+    """Contents of the page."""
 
     runs: Sequence[StoredRun]
-    """Those that came to their end first, and those without a round last."""
+    """Finished runs first, runs without a round last."""
     common: Mapping[str, Any]
-    """The fields of the scenario that all runs share."""
+    """Fields of the scenario that all runs share."""
     settings: Sequence[str]
-    """The settings that attacks and strategies were tried in; a single one is the empty text."""
+    """Settings of the runs; a single setting is the empty text."""
     attacks: Sequence[str]
     strategies: Sequence[str]
     places: Sequence[tuple[int, int, int]]
-    """The place of each run among settings, attacks and strategies."""
+    """Place of each run among settings, attacks and strategies."""
     clean_runs: Sequence[int | None]
-    """The place of each run's clean twin; None where it is not there, and unless both came to their end."""
+    """Place of the clean run of each run; None without one, and unless both runs finished."""
 
     @classmethod
     def from_runs(cls, runs: Sequence[StoredRun]) -> PageData:
-        """Return the contents of a page about these runs, the seeds of a cell in their order."""
+        """Return the contents of a page about these runs, with the seeds of a cell in ascending order."""
         runs = sorted(
             runs, key=lambda run: (not run.complete, not run.history.records, run.history.scenario.seed)
         )
@@ -65,24 +91,27 @@ class PageData:
                 (settings.index(fields), attacks.index(label), strategies.index(scenario.strategy))
                 for fields, label, scenario in zip(texts, labels, scenarios, strict=True)
             ],
-            clean_runs=[_complete_pair(runs, *pair) for pair in enumerate(clean_run_places(scenarios))],
+            clean_runs=[
+                clean if clean is not None and run.complete and runs[clean].complete else None
+                for run, clean in zip(runs, clean_run_places(scenarios), strict=True)
+            ],
         )
 
     @property
     def shown(self) -> Sequence[StoredRun]:
-        """The runs that have a round; they are the first ones of all."""
+        """Runs with a round: the first of all runs."""
         return [run for run in self.runs if run.history.records]
 
     @property
     def unfinished(self) -> Sequence[int]:
-        """The places of the runs that did not come to their end."""
+        """Places of the unfinished runs."""
         return [place for place, run in enumerate(self.runs) if not run.complete]
 
     @property
     def marks(self) -> dict[tuple[int, int, int], str]:
-        """What stands in place of a mean in each cell with a run that its strategy had to stop.
+        """Text that replaces the mean of each cell in which the strategy stopped a run.
 
-        A mean over the seeds that are left would hide the worst.
+        A mean over the other seeds would hide the worst case.
         """
         stopped = Counter(cell for cell, run in zip(self.places, self.runs, strict=True) if run.stopped)
         finished = Counter(cell for cell, run in zip(self.places, self.runs, strict=True) if run.complete)
@@ -92,7 +121,7 @@ class PageData:
         }
 
     def data(self) -> dict[str, object]:
-        """Return the contents as JSON's values: shares in parts of 100,000, None for what is missing."""
+        """Return the contents as JSON values: shares in parts of 100,000, None for missing values."""
         limits = Limits.from_class_counts([len(run.history.last.confusion) for run in self.shown])
         lines, environments = dict[str, int](), dict[str, int]()
         trust_matrices = self._trust_matrices()
@@ -115,25 +144,19 @@ class PageData:
         }
 
     def _trust_matrices(self) -> dict[int, dict[str, object]]:
-        """Return the ledgers that fit in, those of the first run of each cell before the others."""
-        seen: dict[tuple[int, int, int], int] = {}
+        """Return as many trust matrices as fit, those of the first run of each cell first."""
+        seen = Counter[tuple[int, int, int]]()
         turns = []
         for place, cell in enumerate(self.places[: len(self.shown)]):
-            seen[cell] = seen.get(cell, -1) + 1
             turns.append((seen[cell], place))
+            seen[cell] += 1
         found, room = {}, TRUST_NUMBERS
         for _, place in sorted(turns):
-            made: TrustMatrix | None = trust_matrix(self.runs[place].history) if room > 0 else None
-            if made is not None:
-                room -= made.size
-                found[place] = asdict(made)
+            matrix = trust_matrix(self.runs[place].history) if room > 0 else None
+            if matrix is not None:
+                room -= matrix.size
+                found[place] = asdict(matrix)
         return found
-
-
-def _complete_pair(runs: Sequence[StoredRun], place: int, clean_run: int | None) -> int | None:
-    if clean_run is None or not (runs[place].complete and runs[clean_run].complete):
-        return None
-    return clean_run
 
 
 def _run(run: StoredRun, limits: Limits) -> dict[str, object]:
@@ -161,16 +184,10 @@ def _run(run: StoredRun, limits: Limits) -> dict[str, object]:
 
 
 def _trust(history: History) -> list[float | None]:
-    """Return the means over the rounds in which somebody attacked: caught, blamed, AUROC, malicious mass."""
+    """Return the means of rejection rates, AUROC and malicious mass over the rounds with an attack."""
     frame = history.rounds()
-    means = (
-        frame.loc[
-            frame["acting"] > 0,
-            ["true_positive_rate", "false_positive_rate", "trust_auroc", "malicious_mass"],
-        ]
-        .astype(float)
-        .mean()
-    )
+    columns = ["true_positive_rate", "false_positive_rate", "trust_auroc", "malicious_mass"]
+    means = frame.loc[frame["acting"] > 0, columns].astype(float).mean()
     return [None if math.isnan(value) else round(float(value), 3) for value in means]
 
 
@@ -184,7 +201,7 @@ def seconds_by_phase(history: History) -> dict[str, float]:
 
 
 def _provenance(run: StoredRun, lines: dict[str, int], environments: dict[str, int]) -> dict[str, object]:
-    """Return what made the run; `lines` and `environments` keep the place of each text, once for all runs."""
+    """Return scenario and environment of a run as places in `lines` and `environments` of all runs."""
     own = {
         name: run.environment[name] for name in ("started", "command", "warnings") if name in run.environment
     }

@@ -1,4 +1,4 @@
-"""The headline numbers of a report, for the table that it opens with."""
+"""Headline numbers and summary table of a report."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from fedpoison.results.run_frame import (
     cross_table,
     lowest_accuracy,
     of_whole_groups,
+    percent,
     run_frame,
 )
 
 
 @dataclass(frozen=True)
 class Headline:
-    """One number that sums up a page."""
+    """Headline number of a page."""
 
     name: str
     value: str
@@ -32,10 +33,10 @@ class Headline:
 def summarize(contents: PageData) -> pd.DataFrame:
     """Return one row per setting, attack and strategy, in the order of the axes, after the last round.
 
-    A combination of which no run ended has no row, unless the strategy stopped.
+    A combination without a finished run has no row, unless the strategy stopped.
 
     Returns:
-        `setting`, `attack` and `strategy`; `places`, the runs that ended; `mark`, how many runs the strategy
+        `setting`, `attack` and `strategy`; `places`, the finished runs; `mark`, how many runs the strategy
         stopped, see `PageData.marks`. Shares: `accuracy`, `worst_class_accuracy` and `success`, mean over the
         runs, each with its standard deviation in `accuracy_deviation` and so on; `worst_class`, the class
         with the lowest mean. `lost_3` is the accuracy that the attack took from class 3, against the clean
@@ -88,7 +89,7 @@ def _extreme(by_class: pd.DataFrame, pick: str) -> pd.Series[int]:
 
 
 def headlines(contents: PageData, table: pd.DataFrame) -> list[Headline]:
-    """Return the numbers that a reader wants first.
+    """Return the headline numbers.
 
     Args:
         contents: Runs of the page.
@@ -112,15 +113,17 @@ def _extent(contents: PageData, table: pd.DataFrame) -> Iterator[Headline]:
     yield Headline("Finished runs" if unfinished else "Runs", str(len(finished)), ", ".join(parts))
     stopped = sum(run.stopped for run in contents.runs)
     if unfinished:
-        told = f"{stopped} of them stopped by the strategy" if stopped else "in none of the other numbers"
-        yield Headline("Not finished", str(unfinished), f"{told}; listed below")
+        note = f"{stopped} of them stopped by the strategy" if stopped else "in none of the other numbers"
+        yield Headline("Not finished", str(unfinished), f"{note}; listed below")
 
 
 def _clean(table: pd.DataFrame) -> Iterator[Headline]:
     clean = table[table["attack"].map(is_attack_free).astype(bool) & table["accuracy"].notna()]
     if len(clean):
         best = clean.iloc[int(clean["accuracy"].to_numpy().argmax())]
-        yield Headline("Best without attack", percent(best["accuracy"]), f"accuracy of {best['strategy']}")
+        yield Headline(
+            "Best without attack", f"{percent(best['accuracy'])} %", f"accuracy of {best['strategy']}"
+        )
 
 
 def _under_attack(table: pd.DataFrame) -> Iterator[Headline]:
@@ -130,20 +133,22 @@ def _under_attack(table: pd.DataFrame) -> Iterator[Headline]:
     accuracy = attacked["accuracy"].mask(attacked["mark"] != "", STOPPED)
     low = attacked.iloc[int(accuracy.to_numpy().argmin())]
     yield Headline(
-        "Lowest accuracy", low["mark"] or percent(low["accuracy"]), f"{low['strategy']} under {low['attack']}"
+        "Lowest accuracy",
+        low["mark"] or f"{percent(low['accuracy'])} %",
+        f"{low['strategy']} under {low['attack']}",
     )
     cases = cross_table(attacked.assign(accuracy=accuracy), "accuracy", ["setting", "attack"], "strategy")
     lowest = lowest_accuracy(cases).sort_index()
     if len(lowest) > 1 and lowest.max() >= 0:
         note = (
-            f"{lowest.idxmax()}: its lowest accuracy under what all were attacked with, the highest of them"
+            f"{lowest.idxmax()}: the highest worst-case accuracy, under the attacks that all strategies ran"
         )
-        yield Headline("Stands attacks best", percent(lowest.max()), note)
+        yield Headline("Most robust", f"{percent(lowest.max())} %", note)
     aimed = attacked[attacked["success"].notna()]
     if len(aimed):
         top = aimed.iloc[int(aimed["success"].to_numpy().argmax())]
         yield Headline(
-            "Highest attack success", percent(top["success"]), f"{top['attack']} on {top['strategy']}"
+            "Highest attack success", f"{percent(top['success'])} %", f"{top['attack']} on {top['strategy']}"
         )
 
 
@@ -153,23 +158,3 @@ def _attacked(table: pd.DataFrame) -> pd.DataFrame:
 
 def _counted(number: int, one: str, many: str = "") -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
-
-
-def percent(share: float | None) -> str:
-    """Return a share in per cent.
-
-    >>> percent(0.915), percent(float("nan"))
-    ('91.5 %', '-')
-    """
-    return "-" if pd.isna(share) else f"{100 * share:.1f} %"
-
-
-def spread(mean: float | None, deviation: float | None) -> str:
-    """Return a mean in per cent, with its deviation if there is one.
-
-    >>> spread(0.9, 0.01), spread(0.9, float("nan")), spread(float("nan"), 0.0)
-    ('90.0 ± 1.0', '90.0', '-')
-    """
-    if pd.isna(mean):
-        return "-"
-    return f"{100 * mean:.1f}" + ("" if pd.isna(deviation) else f" ± {100 * deviation:.1f}")

@@ -1,4 +1,4 @@
-"""Writing the report: the page, and its figures for print."""
+"""Write the report: the page, and its figures for print."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from fedpoison.errors import RunError
 from fedpoison.report import summary
 from fedpoison.report.load import StoredRuns, load_runs
 from fedpoison.report.page_data import PageData
+from fedpoison.results.run_frame import format_spread, percent
 
 SCRIPTS = (
-    "data.js", "theme.js", "build.js", "overview.js", "curves.js", "run.js", "ledger.js", "damage.js",
+    "data.js", "theme.js", "build.js", "overview.js", "curves.js", "run.js", "trust.js", "damage.js",
     "timings.js", "provenance.js", "start.js",
 )  # fmt: skip
 """The page's own scripts, in the order in which they run."""
@@ -24,17 +25,17 @@ SCRIPTS = (
 
 @dataclass(frozen=True)
 class ReportSummary:
-    """What came of a report."""
+    """Result of a report."""
 
     page: Path
     runs: int
-    """Runs that came to their end."""
+    """Finished runs."""
     unfinished: int
-    """Runs that did not; the page lists them apart."""
+    """Unfinished runs, which the page lists separately."""
     left_out: Mapping[str, str]
-    """Folders that hold no federated run or cannot be read, with the reason."""
+    """Reasons by folder: no federated run is in the folder, or its files cannot be read."""
     figures: int
-    """Files of figures that were written."""
+    """Number of files with figures."""
 
 
 def write_report(
@@ -45,17 +46,17 @@ def write_report(
     figures: Path | None = None,
     on_figure: Callable[[int], None] = lambda _: None,
 ) -> ReportSummary:
-    """Write one HTML file about stored runs that needs nothing else, and tell what went into it.
+    """Write one self-contained HTML file about stored runs, and return a summary of its contents.
 
     Args:
-        paths: run folders, run stores, or folders that hold these.
-        output: the file; `report.html` in the folder if there is a single path, else in the current one.
-        title: stands over the page.
-        figures: a folder for the same figures as SVG and PDF; None draws none.
-        on_figure: told after each figure how many files of them there are so far.
+        paths: Run folders, run stores, or folders that contain these.
+        output: HTML file. Default: `report.html` in the folder of a single path, else in the current folder.
+        title: Title of the page.
+        figures: Folder for the figures as SVG and PDF. Default: no figures.
+        on_figure: Called after each figure with the number of files so far.
 
     Raises:
-        RunError: there is no run to report, or a file cannot be written.
+        RunError: No run can be read, or a file cannot be written.
     """
     paths = list(paths)
     output = output or (paths[0] if len(paths) == 1 else Path()) / "report.html"
@@ -77,9 +78,9 @@ def write_report(
 
 def page(contents: PageData, found: StoredRuns, title: str) -> str:
     """Return the page as text."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415  # only a report needs it
-    from markupsafe import Markup  # noqa: PLC0415  # likewise
-    from plotly.offline import get_plotlyjs  # noqa: PLC0415  # a second to import
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415  # only reports need jinja2
+    from markupsafe import Markup  # noqa: PLC0415  # only reports need markupsafe
+    from plotly.offline import get_plotlyjs  # noqa: PLC0415  # plotly takes a second to import
 
     environment = Environment(
         loader=PackageLoader("fedpoison.report"),
@@ -88,8 +89,8 @@ def page(contents: PageData, found: StoredRuns, title: str) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["percent"] = summary.percent
-    environment.globals["spread"] = summary.spread
+    environment.filters["percent"] = lambda share: f"{percent(share)} %"
+    environment.globals["spread"] = format_spread
     table = summary.summarize(contents)
     return environment.get_template("page.html.j2").render(
         title=title,
@@ -108,7 +109,7 @@ def page(contents: PageData, found: StoredRuns, title: str) -> str:
 
 
 def embedded(data: object) -> str:
-    r"""Return data as JSON that can stand inside a script element, whatever texts it holds.
+    r"""Return data as JSON that is safe inside a script element.
 
     >>> embedded("</script>")
     '"\\u003c/script\\u003e"'

@@ -1,4 +1,4 @@
-"""A tidy frame of many runs, with one row per run: its axes, its measures, and whether it stopped."""
+"""One tidy frame of many runs: a row per run with its axes, its measures and whether the run stopped."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def run_frame(axes: Sequence[str], runs: Iterable[tuple[Sequence[object], Round 
     """Return one row per run: its axes, `stopped`, its measures and the accuracy of each class.
 
     Args:
-        axes: names of the axes.
-        runs: labels of each run on the axes, and its record. None: the run stopped.
+        axes: Names of the axes.
+        runs: Labels of each run on the axes, and the round whose measures are shown. None: the run stopped.
     """
     rows = [
         {**dict(zip(axes, labels, strict=True)), "stopped": record is None, **measured(record)}
@@ -52,7 +52,7 @@ def class_columns(frame: pd.DataFrame) -> list[str]:
 def of_whole_groups(frame: pd.DataFrame, by: Sequence[str], columns: Iterable[str]) -> pd.DataFrame:
     """Return the frame with NaN in `columns` for each group in which a run stopped.
 
-    A mean over the other seeds would hide the worst run.
+    A mean over the other seeds would hide the worst case.
     """
     partial = frame.groupby(list(by))["stopped"].transform("any").to_numpy(dtype=bool)
     return frame.assign(**{column: frame[column].mask(partial) for column in columns})
@@ -64,11 +64,11 @@ def cross_table(
     """Return a column of a frame as a table, with rows and columns in the order of their first labels.
 
     Args:
-        frame: runs, or means over runs.
-        value: column with the values.
-        rows: axes of the rows.
-        columns: axis of the columns.
-        reduce: summary of several values in a cell: mean, or sample standard deviation. Default: mean.
+        frame: Runs, or means over them.
+        value: Column to show.
+        rows: Axes of the rows.
+        columns: Axis of the columns.
+        reduce: Statistic of several values in a cell: their mean, or the standard deviation of a sample.
     """
     return frame.pivot_table(
         index=rows, columns=columns, values=value, aggfunc=reduce, dropna=False, sort=False
@@ -76,16 +76,16 @@ def cross_table(
 
 
 STOPPED = -1.0
-"""Placeholder, lower than any accuracy, for a case in which a strategy stopped."""
+"""Accuracy of a case in which a strategy stopped, lower than any real accuracy."""
 
 
 def lowest_accuracy(accuracy: pd.DataFrame) -> pd.Series[float]:
-    """Return the lowest accuracy of each strategy over the cases that all strategies met.
+    """Return the lowest accuracy of each strategy over the cases that all strategies ran.
 
-    A case that stopped a strategy is its worst, even if the others did not meet the case.
+    A case that stopped a strategy is its worst case, even if other strategies did not run that case.
 
     Args:
-        accuracy: accuracy by case (rows) and strategy (columns). NaN: not met. `STOPPED`: stopped.
+        accuracy: Cases (rows) by strategies (columns). NaN: not run. `STOPPED`: stopped.
 
     Returns:
         Accuracies by strategy. If the strategies share no case, the series is empty.
@@ -94,3 +94,22 @@ def lowest_accuracy(accuracy: pd.DataFrame) -> pd.Series[float]:
     if not shared.any():
         return pd.Series(dtype=np.float64)
     return pd.concat([accuracy[shared], accuracy.where(accuracy < 0)]).min()
+
+
+def percent(share: float | None, decimals: int = 1) -> str:
+    """Return a share in per cent, or a dash if it is missing.
+
+    >>> percent(0.975), percent(None)
+    ('97.5', '-')
+    """
+    return "-" if share is None or pd.isna(share) else f"{100 * share:.{decimals}f}"
+
+
+def format_spread(mean: float | None, deviation: float | None, decimals: int = 1) -> str:
+    """Return a mean and its standard deviation in per cent. A missing deviation is left out.
+
+    >>> format_spread(0.5, 0.25), format_spread(0.5, None), format_spread(None, None)
+    ('50.0 ± 25.0', '50.0', '-')
+    """
+    text = percent(mean, decimals)
+    return text if text == "-" or pd.isna(deviation) else f"{text} ± {percent(deviation, decimals)}"

@@ -1,4 +1,4 @@
-"""The strongest attack against a strategy, searched among attacks and their knobs with Optuna."""
+"""Search for the strongest attack against a strategy, over attacks and their parameters, with Optuna."""
 
 from __future__ import annotations
 
@@ -20,103 +20,98 @@ from fedpoison.scenario.specs import format_call
 from fedpoison.simulation.batch import BatchOptions, BatchResult, batch_runner
 
 Parameters = Mapping[str, Candidates]
-"""The values of an attack's parameters that a search tries, by name."""
+"""Values of an attack's parameters that a search tries, by name."""
 
 _log = logging.getLogger(__name__)
 
 TRIALS_PER_STEP = 4
-"""Trials that are planned at once, whatever number of processors there is, so that it changes no result."""
+"""Trials that are planned together. The number of processors does not change it, nor any result."""
 
 
 @dataclass(frozen=True, eq=False)
 class SearchObjective:
-    """What the attacker is after."""
+    """Goal of the attacker, as a number to maximize."""
 
     strength: Callable[[Round], float]
-    """What of it the last round shows: a share, larger for a stronger attack."""
+    """Strength of the attack in the last round: a share, larger for a stronger attack."""
     space: Mapping[str, Parameters]
-    """The attacks to try, by name."""
+    """Attacks to try, by name."""
     label: int | None = None
-    """The class whose accuracy it is, where it is that of one class."""
+    """Class whose accuracy counts. Default: all classes."""
     stopped: float | None = None
-    """How strong an attack is that leaves the server without an answer; None where that serves nobody."""
+    """Strength of an attack that stops the strategy; None if that is no success for the attacker."""
 
 
 @dataclass(frozen=True)
 class SearchTrial:
-    """One attack that was tried."""
+    """Result of one attack."""
 
     attack: str
     strength: float | None
-    """None where the run failed."""
+    """None if the run failed."""
     stopped: bool = False
-    """Whether it left the server without an answer."""
+    """Whether the attack stopped the strategy."""
 
 
 @dataclass(frozen=True)
 class ConfirmationRun:
-    """The strongest attack with a seed that had no part in its choice."""
+    """Result of the strongest attack with a seed that the search did not use."""
 
     seed: int
     strength: float | None
-    """None where the run failed."""
+    """None if the run failed."""
     stopped: bool
-    """Whether it left the server without an answer."""
+    """Whether the attack stopped the strategy."""
     clean: float | None
-    """What the objective says with that seed and without any attack; None where it has no meaning then."""
+    """Objective of the clean run with that seed; None if the objective needs an attack."""
 
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search found."""
+    """Result of a search."""
 
     trials: list[SearchTrial]
-    """The strongest first."""
+    """Strongest attack first."""
     clean: float | None
-    """What the objective says without any attack; None where it has no meaning then."""
+    """Objective of the clean run; None if the objective needs an attack."""
     repeats: list[ConfirmationRun]
 
 
 def parse_objective(name: str) -> SearchObjective:
     """Return the objective of that name.
 
-    `accuracy` is what is missing of the accuracy, `class` of that of the class that fares worst, `class:3` of
-    that of class 3, and `backdoor` is the success on triggered images.
+    `accuracy` is 1 minus the accuracy, `class` is 1 minus the lowest accuracy of a class, `class:3` is
+    1 minus the accuracy of class 3, and `backdoor` is the success on triggered images.
 
-    The objective's attacks are those whose `search_space` says so, of other packages too.
+    An attack belongs to an objective if its `search_space` names it. Attacks of plug-ins count, too.
 
     >>> parse_objective("backdoor").space["blended"]["alpha"]
     Range(low=0.05, high=0.5, log=False)
 
     Raises:
-        ScenarioError: there is no such objective.
+        ScenarioError: No objective has the name.
     """
     kind, _, label = name.partition(":")
-    if kind == "class" and label.isdecimal():
-        return SearchObjective(
-            lambda record: 1 - record.per_class_accuracy[int(label)],
-            search_spaces("accuracy"),
-            label=int(label),
-            stopped=1.0,
-        )
-    if name == "accuracy":
-        return SearchObjective(lambda record: 1 - record.accuracy, search_spaces("accuracy"), stopped=1.0)
-    if name == "class":
-        return SearchObjective(
-            lambda record: 1 - record.worst_class_accuracy, search_spaces("accuracy"), stopped=1.0
-        )
+    number = int(label) if kind == "class" and label.isdecimal() else None
     if name == "backdoor":
         return SearchObjective(lambda record: record.success or 0.0, search_spaces("backdoor"))
-    raise unknown("objective", name, ["accuracy", "class", "backdoor", "class:3"])
+    strength: dict[str, Callable[[Round], float]] = {
+        "accuracy": lambda record: 1 - record.accuracy,
+        "class": lambda record: 1 - record.worst_class_accuracy,
+    }
+    if number is not None:
+        strength[name] = lambda record: 1 - record.per_class_accuracy[number]
+    if name not in strength:
+        raise unknown("objective", name, ["accuracy", "class", "backdoor", "class:3"])
+    return SearchObjective(strength[name], search_spaces("accuracy"), number, stopped=1.0)
 
 
 def search_spaces(kind: Literal["accuracy", "backdoor"]) -> dict[str, Parameters]:
-    """Return what a search with this kind of objective tries: the parameters of every attack, by name."""
-    spaces = {name: attack.search_space for name, attack in registered.entries().items()}
+    """Return the parameters of every attack for this kind of objective, by name of the attack."""
     return {
         name: space.parameters
-        for name, space in spaces.items()
-        if space is not None and space.objective == kind
+        for name, attack in registered.entries().items()
+        if (space := attack.search_space) is not None and space.objective == kind
     }
 
 
@@ -130,36 +125,36 @@ def search(
     on_planned: Callable[[int], None] = lambda _: None,
     **options: Unpack[BatchOptions],
 ) -> SearchResult:
-    """Try attacks on a scenario, each guided by what came of those before.
+    """Search for the strongest attack on a scenario; results of earlier trials guide later trials.
 
-    Every attack is tried at least once, if there are trials enough. The scenario's seed seeds the search.
-    The strongest of many is chosen on the very runs that show its strength, and looks stronger than it is:
-    hence it runs again with seeds that had no part in that.
+    If the number of trials allows it, every attack runs at least once. The scenario's seed seeds the search.
+    The search selects the strongest attack on the same runs that measure its strength. This overestimates the
+    strength, so the attack runs again with additional seeds.
 
     Args:
-        base: the scenario whose attack is varied.
-        objective: what the attacker is after.
-        attacks: names among those of the objective, each of which counts once; all of them for none.
-        trials: how many attacks to try.
-        confirm: with how many further seeds, those after the scenario's, the strongest runs again.
-        on_planned: callback with the number of runs that follow. Attacks that were tried are not run again.
-        options: see `BatchOptions`; none changes a result. `notify` is told of attacks whose run failed, too.
+        base: Scenario whose attack is varied.
+        objective: Goal of the attacker.
+        attacks: Names of the objective's attacks, each counted once. Default: all of them.
+        trials: Number of attacks to try.
+        confirm: Number of additional seeds, after the scenario's, for re-running the strongest attack.
+        on_planned: Callback with the number of runs of the next step. Equal attacks run once.
+        options: See `BatchOptions`. No option changes a result. `notify` also reports failed runs.
 
     Raises:
-        ScenarioError: an attack is none of the objective's, the scenario has groups or nobody malicious, or
-            no test image is of the objective's class.
-        EngineError: Ray cannot be had.
-        RunError: every attack's run had to stop, or the one without an attack.
+        ScenarioError: An attack does not belong to the objective, the scenario has groups or no malicious
+            client, or no test image has the objective's class.
+        EngineError: Ray is not available.
+        RunError: The clean run stopped, or the runs of all attacks stopped.
     """
     if base.groups:
-        raise ScenarioError("groups: a search varies a single attack; leave the groups out.")
+        raise ScenarioError("groups: a search varies a single attack; omit the groups.")
     for name in attacks:
         if name not in objective.space:
             raise unknown("attack of this objective", name, objective.space)
     others = 0 if objective.label is None else confirm  # a seed's test set may lack the class
     for seed in range(base.seed, base.seed + others + 1):
         _check(Federation.load(base.replace(seed=seed), data_dir=options.get("data_dir")), objective)
-    told = options.get("notify", _log.warning)
+    notify = options.get("notify", _log.warning)
     with batch_runner(keep_going=True, **options) as made:
 
         def run(scenarios: Sequence[Scenario]) -> BatchResult:
@@ -167,7 +162,7 @@ def search(
             batch = made(scenarios)
             for scenario, failure in batch.failures.items():
                 if not failure.aggregation_failed:
-                    told(f"{scenario.attack}, seed {scenario.seed}: {failure.reason}")
+                    notify(f"{scenario.attack}, seed {scenario.seed}: {failure.reason}")
             return batch
 
         clean = _clean(base, objective, [base.seed], run)
@@ -182,7 +177,7 @@ RunBatch = Callable[[Sequence[Scenario]], BatchResult]
 def _clean(
     base: Scenario, objective: SearchObjective, seeds: Sequence[int], run: RunBatch
 ) -> dict[int, float | None]:
-    """Return by seed what the objective says without any attack; nothing where it has no meaning then."""
+    """Return the objective of the clean runs by seed; empty if the objective needs an attack."""
     if objective.stopped is None:
         return {}
     runs = {seed: base.replace(attack="none", seed=seed) for seed in seeds}
@@ -194,7 +189,7 @@ def _clean(
 def _explore(
     base: Scenario, objective: SearchObjective, names: Sequence[str], trials: int, run: RunBatch
 ) -> list[SearchTrial]:
-    """Return the attacks that were tried, the strongest first."""
+    """Return the results of all trials, strongest attack first."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=base.seed))
     for name in names[:trials]:
@@ -212,7 +207,7 @@ def _explore(
             strength = found[scenario].strength
             study.tell(trial, strength, state=None if strength is not None else optuna.trial.TrialState.FAIL)
     if all(trial.strength is None for trial in found.values()):
-        raise RunError("every run had to stop: " + " ".join(reasons))
+        raise RunError("all runs stopped: " + " ".join(reasons))
     return sorted(found.values(), key=lambda trial: (trial.strength is None, -(trial.strength or 0.0)))
 
 
@@ -237,17 +232,17 @@ def _trial(objective: SearchObjective, batch: BatchResult, scenario: Scenario) -
 
 def _check(federation: Federation, objective: SearchObjective) -> None:
     if not federation.selection.malicious(1):
-        raise ScenarioError("malicious: got nobody, wanted some malicious nodes to attack with.")
+        raise ScenarioError("malicious: got no malicious client, expected at least one.")
     if objective.label is not None and not bool((federation.test.labels == objective.label).any()):
         raise ScenarioError(
-            f"objective class:{objective.label}: no test image of {federation.dataset.name}, of "
+            f"objective class:{objective.label}: {federation.dataset.name} has no such test image, of "
             f"{federation.classes} classes and {len(federation.test)} images with seed "
-            f"{federation.scenario.seed}; name another, or test on more."
+            f"{federation.scenario.seed}; choose another class, or use more test images."
         )
 
 
 def _suggest(trial: optuna.trial.Trial, names: Sequence[str], space: Mapping[str, Parameters]) -> str:
-    """Return the spec of the attack that the search proposes, its numbers short enough to be read."""
+    """Return the spec of the attack that the search proposes, with numbers rounded to three digits."""
     name = trial.suggest_categorical("attack", names)
     chosen: dict[str, object] = {}
     for parameter, candidates in space[name].items():

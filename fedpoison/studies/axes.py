@@ -1,4 +1,4 @@
-"""The axes of a study: lists of a field's values, ranges of them, and named bundles of fields."""
+"""Axes of a study: lists of values of a field, ranges of values, and named settings of several fields."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ RESERVED_COLUMNS = frozenset(
         "honest_distance", "dropped", "seconds", "reason", "refused", "stopped", "asked", "ended", "seed",
     )
 )  # fmt: skip
-"""Columns of the results, which no axis of bundles can have for its name; nor can it be `class_3`."""
+"""Columns of the results. No axis of named settings can have one of these names, or `class_3`."""
 
 
 Number = int | float
 MOST_VALUES = 10_000
-"""How many numbers a range can have."""
+"""Most numbers in a range."""
 
 
 class ValueRange(BaseModel):
@@ -53,12 +53,12 @@ class ValueRange(BaseModel):
         if step == 0 or (to - start) / step < 0 or (to - start) % step != 0:
             raise ValueError(
                 f"range: got from={self.start}, to={self.to}, step={self.step}; "
-                "wanted whole steps that lead from the one to the other."
+                "expected a whole number of steps between the two."
             )
         return self
 
     def values(self) -> list[Number]:
-        """Return the numbers: whole ones if all that is given is whole."""
+        """Return the numbers: integers if all three values are integers."""
         start, to, step = self._decimals()
         kind = int if all(isinstance(given, int) for given in (self.start, self.to, self.step)) else float
         return [kind(start + step * number) for number in range(int((to - start) / step) + 1)]
@@ -69,20 +69,20 @@ class ValueRange(BaseModel):
 
 @dataclass(frozen=True, eq=False)
 class AxisValue:
-    """One step of an axis: what it is called, and the fields that it sets."""
+    """Value of an axis: its label, and the fields that it sets."""
 
     label: Label
     fields: Mapping[str, Any]
 
 
 def expand_range(axis: str, given: object) -> object:
-    """Return the values that a range stands for, and anything else as it is.
+    """Return the values of a range, and anything else unchanged.
 
     >>> expand_range("malicious", {"from": 0.0, "to": 0.2, "step": 0.1})
     [0.0, 0.1, 0.2]
 
     Raises:
-        ScenarioError: the range does not fit.
+        ScenarioError: The range is invalid.
     """
     if not isinstance(given, Mapping):
         return given
@@ -96,21 +96,23 @@ def expand_range(axis: str, given: object) -> object:
 
 
 def parse_axis(axis: str, values: object) -> tuple[AxisValue, ...]:
-    """Return the steps of an axis from its values.
+    """Return the values of an axis with their labels.
 
     >>> parse_axis("setting", [{"name": "skewed", "partition": "shards"}])[0].fields
     {'partition': 'shards'}
 
     Raises:
-        ScenarioError: it is no axis, or its name is no field and it is not made of tables.
+        ScenarioError: The values are no axis, or they are no tables and the name is no field.
     """
     if not isinstance(values, list | tuple) or not values:
         raise ScenarioError(
-            f"axes.{axis}: got {values!r}, wanted a list of values, a range such as "
+            f"axes.{axis}: got {values!r}, expected a list of values, a range such as "
             "{from=0.0, to=0.4, step=0.1}, or tables with a name."
         )
     if None in values:
-        raise ScenarioError(f"axes.{axis}: got none, wanted a value; take out the axis to leave it unset.")
+        raise ScenarioError(
+            f"axes.{axis}: got none, expected a value; remove the axis to leave the field unset."
+        )
     bundled = [isinstance(value, Mapping) for value in values]
     if all(bundled):
         axis_values = _named_settings(axis, values)
@@ -123,7 +125,7 @@ def parse_axis(axis: str, values: object) -> tuple[AxisValue, ...]:
     labels = [level.label for level in axis_values]
     for label in labels:
         if labels.count(label) > 1:
-            raise ScenarioError(f"axes.{axis}: got {label!r} twice; leave one out.")
+            raise ScenarioError(f"axes.{axis}: got {label!r} twice; remove one.")
     return axis_values
 
 
@@ -135,7 +137,7 @@ def _named_settings(axis: str, tables: Sequence[Mapping[str, Any]]) -> tuple[Axi
         fields = dict(table)
         name = fields.pop("name", None)
         if not isinstance(name, str) or not name:
-            raise ScenarioError(f"axes.{axis}: got {dict(table)} without a name; add name = 'what it is'.")
+            raise ScenarioError(f"axes.{axis}: got {dict(table)} without a name; add name = 'a label'.")
         for field in fields:
             if field not in Scenario.model_fields:
                 raise unknown(f"field in axes.{axis}", field, Scenario.model_fields)

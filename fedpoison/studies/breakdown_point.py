@@ -1,4 +1,4 @@
-"""The breakdown of a strategy: the smallest malicious share that costs more than it may."""
+"""Breakdown point of a strategy: the smallest malicious share that exceeds a limit."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from fedpoison.studies.breakdown_result import (
 )
 
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5)
-"""The coarse grid."""
+"""Coarse grid of malicious shares."""
 
 
 def breakdown(
@@ -41,27 +41,27 @@ def breakdown(
 ) -> Breakdown:
     """Find for every attack and strategy the smallest malicious share that breaks the strategy.
 
-    A coarse grid of shares comes first; then bisection, to the single client, between the first share that
-    broke and the largest below it that held. The mean over the seeds decides. The malicious clients of a
-    share are among those of every larger one. Unless the scenario says how many malicious clients the
-    strategy tolerates, it is always told the true number, and is searched as far as it is defined.
+    The search runs a coarse grid of shares first. Then it bisects, down to a single client, between the first
+    share that broke the strategy and the largest smaller share that did not. The mean over the seeds decides.
+    The malicious clients of a share are also malicious at every larger share. Unless the scenario sets
+    `tolerated`, the strategy gets the true number, and the search ends where the strategy is undefined.
 
     Args:
-        base: the scenario whose attack, strategy, seed and malicious share are varied.
-        attacks: specs of attacks.
-        strategies: specs of strategies.
-        criterion: when a share counts as breaking a strategy.
-        shares: the coarse grid; the search ends at its largest.
-        seeds: seeds, the same for every cell.
-        on_planned: told, before each step, how many runs it takes.
-        options: see `BatchOptions`.
+        base: Scenario whose attack, strategy, seed and malicious share are varied.
+        attacks: Specs of attacks.
+        strategies: Specs of strategies.
+        criterion: Limit that a share must exceed to break a strategy.
+        shares: Coarse grid; the search ends at its largest share.
+        seeds: Seeds, the same for every cell.
+        on_planned: Called before each step with its number of runs.
+        options: See `BatchOptions`.
 
     Raises:
-        ScenarioError: a cell cannot be run even without malicious clients, an attack has no success to be
-            measured, be it with one of the seeds, or a share is none.
-        DataError: the data set cannot be had.
-        RunError: a clean run had to stop, or another one for a reason that is not its strategy's.
-        EngineError: Ray cannot be had.
+        ScenarioError: A cell cannot run even without malicious clients, the success of an attack cannot be
+            measured with one of the seeds, or a share is invalid.
+        DataError: The data set is not available.
+        RunError: A clean run stopped, or another run stopped for a reason other than its strategy.
+        EngineError: Ray is not available.
     """
     _check(base, shares)
     goals = {
@@ -73,12 +73,16 @@ def breakdown(
     with batch_runner(**options) as run:
         trials = _BreakdownRuns(base, criterion, seeds, goals, run, on_planned)
         find_thresholds({pair: _defined(counts, limits[pair]) for pair in pairs}, trials.run_counts)
-    return Breakdown(criterion, base.clients, seeds, [_curve(pair, limits[pair], trials) for pair in pairs])
+    curves = [
+        Curve(pair, [point for _, point in sorted(trials.points[pair].items())], *(limits[pair] or ()))
+        for pair in pairs
+    ]
+    return Breakdown(criterion, base.clients, seeds, curves)
 
 
 @dataclass(frozen=True, eq=False)
 class _BreakdownRuns:
-    """The runs that a search makes, and what came of them."""
+    """Runs of a search, and their results."""
 
     base: Scenario
     criterion: BreakdownCriterion
@@ -87,11 +91,11 @@ class _BreakdownRuns:
     run: Callable[[Sequence[Scenario]], BatchResult]
     on_planned: Callable[[int], None]
     ends: dict[Scenario, Round | Failure] = field(default_factory=dict)
-    """The last round of each run, or why it had to stop."""
+    """Last round of each run, or its failure."""
     points: dict[Pair, dict[int, Point]] = field(default_factory=dict)
 
     def run_counts(self, asked: Sequence[tuple[Pair, int]]) -> dict[tuple[Pair, int], bool]:
-        """Make the runs for these numbers of malicious clients, and return which broke their strategy."""
+        """Run these numbers of malicious clients, and return which of them broke their strategy."""
         scenarios = list(dict.fromkeys(run for pair, count in asked for run in self._runs(pair, count)))
         self.on_planned(len(scenarios))
         batch = self.run(scenarios)
@@ -103,7 +107,7 @@ class _BreakdownRuns:
         return {(pair, count): self.points[pair][count].broke for pair, count in asked}
 
     def _runs(self, pair: Pair, count: int) -> list[Scenario]:
-        """Return the runs with this number of malicious clients, one a seed; without any, clean ones."""
+        """Return one run per seed with this number of malicious clients; clean runs for 0."""
         attacked = [_attacked(self.base, pair, count).replace(seed=seed) for seed in self.seeds]
         return attacked if count else [run.without_attack(self.goals[pair.attack]) for run in attacked]
 
@@ -120,7 +124,7 @@ class _BreakdownRuns:
         if stopped is None and blind:
             raise ScenarioError(
                 f"{pair.attack}: no success is measured with seed {blind[0]}, which has no test image of the "
-                "class that it is after; test on more images, or leave the seed out."
+                "attacked class; use more test images, or omit the seed."
             )
         broke = stopped is not None or self.criterion.is_broken(costs)
         return Point(count, measured, costs, broke, stopped)
@@ -130,15 +134,17 @@ class _BreakdownRuns:
 
 
 def _check(base: Scenario, shares: Sequence[float]) -> None:
-    said = [name for name in changed(base, About.MALICIOUS) if name != "malicious"]
-    if said:
+    varied = [name for name in changed(base, About.MALICIOUS) if name != "malicious"]
+    if varied:
         raise ScenarioError(
-            f"{', '.join(said)}: a search for the breakdown varies the share that is malicious; leave it out."
+            f"{', '.join(varied)}: a search for the breakdown varies the malicious share; omit it."
         )
     if not shares or not all(0 < share <= 1 for share in shares):
-        raise ScenarioError(f"shares: got {list(shares)}, wanted numbers above 0 and at most 1.")
+        raise ScenarioError(f"shares: got {list(shares)}, expected numbers above 0 and at most 1.")
     if not round(max(shares) * base.clients):
-        raise ScenarioError(f"shares: got {list(shares)}, none of which is a client of {base.clients}.")
+        raise ScenarioError(
+            f"shares: got {list(shares)}, all less than 1 of {base.clients} clients; use a larger share."
+        )
 
 
 def _attacked(base: Scenario, pair: Pair, count: int) -> Scenario:
@@ -146,22 +152,22 @@ def _attacked(base: Scenario, pair: Pair, count: int) -> Scenario:
 
 
 def _goal(attacked: Scenario, criterion: BreakdownCriterion, data_dir: Path | None) -> str | None:
-    """Return the attack whose success is measured; None where success does not matter."""
+    """Return the attack whose success is measured; None if the criterion is not success."""
     if criterion.measure != "success":
         return None
     goal = Federation.load(attacked, data_dir=data_dir).goal_attack
     if goal is None:
         raise ScenarioError(
-            f"{attacked.attack} has no target, so that no success can be measured; name one that has, such "
-            "as backdoor, or measure the accuracy."
+            f"{attacked.attack} has no target, so its success cannot be measured; choose an attack with a "
+            "target, such as backdoor, or measure the accuracy."
         )
     return goal
 
 
 def _first_undefined(clean_one: Scenario, end: int) -> tuple[int, str] | None:
-    """Return the smallest number of malicious clients, up to `end`, that the strategy is not defined for.
+    """Return the smallest number of malicious clients, up to `end`, for which the strategy is undefined.
 
-    A strategy that is not defined for some number is not for any larger one.
+    A strategy that is undefined for some number is undefined for every larger number.
     """
 
     def reason(count: int) -> str | None:
@@ -177,14 +183,8 @@ def _first_undefined(clean_one: Scenario, end: int) -> tuple[int, str] | None:
 
 
 def _defined(counts: Sequence[int], limit: tuple[int, str] | None) -> list[int]:
-    """Return the counts below the limit, and the last one there is."""
+    """Return the counts below the limit, with the largest of these."""
     if limit is None:
         return list(counts)
     first, _ = limit
     return sorted({first - 1, *(count for count in counts if count < first)})
-
-
-def _curve(pair: Pair, limit: tuple[int, str] | None, trials: _BreakdownRuns) -> Curve:
-    points = sorted(trials.points[pair].values(), key=lambda point: point.count)
-    first, why = limit or (None, None)
-    return Curve(pair, points, first, why)

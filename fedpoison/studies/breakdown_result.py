@@ -1,4 +1,4 @@
-"""Result of a search for breakdowns: when a share counts as breaking, how it is found, and its curves."""
+"""Result of a search for breakdown points: the criterion, the bisection, and the curves."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fedpoison.results.run_frame import MEASURES
 POINTS = 10.0
 LEVEL = 50.0
 _ROUNDING = 1e-9
-"""So that 0.95 - 0.85 is a cost of 0.1."""
+"""Slack for rounding: 0.95 - 0.85 must reach a limit of 0.1."""
 _MEASURES = {
     "accuracy": MEASURES["accuracy"],
     "worst-class": MEASURES["worst-class accuracy"],
@@ -26,23 +26,23 @@ _MEASURES = {
 
 @dataclass(frozen=True)
 class BreakdownCriterion:
-    """What is measured after the last round, and how much of it is too much.
+    """Measure after the last round, and the limit that breaks a strategy.
 
-    Build one with `criterion`.
+    Create one with `criterion`.
     """
 
     measure: str
     limit: float
-    """A share: of accuracy that may not be lost, or of success that may not be reached."""
+    """Share of lost accuracy, or success rate, that breaks a strategy."""
 
     @property
     def lost(self) -> bool:
-        """Whether the cost is what is lost against the clean run; else it is the measure itself."""
+        """Whether the cost is the loss against the clean run; otherwise the measure itself."""
         return self.measure != "success"
 
     @property
     def description(self) -> str:
-        """What a share does that breaks a strategy."""
+        """Effect of a share that breaks a strategy."""
         limit = f"{100 * self.limit:g}"
         return {
             "accuracy": f"costs {limit} points of accuracy",
@@ -52,7 +52,7 @@ class BreakdownCriterion:
 
     @property
     def axis_title(self) -> str:
-        """What the cost is, as the title of an axis."""
+        """Cost as the title of an axis."""
         return {
             "accuracy": "accuracy lost, points",
             "worst-class": "worst-class accuracy lost, points",
@@ -60,12 +60,12 @@ class BreakdownCriterion:
         }[self.measure]
 
     def value(self, record: Round) -> float:
-        """Return what is measured; NaN where the run has none."""
+        """Return the measure of a run; NaN without one."""
         found = getattr(record, _MEASURES[self.measure])
         return float("nan") if found is None else found
 
     def cost(self, value: float, clean: float) -> float:
-        """Return what is held against the limit, given the measure and that of the clean run."""
+        """Return the cost to compare with the limit, given the measures of the run and of its clean run."""
         return clean - value if self.lost else value
 
     def is_broken(self, costs: Sequence[float]) -> bool:
@@ -77,45 +77,45 @@ def criterion(measure: str, *, points: float | None = None, level: float | None 
     """Return the criterion of that measure: `accuracy`, `worst-class` or `success`.
 
     Args:
-        measure: the accuracy on all classes, on the class that fares worst, or the success of the attack.
-        points: for the first two, how many points may not be lost; 10 for None.
-        level: for the success, how many per cent may not be reached; 50 for None.
+        measure: Accuracy on all classes, accuracy of the worst class, or success of the attack.
+        points: Lost percentage points that break a strategy, for the two accuracies. Default: 10.
+        level: Success in per cent that breaks a strategy. Default: 50.
 
     >>> criterion("accuracy").is_broken([0.15, 0.05]), criterion("success", level=60).limit
     (True, 0.6)
 
     Raises:
-        ScenarioError: there is no such measure, a limit is not within 0 to 100, or it is the other measure's.
+        ScenarioError: No measure has the name, or a limit is not within 0 to 100 or of another measure.
     """
     if measure not in _MEASURES:
         raise unknown("measure", measure, _MEASURES)
     if measure == "success":
         if points is not None:
-            raise ScenarioError("points: got them for success, which is held against a level; give that.")
+            raise ScenarioError("points: got a value for success, expected none; give a level.")
         return BreakdownCriterion(measure, _share("level", LEVEL if level is None else level))
     if level is not None:
-        raise ScenarioError(f"level: got one for {measure}, whose loss is counted in points; give those.")
+        raise ScenarioError(f"level: got a value for {measure}, expected none; give points.")
     return BreakdownCriterion(measure, _share("points", POINTS if points is None else points))
 
 
 def _share(name: str, percent: float) -> float:
     if not 0 < percent <= 100:
-        raise ScenarioError(f"{name}: got {percent:g}, wanted more than 0 and at most 100.")
+        raise ScenarioError(f"{name}: got {percent:g}, expected more than 0 and at most 100.")
     return percent / 100
 
 
 Key = TypeVar("Key")
 Verdicts = Mapping[int, bool]
-"""By count, whether it broke what was tried with it."""
+"""By count, whether it broke the strategy."""
 
 
 def smallest_breaking(verdicts: Verdicts) -> int | None:
-    """Return the smallest count that broke; None where none did."""
+    """Return the smallest count that broke the strategy; None without one."""
     return min((count for count, broke in verdicts.items() if broke), default=None)
 
 
 def held_above(verdicts: Verdicts) -> list[int]:
-    """Return the counts that held although a smaller one broke: where there are any, more is not worse.
+    """Return the counts that held although a smaller count broke the strategy.
 
     >>> held_above({0: False, 2: True, 4: False, 6: True})
     [4]
@@ -127,10 +127,10 @@ def held_above(verdicts: Verdicts) -> list[int]:
 
 
 def next_counts(grid: Sequence[int], verdicts: Verdicts) -> list[int]:
-    """Return the counts to try next: first the grid, then one by one the middle of the gap that is left.
+    """Return the counts to try next: first the grid, then the middle of the remaining gap.
 
-    The gap lies between the smallest count that broke and the largest below it that held. Nothing is left
-    once they are neighbours, or if nothing broke.
+    The gap is between the smallest count that broke and the largest smaller count that held. The search ends
+    when they are neighbours, or if no count broke.
 
     >>> next_counts([0, 4, 8], {}), next_counts([0, 4, 8], {0: False, 4: False, 8: True})
     ([0, 4, 8], [6])
@@ -146,19 +146,19 @@ def next_counts(grid: Sequence[int], verdicts: Verdicts) -> list[int]:
 
 def find_thresholds(
     grids: Mapping[Key, Sequence[int]],
-    play: Callable[[Sequence[tuple[Key, int]]], Mapping[tuple[Key, int], bool]],
+    run_counts: Callable[[Sequence[tuple[Key, int]]], Mapping[tuple[Key, int], bool]],
 ) -> dict[Key, dict[int, bool]]:
-    """Return the verdicts by which the smallest count that breaks is found for every key.
+    """Find the smallest breaking count of every key by bisection, and return all verdicts.
 
-    After its grid a key costs at most log2 of the widest gap in it, rounded up.
+    After its grid, a key takes at most log2 of the widest gap in the grid, rounded up.
 
     Args:
-        grids: for each key the counts to try first.
-        play: tries what one step of all keys asks for, together, and tells what broke.
+        grids: Counts to try first, by key.
+        run_counts: Runs one step of all keys together, and returns which counts broke.
     """
     verdicts: dict[Key, dict[int, bool]] = {key: {} for key in grids}
     while asked := [(key, count) for key in grids for count in next_counts(grids[key], verdicts[key])]:
-        for (key, count), broke in play(asked).items():
+        for (key, count), broke in run_counts(asked).items():
             verdicts[key][count] = broke
     return verdicts
 
@@ -173,49 +173,46 @@ class Pair:
 
 @dataclass(frozen=True)
 class Point:
-    """What a number of malicious clients does, with each seed."""
+    """Effect of a number of malicious clients, per seed."""
 
     count: int
     measured: tuple[float, ...]
-    """NaN where the run had to stop."""
+    """Measure per seed; NaN if the run stopped."""
     costs: tuple[float, ...]
-    """What is held against the limit, likewise."""
+    """Cost per seed; NaN if the run stopped."""
     broke: bool
     stopped: str | None = None
-    """Why the strategy could not finish a run, where that was so: then the count broke it."""
+    """Reason if the strategy stopped a run, which counts as broken."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """How an attack fares against a strategy as the number of malicious clients grows."""
+    """Cost of an attack against a strategy by the number of malicious clients."""
 
     pair: Pair
     points: Sequence[Point]
-    """Ascending, the clean runs first."""
+    """In ascending order, clean runs first."""
     undefined: int | None = None
-    """The smallest number of malicious clients for which the strategy is not defined, within the search."""
+    """Smallest number of malicious clients in the search for which the strategy is undefined."""
     reason: str | None = None
-    """Why it is not."""
+    """Reason why the strategy is undefined there."""
 
     @property
     def breaking_point(self) -> Point | None:
-        """The smallest number that broke the strategy; None where none did."""
+        """Smallest number that broke the strategy; None without one."""
         first = smallest_breaking(self._verdicts)
         return next((point for point in self.points if point.count == first), None)
 
     @property
     def last_held(self) -> Point | None:
-        """The largest number below it that held; None where not even the clean runs did."""
-        below = [
-            point
-            for point in self.points
-            if self.breaking_point is None or point.count < self.breaking_point.count
-        ]
+        """Largest number below the breaking point that held; None if even the clean runs broke."""
+        first = smallest_breaking(self._verdicts)
+        below = [point for point in self.points if first is None or point.count < first]
         return below[-1] if below else None
 
     @property
     def held_above(self) -> list[int]:
-        """The numbers that held although a smaller one broke the strategy, ascending."""
+        """Numbers that held although a smaller number broke the strategy, ascending."""
         return held_above(self._verdicts)
 
     @property
@@ -225,7 +222,7 @@ class Curve:
 
 @dataclass(frozen=True, eq=False)
 class Breakdown:
-    """The curves, and by what they were judged."""
+    """Curves of a search, and their criterion."""
 
     criterion: BreakdownCriterion
     clients: int
@@ -237,10 +234,10 @@ class Breakdown:
         return list(dict.fromkeys(curve.pair.attack for curve in self.curves))
 
     def points(self) -> pd.DataFrame:
-        """Return one row an attack, strategy, number of malicious clients and seed.
+        """Return one row per attack, strategy, number of malicious clients and seed.
 
-        `value` is what was measured and `cost` what was held against the limit, both NaN where the run had to
-        stop; `broke` is the verdict on all seeds together.
+        `value` is the measure and `cost` is compared with the limit. Both are NaN if the run stopped. `broke`
+        is the verdict on all seeds together.
         """
         rows = [
             {

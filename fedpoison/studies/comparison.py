@@ -1,4 +1,4 @@
-"""Every attack against every strategy, on the same seeds."""
+"""Comparison of every attack against every strategy, on the same seeds."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from fedpoison.studies.statistics import intervals, paired_differences
 _log = logging.getLogger(__name__)
 
 At = Literal["last", "best"]
-"""Round that is read of a run: the last one, or the one with the highest accuracy."""
+"""Round of a run that counts: the last round, or the round with the highest accuracy."""
 OPTIMISTIC = (
-    "reading each run at its best round: a maximum over rounds is chosen on the test set, which flatters "
-    "every strategy, and above all those that an attack makes unstable. Nobody who deploys the model gets "
-    "it; report the last round."
+    "reading each run at its best round: the test set selects this round, which overestimates each strategy, "
+    "most of all strategies that an attack makes unstable. A deployed model does not reach this accuracy; "
+    "report the last round."
 )
 _PAIR = ["attack", "strategy"]
 
@@ -50,9 +50,9 @@ class CompareCell:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """The runs of a matrix of attacks and strategies.
+    """Runs of a matrix of attacks and strategies.
 
-    A mean is NaN if a run stopped with any seed: a mean over the other seeds would hide the worst.
+    A mean is NaN if a run stopped with any seed: a mean over the other seeds would hide the worst case.
     """
 
     attacks: Sequence[str]
@@ -61,7 +61,7 @@ class Comparison:
     histories: dict[CompareCell, History]
     at: At = "last"
     stopped: Mapping[CompareCell, str] = field(default_factory=dict)
-    """Reasons of the runs without a history: the strategy could not aggregate the updates of a round."""
+    """Reasons of the runs in which the strategy could not aggregate the updates of a round."""
 
     def cells(self) -> list[CompareCell]:
         """Return the runs in the order of attacks, strategies and seeds."""
@@ -82,7 +82,7 @@ class Comparison:
         return [seed for seed in self.seeds if CompareCell(attack, strategy, seed) in self.stopped]
 
     def record(self, cell: CompareCell) -> Round | None:
-        """Return the round that is read of a run, None if it stopped; the initial model is never best."""
+        """Return the round of a run that counts, None if the run stopped; the initial model is never best."""
         if cell in self.stopped:
             return None
         history = self.histories[cell]
@@ -150,7 +150,7 @@ class Comparison:
         return intervals(paired_differences(self.frame, "strategy", reference, ["attack", "seed"]), _PAIR)
 
     def most_robust(self) -> str:
-        """Return the strategy with the highest lowest accuracy over the attacks; one that stops is last."""
+        """Return the strategy with the best worst-case accuracy; strategies that stopped are last."""
         return str(lowest_accuracy(self.table("accuracy").fillna(STOPPED)).idxmax())
 
     def stopped_runs(self) -> pd.DataFrame:
@@ -192,14 +192,14 @@ class Comparison:
 
 
 def check_reference(strategies: Sequence[str], reference: str) -> str:
-    """Return the reference as the strategies spell it.
+    """Return the reference as it is written among the strategies.
 
     Raises:
         ScenarioError: The reference is none of the strategies.
     """
-    spelled = {read_aggregation(strategy): strategy for strategy in strategies}
+    written = {read_aggregation(strategy): strategy for strategy in strategies}
     try:
-        return spelled[read_aggregation(reference)]
+        return written[read_aggregation(reference)]
     except (KeyError, ScenarioError):
         raise unknown("reference", reference, strategies) from None
 
@@ -213,25 +213,25 @@ def compare(
     at: At = "last",
     **options: Unpack[BatchOptions],
 ) -> Comparison:
-    """Run every attack against every strategy with every seed, and return what came out.
+    """Run every attack against every strategy with every seed, and return the comparison.
 
     Args:
-        base: the scenario whose attack, strategy and seed are varied.
-        attacks: specs of attacks.
-        strategies: specs of strategies.
-        seeds: seeds, the same for every cell.
-        at: which round of each run is read; `notify` is told what is wrong with `best`.
-        options: see `BatchOptions`.
+        base: Scenario whose attack, strategy and seed are varied.
+        attacks: Specs of attacks.
+        strategies: Specs of strategies.
+        seeds: Seeds, the same for every cell.
+        at: Round of each run that counts; `notify` gets a warning about `best`.
+        options: See `BatchOptions`.
 
     Raises:
-        ScenarioError: a cell cannot be run; found before any training.
-        DataError: the data set cannot be had.
-        RunError: a run had to stop for a reason that is not its strategy's, or every run had to; the others
-            were made all the same, and are kept.
-        EngineError: Ray cannot be had.
+        ScenarioError: A cell cannot run; raised before any training.
+        DataError: The data set is not available.
+        RunError: A run stopped for a reason other than its strategy, or all runs stopped. The other runs are
+            finished and kept.
+        EngineError: Ray is not available.
     """
     if base.groups:
-        raise ScenarioError("groups: a comparison varies a single attack; leave the groups out.")
+        raise ScenarioError("groups: a comparison varies a single attack; omit the groups.")
     cells = {
         CompareCell(attack, strategy, seed): base.replace(attack=attack, strategy=strategy, seed=seed)
         for attack in attacks

@@ -79,14 +79,14 @@ def class_by_strategy(comparison: Comparison, attack: str) -> Figure:
 def breakdown_curves(found: Breakdown) -> Figure:
     """Return a panel per attack: cost of each malicious share, one line per strategy, mean over the seeds.
 
-    A ring marks the share that breaks a strategy, at the upper edge if the server stops. A cross there is the
-    first share for which the strategy is not defined.
+    A ring marks the share that breaks a strategy, at the upper edge if the strategy stops. A cross at the
+    upper edge marks the first share for which the strategy is undefined.
     """
     figure, grid = panels(len(found.attacks))
     strategies = list(dict.fromkeys(curve.pair.strategy for curve in found.curves))
     points = found.points()
     points["share"] *= 100
-    points["cost"] = 100 * points["cost"].where(points["stopped"].isna())  # a gap, whatever other seeds have
+    points["cost"] = 100 * points["cost"].where(points["stopped"].isna())  # one stopped seed leaves a gap
     for axes, attack in zip(grid, found.attacks, strict=True):
         mine = points[points["attack"] == attack]
         lines(axes, mine, x="share", y="cost", series="strategy", names=strategies)
@@ -114,11 +114,9 @@ def _mark(axes: Axes, curves: Sequence[Curve], found: Breakdown, strategies: Seq
     for curve in curves:
         colour = COLOURS[strategies.index(curve.pair.strategy) % len(COLOURS)]
         if curve.breaking_point is not None:
-            share, stopped = (
-                100 * curve.breaking_point.count / found.clients,
-                curve.breaking_point.stopped is not None,
-            )
-            height, options = (1.0, edge) if stopped else (100 * np.mean(curve.breaking_point.costs), {})
+            broken = curve.breaking_point
+            share = 100 * broken.count / found.clients
+            height, options = (100 * np.mean(broken.costs), {}) if broken.stopped is None else (1.0, edge)
             axes.plot(share, height, color=colour, **RING, **options)
         if curve.undefined is not None:
             share, height = 100 * curve.undefined / found.clients, 1 - 0.06 * drawn[curve.undefined]
@@ -131,7 +129,7 @@ def draw(study: Study, runs: pd.DataFrame) -> Figure:
 
     Args:
         study: Has a figure, and the order of the labels on its axes.
-        runs: One row per run, as `Results.runs`. A combination without a run leaves a gap.
+        runs: One row per run, as `StudyResults.runs`. A combination without a run leaves a gap.
 
     Raises:
         ScenarioError: The study has no figure.
@@ -224,12 +222,14 @@ def _heat_map(axes: Axes, values: pd.DataFrame, asked: StudyFigure, measure: str
 def _name(
     axes: Axes, asked: StudyFigure, measure: str, facet: Label | None, *, outer: tuple[bool, bool]
 ) -> None:
-    """Title a panel and its sides; `outer` says whether it is in the last row, and in the first column."""
-    told = "" if facet is None else str(facet) if isinstance(facet, str) else f"{_words(asked.facet)} {facet}"
+    """Title a panel and its axes; `outer` is whether it is in the last row, and in the first column."""
+    label = (
+        "" if facet is None else str(facet) if isinstance(facet, str) else f"{_words(asked.facet)} {facet}"
+    )
     if asked.kind == "heatmap":
-        axes.set_title(", ".join(part for part in (told, AXIS_TITLES[measure]) if part), fontsize=10)
+        axes.set_title(", ".join(part for part in (label, AXIS_TITLES[measure]) if part), fontsize=10)
     else:
-        axes.set_title(told, fontsize=10)
+        axes.set_title(label, fontsize=10)
         if outer[1]:
             axes.set_ylabel(AXIS_TITLES[measure])
     if outer[0] and asked.kind == "lines":

@@ -1,4 +1,4 @@
-"""Means over seeds, with what the seeds leave uncertain."""
+"""Means over seeds with bootstrap intervals, and paired differences."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fedpoison.results.run_frame import MEASURES
 CONFIDENCE = 0.95
 RESAMPLES = 9999
 _HELD = {2: 0.50, 3: 0.72, 4: 0.79, 5: 0.84, 6: 0.86, 7: 0.87, 8: 0.88, 9: 0.89}
-"""In which share of samples of so many normal values the interval holds the true mean."""
+"""Coverage of the interval by the number of normal values: how often it contains the true mean."""
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,13 @@ class Estimate:
     mean: float
     low: float | None = None
     high: float | None = None
-    """None where there is no interval: for a single value, and where there is no mean."""
+    """None without an interval: for a single value, and without a mean."""
 
 
 def estimate(values: Sequence[float]) -> Estimate:
-    """Return the mean with a 95 % bootstrap interval (BCa), the same for the same values.
+    """Return the mean with a 95 % bootstrap interval (BCa); equal values give equal results.
 
-    A few seeds say little: see `coverage_note`.
+    With few seeds the interval is too narrow: see `coverage_note`.
 
     >>> estimate([0.75, 0.25]).mean, estimate([0.8])
     (0.5, Estimate(mean=0.8, low=None, high=None))
@@ -47,18 +47,18 @@ def estimate(values: Sequence[float]) -> Estimate:
 
 
 def coverage_note(seeds: int) -> str:
-    """Return in words how often the interval of so few seeds holds the true mean; empty for ten and more.
+    """Return how often the interval of so few seeds contains the true mean; empty for ten and more.
 
     >>> coverage_note(3)
-    'with 3 seeds they hold the true mean in some 72 % of cases'
+    'with 3 seeds they contain the true mean in about 72 % of cases'
     """
     if seeds not in _HELD:
         return ""
-    return f"with {seeds} seeds they hold the true mean in some {100 * _HELD[seeds]:.0f} % of cases"
+    return f"with {seeds} seeds they contain the true mean in about {100 * _HELD[seeds]:.0f} % of cases"
 
 
 def _bootstrap(sample: np.ndarray[tuple[int], np.dtype[np.float64]]) -> tuple[float, float]:
-    from scipy.stats import bootstrap  # noqa: PLC0415  # half a second to import
+    from scipy.stats import bootstrap  # noqa: PLC0415  # scipy takes half a second to import
 
     found = bootstrap(
         (sample,),
@@ -94,9 +94,9 @@ def paired_differences(
     Args:
         frame: Runs.
         axis: Axis of the reference.
-        reference: Label that the others are compared with.
+        reference: Label to compare the others with.
         pairs: Axes on which a run and its reference agree. The same seed gives both the same weights, data
-            and malicious clients, so that their difference does not contain them.
+            and malicious clients, which cancel in the difference.
     """
     columns = list(MEASURES.values())
     chosen = frame[axis] == reference

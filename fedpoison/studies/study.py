@@ -1,4 +1,4 @@
-"""The study: many scenarios along axes, as one value that is read from a TOML file."""
+"""Study: scenarios along axes, loaded from a TOML file."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ AXIS_TITLES = {
     "false_positive_rate": "honest rejected, %",
     "malicious_mass": "trust in malicious, %",
 }
-"""The shares that a figure can show, by their column, with what is written beside them."""
+"""Axis titles of the shares that a figure can show, by column."""
 
 
 def _several(value: object) -> object:
@@ -54,21 +54,21 @@ def _measure(name: str) -> str:
 
 
 class StudyFigure(BaseModel):
-    """How a study is drawn: means over the seeds after the last round."""
+    """Figure of a study: means over the seeds after the last round."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["lines", "bars", "heatmap"]
     x: str
-    """The axis along the panels; the columns of a heat map."""
+    """Axis along the panels, or the columns of a heat map."""
     series: str
-    """The axis with a line, a bar or a row for each value."""
+    """Axis with a line, a bar or a row per value."""
     facet: str | None = None
-    """The axis with a panel for each value."""
+    """Axis with a panel per value."""
     measure: Annotated[
         tuple[Annotated[str, AfterValidator(_measure)], ...], BeforeValidator(_several), Field(min_length=1)
     ] = ("accuracy",)
-    """A row of panels for each."""
+    """Measures, with a row of panels per measure."""
 
     @model_validator(mode="before")
     @classmethod
@@ -80,19 +80,19 @@ class StudyFigure(BaseModel):
 
     @property
     def axes(self) -> tuple[str, ...]:
-        """The axes that are drawn."""
+        """Axes in the figure."""
         return tuple(axis for axis in (self.x, self.series, self.facet) if axis is not None)
 
 
 @dataclass(frozen=True, eq=False)
 class StudyCell:
-    """One combination of a study: where it lies on each axis, and what to run."""
+    """One combination of a study: its label on each axis, and the scenario to run."""
 
     axis_labels: Mapping[str, Label]
     scenario: Scenario | None
-    """None where the fields do not go together, such as krum with too few clients."""
+    """None if the fields exclude each other, such as krum with too few clients."""
     reason: str = ""
-    """Why there is no scenario."""
+    """Reason if there is no scenario."""
 
 
 class Study(BaseModel):
@@ -105,22 +105,22 @@ class Study(BaseModel):
     [{'lr': 0.1, 'seed': 0}, {'lr': 0.1, 'seed': 1}]
 
     Raises:
-        ScenarioError: from `load`, `parse` and `replace`, where a key, a value or an axis is wrong.
+        ScenarioError: From `load`, `parse` and `replace`, if a key, a value or an axis is invalid.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
-    """Names the folder of the results."""
+    """Name of the study and of the folder of its results."""
     title: str
     description: str = ""
-    """What the study shows."""
+    """Question that the study answers."""
     base: dict[str, Any] = {}
-    """Fields that all scenarios have in common."""
+    """Fields that all scenarios share."""
     axes: Annotated[dict[str, Any], Field(min_length=1)]
-    """By name: a list of a field's values, a range of them, or tables of several fields with a name each."""
+    """By name: a list of values of a field, a range of values, or named settings of several fields."""
     exclude: tuple[dict[str, Any], ...] = ()
-    """Combinations to leave out: all that match each key of a table; a list matches any of its values."""
+    """Combinations to leave out, which match each key of a table. A list matches any of its values."""
     figure: StudyFigure | None = None
 
     @field_validator("base")
@@ -145,7 +145,7 @@ class Study(BaseModel):
         if self.figure is not None:
             _check_drawn(self.figure, axis_values)
         if not self.cells():
-            raise ScenarioError("exclude: leaves no run; take out a table, or a key of one.")
+            raise ScenarioError("exclude: leaves no run; remove a table, or a key of a table.")
         return self
 
     @classmethod
@@ -169,10 +169,10 @@ class Study(BaseModel):
             raise ScenarioError(f"{path}: {error}") from None
 
     def replace(self, **changes: Any) -> Self:
-        """Return the study with fields set for all its scenarios; the name tells that it is another one.
+        """Return the study with fields set for all its scenarios, under a new name.
 
-        The axis of that name gets this value alone, or those of a list; an axis of bundles keeps those that
-        have these names. None unsets a field of the base.
+        If an axis has the name of a field, it gets this value, or the values of a list. An axis of named
+        settings keeps the settings with these names. None unsets a field of the base.
         """
         if not changes:
             return self
@@ -194,15 +194,15 @@ class Study(BaseModel):
         return self.parse(content)
 
     def content(self) -> dict[str, Any]:
-        """Return the study as plain values, without what is unset."""
+        """Return the study as plain values, without unset fields."""
         return self.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
 
     def to_toml(self) -> str:
-        """Return the study as TOML that `load` reads back to an equal value."""
+        """Return the study as TOML, which `load` reads to an equal study."""
         return tomli_w.dumps(self.content(), multiline_strings=True)
 
     def axis_values(self) -> dict[str, tuple[AxisValue, ...]]:
-        """Return the steps of each axis, in the order of the file."""
+        """Return the values of each axis, in the order of the file."""
         return {name: parse_axis(name, given) for name, given in self.axes.items()}
 
     def cells(self) -> list[StudyCell]:
@@ -240,7 +240,7 @@ def can_be_unset(field: str) -> bool:
 
 
 def _check_fields(base: Mapping[str, Any], axis_values: Mapping[str, Sequence[AxisValue]]) -> None:
-    """Raise ScenarioError where two axes, or the base and an axis that always does, set the same field."""
+    """Raise ScenarioError if two axes, or the base and a whole axis, set the same field."""
     setting = Counter(
         field
         for steps in axis_values.values()
@@ -254,7 +254,7 @@ def _check_fields(base: Mapping[str, Any], axis_values: Mapping[str, Sequence[Ax
 
 def _check_excluded(table: Mapping[str, Any], axis_values: Mapping[str, Sequence[AxisValue]]) -> None:
     if not table:
-        raise ScenarioError("exclude: got an empty table, wanted an axis and its value.")
+        raise ScenarioError("exclude: got an empty table, expected an axis and its value.")
     for axis, wanted in table.items():
         if axis not in axis_values:
             raise unknown("axis", axis, axis_values)
@@ -278,18 +278,18 @@ def _check_drawn(figure: StudyFigure, axis_values: Mapping[str, Sequence[AxisVal
 
 
 def _bundled(axis: str, values: Sequence[Any], kept: Sequence[object]) -> Sequence[object]:
-    """Return the bundles that have the names `kept`; these as they are where the axis has no bundles."""
+    """Return the settings with the names `kept`, or `kept` itself if the axis has no named settings."""
     if not isinstance(values[0], Mapping):
         return kept
     named = {bundle["name"]: bundle for bundle in values}
     for name in kept:
         if name not in named:
-            raise unknown(f"step of the axis {axis}", str(name), named)
+            raise unknown(f"value of the axis {axis}", str(name), named)
     return [named[name] for name in kept]
 
 
 def _restricted(kept: Mapping[str, Sequence[object]], table: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a table excludes of the steps that are kept."""
+    """Return the part of an exclusion that concerns the kept values."""
     return {
         axis: [value for value in _as_sequence(wanted) if axis not in kept or value in kept[axis]]
         for axis, wanted in table.items()

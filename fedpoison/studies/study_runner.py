@@ -1,45 +1,174 @@
-"""Running a study: what is missing in the store is made, and all of it is read."""
+"""Run a study: run the missing scenarios, and load the results of all runs as tidy frames."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Literal
+
+import pandas as pd
 
 from fedpoison.data import AUTO, Dataset, load_dataset
+from fedpoison.errors import file_errors
 from fedpoison.federation.federation import resolve_dataset
 from fedpoison.results.history import History
 from fedpoison.results.provenance import Notify, warn_version_mismatch
 from fedpoison.results.round import Failure
+from fedpoison.results.run_frame import MEASURES, measured, of_whole_groups
 from fedpoison.results.store import StoredRun
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.simulation.batch import BatchCallbacks, run_all
-from fedpoison.studies.study import Study, StudyCell
-from fedpoison.studies.study_results import StudyResults
+from fedpoison.studies.axes import Label
+from fedpoison.studies.study import AXIS_TITLES, Study, StudyCell
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
+class StudyResults:
+    """Finished runs of a study, and the failures of the other runs."""
+
+    study: Study
+    histories: Mapping[StudyCell, History]
+    failures: Mapping[StudyCell, Failure]
+
+    @cached_property
+    def rounds(self) -> pd.DataFrame:
+        """One row per run and evaluated round: the axes, `run_id`, `seed`, `round`, measures, classes.
+
+        The measures are those of `History.rounds`. `success` is the success rate of a targeted attack, and
+        `class_3` is the accuracy of class 3.
+        """
+        rows = [row for cell, history in self.histories.items() for row in _rows(cell, history)]
+        return _numeric(pd.DataFrame(rows), self.study.axes)
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """One row per run: its last row of `rounds`, with the `seconds` of the whole run."""
+        if self.rounds.empty:
+            return self.rounds
+        last = self.rounds.groupby(list(self.study.axes), sort=False).tail(1).reset_index(drop=True)
+        return last.assign(seconds=[history.seconds for history in self.histories.values()])
+
+    @property
+    def failed(self) -> pd.DataFrame:
+        """One row per failed run: the axes, `run_id` (empty without a scenario), `reason` and `refused`."""
+        rows = [
+            {
+                **cell.axis_labels,
+                "run_id": cell.scenario.run_id if cell.scenario else "",
+                "reason": failure.reason,
+                "refused": failure.aggregation_failed,
+            }
+            for cell, failure in self.failures.items()
+        ]
+        return pd.DataFrame(rows, columns=[*self.study.axes, "run_id", "reason", "refused"])
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """One row per combination of all axes, in the order of the study, with `runs` and `stopped`.
+
+        A run that failed for any reason counts as stopped.
+        """
+        ended = dict(zip(map(_place, self.histories), self.runs.to_dict("records"), strict=True))
+        rows = [
+            {**cell.axis_labels, **ended.get(_place(cell), {}), "stopped": _place(cell) not in ended}
+            for cell in self.study.cells()
+        ]
+        return pd.DataFrame(rows).reindex(columns=[*self.runs.columns, "stopped"])
+
+    @property
+    def seeds(self) -> pd.DataFrame:
+        """One row per combination of the axes except the seed: number of runs `asked` for and `ended`."""
+        stopped = self.frame.groupby(self._without_seed, sort=False)["stopped"]
+        counts = pd.DataFrame({"asked": stopped.size(), "ended": stopped.size() - stopped.sum()})
+        return counts.reset_index()
+
+    @property
+    def complete_runs(self) -> pd.DataFrame:
+        """The rows of `runs`, with measures only if every seed of a combination ended, as means need it."""
+        measures = self.runs.columns.intersection([*AXIS_TITLES])
+        whole = of_whole_groups(self.frame, self._without_seed, measures)
+        return whole[~whole["stopped"]].drop(columns="stopped").reset_index(drop=True)
+
+    def summary(self, reduce: Literal["mean", "std"] = "mean") -> pd.DataFrame:
+        """Return a table over the axes except the seed: accuracy, worst class and success of the last round.
+
+        A value is NaN if a seed did not end.
+
+        Args:
+            reduce: Mean over the seeds, or standard deviation of a sample.
+        """
+        shown = [name for name in MEASURES.values() if self.runs[name].notna().any()]
+        return self.complete_runs.groupby(self._without_seed, sort=False)[shown].agg(reduce)
+
+    def write(self, folder: Path) -> None:
+        """Write the study and its frames, as Parquet and as CSV, into a folder.
+
+        Raises:
+            RunError: The folder cannot be written.
+        """
+        with file_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "study.toml").write_text(self.study.to_toml(), encoding="utf-8")
+            frames = {"runs": self.runs, "rounds": self.rounds, "seeds": self.seeds, "failures": self.failed}
+            for name, frame in frames.items():
+                frame.to_parquet(folder / f"{name}.parquet", index=False)
+                frame.to_csv(folder / f"{name}.csv", index=False)
+
+    @property
+    def _without_seed(self) -> list[str]:
+        return [axis for axis in self.study.axes if axis != "seed"] or ["seed"]
+
+
+def _place(cell: StudyCell) -> tuple[Label, ...]:
+    return tuple(cell.axis_labels.values())
+
+
+def _rows(cell: StudyCell, history: History) -> Iterator[dict[str, object]]:
+    rounds = history.rounds().reset_index().to_dict("records")
+    for record, row in zip(history.records, rounds, strict=True):
+        yield {
+            "run_id": history.scenario.run_id,
+            "seed": history.scenario.seed,
+            **cell.axis_labels,
+            **{str(name): value for name, value in row.items()},
+            **measured(record),
+        }
+
+
+def _numeric(frame: pd.DataFrame, axes: Collection[str]) -> pd.DataFrame:
+    """Return the frame with the axes first, and measures without any value as missing numbers."""
+    if frame.empty:
+        columns = [*axes, "run_id", "seed", "round", *MEASURES.values()]
+        return pd.DataFrame(columns=list(dict.fromkeys(columns)))
+    order = [*axes, *(name for name in frame.columns if name not in axes)]
+    missing = [name for name in order if name not in axes and frame[name].isna().all()]
+    return frame[order].astype(dict.fromkeys(missing, "float64"))
+
+
+@dataclass(frozen=True, eq=False)
 class SweepPlan:
-    """What there is to do for a study."""
+    """Runs of a study that are missing, stored or failed."""
 
     study: Study
     out: Path
     cells: Sequence[StudyCell]
-    """Every combination, with the data set that is really used."""
+    """Every combination, with the data set that `auto` resolves to."""
     failures: Mapping[StudyCell, Failure]
-    """Those that failed before and those that cannot be run, with the reason."""
+    """Runs that failed before, and combinations that cannot run, with the reason."""
     missing: Sequence[Scenario]
-    """The runs to make; equal ones once."""
+    """Runs to run; equal runs once."""
     fresh: bool = False
-    """Whether they are made anew where the store holds them complete."""
+    """Whether complete runs in the store are run again."""
 
     @property
     def stored(self) -> list[Scenario]:
-        """The run of each combination that the store holds complete."""
+        """Complete run in the store of each combination."""
         missing = set(self.missing)
         stored = [cell.scenario for cell in self.cells if cell not in self.failures]
         return [scenario for scenario in stored if scenario is not None and scenario not in missing]
@@ -53,17 +182,17 @@ def plan(
     fresh: bool = False,
     data_dir: Path | None = None,
 ) -> SweepPlan:
-    """Return what there is to do for a study.
+    """Return the missing, stored and failed runs of a study.
 
     Args:
-        study: the scenarios.
-        out: the run store.
-        retry_failed: whether to make the runs again that failed before.
-        fresh: whether to make all runs anew, those that failed before included.
-        data_dir: as for `simulate`.
+        study: Scenarios to run.
+        out: Run store.
+        retry_failed: Whether to repeat the runs that failed before.
+        fresh: Whether to repeat all runs, also those that failed before.
+        data_dir: As for `simulate`.
 
     Raises:
-        DataError: the study leaves the data set to us, and none can be had.
+        DataError: The study names no data set, and none is available.
     """
     cells = _resolved(study.cells(), data_dir)
     failures: dict[StudyCell, Failure] = {}
@@ -90,20 +219,20 @@ def sweep(
     callbacks: BatchCallbacks | None = None,
     notify: Notify = _log.warning,
 ) -> StudyResults:
-    """Make the runs that are missing, and return all that there is.
+    """Run the missing runs, and return the results of all runs.
 
     Args:
-        planned: from `plan`.
-        jobs: how many runs at once, as for `run_all`.
-        ray_address: a Ray cluster to use.
-        data_dir: as for `simulate`.
-        callbacks: as for `run_all`.
-        notify: told before the first run, as by `run_all`.
+        planned: From `plan`.
+        jobs: Number of parallel runs, as for `run_all`.
+        ray_address: Address of a Ray cluster.
+        data_dir: As for `simulate`.
+        callbacks: As for `run_all`.
+        notify: Called with warnings before the first run, as by `run_all`.
 
     Raises:
-        DataError: a data set cannot be had.
-        EngineError: Ray cannot be had.
-        RunError: the store cannot be written, or a complete run in it is damaged.
+        DataError: A data set is not available.
+        EngineError: Ray is not available.
+        RunError: The store cannot be written, or a complete run in it is damaged.
     """
     warn_version_mismatch(
         [StoredRun(planned.out / run.run_id) for run in dict.fromkeys(planned.stored)], notify
@@ -128,13 +257,14 @@ def sweep(
         if cell.scenario in batch.failures:
             failures[cell] = batch.failures[cell.scenario]
             continue
-        made = batch.histories.get(cell.scenario)
-        histories[cell] = made or StoredRun(planned.out / cell.scenario.run_id).history
+        histories[cell] = (
+            batch.histories.get(cell.scenario) or StoredRun(planned.out / cell.scenario.run_id).history
+        )
     return StudyResults(planned.study, histories, failures)
 
 
 def _resolved(cells: Sequence[StudyCell], data_dir: Path | None) -> list[StudyCell]:
-    """Return the cells with the data set that `auto` stands for."""
+    """Return the cells with the data set that `auto` resolves to."""
     found: Dataset | None = None
     resolved = []
     for cell in cells:

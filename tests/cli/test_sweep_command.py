@@ -158,8 +158,8 @@ def test_none_is_an_attack_and_unsets_what_can_be_unset(fedpoison, file, tmp_pat
         (["malicious_share", "--set", "ronds=1"], "unknown field or axis 'ronds': did you mean 'rounds'"),
         (["malicious_share", "--set", "seed=0,1,1"], "axes.seed: got 1 twice"),
         (["malicious_share", "--set", "rounds=0"], "rounds: Input should be greater than"),
-        (["f_misspecified", "--set", "tolerated=none"], "axes.tolerated: got none, wanted a value"),
-        (["backdoors", "--set", "attack=none"], "unknown step of the axis attack 'none'"),
+        (["f_misspecified", "--set", "tolerated=none"], "axes.tolerated: got none, expected a value"),
+        (["backdoors", "--set", "attack=none"], "unknown value of the axis attack 'none'"),
         (["heterogeneity", "--set", "partition=iid"], "partition: is set on the axis data"),
     ],
 )
@@ -175,7 +175,7 @@ def test_the_studies_are_listed(fedpoison):
     assert all(name in out for name in ("aggregators_x_attacks", "f_misspecified", "150"))
     _, out, _ = fedpoison("list", "studies", "malicious_share")
     assert all(
-        words in out for words in ("How many attackers a rule stands", "0.0, 0.1, 0.2, 0.3, 0.4", "150")
+        words in out for words in ("How many attackers a rule withstands", "0.0, 0.1, 0.2, 0.3, 0.4", "150")
     )
 
 

@@ -10,10 +10,9 @@ from typer.testing import CliRunner
 
 from fedpoison.cli.app import app
 from fedpoison.report import load_runs, write_report
-from fedpoison.report.page_data import PageData
+from fedpoison.report.page_data import Limits, PageData
 from fedpoison.report.summary import summarize
-from fedpoison.report.thinning import MOST_TRUST_NODES, Limits, evenly_spaced
-from fedpoison.report.trust_matrix import DROPPED, trust_matrix
+from fedpoison.report.trust_matrix import DROPPED, MOST_TRUST_NODES, evenly_spaced, trust_matrix
 from fedpoison.report.write import SCRIPTS
 from fedpoison.results.round import GroupRecord, Round, Training
 from fedpoison.results.store import StoredRun

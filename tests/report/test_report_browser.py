@@ -71,7 +71,7 @@ def names(page, figure):
 
 
 def test_every_figure_is_drawn_and_described(page):
-    for name in ("overview", "classes", "damage", "run-classes", "confusion", "ledger", "timings"):
+    for name in ("overview", "classes", "damage", "run-classes", "confusion", "trust", "timings"):
         holder = page.locator(f"#{name}-figure")
         assert holder.locator("svg.main-svg").count() > 0, name
         assert holder.get_attribute("aria-label"), name
@@ -161,7 +161,7 @@ def test_a_cell_of_which_an_attack_stopped_a_run_has_no_mean(browser, stopped_st
     texts = page.evaluate("document.getElementById('overview-figure').data[1].text")
     assert texts[2] == "1 of 2<br>stopped"
     assert "krum" not in names(page, "classes-figure")
-    note = "Had to stop, and have no mean: krum."
+    note = "Stopped, without a mean: krum."
     assert page.locator("#classes-note").inner_text() == page.locator("#damage-note").inner_text() == note
     page.locator("#overview-table summary").press("Enter")
     page.get_by_role("button", name="krum under non-finite-update: 1 of 2 stopped").press("Enter")

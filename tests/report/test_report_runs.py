@@ -50,7 +50,7 @@ def test_clean_runs_that_are_the_same_count_once(small, tmp_path):
     (row,) = summarize(PageData.from_runs(stored.runs)).itertuples()
     seeds = [run.history.scenario.seed for run in stored.runs]
     assert (len(row.places), sorted(seeds)) == (2, [0, 1])
-    assert all("nobody attacks in it: it is the run in" in reason for reason in stored.left_out.values())
+    assert all("it is a clean run, equal to the run in" in reason for reason in stored.left_out.values())
     assert len(stored.left_out) == 2
 
 
@@ -99,8 +99,8 @@ def test_central_training_is_left_out(small, tmp_path):
     stored = load_runs([tmp_path])
     assert len(stored.runs) == 1
     assert list(stored.left_out) == [str(central.path)]
-    assert "trained centrally" in stored.left_out[str(central.path)]
-    with pytest.raises(RunError, match="trained centrally"):
+    assert "centralized training" in stored.left_out[str(central.path)]
+    with pytest.raises(RunError, match="centralized training"):
         load_runs([central.path])
 
 
@@ -118,7 +118,7 @@ def test_unfinished_runs_are_in_no_mean_and_told_apart(report_store, unfinished_
     assert table["none", "krum"].accuracy == whole["none", "krum"].accuracy
     told = {line.name: line.value for line in headlines(contents, summary)}
     assert (told["Finished runs"], told["Not finished"]) == ("5", "3")
-    assert "Stands attacks best" not in told
+    assert "Most robust" not in told
     assert write_figures(contents, tmp_path) > 0
     assert not [file for file in tmp_path.iterdir() if "backdoor-krum" in file.name]
 
@@ -130,7 +130,7 @@ def test_the_page_tells_which_runs_were_not_finished_and_why(unfinished_store, t
     table = page[page.index('id="unfinished"') : page.index('id="overview"')]
     assert table.count("<tr>") == 1 + 3
     assert table.count("krum: got &lt;b&gt;4&lt;/b&gt; updates.") == 2
-    assert table.count("not known: it was stopped, or is still running") == 1
+    assert table.count("not known: the run was stopped, or is still running") == 1
     assert table.count("2 of 4") == 2
     assert table.count("0 of 4") == 1
     result = CliRunner().invoke(app, ["report", str(unfinished_store), "-o", str(tmp_path / "page.html")])
@@ -155,9 +155,9 @@ def test_a_run_that_failed_before_its_first_round_makes_no_page(small, tmp_path)
 
 
 def test_a_folder_without_runs_is_an_error(tmp_path):
-    with pytest.raises(RunError, match="holds no run"):
+    with pytest.raises(RunError, match="no run found"):
         write_report([tmp_path])
-    with pytest.raises(RunError, match="wanted a run or a run store"):
+    with pytest.raises(RunError, match="expected a run or a run store"):
         write_report([tmp_path / "nowhere"])
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "rounds.jsonl").write_text("")
@@ -170,9 +170,9 @@ def test_strategies_are_ranked_where_all_were_attacked_alike():
     table = pd.DataFrame(cases, columns=["attack", "strategy", "accuracy"])
     table = table.assign(setting="", mark="", success=float("nan"), places=[[]] * len(cases))
     contents = type("None", (), {"attacks": [], "strategies": [], "runs": [], "settings": []})
-    best = [line for line in headlines(contents, table) if line.name == "Stands attacks best"]
+    best = [line for line in headlines(contents, table) if line.name == "Most robust"]
     assert [(line.value, line.note[:2]) for line in best] == [("90.0 %", "a:")]
-    assert not [line for line in headlines(contents, table[2:]) if line.name == "Stands attacks best"]
+    assert not [line for line in headlines(contents, table[2:]) if line.name == "Most robust"]
 
 
 def section(page, name, following):
@@ -215,7 +215,7 @@ def test_a_strategy_that_an_attack_stopped_never_stands_attacks_best(stopped_sto
     told = {line.name: line for line in headlines(contents, summarize(contents))}
     lowest = told["Lowest accuracy"]
     assert (lowest.value, lowest.note) == ("1 of 2 stopped", "krum under non-finite-update")
-    assert told["Stands attacks best"].note.startswith("median:")
+    assert told["Most robust"].note.startswith("median:")
     assert told["Best without attack"].value.endswith("%")
     assert told["Finished runs"].note == "1 attack, 2 strategies, 2 seeds"
     assert told["Not finished"].note == "1 of them stopped by the strategy; listed below"
@@ -227,7 +227,7 @@ def test_an_attack_that_the_others_did_not_meet_counts_where_it_stops_a_strategy
         marks = ["stopped" if np.isnan(accuracy) else "" for accuracy in table["accuracy"]]
         table = table.assign(setting="", mark=marks, success=np.nan, places=[[]] * len(cases))
         contents = type("None", (), {"attacks": [], "strategies": [], "runs": [], "settings": []})
-        return [line.note[:2] for line in headlines(contents, table) if line.name == "Stands attacks best"]
+        return [line.note[:2] for line in headlines(contents, table) if line.name == "Most robust"]
 
     met = [("mild", "a", 0.9), ("mild", "b", 0.8), ("mild", "c", 0.7)]
     assert best(met) == ["a:"]

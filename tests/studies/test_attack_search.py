@@ -112,7 +112,7 @@ def test_what_cannot_be_searched_is_refused(small, tmp_path):
 def test_if_every_run_stops_so_does_the_search(small, tmp_path):
     objective = type(parse_objective("class"))(lambda record: record.accuracy, {"non-finite-update": {}})
     stopping = small.replace(strategy="krum", tolerated=3, malicious=0.3)
-    with pytest.raises(RunError, match="every run had to stop: .*needs n > 2f"):
+    with pytest.raises(RunError, match="all runs stopped: .*needs n > 2f"):
         search(stopping, objective, trials=2, out=tmp_path, jobs=1)
 
 
@@ -191,9 +191,9 @@ def test_an_attack_that_cannot_run_is_told_and_stops_no_other(small, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "objective", "words"),
     [
-        ({"malicious": 0.0}, "accuracy", "malicious: got nobody"),
-        ({}, "class:12", "objective class:12: no test image of digits, of 10 classes"),
-        ({"test_samples": 4}, "class:3", "objective class:3: no test image.* 4 images"),
+        ({"malicious": 0.0}, "accuracy", "malicious: got no malicious client"),
+        ({}, "class:12", "objective class:12: digits has no such test image, of 10 classes"),
+        ({"test_samples": 4}, "class:3", "objective class:3: digits has no such test image.* 4 images"),
     ],
 )
 def test_what_cannot_be_measured_is_refused_before_any_run(small, tmp_path, changes, objective, words):

@@ -184,8 +184,8 @@ def test_the_worst_class_breaks_before_the_mean(search):
     ("options", "words"),
     [
         ({"measure": "acuracy"}, "unknown measure 'acuracy': did you mean 'accuracy'"),
-        ({"measure": "accuracy", "level": 50}, "level: got one for accuracy"),
-        ({"measure": "success", "points": 10}, "points: got them for success"),
+        ({"measure": "accuracy", "level": 50}, "level: got a value for accuracy"),
+        ({"measure": "success", "points": 10}, "points: got a value for success"),
         ({"measure": "accuracy", "points": 0}, "points: got 0"),
         ({"measure": "success", "level": 101}, "level: got 101"),
     ],
@@ -198,10 +198,10 @@ def test_a_criterion_that_makes_no_sense_is_refused(options, words):
 @pytest.mark.parametrize(
     ("changes", "shares", "words"),
     [
-        ({"malicious_count": 3}, [0.1], "malicious_count: a search for the breakdown varies the share"),
+        ({"malicious_count": 3}, [0.1], "malicious_count: a search for the breakdown varies"),
         ({}, [0.1, 1.2], "shares: got"),
         ({}, [], "shares: got"),
-        ({}, [0.01, 0.04], "none of which is a client of 10"),
+        ({}, [0.01, 0.04], "all less than 1 of 10 clients"),
         ({"tolerated": 5, "strategy": "krum"}, [0.1], "needs n > 2f"),
     ],
 )

@@ -141,7 +141,7 @@ def test_cells_are_picked_by_pattern():
         "sorted/s2/krum/ipm", "sorted/s2/median/ipm", "sorted/s2/rfa/ipm", "sorted/s2/cclip/ipm",
         "iid/s0/rfa/mimic",
     }  # fmt: skip
-    with pytest.raises(ScenarioError, match="cell 'sorted/krum': bucketing has none of that name"):
+    with pytest.raises(ScenarioError, match="cell 'sorted/krum': bucketing has no such cell"):
         study.pick(["sorted/krum"])
 
 

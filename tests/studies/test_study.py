@@ -8,7 +8,7 @@ from fedpoison.errors import ScenarioError
 from fedpoison.simulation.run import simulate
 from fedpoison.studies.axes import RESERVED_COLUMNS
 from fedpoison.studies.study import AXIS_TITLES, Study
-from fedpoison.studies.study_results import StudyResults
+from fedpoison.studies.study_runner import StudyResults
 
 STUDY = """
 name = "shares"
@@ -124,7 +124,7 @@ def test_an_axis_of_bundles_keeps_those_that_are_named(content):
         "krum(power=1)"
     }  # as excluded before
     assert study.replace(data=["alike", "skewed"]).axes == study.axes
-    with pytest.raises(ScenarioError, match="unknown step of the axis data 'skwed': did you mean 'skewed'"):
+    with pytest.raises(ScenarioError, match="unknown value of the axis data 'skwed': did you mean 'skewed'"):
         study.replace(data="skwed")
 
 
@@ -137,7 +137,7 @@ def test_a_field_of_the_base_can_be_unset_but_no_axis(content, tmp_path):
     assert Study.parse(tomllib.loads(changed.to_toml())) == changed
     with pytest.raises(ScenarioError, match="rounds: Input should be a valid integer"):
         study.replace(rounds=None)
-    with pytest.raises(ScenarioError, match="axes.strategy: got none, wanted a value"):
+    with pytest.raises(ScenarioError, match="axes.strategy: got none, expected a value"):
         study.replace(strategy=None)
 
 
@@ -149,18 +149,18 @@ def test_a_field_of_the_base_can_be_unset_but_no_axis(content, tmp_path):
         ({"base": {"clints": 3}}, "unknown field 'clints': did you mean 'clients'"),
         ({"base": {"rounds": "many"}}, "rounds: Input should be a valid integer"),
         ({"axes": {}}, "at least 1 item"),
-        ({"axes": {"seed": 3}}, "axes.seed: got 3, wanted a list"),
-        ({"axes": {"seed": []}}, "axes.seed: got [], wanted a list"),
+        ({"axes": {"seed": 3}}, "axes.seed: got 3, expected a list"),
+        ({"axes": {"seed": []}}, "axes.seed: got [], expected a list"),
         ({"axes": {"seed": [1, 1]}}, "axes.seed: got 1 twice"),
         ({"axes": {"sed": [1]}}, "unknown axis 'sed': did you mean 'seed'"),
         ({"axes": {"strategy": ["kurm"]}}, "did you mean 'krum'"),
         ({"axes": {"malicious": {"from": 0, "to": 1, "stp": 1}}}, "did you mean 'step'"),
         ({"axes": {"malicious": {"from": 0, "to": 1}}}, "axes.malicious: step: Field required"),
-        ({"axes": {"malicious": {"from": 0, "to": 1, "step": 0.3}}}, "wanted whole steps"),
-        ({"axes": {"malicious": {"from": 0, "to": 1, "step": -0.5}}}, "wanted whole steps"),
-        ({"axes": {"malicious": {"from": 0, "to": 1, "step": 0}}}, "wanted whole steps"),
+        ({"axes": {"malicious": {"from": 0, "to": 1, "step": 0.3}}}, "expected a whole number"),
+        ({"axes": {"malicious": {"from": 0, "to": 1, "step": -0.5}}}, "expected a whole number"),
+        ({"axes": {"malicious": {"from": 0, "to": 1, "step": 0}}}, "expected a whole number"),
         ({"axes": {"malicious": {"from": 0, "to": 1, "step": 1e-300}}}, "got more than 10000 values"),
-        ({"axes": {"malicious": {"from": 1e300, "to": -1e300, "step": 1e-300}}}, "wanted whole steps"),
+        ({"axes": {"malicious": {"from": 1e300, "to": -1e300, "step": 1e-300}}}, "expected a whole number"),
         ({"axes": {"data": [{"partition": "iid"}]}}, "axes.data: got {'partition': 'iid'} without a name"),
         ({"axes": {"data": [{"name": "a", "prtition": "iid"}]}}, "unknown field in axes.data 'prtition'"),
         ({"axes": {"data": [{"name": "a"}, "b"]}}, "axes.data: got tables and values"),

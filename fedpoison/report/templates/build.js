@@ -13,7 +13,7 @@ function element(tag, attributes = {}, ...children) {
   return put(made, ...children);
 }
 
-/** Put children into an element in place of what it has; those that are null are left out. */
+/** Replace the children of an element; null children are left out. */
 function put(holder, ...children) {
   holder.replaceChildren(...children.filter((child) => child !== null && child !== undefined));
   return holder;
@@ -48,7 +48,7 @@ const sight = new IntersectionObserver((entries) => {
   paint(inSight);
 }, { rootMargin: "300px" });
 
-/** Have `draw(element)` called when the figure is in sight and what it shows has changed. */
+/** Call `draw(element)` when the figure is in sight and its contents have changed. */
 function figure(id, draw) {
   figures.set(id, draw);
   stale.add(id);
@@ -67,7 +67,7 @@ function repaint() {
   paint(inSight);
 }
 
-/** Draw a figure, which screen readers know by `label`; `onCell` is told the place of a click. */
+/** Draw a figure, which screen readers know by `label`; `onCell` is called with the point of a click. */
 function show(holder, label, traces, layout, onCell) {
   holder.classList.remove("empty");
   holder.setAttribute("role", "img");
@@ -79,7 +79,7 @@ function show(holder, label, traces, layout, onCell) {
   }
 }
 
-/** Take a figure away that has nothing to show. */
+/** Remove a figure without contents. */
 function clear(holder) {
   if (holder.data) Plotly.purge(holder);
   delete holder.dataset.clicks;
@@ -89,7 +89,7 @@ function clear(holder) {
   holder.removeAttribute("aria-label");
 }
 
-/** Traces of a heat map, with the numbers in its cells where there is room for them; `marks` stand where none are. */
+/** Traces of a heat map, with numbers in its cells if there is room; `marks` replace missing numbers. */
 function heat(values, more) {
   const cells = values.length * (values[0] ?? []).length;
   const { decimals = 0, marks = [], numbers = cells <= 260, ...rest } = more;
@@ -99,7 +99,7 @@ function heat(values, more) {
   return numbers ? [map, written(map, decimals, marks)] : [map];
 }
 
-/** The numbers of a heat map, each in the ink that its cell asks for. */
+/** The numbers of a heat map, each in black or white to fit its cell. */
 function written({ z, zmin, zmax, colorscale }, decimals, marks) {
   const cells = z.flatMap((row, y) => row.map((value, x) => ({ x, y, value })));
   return {

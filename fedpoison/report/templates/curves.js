@@ -1,5 +1,5 @@
 "use strict";
-// Accuracy of each class by round: a panel a class, a line a strategy.
+// Accuracy of each class by round: a panel per class, a line per strategy.
 
 const MOST_PANELS = 12;
 const FIRST_SHOWN = 8;
@@ -71,7 +71,7 @@ function drawCurves(holder) {
   });
   show(
     holder,
-    `Curves of accuracy by round, a panel for each of ${shown.length - 1} classes; the table below has the last round`,
+    `Curves of accuracy by round, a panel for each of ${shown.length - 1} classes; the table below shows the last round`,
     shown.flatMap((panel, at) => panelTraces(panel, at ? at + 1 : "")),
     layout,
   );
@@ -80,7 +80,7 @@ function drawCurves(holder) {
 function tabulateCurves() {
   const { shown, all } = panels();
   const chosen =
-    all.length >= MOST_PANELS && shown.length ? `The ${shown.length - 1} classes that fare worst of ${all.length}; the table has all.` : "";
+    all.length >= MOST_PANELS && shown.length ? `The ${shown.length - 1} classes with the lowest accuracy of ${all.length}; the table shows all classes.` : "";
   byId("classes-note").textContent = [chosen, stoppedNote()].filter(Boolean).join(" ");
   tabulate("classes-table", {
     caption: `Accuracy of each class under ${DATA.attacks[state.attack]} after the last round, per cent, mean over seeds`,
@@ -93,7 +93,7 @@ function tabulateCurves() {
   });
 }
 
-/** The boxes that switch strategies on and off, in every figure that compares strategies. */
+/** Checkboxes that show or hide strategies in every figure that compares strategies. */
 function listStrategies() {
   const boxes = present("strategy").map((strategy) => {
     const box = element("input", {

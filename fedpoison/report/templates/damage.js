@@ -1,12 +1,12 @@
 "use strict";
-// What the attack took from each class, against the clean twins.
+// Accuracy that each class lost to the attack, against the clean runs.
 
-/** Percentage points that each class lost, and all of them together last; null for runs without twin. */
+/** Percentage points that each class lost, and all classes together last; null for runs without a clean run. */
 function damageOf(run) {
   if (run.twin === null) return null;
-  const twin = DATA.runs[run.twin];
+  const cleanRun = DATA.runs[run.twin];
   const lost = (read) => {
-    const [clean, attacked] = [last(read(twin)), last(read(run))];
+    const [clean, attacked] = [last(read(cleanRun)), last(read(run))];
     return clean === null || attacked === null ? null : percent(clean - attacked);
   };
   return [...run.classes.map((_, number) => lost((one) => one.classes[number])), lost((one) => one.accuracy)];
@@ -27,13 +27,13 @@ function describeDamage() {
   const { rows, labels } = damageTable();
   const note = byId("damage-note");
   note.hidden = rows.length > 0 && !stoppedNote();
-  if (isClean(DATA.attacks[state.attack])) note.textContent = "Nobody attacks here. Choose an attack above.";
-  else if (rows.length || !wasFinished(state.attack)) note.textContent = stoppedNote() || "No run under this attack was finished.";
+  if (isClean(DATA.attacks[state.attack])) note.textContent = "These runs are clean. Choose an attack above.";
+  else if (rows.length || !wasFinished(state.attack)) note.textContent = stoppedNote() || "No run under this attack finished.";
   else note.textContent =
-    "No clean twin of these runs is at hand. fedpoison run --twin makes it beside a run, and fedpoison compare has it if its attacks include none.";
+    "The report contains no clean run for these runs. Run fedpoison run --twin, or fedpoison compare with none among its attacks.";
   byId("damage-table").hidden = !rows.length;
   tabulate("damage-table", {
-    caption: `Damage by class under ${DATA.attacks[state.attack]}, percentage points, mean over the runs with a twin`,
+    caption: `Damage by class under ${DATA.attacks[state.attack]}, percentage points, mean over the runs with a clean run`,
     head: ["Strategy", "runs", ...labels],
     rows: rows.map(({ strategy, runs, values }) => [DATA.strategies[strategy], String(runs), ...values.map((value) => spell(value))]),
   });
@@ -51,7 +51,7 @@ function drawDamage(holder) {
   const x = { ...(across[0].length > 24 ? sparse(labels) : {}), tickangle: narrow(holder) ? -35 : 0 };
   show(
     holder,
-    `Heat map of the damage to each class for ${rows.length} strategies; the table below has its numbers`,
+    `Heat map of the damage to each class for ${rows.length} strategies; the table below shows its numbers`,
     heat(values, {
       numbers: across[0].length <= (narrow(holder) ? 6 : 16), zmin: -most, zmax: most, colorscale: diverging(),
       showscale: !narrow(holder), colorbar: bar("points"),

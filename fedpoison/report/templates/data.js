@@ -1,8 +1,8 @@
 "use strict";
-// The runs, what is chosen of them, and means over them. Shares are parts of 100,000; null is missing.
+// The runs, the chosen runs, and means over runs. Shares are parts of 100,000; null is a missing value.
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
-/** Whether nobody attacks under this label, whatever success is measured on. */
+/** Whether this label belongs to clean runs, with or without a goal. */
 const isClean = (label) => label.split(", ")[0] === "none";
 const MEASURES = {
   accuracy: "accuracy",
@@ -11,27 +11,27 @@ const MEASURES = {
 };
 const state = { setting: 0, attack: 0, strategy: 0, seed: "", round: null, measure: "accuracy", hidden: new Set() };
 
-/** The runs of a cell, those included that did not come to their end. */
+/** The runs of a cell, with unfinished runs. */
 function begunRuns({ setting = state.setting, attack, strategy }) {
   return DATA.runs.filter(
     (run) => run.setting === setting && run.attack === attack && run.strategy === strategy,
   );
 }
 
-/** How many runs of a cell its strategy had to stop, as a text that stands in place of a mean; undefined if none. */
+/** Text that replaces the mean of a cell: how many runs the strategy stopped; undefined if none. */
 function markOf({ setting = state.setting, attack, strategy }) {
   return DATA.marks.find(
     (mark) => mark.setting === setting && mark.attack === attack && mark.strategy === strategy,
   )?.text;
 }
 
-/** The runs of a cell that came to their end: what is compared is a mean over these. None where one had to stop. */
+/** The finished runs of a cell, over which means are computed; empty if the strategy stopped a run. */
 const runsOf = (cell) => (markOf(cell) ? [] : begunRuns(cell).filter((run) => run.complete));
 
-/** The runs of the chosen cell, those included that did not come to their end. */
+/** The runs of the chosen cell, with unfinished runs. */
 const cellRuns = () => begunRuns(state);
 
-/** The run of the chosen cell with the chosen seed; all that are compared where none is chosen. */
+/** The run of the chosen cell with the chosen seed. Without a seed: all finished runs. */
 function chosenRuns() {
   return state.seed === "" ? runsOf(state) : cellRuns().filter((run) => String(run.seed) === state.seed);
 }
@@ -42,20 +42,20 @@ function present(axis) {
   return [...found].sort((one, other) => one - other);
 }
 
-/** The strategies that the chosen attack met in the chosen setting, without those that are switched off. */
+/** The strategies with finished runs under the chosen attack in the chosen setting, without hidden strategies. */
 function shownStrategies() {
   return present("strategy").filter(
     (strategy) => !state.hidden.has(strategy) && runsOf({ attack: state.attack, strategy }).length,
   );
 }
 
-/** A sentence about the strategies that had to stop under the chosen attack; empty if none had. */
+/** A sentence about the strategies that stopped under the chosen attack; empty if none did. */
 function stoppedNote() {
   const stopped = present("strategy").filter((strategy) => markOf({ attack: state.attack, strategy }));
-  return stopped.length ? `Had to stop, and have no mean: ${stopped.map((strategy) => DATA.strategies[strategy]).join(", ")}.` : "";
+  return stopped.length ? `Stopped, without a mean: ${stopped.map((strategy) => DATA.strategies[strategy]).join(", ")}.` : "";
 }
 
-/** Whether there is anything to compare under the attack in the chosen setting. */
+/** Whether the chosen setting has finished runs under the attack. */
 const wasFinished = (attack) => present("strategy").some((strategy) => runsOf({ attack, strategy }).length);
 
 function mean(values) {
@@ -72,7 +72,7 @@ function spell(value, decimals = 1) {
 }
 const last = (list) => list[list.length - 1];
 
-/** Mean, lowest and highest of one curve over runs, for each round that any of them has. */
+/** Mean, lowest and highest of one curve over runs, for each round of any run. */
 function curve(runs, read) {
   const rounds = [...new Set(runs.flatMap((run) => run.rounds))].sort((one, other) => one - other);
   const columns = rounds.map((round) =>

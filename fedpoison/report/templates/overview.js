@@ -23,7 +23,7 @@ function drawOverview(holder) {
   const steep = strategies.length > 6 || narrow(holder) || Math.max(...x.map((label) => label.length)) > 14;
   show(
     holder,
-    `Heat map: ${MEASURES[state.measure]} of ${strategies.length} strategies under ${attacks.length} attacks; the table below has its numbers`,
+    `Heat map: ${MEASURES[state.measure]} of ${strategies.length} strategies under ${attacks.length} attacks; the table below shows its numbers`,
     heat(values, {
       decimals: 1, marks, numbers: strategies.length <= (narrow(holder) ? 5 : 16), customdata: full, showscale: !narrow(holder), colorbar: bar("%"),
       hovertemplate: `%{customdata}<br>${MEASURES[state.measure]} %{z:.1f} %<extra></extra>`,
@@ -55,7 +55,7 @@ function open(attack, strategy) {
 function tabulateOverview() {
   const { attacks, strategies, values, marks } = overviewTable();
   tabulate("overview-table", {
-    caption: `${MEASURES[state.measure]}, per cent, mean over the seeds that were finished`,
+    caption: `${MEASURES[state.measure]}, per cent, mean over the finished seeds`,
     head: ["Attack", ...strategies.map((strategy) => DATA.strategies[strategy])],
     rows: attacks.map((attack, row) => [
       DATA.attacks[attack],

@@ -4,13 +4,13 @@
 const matrixRounds = () => (chosenRuns().length ? longest(chosenRuns()).matrixRounds : []);
 const longest = (runs) => runs.reduce((best, run) => (last(run.rounds) > last(best.rounds) ? run : best));
 
-/** The round that the slider stands on: the last one unless another was chosen. */
+/** The round of the slider. Default: the last round. */
 function currentRound() {
   const rounds = matrixRounds();
   return rounds.includes(state.round) ? state.round : last(rounds);
 }
 
-/** The counts of the chosen runs in a round, added up: (k, k). */
+/** Sum of the confusion matrices of the chosen runs in one round: (k, k). */
 function matrixOf(round) {
   const found = chosenRuns()
     .map((run) => run.matrices[run.matrixRounds.indexOf(round)])
@@ -68,7 +68,7 @@ function drawConfusion(holder) {
   const ticks = counts.length <= 16 ? { dtick: 1 } : { nticks: 12 };
   show(
     holder,
-    `Confusion matrix after round ${currentRound()}, per cent of each true class; the table below has the counts`,
+    `Confusion matrix after round ${currentRound()}, per cent of each true class; the table below shows the counts`,
     heat(shares(counts), {
       numbers: counts.length <= 16, showscale: !narrow(holder), customdata: counts, colorbar: bar("%"),
       xgap: counts.length > 30 ? 0 : 1, ygap: counts.length > 30 ? 0 : 1,

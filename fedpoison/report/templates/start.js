@@ -1,9 +1,9 @@
 "use strict";
-// What changes together, and the controls.
+// The controls, and the updates of the page after a change.
 
 const cellName = () => `${DATA.strategies[state.strategy]} under ${DATA.attacks[state.attack]}`;
 
-/** Change what is chosen, and bring the page up to it. */
+/** Change the choice and update the page. */
 function change(changes) {
   Object.assign(state, changes);
   settle();
@@ -12,28 +12,28 @@ function change(changes) {
   for (const [name, text] of [["attack", DATA.attacks[state.attack]], ["cell", cellName()], ["run", runName()]]) {
     for (const holder of document.querySelectorAll(`[data-said="${name}"]`)) holder.textContent = text;
   }
-  for (const describe of [tabulateOverview, tabulateCurves, describeRun, describeLedger, describeDamage, tabulateTimings, describeProvenance]) describe();
+  for (const describe of [tabulateOverview, tabulateCurves, describeRun, describeTrust, describeDamage, tabulateTimings, describeProvenance]) describe();
   if (Object.keys(changes).length) byId("said").textContent = `${cellName()}. ${facts()}`;
   repaint();
 }
 
 function runName() {
-  const run = ledgerRun();
+  const run = trustRun();
   return run ? `${cellName()}, seed ${run.seed}` : cellName();
 }
 
-/** The attack to begin with: one with a finished run where there is any, and rather one than none. */
+/** The first attack to show: with a finished run and not a clean run, if there is one. */
 function firstAttack() {
   const attacks = present("attack");
   const among = attacks.some(wasFinished) ? attacks.filter(wasFinished) : attacks;
   return among.find((attack) => !isClean(DATA.attacks[attack])) ?? among[0];
 }
 
-/** The strategies that the chosen attack met in the chosen setting, in runs that may not have come to their end. */
+/** The strategies with runs under the chosen attack in the chosen setting, finished or not. */
 const metStrategies = () =>
   present("strategy").filter((strategy) => begunRuns({ attack: state.attack, strategy }).length);
 
-/** Move the choice to something that has runs: the setting may hold fewer attacks and strategies. */
+/** Change the choice to a cell with runs: a setting can lack attacks and strategies. */
 function settle() {
   if (!present("attack").includes(state.attack)) state.attack = firstAttack();
   if (!cellRuns().length) {
@@ -55,8 +55,8 @@ function fillChoices() {
   fill("attack", present("attack").map((place) => [place, DATA.attacks[place]]), state.attack);
   fill("strategy", metStrategies().map((place) => [place, DATA.strategies[place]]), state.strategy);
   fillSeeds();
-  const told = Object.entries(MEASURES).filter(([name]) => DATA.runs.some((run) => last(run[name]) !== null));
-  fill("measure", told, state.measure);
+  const measured = Object.entries(MEASURES).filter(([name]) => DATA.runs.some((run) => last(run[name]) !== null));
+  fill("measure", measured, state.measure);
 }
 
 function fillSeeds() {
@@ -112,7 +112,7 @@ function listen() {
   addEventListener("afterprint", toScreen);
 }
 
-/** Begin with an attack and a few strategies, and draw what is in sight. */
+/** Choose the first attack and a few strategies, and draw the figures in sight. */
 function start() {
   dress(NIGHT.matches ? "dark" : "light");
   state.setting = DATA.runs[0].setting;
@@ -126,7 +126,7 @@ function start() {
   figure("damage-figure", drawDamage);
   figure("run-classes-figure", drawRunClasses);
   figure("confusion-figure", drawConfusion);
-  figure("ledger-figure", drawLedger);
+  figure("trust-figure", drawTrust);
   figure("timings-figure", drawTimings);
 }
 

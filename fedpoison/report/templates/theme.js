@@ -1,5 +1,5 @@
 "use strict";
-// Colours and the frame that all figures share.
+// Colours and layout that all figures share.
 
 const LIGHT = ["#0072B2", "#D55E00", "#009E73", "#B5588F", "#A87400", "#3B9BD1", "#1c1e21", "#7A5A2B"];
 const DARK = ["#5FB8F0", "#FF8B3D", "#35D0A2", "#F0A3CC", "#F2C14E", "#B7D9FF", "#F5F3EF", "#C9A878"];
@@ -30,7 +30,7 @@ function lineOf(strategy) {
   };
 }
 
-/** Orange where the attack took accuracy, blue where the run is better than its twin. */
+/** Orange where the attack took accuracy, blue where the run is better than its clean run. */
 const diverging = () => [[0, isDark() ? "#4aa3e0" : "#2a78b5"], [0.5, tone("zero")], [1, isDark() ? "#e0701f" : "#c8590a"]];
 
 /** Black or white, whichever is easier to read on this part of a scale of colours. */
@@ -46,7 +46,7 @@ function inkOn(scale, part) {
   return 0.2126 * light[0] + 0.7152 * light[1] + 0.0722 * light[2] > 0.179 ? "#000000" : "#ffffff";
 }
 
-/** Text for plotly, which reads tags: as it stands, and shortened where a figure has no room. */
+/** Text for plotly, which interprets tags: escaped, and shortened if a figure has no room. */
 function plain(text, most = 400) {
   const cut = text.length > most ? `${text.slice(0, most - 1)}…` : text;
   return cut.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
@@ -80,7 +80,7 @@ function axis(more) {
   };
 }
 
-/** An axis whose places stand for texts. */
+/** An axis with texts at its places. */
 const named = (labels, more) => axis({
   tickmode: "array", tickvals: range(labels.length), ticktext: labels, showgrid: false, ticks: "", ...more,
 });

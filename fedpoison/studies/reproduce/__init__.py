@@ -1,4 +1,4 @@
-"""Published results, reproduced cell by cell: ours beside theirs, the difference, and a verdict."""
+"""Published results, reproduced number by number: our value, the published value and the difference."""
 
 from fedpoison.studies.reproduce.bucketing import BUCKETING
 from fedpoison.studies.reproduce.byzfl import BYZFL_HEATMAP, BYZFL_QUICKSTART

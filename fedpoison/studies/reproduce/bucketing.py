@@ -22,7 +22,7 @@ BASE = Scenario(
     evaluate_every=30,
     dropout_seed=0,
 )
-"""Their simulator puts its random state back after each worker: dropout drops the same in every step."""
+"""The authors' simulator resets its random state after each worker, so all steps share one dropout mask."""
 
 RULES = {
     "average": "fedavg",
@@ -31,7 +31,8 @@ RULES = {
     "rfa": "geometric-median(nu=0.001, iterations=8, tolerance=0, start=zero)",
     "cclip": "centered-clipping(tau=0.1, iterations=3)",
 }
-"""Theirs aggregate gradients, ours steps of lr = 0.01 times these: nu and tau are 0.01 times theirs."""
+"""The authors' rules aggregate gradients, ours updates of lr = 0.01 times a gradient. So nu and tau are 0.01
+times the published values."""
 
 ATTACKS: dict[str, dict[str, Any]] = {
     "bit-flip": {"attack": "sign-flip"},
@@ -54,8 +55,8 @@ SORTED: dict[tuple[int, str], tuple[MeanAndDeviation, ...]] = {
     (2, "rfa"): ((87.63, 2.40), (91.60, 0.39), (91.17, 0.51), (90.60, 0.50), (91.18, 0.51)),
     (2, "cclip"): ((91.66, 0.22), (91.83, 0.32), (92.56, 0.21), (92.63, 0.21), (91.26, 0.19)),
 }
-"""By bucket size (0 is none) and rule: mean and deviation under each of `ATTACKS`, in per cent, from the logs
-of the three seeds of the authors."""
+"""By bucket size (0: no bucketing) and rule: mean and deviation under each of `ATTACKS`, in per cent, from
+the authors' logs of three seeds."""
 
 MIMIC: dict[tuple[str, int, str], MeanAndDeviation] = {
     ("iid", 0, "average"): (93.20, 0.21),
@@ -71,10 +72,10 @@ MIMIC: dict[tuple[str, int, str], MeanAndDeviation] = {
     ("sorted", 0, "average"): (92.73, 0.32),
     ("sorted", 2, "average"): (92.67, 0.27),
 }
-"""What mimicry does to IID fleets, and to the plain average."""
+"""Mean and deviation under mimicry, with IID clients or the plain average, in per cent."""
 
 MIMICKED = {"sorted": (14, 17, 1), "iid": (2, 4, 12)}
-"""The honest worker that was mimicked with each seed, by the authors' logs: much depends on who it is."""
+"""Mimicked honest worker of each seed, from the authors' logs. The choice changes the result a lot."""
 
 
 def _cells() -> Iterator[PublishedValue]:
@@ -99,7 +100,7 @@ def _cell(partition: str, size: int, rule: str, attack: str, number: MeanAndDevi
 
 
 def _own(seed: int, partition: str, attack: str) -> dict[str, Any]:
-    """Return what is a seed's own in the authors' runs."""
+    """Return the fields that depend on the seed in the authors' runs."""
     copied = {"attack": f"mimic(node={MIMICKED[partition][seed]})"} if attack == "mimic" else {}
     return {"dropout_seed": seed} | copied
 
@@ -110,10 +111,10 @@ BUCKETING = Publication(
     cells=list(_cells()),
     seeds=SEEDS,
     remarks=(
-        "These are the runs without worker momentum, beta = 0.",
-        "Whom mimicry copies is read off the authors' logs, for each of their seeds.",
-        "A batch is drawn afresh from the client's samples; theirs are cut from a permutation of them.",
-        "Their malicious workers draw from another IID shard every 30 rounds; ours keep theirs.",
-        "Dropout drops the same in every step, as theirs does; which values, no log of theirs tells.",
+        "The runs have no worker momentum (beta = 0).",
+        "The mimicked worker of each seed is from the authors' logs.",
+        "fedpoison samples each batch from all samples of a client; the authors split a permutation of them.",
+        "The authors' malicious workers change their IID shard every 30 rounds; here they keep it.",
+        "One dropout mask serves all steps, as in the paper, but no log of the authors contains the mask.",
     ),
 )

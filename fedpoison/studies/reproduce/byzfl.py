@@ -1,6 +1,6 @@
-"""ByzFL's own results: the heat maps of its documentation, and the training loop of its README.
+"""Results of ByzFL: the heat maps of its documentation, and the training loop of its README.
 
-The heat maps show the accuracy over the number of attackers and the heterogeneity. The loop trains four
+The heat maps show the accuracy by the number of attackers and the heterogeneity. The loop trains four
 clients, one of them malicious.
 """
 
@@ -23,8 +23,8 @@ BYZFL = {
     "persistent_momentum": True,
     "weight_decay": 0.0001,
 }
-"""ByzFL's momentum is m = 0.9 m + 0.1 g at lr = 0.1, ours m = 0.9 m + g: the same steps at lr = 0.01. They
-are 0.1 times what ByzFL aggregates, and so are the thresholds of the strategies."""
+"""ByzFL's momentum is m = 0.9 m + 0.1 g at lr = 0.1. Ours is m = 0.9 m + g, with equal steps at lr = 0.01.
+Our updates are 0.1 times ByzFL's vectors, and so are the thresholds of the strategies."""
 
 RULES = {
     "trimmed-mean": "trimmed-mean",
@@ -46,7 +46,7 @@ PUBLISHED: dict[str, dict[float, tuple[float, ...]]] = {
         1: (0.98, 0.98, 0.98, 0.97),
     },
 }
-"""By rule and share of IID data: the accuracy with 1, 2, 3 and 4 malicious clients."""
+"""By rule and share of IID data: accuracy with 1, 2, 3 and 4 malicious clients."""
 
 
 def _cells() -> Iterator[PublishedValue]:
@@ -79,10 +79,10 @@ BYZFL_HEATMAP = Publication(
     cells=list(_cells()),
     seeds=(0, 1, 2),
     remarks=(
-        "A number is the largest of the seeds' means over all evaluations, as it was published.",
-        "It comes rounded and without a deviation, so one point is allowed and no more.",
-        "ByzFL decays the weights at the server, ours at the clients, before momentum and clipping.",
-        "A batch is drawn afresh from the client's samples; theirs are cut from a permutation of them.",
+        "A number is the largest mean over the seeds of all evaluations, as published.",
+        "It is rounded and has no deviation, so the margin is one point.",
+        "ByzFL decays the weights on the server; fedpoison on the clients, before momentum and clipping.",
+        "fedpoison samples each batch from all samples of a client; ByzFL splits a permutation of them.",
     ),
 )
 
@@ -121,8 +121,8 @@ BYZFL_QUICKSTART = Publication(
     ],
     seeds=(0,),
     remarks=(
-        "One run with one seed was published, and who holds what is drawn otherwise here.",
-        "With three honest clients curves differ from seed to seed by more than the point that is allowed.",
-        "ByzFL decays the weights at the server, ours at the clients, before momentum and clipping.",
+        "ByzFL published one run with one seed; fedpoison draws another partition of the data.",
+        "With three honest clients, curves differ between seeds by more than the margin of one point.",
+        "ByzFL decays the weights on the server; fedpoison on the clients, before momentum and clipping.",
     ),
 )

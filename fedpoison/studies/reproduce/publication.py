@@ -1,4 +1,4 @@
-"""A published study: the runs behind each of its numbers, and what to read off them."""
+"""Published study: the scenarios of each of its numbers, and how to compute the number from the runs."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from fedpoison.scenario.scenario import Scenario
 from fedpoison.simulation.batch import BatchOptions, BatchResult, run_all
 
 SLACK = 0.01
-"""How far ours may be from theirs beyond two published deviations: one point."""
+"""Allowed difference in addition to two published deviations: one percentage point."""
 
 Readout = Callable[[pd.DataFrame], tuple[float, float]]
-"""Reads mean and deviation over the seeds off the accuracies after each evaluated round (rows) and seed."""
+"""Function from accuracies, evaluated rounds (rows) by seeds, to mean and deviation over the seeds."""
 
 
 def mean_of_last(count: int) -> Readout:
-    """Return what reads each seed's mean over its last `count` evaluations.
+    """Return a readout of each seed's mean over its last `count` evaluations.
 
     >>> mean_of_last(2)(pd.DataFrame({0: [0.1, 0.6, 0.8], 1: [0.1, 0.7, 0.9]}))[0]
     0.75
@@ -35,7 +35,7 @@ def mean_of_last(count: int) -> Readout:
 
 
 def best(accuracy: pd.DataFrame) -> tuple[float, float]:
-    """Read the mean over the seeds where it is largest: a habit to reproduce, not to adopt.
+    """Return the largest mean over the seeds: use it only to reproduce published numbers.
 
     >>> best(pd.DataFrame({0: [0.1, 0.9, 0.8], 1: [0.1, 0.7, 0.8]}))[0]
     0.8
@@ -45,7 +45,7 @@ def best(accuracy: pd.DataFrame) -> tuple[float, float]:
 
 
 def after(number: int) -> Readout:
-    """Return what reads the accuracy after a round, or after the last one before it that was evaluated."""
+    """Return a readout of the accuracy after a round, or after the last evaluated round before it."""
 
     def read(accuracy: pd.DataFrame) -> tuple[float, float]:
         row = accuracy.loc[:number].iloc[-1]
@@ -60,45 +60,43 @@ class PublishedValue:
 
     name: str
     scenarios: Sequence[Scenario]
-    """What to run with every seed; where there are several, the one that comes out worst counts."""
+    """Scenarios to run with every seed. Of several scenarios, the one with the lowest accuracy counts."""
     reading: Readout
     published: float
-    """The published mean, as a share."""
+    """Published mean, as a share."""
     deviation: float | None = None
-    """The published standard deviation over the seeds, of a sample; None where there is none."""
+    """Published standard deviation of a sample over the seeds. Default: none published."""
     by_seed: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
-    """Fields in which the published runs of single seeds are known to differ."""
+    """Fields in which the published runs of single seeds differ."""
 
     @property
     def margin(self) -> float:
-        """How far ours may be from theirs."""
+        """Allowed difference between our mean and the published mean."""
         return 2 * (self.deviation or 0.0) + SLACK
 
 
 @dataclass(frozen=True, eq=False)
 class Publication:
-    """The numbers of one publication."""
+    """Numbers of one publication."""
 
     name: str
     title: str
-    """What was published, and where."""
+    """Title and place of the publication."""
     cells: Sequence[PublishedValue]
     seeds: Sequence[int]
     remarks: Sequence[str]
-    """How ours is known to differ from theirs."""
+    """Known differences between our runs and the published runs."""
 
     def pick(self, patterns: Sequence[str]) -> list[PublishedValue]:
-        """Return the cells whose name fits one of `patterns`, such as `*/krum/*`; all of them for none.
+        """Return the cells whose name matches one of `patterns`, such as `*/krum/*`. Default: all cells.
 
         Raises:
-            ScenarioError: a pattern fits no cell.
+            ScenarioError: A pattern matches no cell.
         """
         for pattern in patterns:
             if not any(fnmatch.fnmatchcase(cell.name, pattern) for cell in self.cells):
                 names = ", ".join(cell.name for cell in self.cells)
-                raise ScenarioError(
-                    f"cell {pattern!r}: {self.name} has none of that name. Choose from {names}."
-                )
+                raise ScenarioError(f"cell {pattern!r}: {self.name} has no such cell. Choose from {names}.")
         wanted = patterns or ["*"]
         return [
             cell for cell in self.cells if any(fnmatch.fnmatchcase(cell.name, pattern) for pattern in wanted)
@@ -107,23 +105,23 @@ class Publication:
 
 @dataclass(frozen=True, eq=False)
 class CellResult:
-    """What came of one cell."""
+    """Result of one cell."""
 
     cell: PublishedValue
     mean: float | None
-    """Ours; None where a run had to stop."""
+    """Our mean; None if a run stopped."""
     deviation: float | None
     failure: str = ""
-    """Why a run had to stop."""
+    """Reason if a run stopped."""
 
     @property
     def difference(self) -> float | None:
-        """Ours minus theirs."""
+        """Our mean minus the published mean."""
         return None if self.mean is None else self.mean - self.cell.published
 
     @property
     def matches(self) -> bool:
-        """Whether ours is inside two published deviations plus one point."""
+        """Whether our mean is within two published deviations plus one point."""
         return self.difference is not None and abs(self.difference) <= self.cell.margin
 
 
@@ -134,18 +132,18 @@ def reproduce(
     changes: Mapping[str, Any] | None = None,
     **options: Unpack[BatchOptions],
 ) -> list[CellResult]:
-    """Make the runs behind the cells that the store does not hold, and return what came out.
+    """Run the missing scenarios of the cells, and return the results.
 
     Args:
-        cells: the numbers to reproduce, such as `study.pick([])`.
-        seeds: every scenario runs with each.
-        changes: fields of the scenarios to change, to try a study at a smaller cost.
-        options: see `BatchOptions`.
+        cells: Numbers to reproduce, such as `study.pick([])`.
+        seeds: Seeds of every scenario.
+        changes: Fields of the scenarios to change, such as fewer rounds for a quick trial.
+        options: See `BatchOptions`.
 
     Raises:
-        ScenarioError: a scenario cannot be run; found before any training.
-        DataError: the data set cannot be had.
-        EngineError: Ray cannot be had.
+        ScenarioError: A scenario cannot run; raised before any training.
+        DataError: The data set is not available.
+        EngineError: Ray is not available.
     """
     changes = changes or {}
     planned = {

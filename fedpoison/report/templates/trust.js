@@ -1,42 +1,42 @@
 "use strict";
-// Whom the strategy trusted: nodes by rounds, of one run.
+// Trust of the strategy in each client per round, for one run.
 
 const DROPPED = -1;
 const TWICE = 200;
 
-/** The run that is shown where a figure can show only one: with the chosen seed, else with the first. */
+/** The run of a figure that can show only one run: with the chosen seed, else with the first seed. */
 const oneRun = () => chosenRuns()[0];
 
-/** One run of the cell that has a ledger, the chosen one first. */
-const ledgerRun = () => chosenRuns().find((run) => run.ledger) ?? oneRun();
+/** One run of the cell with a trust matrix, the chosen run first. */
+const trustRun = () => chosenRuns().find((run) => run.ledger) ?? oneRun();
 
-function ledgerNote(run) {
+function trustNote(run) {
   if (!run) return "";
   if (!run.ledger) {
     return DATA.runs.some((other) => other.ledger)
-      ? "The page holds no ledger of this run: its strategy does not tell whom it trusted, or there are too many runs for all."
-      : "The strategy does not tell whom it trusted.";
+      ? "The page contains no trust matrix of this run: its strategy reports no trust, or the report has too many runs."
+      : "The strategy reports no trust.";
   }
   const { malicious, nodes, rounds, all_nodes: allNodes, all_rounds: allRounds } = run.ledger;
   const [caught, blamed, auroc, mass] = run.trust;
   const share = (value) => spell(value === null ? null : 100 * value, 0);
   return [
-    malicious.length ? `${malicious.length} of these nodes are malicious (▲); triangles mark where they attacked.` : "Nobody is malicious.",
-    caught === null ? "" : `While they attacked, the strategy rejected ${share(caught)} % of the malicious and ${share(blamed)} % of the honest nodes (AUROC ${spell(auroc, 2)}), and gave the malicious ${share(mass)} % of the weight.`,
-    nodes.length < allNodes ? `${nodes.length} of ${allNodes} nodes are shown.` : "",
+    malicious.length ? `${malicious.length} of these clients are malicious (▲); triangles mark the rounds in which they attacked.` : "No client is malicious.",
+    caught === null ? "" : `While they attacked, the strategy rejected ${share(caught)} % of the malicious and ${share(blamed)} % of the honest clients (AUROC ${spell(auroc, 2)}), and gave the malicious ${share(mass)} % of the weight.`,
+    nodes.length < allNodes ? `${nodes.length} of ${allNodes} clients are shown.` : "",
     rounds.length < allRounds ? `${rounds.length} of ${allRounds} rounds are shown.` : "",
   ].filter(Boolean).join(" ");
 }
 
-function describeLedger() {
-  const run = ledgerRun();
-  byId("ledger-note").textContent = ledgerNote(run);
-  byId("ledger-table").hidden = !run?.ledger;
+function describeTrust() {
+  const run = trustRun();
+  byId("trust-note").textContent = trustNote(run);
+  byId("trust-table").hidden = !run?.ledger;
   if (!run?.ledger) return;
   const { nodes, malicious, shares: trust } = run.ledger;
-  tabulate("ledger-table", {
-    caption: "Trust of each node over the rounds shown, per cent of an equal share; rejected is less than half of one",
-    head: ["Node", "Malicious", "Asked", "Mean trust", "Rejected", "Dropped"],
+  tabulate("trust-table", {
+    caption: "Trust in each client over the rounds shown, per cent of an equal share; rejected means less than half of an equal share",
+    head: ["Client", "Malicious", "Sampled", "Mean trust", "Rejected", "Dropped"],
     rows: nodes.map((node, place) => {
       const got = trust[place].filter((share) => share !== null && share !== DROPPED);
       const dropped = trust[place].filter((share) => share === DROPPED).length;
@@ -48,8 +48,8 @@ function describeLedger() {
   });
 }
 
-function drawLedger(holder) {
-  const run = ledgerRun();
+function drawTrust(holder) {
+  const run = trustRun();
   if (!run?.ledger) return clear(holder);
   const { rounds, nodes, malicious, shares: trust } = run.ledger;
   const bad = new Set(malicious);
@@ -58,12 +58,12 @@ function drawLedger(holder) {
     (dense && place % Math.ceil(nodes.length / 40) ? "" : `${bad.has(node) ? "▲ " : ""}${node}`));
   const values = trust.map((row) => row.map((share) => (share === DROPPED ? null : share)));
   const hover = nodes.map((node) => rounds.map((round) =>
-    `node ${node}, ${bad.has(node) ? "malicious" : "honest"}, round ${round}`));
+    `client ${node}, ${bad.has(node) ? "malicious" : "honest"}, round ${round}`));
   const cells = nodes.length * rounds.length;
   const edge = { type: "line", xref: "paper", x0: 0, x1: 1, y0: malicious.length - 0.5, y1: malicious.length - 0.5 };
   show(
     holder,
-    `Heat map of the trust of ${nodes.length} nodes in ${rounds.length} rounds; the table below sums it up`,
+    `Heat map of the trust in ${nodes.length} clients in ${rounds.length} rounds; the table below sums it up`,
     [
       ...heat(values, {
         zmax: TWICE, numbers: false, customdata: hover, colorbar: { ...bar("%"), tickvals: [0, 50, 100, 150, 200], ticktext: ["0", "50", "100", "150", "200 +"] },
@@ -76,13 +76,13 @@ function drawLedger(holder) {
     {
       height: Math.min(900, Math.max(220, 90 + nodes.length * 22)),
       xaxis: named(rounds.map(String), { title: "round", ...(rounds.length > 15 ? sparse(rounds) : {}), range: [-0.5, rounds.length - 0.5] }),
-      yaxis: named(labels, { title: "node", range: [nodes.length - 0.5, -0.5] }),
+      yaxis: named(labels, { title: "client", range: [nodes.length - 0.5, -0.5] }),
       shapes: malicious.length && malicious.length < nodes.length ? [{ ...edge, line: { color: tone("ink"), width: 2, dash: "dot" } }] : [],
     },
   );
 }
 
-/** Triangles where a node attacked. */
+/** Triangles at the rounds in which a client attacked. */
 function marks({ nodes, acting }, size) {
   const points = acting.flatMap((round, column) => round.map((node) => [column, nodes.indexOf(node)]));
   return {
@@ -91,7 +91,7 @@ function marks({ nodes, acting }, size) {
   };
 }
 
-/** Crosses where a reply could not be used. */
+/** Crosses at replies that the server could not use. */
 function crosses({ rounds, nodes, shares: trust }) {
   const points = nodes.flatMap((_, row) => rounds.map((__, column) => [column, row]))
     .filter(([column, row]) => trust[row][column] === DROPPED);
