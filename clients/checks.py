@@ -1,4 +1,4 @@
-"""Checks of attacks: `check_attack` tests that an attack has every property that `Attack` lists."""
+"""Checks of attacks: `check_attack` tests every property that the docstring of `Attack` lists."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ class SyntheticClients:
         self._kept = deepcopy((self.own, self.honest, self.models))
 
     def unchanged(self) -> bool:
-        """Return whether all of it is still as it was drawn."""
+        """Return whether all tensors still have their initial values."""
         return all(map(bitwise_equal, (self.own, self.honest, self.models), self._kept))
 
     def run(self, attack: Attack, knowledge: Knowledge | None = None) -> list[Tensor]:
-        """Return what the malicious clients send in each round, (m, d) each."""
+        """Return the malicious clients' updates per round, (m, d) each."""
         memories: dict[tuple[Attack, int | None], dict[str, Tensor]] = {}
         client_ids = tuple(range(self.m))
 
@@ -89,7 +89,7 @@ class SyntheticClients:
 
 
 def synthetic_samples(count: int, classes: int, shape: tuple[int, int, int]) -> Samples:
-    """Return random images, normalised, with every class among the labels."""
+    """Sample normalised random images, with labels of every class."""
     generator = torch.Generator().manual_seed(11)
     images = torch.rand((count, *shape), generator=generator)
     channels = shape[0]
@@ -100,7 +100,7 @@ def synthetic_samples(count: int, classes: int, shape: tuple[int, int, int]) -> 
 
 
 def synthetic_trainer(classes: int, shape: tuple[int, int, int]) -> Trainer:
-    """Return a trainer of a small network with fixed weights."""
+    """Build a trainer of a small network with fixed weights."""
     pixels = shape[0] * shape[1] * shape[2]
     model = nn.Sequential(nn.Flatten(), nn.Linear(pixels, 8), nn.ReLU(), nn.Linear(8, classes))
     weights = torch.randn(
@@ -118,7 +118,7 @@ def synthetic_context(
     trainer: Trainer,
     memory: MutableMapping[str, Tensor],
 ) -> ClientContext:
-    """Return the context of one malicious client."""
+    """Build the context of one malicious client."""
     return ClientContext(
         generator=torch.Generator().manual_seed(server_round),
         poison_generator=torch.Generator().manual_seed(0),
@@ -134,7 +134,7 @@ def synthetic_context(
 
 
 def bitwise_equal(first: list[Tensor], second: list[Tensor]) -> bool:
-    """Return whether the tensors agree bit for bit, NaN with NaN."""
+    """Return whether the tensors have the same bits. NaN equals NaN."""
     return all(
         torch.equal(a, b) or torch.allclose(a, b, 0, 0, equal_nan=True)
         for a, b in zip(first, second, strict=True)
@@ -148,12 +148,12 @@ def check_attack(attack: Attack, *, classes: int = 10, shape: tuple[int, int, in
     """Check that `attack` has every property that the docstring of `Attack` lists, on synthetic clients.
 
     Args:
-        attack: an instance. Check each of the settings that you use.
+        attack: an instance. Check every setting that you use.
         classes: the number of classes of the synthetic data.
         shape: channels, height and width of the synthetic images.
 
     Raises:
-        CheckError: The attack lacks a property. The message names the attack and its fault.
+        CheckError: The attack lacks a property. The message names the attack and the property.
 
     >>> from clients.attacks.updates.simple_updates import SignFlip
     >>> check_attack(SignFlip())
@@ -166,7 +166,7 @@ def check_attack(attack: Attack, *, classes: int = 10, shape: tuple[int, int, in
 
 
 def check_form(attack: Attack) -> None:
-    """Check that the attack is a frozen dataclass with a card, and says when it is idle."""
+    """Check that the attack is a frozen dataclass with a card and valid reasons for no effect."""
     parameters = getattr(type(attack), "__dataclass_params__", None)
     ensure(getattr(parameters, "frozen", False), attack, "is no frozen dataclass")
     ensure(hash(attack) == hash(deepcopy(attack)), attack, "differs from its copy")
@@ -197,7 +197,7 @@ def check_search_space(attack: Attack) -> None:
 
 
 def check_craft(attack: Attack, *, m: int, h: int, dtype: torch.dtype) -> None:
-    """Check what is sent for m malicious and h honest clients, at every level of knowledge."""
+    """Check the updates of m malicious and h honest clients, at every level of knowledge."""
     for knowledge in (None, *Knowledge):
         case = f"m={m}, h={h}, {dtype}, knowledge {knowledge}"
         synthetic = SyntheticClients(m=m, h=h, dtype=dtype)
@@ -215,7 +215,7 @@ def check_craft(attack: Attack, *, m: int, h: int, dtype: torch.dtype) -> None:
 
 
 def check_knowledge(attack: Attack) -> None:
-    """Check that what the card does not declare does not change what is sent."""
+    """Check that undeclared knowledge does not change the updates."""
     for part in parts_of(attack):
         card = part.card
         synthetic = SyntheticClients()

@@ -1,1 +1,1 @@
-"""How a client trains: samples, parameters, one client at a time or a stack of them."""
+"""Local training of clients, one after the other or stacked, with their samples and parameters."""

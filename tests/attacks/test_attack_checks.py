@@ -128,7 +128,7 @@ def test_parts_of_a_composite_follow_one_another_each_with_its_own_knowledge():
 
 
 def test_nodes_have_to_fit_the_rows():
-    with pytest.raises(ValueError, match="wanted one for each row"):
+    with pytest.raises(ValueError, match="expected one per row"):
         craft_updates(Attack(), OWN, HONEST, build_context, client_ids=(1,))
 
 
