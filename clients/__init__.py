@@ -1,8 +1,8 @@
-"""Honest training, and attacks on data, training and updates: tensors in, tensors out.
+"""Honest training, and attacks on data, training and updates, as computations on tensors.
 
-An attack is a frozen dataclass whose fields are its parameters. It overrides those hooks of
-`clients.attacks.base.Attack` in which it differs from an honest client. `ATTACKS` lists the attacks by the
-name that scenarios use.
+An attack is a frozen dataclass whose fields are its parameters. It overrides the hooks of
+`clients.attacks.base.Attack` in which it differs from an honest client. `ATTACKS` lists the attacks by
+their names in scenarios.
 """
 
 from clients.attacks.base import Attack, NoAttack

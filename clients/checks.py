@@ -168,13 +168,17 @@ def check_attack(attack: Attack, *, classes: int = 10, shape: tuple[int, int, in
 def check_form(attack: Attack) -> None:
     """Check that the attack is a frozen dataclass with a card and valid reasons for no effect."""
     parameters = getattr(type(attack), "__dataclass_params__", None)
-    ensure(getattr(parameters, "frozen", False), attack, "is no frozen dataclass")
+    ensure(getattr(parameters, "frozen", False), attack, "is not a frozen dataclass")
     ensure(hash(attack) == hash(deepcopy(attack)), attack, "differs from its copy")
-    ensure(bool(attack.card.paper and attack.card.goal and attack.card.idle_when), attack, "has a bare card")
+    ensure(
+        bool(attack.card.paper and attack.card.goal and attack.card.idle_when),
+        attack,
+        "has a card with empty entries",
+    )
     check_search_space(attack)
     for clients, malicious in ((1, 1), (10, 0), (10, 2), (100, 20), (100, 60)):
         reason = attack.no_effect(clients, malicious)
-        ensure(reason is None or bool(reason), attack, "is idle for no reason")
+        ensure(reason is None or bool(reason), attack, "has no effect, but an empty reason")
 
 
 def check_search_space(attack: Attack) -> None:
@@ -208,10 +212,10 @@ def check_craft(attack: Attack, *, m: int, h: int, dtype: torch.dtype) -> None:
             )
             ensure(rows.dtype == own.dtype, attack, f"sends {rows.dtype} for {own.dtype}: {case}")
             if attack.card.finite:
-                ensure(bool(rows.isfinite().all()), attack, f"sends what is not finite: {case}")
+                ensure(bool(rows.isfinite().all()), attack, f"sends non-finite updates: {case}")
         ensure(synthetic.unchanged(), attack, f"writes to its arguments: {case}")
         again = SyntheticClients(m=m, h=h, dtype=dtype).run(attack, knowledge)
-        ensure(bitwise_equal(sent, again), attack, f"does not give the same twice: {case}")
+        ensure(bitwise_equal(sent, again), attack, f"does not send the same twice: {case}")
 
 
 def check_knowledge(attack: Attack) -> None:
@@ -254,7 +258,7 @@ def check_samples(attack: Attack, *, classes: int, shape: tuple[int, int, int]) 
             start = model.clone()
             trainer.load(model)
             poisoned = attack.poison_data(samples, trainer, context)
-            ensure(torch.equal(trainer.weights(), start), attack, "leaves the trainer off the global model")
+            ensure(torch.equal(trainer.weights(), start), attack, "changes the trainer's global model")
             _check_poisoned(attack, poisoned, samples)
             loss = attack.train(trainer, poisoned, context)
             ensure(math.isfinite(loss), attack, f"reports a loss of {loss}")
@@ -275,10 +279,12 @@ def check_samples(attack: Attack, *, classes: int, shape: tuple[int, int, int]) 
 
 def _check_poisoned(attack: Attack, poisoned: Samples, samples: Samples) -> None:
     images, labels = poisoned.images, poisoned.labels
-    ensure(images.shape[1:] == samples.images.shape[1:], attack, f"makes images of {tuple(images.shape[1:])}")
-    ensure(len(images) == len(labels), attack, f"makes {len(images)} images and {len(labels)} labels")
-    ensure(images.dtype == samples.images.dtype, attack, f"makes images of {images.dtype}")
-    ensure(labels.dtype == samples.labels.dtype, attack, f"makes labels of {labels.dtype}")
-    ensure(bool(images.isfinite().all()), attack, "makes images that are not finite")
+    ensure(
+        images.shape[1:] == samples.images.shape[1:], attack, f"creates images of {tuple(images.shape[1:])}"
+    )
+    ensure(len(images) == len(labels), attack, f"creates {len(images)} images and {len(labels)} labels")
+    ensure(images.dtype == samples.images.dtype, attack, f"creates images of {images.dtype}")
+    ensure(labels.dtype == samples.labels.dtype, attack, f"creates labels of {labels.dtype}")
+    ensure(bool(images.isfinite().all()), attack, "creates images that are not finite")
     in_range = bool(((labels >= 0) & (labels < samples.classes)).all())
-    ensure(in_range, attack, f"makes labels beyond 0 to {samples.classes - 1}")
+    ensure(in_range, attack, f"creates labels beyond 0 to {samples.classes - 1}")

@@ -90,8 +90,8 @@ def parts_of(attack: Attack) -> tuple[Attack, ...]:
 
 
 ContextFactory = Callable[[Attack, int | None], CraftContext]
-"""`build_context(part, client_id)` returns the context of one part of the attack for one client. With None it
-returns that of the whole group: its clients, its random stream and its memory. Each call of `craft` calls it."""
+"""`build_context(part, client_id)` returns the context of one part of the attack for one client.
+With None, the context is that of the whole group. It is called once per call of `craft`."""
 
 
 def craft_updates(

@@ -135,7 +135,7 @@ class Blended(Trigger):
         paper="Chen et al., 2017",
         goal=BACKDOOR_GOAL,
         idle_when="share or alpha is 0",
-        deviations="The paper blends in a random pattern or a cartoon; here a checkerboard replaces the cartoon.",
+        deviations="The paper blends in noise or a cartoon; here a checkerboard replaces the cartoon.",
     )
     search_space: ClassVar = SearchSpace(
         objective="backdoor", parameters={"share": SHARES, "alpha": Range(low=0.05, high=0.5)}

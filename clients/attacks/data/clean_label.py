@@ -22,9 +22,9 @@ class CleanLabel(Attack):
     """Perturb images of `target` until the model's features of them collide with those of `source`.
 
     Shafahi, Huang, Najibi, Suciu, Studer, Dumitras, Goldstein, "Poison Frogs! Targeted Clean-Label
-    Poisoning Attacks on Neural Networks", NeurIPS 2018. The attack minimises |f(x) - f(s)|^2 + beta |x - b|^2 by
-    forward-backward splitting from the clean image b, with f the penultimate activations. No
-    label changes. Each perturbed image has one random source image of the client as its pair.
+    Poisoning Attacks on Neural Networks", NeurIPS 2018. The attack minimises |f(x) - f(s)|^2 +
+    beta |x - b|^2 by forward-backward splitting from the clean image b, with f the penultimate activations.
+    No label changes. Each perturbed image has one random source image of the client as its pair.
 
     Raises:
         ValueError: A parameter is outside its bounds, or the model has no penultimate layer.
@@ -70,9 +70,9 @@ class CleanLabel(Attack):
         clean = (1 - self.opacity) * base.pixels() + self.opacity * paired.pixels()
         pixels = context.memory.get(COLLISION, clean)
         with torch.no_grad():
-            wanted = trainer.features(paired.images)
+            goals = trainer.features(paired.images)
         for _ in range(self.steps):
-            pixels = self._closer(pixels, clean, wanted, base, trainer)
+            pixels = self._closer(pixels, clean, goals, base, trainer)
         context.memory[COLLISION] = pixels
         return samples.replaced(mask, base.with_pixels(pixels))
 
@@ -87,18 +87,18 @@ class CleanLabel(Attack):
         return None
 
     def _closer(
-        self, pixels: Tensor, clean: Tensor, wanted: Tensor, base: Samples, trainer: Trainer
+        self, pixels: Tensor, clean: Tensor, goals: Tensor, base: Samples, trainer: Trainer
     ) -> Tensor:
         """Move pixels (m, c, h, w) by a forward step on the features and a backward step."""
-        gaps = wanted.new_zeros(len(wanted))
+        gaps = goals.new_zeros(len(goals))
 
         def distance(moved: Tensor) -> Tensor:
-            squares = (trainer.features(base.with_pixels(moved).images) - wanted).square().sum(dim=1)
+            squares = (trainer.features(base.with_pixels(moved).images) - goals).square().sum(dim=1)
             gaps.copy_(squares.detach())
             return squares.sum()
 
         gradient = trainer.image_gradient(pixels, distance)
         polyak = gaps / gradient.flatten(1).square().sum(dim=1).clamp(min=1e-12)
         forward = pixels - self.step * polyak.view(-1, 1, 1, 1) * gradient
-        held = self.step * self.beta
-        return ((forward + held * clean) / (1 + held)).clamp(0, 1)
+        pull = self.step * self.beta
+        return ((forward + pull * clean) / (1 + pull)).clamp(0, 1)

@@ -58,8 +58,8 @@ class ConstrainAndScale(Square):
         paper="Bagdasaryan et al., AISTATS 2020",
         goal=BACKDOOR_GOAL,
         idle_when="share is 0",
-        deviations="The authors lower the learning rate and stop once the backdoor works; here the attacker trains "
-        "as long as an honest client.",
+        deviations="The authors lower the learning rate and stop once the backdoor works; here the attacker "
+        "trains as long as an honest client.",
     )
     search_space: ClassVar = square_space(alpha=Range(low=0.1, high=1.0), anomaly=("distance", "cosine"))
 

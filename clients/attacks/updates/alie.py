@@ -73,7 +73,7 @@ class OptimalAlie(Attack):
     """Shift the honest mean by the multiple of the standard deviation that moves the aggregate furthest.
 
     Allouah, Farhadkhani, Guerraoui, Gupta, Pinot, Stephan, "Fixing by Mixing: A Recipe for Optimal Byzantine
-    ML under Heterogeneity", AISTATS 2023. Baruch, Baruch, Goldberg, NeurIPS 2019, is the attack without the search.
+    ML under Heterogeneity", AISTATS 2023. Without the search: Baruch, Baruch, Goldberg, NeurIPS 2019.
 
     Raises:
         ValueError: The context contains no rule.

@@ -117,7 +117,7 @@ class _Honest:
         return cls(squared, squared_norms(honest), products_with(honest, step), length, len(step))
 
     def largest_picked(self, copies: int, *, tolerated: int, threshold: float) -> float | None:
-        """Return the lambda with which Krum picks one of `copies` equal updates, or None below `threshold`."""
+        """Return the lambda with which Krum picks one of `copies` equal updates. None below `threshold`."""
         h = len(self.squared)
         together = torch.zeros(copies + h, copies + h, dtype=torch.float64)
         together[copies:, copies:] = self.squared

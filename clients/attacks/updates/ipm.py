@@ -46,7 +46,7 @@ class OptimalIpm(Attack):
     """Send minus tau times the honest mean, with the tau that moves the aggregate furthest from that mean.
 
     Allouah, Farhadkhani, Guerraoui, Gupta, Pinot, Stephan, "Fixing by Mixing: A Recipe for Optimal Byzantine
-    ML under Heterogeneity", AISTATS 2023. Xie, Koyejo, Gupta, UAI 2019, is the attack without the search.
+    ML under Heterogeneity", AISTATS 2023. Without the search: Xie, Koyejo, Gupta, UAI 2019.
 
     Raises:
         ValueError: The context contains no rule.

@@ -70,7 +70,7 @@ class MinSum(Attack):
     """Perturb the honest mean until the sum of its squared distances equals that of an honest update.
 
     Shejwalkar, Houmansadr, NDSS 2021. gamma is the largest with
-    sum_i |mean + gamma p - g_i|^2 <= max_i sum_j |g_i - g_j|^2. The paper approximates gamma by halving steps.
+    sum_i |mean + gamma p - g_i|^2 <= max_i sum_j |g_i - g_j|^2. The paper approximates it by halving steps.
     Here it is exact: both sums contain the honest spread around the mean, which cancels. So gamma p is as
     long as the distance of the farthest honest update from the mean.
     """

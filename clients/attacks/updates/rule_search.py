@@ -92,7 +92,7 @@ class Probe:
         self.mean = column_mean(self.honest)
 
     def along(self, direction: Tensor, *, start: float = 1.0, coordinates: int) -> Callable[[float], float]:
-        """Return the objective: the distance of the aggregate from the honest mean, as a function of the factor.
+        """Return the objective: the distance from the aggregate to the honest mean, by factor.
 
         All malicious clients send start * mean + factor * direction. A rule that turns with its updates is
         evaluated in their span, with the same result up to rounding. A coordinate-wise rule is evaluated on

@@ -45,7 +45,7 @@ class SignFlip(Attack):
 
     card: ClassVar = AttackCard(
         paper="Li et al., AAAI 2019",
-        deviations="ByzFL sends minus the honest mean (ipm with epsilon 1); FLPoison minus the own update, as here.",
+        deviations="ByzFL sends minus the honest mean (ipm with epsilon 1), FLPoison minus the own.",
     )
     search_space: ClassVar = SearchSpace()
 
