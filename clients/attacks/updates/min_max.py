@@ -33,7 +33,7 @@ def perturbation(rows: Tensor, mean: Tensor, direction: Direction) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class MinMax(Attack):
-    """Perturb the honest mean until the farthest honest update is as far as any two of them are apart.
+    """Perturb the honest mean until its largest distance equals that between honest updates.
 
     Shejwalkar, Houmansadr, NDSS 2021. gamma is the largest with
     max_i |mean + gamma p - g_i| <= max_ij |g_i - g_j|. The paper approximates gamma by halving steps. Here it
