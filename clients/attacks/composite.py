@@ -122,36 +122,22 @@ def craft_updates(
     """
     if len(client_ids) != len(own):
         raise ValueError(f"client_ids: got {len(client_ids)} for {len(own)} rows, expected one per row.")
-    sent = own
-    for part in parts_of(attack):
-        if crafts_updates(part):
-            sent = _craft_updates(
-                part, sent, honest, build_context, client_ids=client_ids, knowledge=knowledge
-            )
-    return sent
-
-
-def _craft_updates(
-    part: Attack,
-    own: Tensor,
-    honest: Tensor,
-    build_context: ContextFactory,
-    *,
-    client_ids: tuple[int, ...],
-    knowledge: Knowledge | None,
-) -> Tensor:
-    knowledge = knowledge or part.card.knowledge
-    if knowledge is Knowledge.OWN:
-        rows = [
-            part.craft(row[None], None, _allowed(part, None, build_context(part, client_id)))
-            for client_id, row in zip(client_ids, own, strict=True)
-        ]
-        return torch.cat(rows) if rows else own
-    seen = honest if knowledge is Knowledge.OMNISCIENT and len(honest) else None
-    return part.craft(own, seen, _allowed(part, seen, build_context(part, None)))
+    for part in filter(crafts_updates, parts_of(attack)):
+        known = knowledge or part.card.knowledge
+        if known is Knowledge.OWN:
+            rows = [
+                part.craft(row[None], None, _allowed(part, None, build_context(part, client_id)))
+                for client_id, row in zip(client_ids, own, strict=True)
+            ]
+            own = torch.cat(rows) if rows else own
+        else:
+            seen = honest if known is Knowledge.OMNISCIENT and len(honest) else None
+            own = part.craft(own, seen, _allowed(part, seen, build_context(part, None)))
+    return own
 
 
 def _allowed(part: Attack, seen: Tensor | None, context: CraftContext) -> CraftContext:
+    """Remove what `part` does not declare from the context."""
     if seen is None:
         context = replace(context, seen_client_ids=())
     return context if part.card.knows_rule else replace(context, rule=None, rule_kind=None, tolerated=None)

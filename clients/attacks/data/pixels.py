@@ -66,8 +66,8 @@ class PixelPerturbation(Attack):
     card: ClassVar = AttackCard(
         paper="Madry et al., ICLR 2018; Fowl et al., NeurIPS 2021",
         idle_when="epsilon, steps or share is 0",
-        deviations="The attack starts from the clean image, not a random one, and restarts in each round with "
-        "the new global model. The papers take 40 or more steps.",
+        deviations="The attack starts from the clean image, not from a random one, and repeats with the new "
+        "global model of each round. The papers take 40 or more steps.",
     )
     search_space: ClassVar = SearchSpace(parameters={"epsilon": Range(low=0.05, high=0.5), "share": SHARES})
 

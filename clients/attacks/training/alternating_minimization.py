@@ -53,7 +53,10 @@ class AlternatingMinimization(Square):
         targeted = replace(training, steps=1, lr=boost * training.lr, momentum=0.0)
         stealthy = replace(training, steps=self.stealth_steps)
         turns = -(-training.steps_for(len(samples)) // (1 + self.stealth_steps))
-        expected = self._expected(context)
+        # Estimate of an honest client's weights: the last global step once more.
+        expected = context.model
+        if context.previous_model is not None:
+            expected = 2 * context.model - context.previous_model
 
         def stealth(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
             weights = torch.cat([parameter.reshape(-1) for parameter in model.parameters()])
@@ -67,9 +70,3 @@ class AlternatingMinimization(Square):
                 loss = trainer.fit(clean, context.generator, training=stealthy, loss=stealth)
             total += loss
         return total / turns
-
-    def _expected(self, context: ClientContext) -> Tensor:
-        """Estimate the weights (d,) of an honest client."""
-        if context.previous_model is None:
-            return context.model
-        return 2 * context.model - context.previous_model
