@@ -1,8 +1,8 @@
-"""Honest training, and attacks on data, training and updates: tensors in, tensors out.
+"""Honest training, and attacks on data, training and updates, as computations on tensors.
 
-An attack is a frozen dataclass whose fields are its parameters. It overrides those hooks of
-`clients.attacks.base.Attack` in which it differs from an honest client. `ATTACKS` lists the attacks by the
-name that scenarios use.
+An attack is a frozen dataclass whose fields are its parameters. It overrides the hooks of
+`clients.attacks.base.Attack` in which it differs from an honest client. `ATTACKS` lists the attacks by
+their names in scenarios.
 """
 
 from clients.attacks.base import Attack, NoAttack
@@ -18,15 +18,13 @@ from clients.attacks.training.adaptive_trigger import AdaptiveTrigger
 from clients.attacks.training.alternating_minimization import AlternatingMinimization
 from clients.attacks.training.anticipate import Anticipate
 from clients.attacks.training.chameleon import Chameleon
-from clients.attacks.training.constrain_and_scale import ConstrainAndScale
+from clients.attacks.training.constrain_and_scale import ConstrainAndScale, ModelReplacement
 from clients.attacks.training.critical_layers import CriticalLayers
-from clients.attacks.training.model_replacement import ModelReplacement
 from clients.attacks.training.neurotoxin import Neurotoxin
 from clients.attacks.training.pgd import Pgd
 from clients.attacks.updates.alie import Alie, OptimalAlie, SparseAlie
 from clients.attacks.updates.anti_cge import AntiCge
-from clients.attacks.updates.fang_krum import FangKrum
-from clients.attacks.updates.fang_trimmed_mean import FangTrimmedMean
+from clients.attacks.updates.fang import FangKrum, FangTrimmedMean
 from clients.attacks.updates.free_rider import FreeRider
 from clients.attacks.updates.identical_coordinate import IdenticalCoordinate
 from clients.attacks.updates.ipm import Ipm, OptimalIpm

@@ -1,4 +1,4 @@
-"""Bounds of numeric parameters: declared in the type of a field, checked when the object is built."""
+"""Bounds of numeric parameters, declared in the type of a field and checked at construction."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """An interval of numbers; None as a bound leaves that side open.
+    """Interval of numbers. None as a bound leaves that side open.
 
     >>> print(Bounds(at_least=0, below=1), Bounds(above=0), sep=" | ")
     0 or more and less than 1 | more than 0

@@ -1,4 +1,4 @@
-"""Checks of attacks: `check_attack` tests that an attack has every property that `Attack` lists."""
+"""Checks of attacks: `check_attack` tests every property that the docstring of `Attack` lists."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ class SyntheticClients:
         self._kept = deepcopy((self.own, self.honest, self.models))
 
     def unchanged(self) -> bool:
-        """Return whether all of it is still as it was drawn."""
+        """Return whether all tensors still have their initial values."""
         return all(map(bitwise_equal, (self.own, self.honest, self.models), self._kept))
 
     def run(self, attack: Attack, knowledge: Knowledge | None = None) -> list[Tensor]:
-        """Return what the malicious clients send in each round, (m, d) each."""
+        """Return the malicious clients' updates per round, (m, d) each."""
         memories: dict[tuple[Attack, int | None], dict[str, Tensor]] = {}
         client_ids = tuple(range(self.m))
 
@@ -89,7 +89,7 @@ class SyntheticClients:
 
 
 def synthetic_samples(count: int, classes: int, shape: tuple[int, int, int]) -> Samples:
-    """Return random images, normalised, with every class among the labels."""
+    """Sample normalised random images, with labels of every class."""
     generator = torch.Generator().manual_seed(11)
     images = torch.rand((count, *shape), generator=generator)
     channels = shape[0]
@@ -100,7 +100,7 @@ def synthetic_samples(count: int, classes: int, shape: tuple[int, int, int]) -> 
 
 
 def synthetic_trainer(classes: int, shape: tuple[int, int, int]) -> Trainer:
-    """Return a trainer of a small network with fixed weights."""
+    """Build a trainer of a small network with fixed weights."""
     pixels = shape[0] * shape[1] * shape[2]
     model = nn.Sequential(nn.Flatten(), nn.Linear(pixels, 8), nn.ReLU(), nn.Linear(8, classes))
     weights = torch.randn(
@@ -118,7 +118,7 @@ def synthetic_context(
     trainer: Trainer,
     memory: MutableMapping[str, Tensor],
 ) -> ClientContext:
-    """Return the context of one malicious client."""
+    """Build the context of one malicious client."""
     return ClientContext(
         generator=torch.Generator().manual_seed(server_round),
         poison_generator=torch.Generator().manual_seed(0),
@@ -134,7 +134,7 @@ def synthetic_context(
 
 
 def bitwise_equal(first: list[Tensor], second: list[Tensor]) -> bool:
-    """Return whether the tensors agree bit for bit, NaN with NaN."""
+    """Return whether the tensors have the same bits. NaN equals NaN."""
     return all(
         torch.equal(a, b) or torch.allclose(a, b, 0, 0, equal_nan=True)
         for a, b in zip(first, second, strict=True)
@@ -148,12 +148,12 @@ def check_attack(attack: Attack, *, classes: int = 10, shape: tuple[int, int, in
     """Check that `attack` has every property that the docstring of `Attack` lists, on synthetic clients.
 
     Args:
-        attack: an instance. Check each of the settings that you use.
+        attack: an instance. Check every setting that you use.
         classes: the number of classes of the synthetic data.
         shape: channels, height and width of the synthetic images.
 
     Raises:
-        CheckError: The attack lacks a property. The message names the attack and its fault.
+        CheckError: The attack lacks a property. The message names the attack and the property.
 
     >>> from clients.attacks.updates.simple_updates import SignFlip
     >>> check_attack(SignFlip())
@@ -166,15 +166,19 @@ def check_attack(attack: Attack, *, classes: int = 10, shape: tuple[int, int, in
 
 
 def check_form(attack: Attack) -> None:
-    """Check that the attack is a frozen dataclass with a card, and says when it is idle."""
+    """Check that the attack is a frozen dataclass with a card and valid reasons for no effect."""
     parameters = getattr(type(attack), "__dataclass_params__", None)
-    ensure(getattr(parameters, "frozen", False), attack, "is no frozen dataclass")
+    ensure(getattr(parameters, "frozen", False), attack, "is not a frozen dataclass")
     ensure(hash(attack) == hash(deepcopy(attack)), attack, "differs from its copy")
-    ensure(bool(attack.card.paper and attack.card.goal and attack.card.idle_when), attack, "has a bare card")
+    ensure(
+        bool(attack.card.paper and attack.card.goal and attack.card.idle_when),
+        attack,
+        "has a card with empty entries",
+    )
     check_search_space(attack)
     for clients, malicious in ((1, 1), (10, 0), (10, 2), (100, 20), (100, 60)):
         reason = attack.no_effect(clients, malicious)
-        ensure(reason is None or bool(reason), attack, "is idle for no reason")
+        ensure(reason is None or bool(reason), attack, "has no effect, but an empty reason")
 
 
 def check_search_space(attack: Attack) -> None:
@@ -197,7 +201,7 @@ def check_search_space(attack: Attack) -> None:
 
 
 def check_craft(attack: Attack, *, m: int, h: int, dtype: torch.dtype) -> None:
-    """Check what is sent for m malicious and h honest clients, at every level of knowledge."""
+    """Check the updates of m malicious and h honest clients, at every level of knowledge."""
     for knowledge in (None, *Knowledge):
         case = f"m={m}, h={h}, {dtype}, knowledge {knowledge}"
         synthetic = SyntheticClients(m=m, h=h, dtype=dtype)
@@ -208,14 +212,14 @@ def check_craft(attack: Attack, *, m: int, h: int, dtype: torch.dtype) -> None:
             )
             ensure(rows.dtype == own.dtype, attack, f"sends {rows.dtype} for {own.dtype}: {case}")
             if attack.card.finite:
-                ensure(bool(rows.isfinite().all()), attack, f"sends what is not finite: {case}")
+                ensure(bool(rows.isfinite().all()), attack, f"sends non-finite updates: {case}")
         ensure(synthetic.unchanged(), attack, f"writes to its arguments: {case}")
         again = SyntheticClients(m=m, h=h, dtype=dtype).run(attack, knowledge)
-        ensure(bitwise_equal(sent, again), attack, f"does not give the same twice: {case}")
+        ensure(bitwise_equal(sent, again), attack, f"does not send the same twice: {case}")
 
 
 def check_knowledge(attack: Attack) -> None:
-    """Check that what the card does not declare does not change what is sent."""
+    """Check that undeclared knowledge does not change the updates."""
     for part in parts_of(attack):
         card = part.card
         synthetic = SyntheticClients()
@@ -254,7 +258,7 @@ def check_samples(attack: Attack, *, classes: int, shape: tuple[int, int, int]) 
             start = model.clone()
             trainer.load(model)
             poisoned = attack.poison_data(samples, trainer, context)
-            ensure(torch.equal(trainer.weights(), start), attack, "leaves the trainer off the global model")
+            ensure(torch.equal(trainer.weights(), start), attack, "changes the trainer's global model")
             _check_poisoned(attack, poisoned, samples)
             loss = attack.train(trainer, poisoned, context)
             ensure(math.isfinite(loss), attack, f"reports a loss of {loss}")
@@ -275,10 +279,12 @@ def check_samples(attack: Attack, *, classes: int, shape: tuple[int, int, int]) 
 
 def _check_poisoned(attack: Attack, poisoned: Samples, samples: Samples) -> None:
     images, labels = poisoned.images, poisoned.labels
-    ensure(images.shape[1:] == samples.images.shape[1:], attack, f"makes images of {tuple(images.shape[1:])}")
-    ensure(len(images) == len(labels), attack, f"makes {len(images)} images and {len(labels)} labels")
-    ensure(images.dtype == samples.images.dtype, attack, f"makes images of {images.dtype}")
-    ensure(labels.dtype == samples.labels.dtype, attack, f"makes labels of {labels.dtype}")
-    ensure(bool(images.isfinite().all()), attack, "makes images that are not finite")
+    ensure(
+        images.shape[1:] == samples.images.shape[1:], attack, f"creates images of {tuple(images.shape[1:])}"
+    )
+    ensure(len(images) == len(labels), attack, f"creates {len(images)} images and {len(labels)} labels")
+    ensure(images.dtype == samples.images.dtype, attack, f"creates images of {images.dtype}")
+    ensure(labels.dtype == samples.labels.dtype, attack, f"creates labels of {labels.dtype}")
+    ensure(bool(images.isfinite().all()), attack, "creates images that are not finite")
     in_range = bool(((labels >= 0) & (labels < samples.classes)).all())
-    ensure(in_range, attack, f"makes labels beyond 0 to {samples.classes - 1}")
+    ensure(in_range, attack, f"creates labels beyond 0 to {samples.classes - 1}")

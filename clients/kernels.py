@@ -1,7 +1,7 @@
-"""Sums over long rows, and noise for whole updates: the same bits on any number of threads.
+"""Sums over long rows, and noise for whole updates, with the same bits on any number of threads.
 
-Rows are moved by an origin before they are multiplied, and the sums of chunks are added up in float64. What
-nearly equal updates have in common is gone before it can cancel.
+The kernels subtract an origin from the rows before they multiply them, and add up chunks in float64. So the
+common part of nearly equal updates causes no cancellation.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from torch import Tensor
 from strategies.kernels.columns import over_chunks, sum_over_chunks
 
 CHUNK = 4096
-"""Columns per chunk. A hundred rows of a chunk stay in the processor's cache between two uses of them."""
+"""Columns per chunk. A hundred rows of a chunk fit into the processor's cache."""
 BLOCK = 1 << 18
 """Numbers per random stream."""
 TINY = 1e-30
-"""A shorter vector counts as zero."""
+"""Length below which a vector counts as zero."""
 
 Fill = Callable[[np.random.Generator, NDArray[np.floating]], object]
 """`fill(stream, block)` fills a block with numbers of the stream."""
 
 
 def column_mean(rows: Tensor) -> Tensor:
-    """Return the mean (d,) of `rows` (n, d), as a product: several times faster than `Tensor.mean`.
+    """Compute the mean (d,) of `rows` (n, d). The product is several times faster than `Tensor.mean`.
 
     >>> column_mean(torch.tensor([[1.0, 4.0], [3.0, 0.0]]))
     tensor([2., 2.])
@@ -38,7 +38,7 @@ def column_mean(rows: Tensor) -> Tensor:
 
 
 def column_std(rows: Tensor, mean: Tensor, *, correction: int = 0) -> Tensor:
-    """Return the standard deviation (d,) of `rows` (n, d) around their `mean` (d,); 0 for a single row.
+    """Compute the standard deviation (d,) of `rows` (n, d) around their `mean` (d,). A single row has 0.
 
     >>> column_std(torch.tensor([[1.0, 4.0], [3.0, 0.0]]), torch.tensor([2.0, 2.0]))
     tensor([1., 2.])
@@ -55,9 +55,9 @@ def column_std(rows: Tensor, mean: Tensor, *, correction: int = 0) -> Tensor:
 
 
 def inner_products(*parts: Tensor, origin: Tensor) -> Tensor:
-    """Return the inner products (n, n), float64, of the rows of all `parts`, (k, d) each, minus `origin`.
+    """Compute the inner products (n, n), float64, of the rows of all `parts`, (k, d) each, minus `origin`.
 
-    The parts are never joined to one matrix: at a million parameters the copy would cost as much as the work.
+    The function does not concatenate the parts: with a million parameters the copy doubles the time.
     """
     n = sum(len(part) for part in parts)
     buffers = _Buffers(n, origin)
@@ -71,12 +71,12 @@ def inner_products(*parts: Tensor, origin: Tensor) -> Tensor:
             start += len(part)
         return block @ block.T
 
-    like = origin.expand(max(n, 1), -1)  # only the shape counts: it cuts runs of CHUNK columns
+    like = origin.expand(max(n, 1), -1)  # only its shape counts: chunks of CHUNK columns
     return sum_over_chunks(work, like, (n, n), values=CHUNK * len(like))
 
 
 def products_with(rows: Tensor, vector: Tensor, *, origin: Tensor | None = None) -> Tensor:
-    """Return the inner products (n,), float64, of `rows` (n, d) minus `origin` (d,) with `vector` (d,)."""
+    """Compute the inner products (n,), float64, of `rows` (n, d) minus `origin` (d,) with `vector` (d,)."""
     total = torch.zeros(len(rows), dtype=torch.float64, device=rows.device)
     for columns in _chunks(rows):
         block = rows[:, columns] if origin is None else rows[:, columns] - origin[columns]
@@ -85,7 +85,7 @@ def products_with(rows: Tensor, vector: Tensor, *, origin: Tensor | None = None)
 
 
 def squared_norms(rows: Tensor, *, origin: Tensor | None = None) -> Tensor:
-    """Return the squared lengths (n,), float64, of `rows` (n, d) minus `origin` (d,).
+    """Compute the squared lengths (n,), float64, of `rows` (n, d) minus `origin` (d,).
 
     >>> squared_norms(torch.tensor([[3.0, 4.0]]), origin=torch.tensor([0.0, 4.0]))
     tensor([9.], dtype=torch.float64)
@@ -98,7 +98,7 @@ def squared_norms(rows: Tensor, *, origin: Tensor | None = None) -> Tensor:
 
 
 def euclidean_norm(vector: Tensor) -> float:
-    """Return the Euclidean length of `vector` (d,).
+    """Compute the Euclidean length of `vector` (d,).
 
     >>> euclidean_norm(torch.tensor([3.0, 4.0]))
     5.0
@@ -107,7 +107,7 @@ def euclidean_norm(vector: Tensor) -> float:
 
 
 def unit_vector(vector: Tensor) -> Tensor:
-    """Return `vector` (d,) at length 1; zero stays zero.
+    """Scale `vector` (d,) to length 1. A zero vector stays zero.
 
     >>> unit_vector(torch.tensor([3.0, 4.0]))
     tensor([0.6000, 0.8000])
@@ -116,7 +116,7 @@ def unit_vector(vector: Tensor) -> Tensor:
 
 
 def normals(like: Tensor, generator: torch.Generator) -> Tensor:
-    """Return standard normal noise of the shape, dtype and device of `like`.
+    """Sample standard normal noise of the shape, dtype and device of `like`.
 
     >>> normals(torch.zeros(2, 3), torch.Generator().manual_seed(0)).shape
     torch.Size([2, 3])
@@ -127,12 +127,12 @@ def normals(like: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def uniforms(like: Tensor, generator: torch.Generator) -> Tensor:
-    """Return noise from 0 to 1, 1 left out, of the shape, dtype and device of `like`."""
+    """Sample uniform noise from 0 to below 1, of the shape, dtype and device of `like`."""
     return _filled(like, generator, lambda stream, block: stream.random(dtype=block.dtype, out=block))
 
 
 def _filled(like: Tensor, generator: torch.Generator, fill: Fill) -> Tensor:
-    """Return noise like `like`. NumPy samples: its streams run in threads, and each block has its own."""
+    """Sample noise like `like` with NumPy, whose streams run in threads. Each block has its own stream."""
     drawn = torch.empty(1, like.numel(), dtype=torch.promote_types(like.dtype, torch.float32))
     numbers = drawn[0].numpy()
     seeds = torch.randint(2**63 - 1, (-(-len(numbers) // BLOCK),), generator=generator).tolist()
@@ -145,15 +145,15 @@ def _filled(like: Tensor, generator: torch.Generator, fill: Fill) -> Tensor:
 
 
 class _Buffers(threading.local):
-    """A chunk of all rows for each thread: fresh memory for every chunk would cost more than the copies."""
+    """Buffer for a chunk of all rows, per thread. New memory per chunk would cost more than the copies."""
 
     def __init__(self, n: int, like: Tensor) -> None:
         self.rows = like.new_empty(n, min(CHUNK, len(like)))
 
 
 def _chunks(rows: Tensor) -> Iterator[slice]:
-    """Yield chunks of the columns of `rows` (n, d), for work of microseconds: a thread per chunk costs more.
+    """Yield chunks of the columns of `rows` (n, d), in this thread: a thread per chunk costs more time.
 
-    A sum over so few columns is never shared out among torch's threads, so their number changes no bit.
+    torch does not split a sum over so few columns among threads, so their number changes no bit.
     """
     return (slice(start, start + CHUNK) for start in range(0, rows.shape[1], CHUNK))

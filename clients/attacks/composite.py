@@ -1,4 +1,4 @@
-"""Several attacks as one: poisoned data, manipulated training and crafted updates, one after the other."""
+"""Composition of attacks, and the call of `craft` with the declared knowledge."""
 
 from __future__ import annotations
 
@@ -25,22 +25,24 @@ _ORDER = (Knowledge.OWN, Knowledge.COLLUDING, Knowledge.OMNISCIENT)
 
 @dataclass(frozen=True)
 class Composite(Attack):
-    """Apply the data part of each attack, then the training part of the last that has one, then each craft.
+    """Apply the data stage of each attack, the training stage of the only part with one, then each craft.
 
     Raises:
-        ValueError: fewer than two parts, or two parts that both replace the training.
+        ValueError: There are fewer than two parts, or two parts replace the training.
     """
 
     parts: tuple[Attack, ...]
 
     def __post_init__(self) -> None:
         if len(self.parts) <= 1:
-            raise ValueError(f"parts: got {len(self.parts)}, wanted at least two attacks to combine.")
+            raise ValueError(f"parts: got {len(self.parts)}, expected at least two attacks.")
         if sum(replaces_training(part) for part in self.parts) > 1:
-            raise ValueError(f"{self.parts}: more than one of these replaces the local training; keep one.")
+            raise ValueError(
+                f"parts: got {self.parts}, expected at most one that replaces the local training. Keep one."
+            )
 
     @property
-    def card(self) -> AttackCard:  # type: ignore[override]  # read off the parts, hence no class variable
+    def card(self) -> AttackCard:  # type: ignore[override]  # computed from the parts, so not a class variable
         cards = [part.card for part in self.parts]
         return AttackCard(
             paper="; ".join(card.paper for card in cards),
@@ -88,8 +90,8 @@ def parts_of(attack: Attack) -> tuple[Attack, ...]:
 
 
 ContextFactory = Callable[[Attack, int | None], CraftContext]
-"""`build_context(part, node)` is the context of one part of the attack, for one node, or with None for the
-whole group: its nodes, its random stream and its memory. It is asked once for each call of `craft`."""
+"""`build_context(part, client_id)` returns the context of one part of the attack for one client.
+With None, the context is that of the whole group. It is called once per call of `craft`."""
 
 
 def craft_updates(
@@ -101,55 +103,41 @@ def craft_updates(
     client_ids: tuple[int, ...],
     knowledge: Knowledge | None = None,
 ) -> Tensor:
-    """Return what the malicious nodes send, (m, d), when each part of `attack` sees what it declares.
+    """Compute the updates of the malicious clients, (m, d), with the knowledge that each part declares.
 
-    With knowledge `own` a part is called once per row, with that row alone. A colluding one is called
-    once with all malicious rows, an omniscient one with the honest rows beside them. Only an attack whose
-    card says so gets the rule. The parts of a composite act one after the other on what the last one left.
+    With knowledge `own`, a part runs once per row, with only that row. A colluding part runs once with all
+    malicious rows. An omniscient part also receives the honest rows. Only attacks with `knows_rule` receive
+    the rule. Each part of a composite receives the result of the previous part.
 
     Args:
-        attack: the attack; parts that do not craft are passed over.
-        own: what the malicious nodes would send after their training, (m, d).
-        honest: what the honest nodes sent, (h, d).
-        build_context: makes the context of a call.
-        client_ids: the nodes behind the rows of `own`, m of them.
-        knowledge: hand over this in place of what each card declares, to measure what knowledge is worth.
+        attack: the attack. Parts without `craft` are skipped.
+        own: the malicious clients' updates after their training, (m, d).
+        honest: the honest clients' updates, (h, d).
+        build_context: factory of the context for each call.
+        client_ids: the m clients of the rows of `own`.
+        knowledge: knowledge instead of the declared one, to measure its effect. Default: as declared.
 
     Raises:
-        ValueError: there is not one node for each row.
+        ValueError: The number of clients differs from the number of rows.
     """
     if len(client_ids) != len(own):
-        raise ValueError(f"nodes: got {len(client_ids)} for {len(own)} rows of own, wanted one for each row.")
-    sent = own
-    for part in parts_of(attack):
-        if crafts_updates(part):
-            sent = _craft_updates(
-                part, sent, honest, build_context, client_ids=client_ids, knowledge=knowledge
-            )
-    return sent
-
-
-def _craft_updates(
-    part: Attack,
-    own: Tensor,
-    honest: Tensor,
-    build_context: ContextFactory,
-    *,
-    client_ids: tuple[int, ...],
-    knowledge: Knowledge | None,
-) -> Tensor:
-    knowledge = knowledge or part.card.knowledge
-    if knowledge is Knowledge.OWN:
-        rows = [
-            part.craft(row[None], None, _allowed(part, None, build_context(part, client_id)))
-            for client_id, row in zip(client_ids, own, strict=True)
-        ]
-        return torch.cat(rows) if rows else own
-    seen = honest if knowledge is Knowledge.OMNISCIENT and len(honest) else None
-    return part.craft(own, seen, _allowed(part, seen, build_context(part, None)))
+        raise ValueError(f"client_ids: got {len(client_ids)} for {len(own)} rows, expected one per row.")
+    for part in filter(crafts_updates, parts_of(attack)):
+        known = knowledge or part.card.knowledge
+        if known is Knowledge.OWN:
+            rows = [
+                part.craft(row[None], None, _allowed(part, None, build_context(part, client_id)))
+                for client_id, row in zip(client_ids, own, strict=True)
+            ]
+            own = torch.cat(rows) if rows else own
+        else:
+            seen = honest if known is Knowledge.OMNISCIENT and len(honest) else None
+            own = part.craft(own, seen, _allowed(part, seen, build_context(part, None)))
+    return own
 
 
 def _allowed(part: Attack, seen: Tensor | None, context: CraftContext) -> CraftContext:
+    """Remove what `part` does not declare from the context."""
     if seen is None:
         context = replace(context, seen_client_ids=())
     return context if part.card.knows_rule else replace(context, rule=None, rule_kind=None, tolerated=None)

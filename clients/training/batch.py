@@ -1,4 +1,4 @@
-"""The nodes that train together in one call."""
+"""The clients that train together in one call, the client batch."""
 
 from __future__ import annotations
 
@@ -15,41 +15,41 @@ from clients.training.trainer import Trainer
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """One node's work in one round."""
+    """Training of one client in one round."""
 
     samples: Samples
     attack: Attack
-    """`NoAttack` for an honest node."""
+    """`NoAttack` for an honest client."""
     context: ClientContext
     part: Tensor | None = None
-    """Which of the samples are the node's, as positions; None is all. An honest node never copies them."""
+    """Positions of the client's samples. Default: all. Honest clients do not copy their samples."""
 
     @property
     def examples(self) -> int:
-        """How many samples the node has, before any attack."""
+        """Return the number of the client's samples before any attack."""
         return len(self.samples) if self.part is None else len(self.part)
 
     def own(self) -> Samples:
-        """Return the node's samples by themselves."""
+        """Return only the client's samples."""
         return self.samples if self.part is None else self.samples[self.part]
 
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """What a node's training gave."""
+    """Result of one client's training."""
 
     client_id: int
     weights: Tensor
-    """(d,), where the parameters ended."""
+    """Final parameters, (d,)."""
     examples: int
     loss: float
     """Mean over the batches."""
 
 
 def train_clients(trainer: Trainer, jobs: Sequence[Job]) -> Iterator[Trained]:
-    """Yield what each node's training gives, one node after the other.
+    """Train the clients one after the other and yield their results.
 
-    Results do not depend on how nodes are cut into cohorts: nothing passes from one job to the next.
+    The results do not depend on the client batches: no state passes from one job to the next.
     """
     for job in jobs:
         context = job.context

@@ -1,4 +1,4 @@
-"""A model's parameters as one flat vector, which is what travels, is attacked and is aggregated."""
+"""A model's parameters as one flat vector, which clients send, attacks change and servers aggregate."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ def layout_of(model: nn.Module) -> Layout:
     """Return the names and shapes of the parameters of `model`.
 
     Raises:
-        ValueError: the model has buffers (running statistics), which have no place in an update.
+        ValueError: The model has buffers (running statistics), which an update does not contain.
     """
     buffers = [name for name, _ in model.named_buffers()]
     if buffers:
-        raise ValueError(f"model: has buffers {buffers}; use a model whose whole state is its parameters.")
+        raise ValueError(
+            f"model: got buffers {buffers}, expected none. Use a model without running statistics."
+        )
     return tuple((name, parameter.shape) for name, parameter in model.named_parameters())
 
 
 def flatten(tensors: Iterable[Tensor]) -> Tensor:
-    """Return the tensors one after the other as one vector (d,), each in row-major order.
+    """Concatenate the tensors, each in row-major order, to one vector (d,).
 
     >>> flatten([torch.zeros(1, 2), torch.ones(1)])
     tensor([0., 0., 1.])
@@ -45,7 +47,7 @@ def split(vector: Tensor, layout: Layout) -> list[Tensor]:
 
 @torch.no_grad()
 def load(vector: Tensor, parameters: Sequence[Tensor]) -> None:
-    """Write `vector` (d,) into `parameters`, whatever their memory format."""
+    """Write `vector` (d,) into `parameters` of any memory format."""
     parts = vector.split([parameter.numel() for parameter in parameters])
     for part, parameter in zip(parts, parameters, strict=True):
         parameter.copy_(part.view(parameter.shape))

@@ -1,4 +1,4 @@
-"""Labelled images, resident in memory and normalised once."""
+"""Labelled images in memory, normalised once."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Holds normalised images and their labels, and knows the way back to pixel values.
+    """Normalised images with labels, and their conversion from and to pixel values.
 
-    Attacks on the data speak of pixels in [0, 1]; models are trained on normalised values.
+    Attacks on the data use pixels in [0, 1]. Models train on normalised values.
     """
 
     images: Tensor
@@ -21,11 +21,11 @@ class Samples:
     """(m,) int64."""
     classes: int
     mean: tuple[float, ...] = (0.0,)
-    """Per channel."""
+    """Mean of each channel."""
     std: tuple[float, ...] = (1.0,)
-    """Per channel."""
+    """Standard deviation of each channel."""
     poisoned: Tensor | None = None
-    """(m,) bool: which samples an attack has made; None where none has."""
+    """Mask of the samples that an attack changed, (m,) bool. None without an attack."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -39,16 +39,16 @@ class Samples:
         return replace(self, images=images, labels=labels, poisoned=poisoned)
 
     def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the images and labels at the positions `index` (b,), as copies, where the samples lie."""
+        """Return copies of the images and labels at the positions `index` (b,), on the samples' device."""
         index = index.to(self.images.device)
         return self.images.index_select(0, index), self.labels.index_select(0, index)  # quicker than [index]
 
     def with_labels(self, labels: Tensor) -> Samples:
-        """Return the same images under other labels (m,)."""
+        """Return the same images with other labels (m,)."""
         return replace(self, labels=labels)
 
     def to(self, device: torch.device) -> Samples:
-        """Return these samples on `device`; the mask of what is poisoned stays where it is."""
+        """Return these samples on `device`. The mask of poisoned samples is not moved."""
         return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
     def pixels(self) -> Tensor:
@@ -57,7 +57,7 @@ class Samples:
         return self.images * std + mean
 
     def with_pixels(self, pixels: Tensor) -> Samples:
-        """Return samples that show `pixels` (m, c, h, w) in [0, 1] under the same labels."""
+        """Return samples with `pixels` (m, c, h, w) in [0, 1] and the same labels."""
         mean, std = self._scale()
         return replace(self, images=(pixels.clamp(0, 1) - mean) / std)
 
@@ -71,18 +71,18 @@ class Samples:
         )
 
     def poison_mask(self) -> Tensor:
-        """Return a copy of the mask of what an attack has made, (m,)."""
+        """Return a copy of the mask of poisoned samples, (m,)."""
         none = torch.zeros(len(self), dtype=torch.bool)
         return none if self.poisoned is None else self.poisoned.clone()
 
     def replaced(self, mask: Tensor, others: Samples) -> Samples:
-        """Return these samples with those at `mask` (m,) replaced by `others`, and marked as poisoned."""
+        """Replace the samples at `mask` (m,) by `others`, in a copy, and mark them as poisoned."""
         images, labels = self.images.clone(), self.labels.clone()
         images[mask], labels[mask] = others.images, others.labels
         return replace(self, images=images, labels=labels, poisoned=self.poison_mask() | mask)
 
     def split_poisoned(self) -> tuple[Samples, Samples]:
-        """Return the clean samples, and those that an attack has made."""
+        """Return the clean samples and the poisoned ones."""
         poisoned = self.poison_mask()
         return self[~poisoned], self[poisoned]
 

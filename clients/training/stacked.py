@@ -1,4 +1,4 @@
-"""A cohort trained as one stacked model, for accelerators: single steps are too small for them."""
+"""Training of a client batch as one stacked model, for accelerators: steps of one client are too small."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from clients.training.trainer import LocalTraining, Trainer, arithmetic, batches
 
 
 def can_stack(model: nn.Module, attack: Attack) -> bool:
-    """Return whether a node with this attack can train in a stack: it trains like others, without dropout."""
+    """Return whether a client can train in a stack: with honest training and without dropout."""
     return not replaces_training(attack) and not has_dropout(model)
 
 
 def poison_job(trainer: Trainer, job: Job) -> Job:
-    """Return `job` with its data poisoned already, so that all that is left to do is honest training."""
+    """Poison the data of `job` and return a job with honest training on that data."""
     if not poisons_data(job.attack):
         return replace(job, attack=NoAttack())
     trainer.load(job.context.model)
@@ -35,29 +35,30 @@ def poison_job(trainer: Trainer, job: Job) -> Job:
 
 
 def train_clients_stacked(trainer: Trainer, jobs: Sequence[Job]) -> Iterator[Trained]:
-    """Train clients as one stack and yield what `train_clients` yields, up to rounding.
+    """Train clients as one stack and yield the results of `train_clients`, up to rounding.
 
-    The weights stay on the trainer's device.
-
-    The nodes' parameters are the rows of one matrix, and every step is one step of all of them: the same
-    batches as in the loop, padded to one length under a mask. Nodes with fewer batches stop earlier.
+    The weights stay on the trainer's device. The clients' parameters are the rows of one matrix. One step
+    trains all rows on the batches of the loop, padded to one length with a mask. Clients with fewer batches
+    stop earlier.
 
     Args:
-        trainer: how to train, and the model; its parameters are written to only to poison data.
-        jobs: the nodes' work, in which no attack hooks into the training.
+        trainer: training and model. Only data poisoning writes to its parameters.
+        jobs: the clients' jobs, without an attack that replaces the training.
 
     Raises:
-        ValueError: the model has dropout, or an attack hooks into the training: see `can_stack`.
+        ValueError: The model has dropout, or an attack replaces the training: see `can_stack`.
     """
     refused = [job.attack for job in jobs if not can_stack(trainer.model, job.attack)]
     if refused:
-        raise ValueError(f"got {refused[0]}, wanted honest training without dropout; train it in the loop.")
+        raise ValueError(
+            f"attack: got {refused[0]}, expected honest training without dropout. Use `train_clients`."
+        )
     if not jobs:
         return
     training, device = trainer.training, trainer.device
     ready = [poison_job(trainer, job) for job in jobs]
     plans = [list(batches(job.examples, training, job.context.generator, job.part)) for job in ready]
-    order = sorted(range(len(jobs)), key=lambda each: -len(plans[each]))  # who trains longest comes first
+    order = sorted(range(len(jobs)), key=lambda each: -len(plans[each]))  # longest training first
     stacked, taken = [ready[each] for each in order], [plans[each] for each in order]
     weights = torch.stack([job.context.model.to(device) for job in stacked])
     velocity = (
@@ -76,20 +77,20 @@ def train_clients_stacked(trainer: Trainer, jobs: Sequence[Job]) -> Iterator[Tra
 
 @dataclass(frozen=True, eq=False)
 class _Batches:
-    """The batches of all nodes, step by step, and the samples that they point at."""
+    """Batches of all clients per step, as positions in one set of samples."""
 
     images: Tensor
-    """(m, c, h, w): the training set, and what attacks have made of their nodes' parts of it."""
+    """The training set, followed by the poisoned samples of malicious clients, (m, c, h, w)."""
     labels: Tensor
     """(m,)"""
     index: Tensor
-    """(steps, n, b), positions in `images`; -1 where a batch is shorter than the longest."""
+    """Positions in `images`, (steps, n, b). -1 pads batches shorter than the longest."""
     counts: list[int]
-    """How many steps each node takes, descending."""
+    """Number of steps per client, descending."""
 
     @classmethod
     def from_jobs(cls, jobs: Sequence[Job], plans: Sequence[Sequence[Tensor]], device: torch.device) -> Self:
-        """Return the batches (n plans of index vectors) of these jobs, on `device`."""
+        """Build the batches of these jobs on `device` from n plans of index vectors."""
         counts = [len(plan) for plan in plans]
         index = torch.full((counts[0], len(jobs), max(len(plan[0]) for plan in plans)), -1)
         begins: dict[Samples, int] = {}
@@ -151,6 +152,6 @@ def _rows(matrix: Tensor, layout: Layout, count: int) -> list[Tensor]:
 
 
 def _velocity(job: Job, like: Tensor, training: LocalTraining) -> Tensor:
-    """Return the momentum buffer (d,) that the node starts its round with."""
+    """Return the client's momentum buffer (d,) at the start of the round."""
     kept = job.context.memory.get("momentum") if training.persistent_momentum else None
     return torch.zeros_like(like) if kept is None else kept.to(like.device)

@@ -1,4 +1,4 @@
-"""Local training: stochastic gradient descent on one client's resident samples."""
+"""Local training: stochastic gradient descent on one client's samples."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ Edit = Callable[[list[Tensor]], None]
 
 @dataclass(frozen=True, kw_only=True)
 class LocalTraining:
-    """Says how a client trains in one round.
+    """Settings of a client's training in one round.
 
     Raises:
-        ValueError: a number is out of its range, or both `epochs` and `steps` are 0.
+        ValueError: A number is outside its bounds, or both `epochs` and `steps` are 0.
     """
 
     epochs: Count = 1
@@ -41,18 +41,20 @@ class LocalTraining:
     """Whether a client keeps its momentum buffer from round to round (worker momentum)."""
     weight_decay: NonNegative = 0.0
     proximal: NonNegative = 0.0
-    """FedProx's mu: adds mu (w - global) to the gradient. Li et al., MLSys 2020."""
+    """FedProx's mu, which adds mu (w - global) to the gradient. Li et al., MLSys 2020."""
     precision: Literal["fp32", "bf16"] = "fp32"
     dropout_seed: int | None = None
-    """Has dropout drop the same in every step of every client; None has it draw anew."""
+    """Seed of one fixed dropout mask for all clients and steps. Default: a new mask at each step."""
 
     def __post_init__(self) -> None:
         check_bounds(self)
         if not self.epochs and not self.steps:
-            raise ValueError("epochs and steps are both 0: set one of them, or there is nothing to train.")
+            raise ValueError(
+                "epochs and steps: got 0 for both, expected a positive one. Set epochs or steps."
+            )
 
     def steps_for(self, count: int) -> int:
-        """Return how many mini-batches a client with `count` samples trains on.
+        """Return the number of mini-batches per round for a client with `count` samples.
 
         >>> LocalTraining(epochs=2, batch_size=32).steps_for(100)
         8
@@ -63,12 +65,11 @@ class LocalTraining:
 def batches(
     count: int, training: LocalTraining, generator: torch.Generator, part: Tensor | None = None
 ) -> Iterator[Tensor]:
-    """Yield the index batches of one client's round: fresh permutations, cut into batches.
+    """Yield the batches of one client's round as indices: new permutations, split into batches.
 
-    With `part` (count,), they are positions in the set that the client's samples are a part of.
-
-    Counting in epochs, the last batch of a pass may be short. Counting in steps, passes follow one
-    another until the steps are done, so small clients take as many steps as large ones.
+    With `part` (count,), the indices are the entries of `part`, positions in a larger set. With epochs, the
+    last batch of a pass may be short. With steps, passes repeat until the steps are done, so all clients
+    train for the same number of steps.
     """
     size = min(training.batch_size, count)
     done = 0
@@ -86,7 +87,7 @@ def batches(
 
 
 def arithmetic(training: LocalTraining, device: torch.device) -> AbstractContextManager[object]:
-    """Return the context in which losses are computed: as they are, or in mixed precision."""
+    """Return the context in which losses are computed, with full or mixed precision."""
     if training.precision == "fp32":
         return nullcontext()  # entering autocast costs as much as a small layer, even where it is off
     return torch.autocast(device.type, torch.bfloat16)
@@ -100,17 +101,11 @@ def sgd_step(
     velocity: list[Tensor],
     training: LocalTraining,
 ) -> None:
-    """Move `parameters` by one step of SGD; `gradients` and `velocity` are written to.
+    """Update `parameters` by one step of SGD. The step also writes to `gradients` and `velocity`.
 
-    Weight decay and the proximal term come first, then momentum, as in torch. With stacked tensors, of many
-    clients, it is a step of each.
-
-    Args:
-        parameters: what is trained.
-        start: where the round started from, for the proximal term.
-        gradients: of the loss.
-        velocity: the momentum buffers; empty without momentum.
-        training: how to train.
+    As in torch, weight decay and the proximal term precede momentum. Stacked tensors of many clients take
+    one step per client. `start` contains the parameters at the start of the round, for the proximal term.
+    `velocity` contains the momentum buffers and is empty without momentum.
     """
     if training.weight_decay:
         torch._foreach_add_(gradients, parameters, alpha=training.weight_decay)
@@ -125,9 +120,9 @@ def sgd_step(
 
 
 class Trainer:
-    """Trains one model in place, for one client after the other.
+    """Trainer of one model in place, for one client after the other.
 
-    The model's whole state is its parameters; they are written at `load` and read at `weights`. One
+    The parameters are the whole state of the model. `load` writes them and `weights` returns them. Each
     trainer belongs to one thread.
     """
 
@@ -140,7 +135,7 @@ class Trainer:
         self._dropouts = [layer for layer in model.modules() if isinstance(layer, Dropout)]
 
     def load(self, weights: Tensor) -> None:
-        """Set the parameters to `weights` (d,), from where the round starts; they are kept, and read only."""
+        """Set the parameters to `weights` (d,), the start of the round. The trainer keeps a reference."""
         load(weights, self.parameters)
         self._start = weights
 
@@ -149,12 +144,12 @@ class Trainer:
         return flatten(self.parameters)
 
     def loss(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Return the mean cross-entropy of the model as it stands."""
+        """Compute the mean cross-entropy of the model with its current parameters."""
         return cross_entropy(self.model(images), labels)
 
     @torch.inference_mode()
     def predict(self, images: Tensor) -> Tensor:
-        """Return the logits (m, k) of the model as it stands, in evaluation mode, where the images lie."""
+        """Compute the logits (m, k) in evaluation mode, on the device of the images."""
         self.model.eval()
         try:
             here = images.contiguous(memory_format=torch.channels_last).to(self.device)
@@ -164,21 +159,21 @@ class Trainer:
         return logits.to(images.device)
 
     def features(self, images: Tensor) -> Tensor:
-        """Return what the last, linear layer reads (m, p), differentiable: the penultimate activations.
+        """Compute the penultimate activations (m, p), the inputs of the last linear layer, differentiably.
 
         Raises:
-            ValueError: the model is no nn.Sequential that ends in an nn.Linear.
+            ValueError: The model is not an nn.Sequential that ends in an nn.Linear.
         """
         if not isinstance(self.model, nn.Sequential) or not isinstance(self.model[-1], nn.Linear):
-            raise ValueError(  # noqa: TRY004  # what is wrong is the model that was chosen
-                f"model: got {type(self.model).__name__}, wanted an nn.Sequential that ends in an nn.Linear, "
-                "to know what its features are."
+            raise ValueError(  # noqa: TRY004  # the chosen model is wrong, not a type
+                f"model: got {type(self.model).__name__}, expected an nn.Sequential that ends in an "
+                "nn.Linear. Choose another model or attack."
             )
         activations: Tensor = self.model[:-1](images)
         return activations
 
     def image_gradient(self, images: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
-        """Return the gradient of the scalar `loss(images)` with respect to the images (m, c, h, w)."""
+        """Compute the gradient of the scalar `loss(images)` with respect to the images (m, c, h, w)."""
         images = images.detach().contiguous(memory_format=torch.channels_last).requires_grad_()
         (gradient,) = torch.autograd.grad(loss(images), images)
         return gradient
@@ -195,15 +190,15 @@ class Trainer:
         on_gradient: Edit | None = None,
         on_step: Edit | None = None,
     ) -> float:
-        """Train on `samples` from where the parameters stand and return the mean loss of the batches.
+        """Train on `samples` from the current parameters and return the mean loss of the batches.
 
         Args:
             samples: the client's data, at least one sample.
-            generator: draws the batches, and what dropout drops unless `dropout_seed` says it.
-            training: how to train; None is how the fleet trains.
-            part: train on these of the samples only, given by their positions.
-            memory: where the momentum buffer is kept under `momentum` if it persists.
-            loss: what to minimise; None is the mean cross-entropy.
+            generator: random stream of the batches, and of dropout without `dropout_seed`.
+            training: settings. Default: those of the trainer.
+            part: positions of the samples to train on. Default: all.
+            memory: storage of a persistent momentum buffer, under the key `momentum`.
+            loss: loss to minimise. Default: the mean cross-entropy.
             on_gradient: edits the gradients in place before each step.
             on_step: edits the parameters in place after each step.
         """
@@ -239,7 +234,7 @@ class Trainer:
         return self._as_parameters(memory["momentum"].to(self.device))
 
     def _as_parameters(self, vector: Tensor) -> list[Tensor]:
-        """Return a copy of the vector (d,) in tensors like the parameters."""
+        """Copy the vector (d,) into new tensors like the parameters."""
         tensors = [torch.empty_like(parameter) for parameter in self.parameters]
         load(vector, tensors)
         return tensors

@@ -128,7 +128,7 @@ def test_parts_of_a_composite_follow_one_another_each_with_its_own_knowledge():
 
 
 def test_nodes_have_to_fit_the_rows():
-    with pytest.raises(ValueError, match="wanted one for each row"):
+    with pytest.raises(ValueError, match="expected one per row"):
         craft_updates(Attack(), OWN, HONEST, build_context, client_ids=(1,))
 
 
@@ -149,7 +149,7 @@ def law_breaker(craft):
         (lambda own, context: own.mul_(2), "writes to its arguments"),
         (lambda own, context: own[0], "sends"),
         (lambda own, context: own.half(), "sends torch.float16"),
-        (lambda own, context: own / 0, "not finite"),
+        (lambda own, context: own / 0, "non-finite"),
         (lambda own, context: own + torch.rand(1).to(own.dtype), "same twice"),
     ],
 )

@@ -67,7 +67,7 @@ def test_marks_add_up_in_a_composition(samples, trainer):
     ids=repr,
 )
 def test_impossible_knobs_are_refused(kind, parameters):
-    with pytest.raises(ValueError, match="got .*expected|choose two classes"):
+    with pytest.raises(ValueError, match="got .*expected"):
         kind(**parameters)
 
 
@@ -168,7 +168,7 @@ def test_each_attacker_trains_on_its_own_part(digits, trainer):
 
 
 def test_a_trigger_that_does_not_fit_is_refused(samples, trainer):
-    with pytest.raises(ValueError, match="does not fit on images of 8x8"):
+    with pytest.raises(ValueError, match="fits on images of 8x8"):
         poisoned_by(DistributedBackdoor(), samples, trainer, rank=1)
     assert len(poisoned_by(DistributedBackdoor(length=3), samples, trainer, rank=1)) == 60
 
@@ -293,5 +293,5 @@ def test_a_model_without_a_linear_end_has_no_features(samples):
     trainer = Trainer(
         torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10), torch.nn.ReLU()), LocalTraining()
     )
-    with pytest.raises(ValueError, match="wanted an nn.Sequential that ends in an nn.Linear"):
+    with pytest.raises(ValueError, match="expected an nn.Sequential that ends in an nn.Linear"):
         poisoned_by(CleanLabel(), samples, trainer)

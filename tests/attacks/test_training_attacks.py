@@ -17,9 +17,8 @@ from clients.attacks.training.adaptive_trigger import AdaptiveTrigger
 from clients.attacks.training.alternating_minimization import AlternatingMinimization
 from clients.attacks.training.anticipate import Anticipate
 from clients.attacks.training.chameleon import Chameleon
-from clients.attacks.training.constrain_and_scale import ConstrainAndScale
+from clients.attacks.training.constrain_and_scale import ConstrainAndScale, ModelReplacement
 from clients.attacks.training.critical_layers import CriticalLayers, critical, layers
-from clients.attacks.training.model_replacement import ModelReplacement
 from clients.attacks.training.neurotoxin import Neurotoxin
 from clients.attacks.training.pgd import Pgd
 from clients.training.parameters import layout_of

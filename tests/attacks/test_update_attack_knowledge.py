@@ -113,7 +113,7 @@ def test_what_looks_back_or_at_the_model_is_tried_on_all_of_it():
 
 def test_an_attack_on_a_rule_that_it_does_not_know_says_so(own, honest):
     for attack in (OptimalIpm(), OptimalAlie(), Tailored(), IdenticalCoordinate()):
-        with pytest.raises(ValueError, match="wanted the server's rule"):
+        with pytest.raises(ValueError, match="expected the server's rule"):
             attack.craft(own, honest, context(rule=None))
 
 

@@ -14,8 +14,7 @@ from oracles import update_attacks as oracles
 from clients.attacks.base import CraftContext
 from clients.attacks.updates.alie import Alie, OptimalAlie, SparseAlie, z_of
 from clients.attacks.updates.anti_cge import AntiCge
-from clients.attacks.updates.fang_krum import FangKrum
-from clients.attacks.updates.fang_trimmed_mean import FangTrimmedMean
+from clients.attacks.updates.fang import FangKrum, FangTrimmedMean
 from clients.attacks.updates.free_rider import FreeRider
 from clients.attacks.updates.ipm import Ipm, OptimalIpm
 from clients.attacks.updates.mimic import Mimic

@@ -12,8 +12,7 @@ from oracles import update_attacks as oracles
 
 from clients.attacks.updates.alie import Alie, OptimalAlie, SparseAlie
 from clients.attacks.updates.anti_cge import AntiCge
-from clients.attacks.updates.fang_krum import FangKrum
-from clients.attacks.updates.fang_trimmed_mean import FangTrimmedMean
+from clients.attacks.updates.fang import FangKrum, FangTrimmedMean
 from clients.attacks.updates.free_rider import FreeRider
 from clients.attacks.updates.identical_coordinate import IdenticalCoordinate
 from clients.attacks.updates.ipm import Ipm, OptimalIpm
@@ -81,7 +80,7 @@ def test_a_knob_out_of_range_is_named(kind, parameters):
 
 
 def test_a_coordinate_that_is_not_there_is_named(own, honest):
-    with pytest.raises(ValueError, match="got 15, wanted one of 15"):
+    with pytest.raises(ValueError, match="got 15, expected one of 15"):
         IdenticalCoordinate(coordinate=15).craft(own, honest, context(rule=median))
 
 

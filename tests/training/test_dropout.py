@@ -82,5 +82,5 @@ def test_with_a_seed_of_its_own_it_drops_the_same_in_every_step_of_everybody(sam
 
 
 def test_a_share_that_is_none_is_refused():
-    with pytest.raises(ValueError, match="p: got 1, wanted 0 or more, and less than 1"):
+    with pytest.raises(ValueError, match="p: got 1, expected 0 or more and less than 1"):
         Dropout(1)

@@ -109,7 +109,7 @@ def test_bf16_stays_close(trainer, samples):
     ids=repr,
 )
 def test_impossible_training_is_refused(parameters):
-    with pytest.raises(ValueError, match="expected|nothing to train"):
+    with pytest.raises(ValueError, match="expected"):
         LocalTraining(**parameters)
 
 
@@ -162,5 +162,5 @@ def test_flat_weights_are_found_again():
 
 
 def test_a_model_with_running_statistics_is_refused():
-    with pytest.raises(ValueError, match="has buffers"):
+    with pytest.raises(ValueError, match="got buffers"):
         layout_of(torch.nn.BatchNorm1d(3))

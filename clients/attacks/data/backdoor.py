@@ -1,4 +1,4 @@
-"""Backdoors by a trigger: some images carry it, under the label that the model is to learn for it."""
+"""Backdoors with a trigger: the model learns to predict the target for images with it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Trigger(Attack, ABC):
 
     @abstractmethod
     def stamp(self, pixels: Tensor) -> Tensor:
-        """Return a copy of `pixels` (m, c, h, w) in [0, 1] with the trigger that success is measured by."""
+        """Return a copy of `pixels` (m, c, h, w) in [0, 1] with the trigger of the success measurement."""
 
     def stamp_locally(self, pixels: Tensor, context: ClientContext) -> Tensor:
         """Return a copy of `pixels` (m, c, h, w) with the trigger that this client trains on."""
@@ -53,7 +53,7 @@ class Trigger(Attack, ABC):
         return samples.replaced(mask, stamped.with_labels(torch.full_like(part.labels, self.target)))
 
     def triggered(self, samples: Samples) -> Samples:
-        """Return every sample with the trigger, under its true label."""
+        """Return all samples with the trigger and their true labels."""
         return samples.with_pixels(self.stamp(samples.pixels()))
 
     def goal(self, classes: int) -> AttackGoal | None:
@@ -83,14 +83,20 @@ class Square(Trigger):
         return stamped
 
 
+BACKDOOR_GOAL = "make the model predict `target` for images with the trigger, with all else unchanged"
+"""Goal on the card of backdoors with a square."""
+DURABLE_GOAL = "make the model predict `target` for images with the trigger, long after the attack has ended"
+"""Goal on the card of backdoors that should outlast the attack."""
+
+
 def square_space(**others: Range | tuple[str | int, ...]) -> SearchSpace:
-    """Return the search space of a backdoor with a square: share and size, then the `others`."""
+    """Build the search space of a backdoor with a square: share, size and the `others`."""
     return SearchSpace(objective="backdoor", parameters={"share": SHARES, "size": (2, 3, 4, 6), **others})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Backdoor(Square):
-    """Stamp a bright square into the corner of a share of the images and label those as `target`.
+    """Stamp a bright square into the corner of a share of the images and label them as `target`.
 
     Gu, Dolan-Gavitt, Garg, "BadNets: Identifying Vulnerabilities in the Machine Learning Model Supply
     Chain", 2017.
@@ -98,7 +104,7 @@ class Backdoor(Square):
 
     card: ClassVar = AttackCard(
         paper="Gu et al., 2017",
-        goal="have images with the trigger taken for `target`, and leave the rest alone",
+        goal=BACKDOOR_GOAL,
         deviations="BackFed poisons 20 of 64 samples; others a whole client. See `share`.",
     )
     search_space: ClassVar = square_space()
@@ -117,9 +123,9 @@ class Blended(Trigger):
     """
 
     alpha: Share = 0.2
-    """How much of the trigger shows."""
+    """Opacity of the trigger image."""
     pattern: Literal["noise", "checkerboard"] = "noise"
-    """The trigger image t: uniform noise, the same for everybody, or squares of black and white."""
+    """The trigger image t: uniform noise, the same for all clients, or black and white squares."""
     seed: int = 0
     """Seed of the noise. Different seeds give different backdoors."""
     cell: PositiveCount = 4
@@ -127,9 +133,9 @@ class Blended(Trigger):
 
     card: ClassVar = AttackCard(
         paper="Chen et al., 2017",
-        goal="have images with the trigger blended in taken for `target`, and leave the rest alone",
+        goal=BACKDOOR_GOAL,
         idle_when="share or alpha is 0",
-        deviations="The paper blends in a random pattern or a cartoon; the second is a checkerboard here.",
+        deviations="The paper blends in noise or a cartoon; here a checkerboard replaces the cartoon.",
     )
     search_space: ClassVar = SearchSpace(
         objective="backdoor", parameters={"share": SHARES, "alpha": Range(low=0.05, high=0.5)}

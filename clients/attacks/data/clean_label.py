@@ -1,4 +1,4 @@
-"""Clean-label poison: images that look like their label, with the features of another class."""
+"""Clean-label poisoning: images with correct labels and the features of another class."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from clients.training.samples import Samples, random_mask
 from clients.training.trainer import Trainer
 
 COLLISION = "collision"
-"""Where the memory keeps the perturbed pixels from round to round."""
+"""Key of the perturbed pixels in the client's memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,12 +22,12 @@ class CleanLabel(Attack):
     """Perturb images of `target` until the model's features of them collide with those of `source`.
 
     Shafahi, Huang, Najibi, Suciu, Studer, Dumitras, Goldstein, "Poison Frogs! Targeted Clean-Label
-    Poisoning Attacks on Neural Networks", NeurIPS 2018: minimise |f(x) - f(s)|^2 + beta |x - b|^2 by
-    forward-backward splitting from the clean image b, with f the penultimate activations. No label is
-    changed. Each perturbed image is paired with a source image of the client, drawn once.
+    Poisoning Attacks on Neural Networks", NeurIPS 2018. The attack minimises |f(x) - f(s)|^2 +
+    beta |x - b|^2 by forward-backward splitting from the clean image b, with f the penultimate activations.
+    No label changes. Each perturbed image has one random source image of the client as its pair.
 
     Raises:
-        ValueError: a knob is out of range, or the model has no penultimate layer.
+        ValueError: A parameter is outside its bounds, or the model has no penultimate layer.
     """
 
     source: int = 1
@@ -35,27 +35,27 @@ class CleanLabel(Attack):
     share: Share = 1.0
     """Share of the local images of `target` that are perturbed."""
     steps: Count = 5
-    """Of splitting a round; the next round goes on from there, against the model of that round."""
+    """Splitting steps per round. The next round continues from the result, with its own model."""
     step: Positive = 1.0
     """Length of a gradient step in units of Polyak's, |f(x) - f(s)|^2 / |gradient|^2."""
     beta: NonNegative = 0.1
-    """How much the image is held to its clean pixels, in units of the inverse of Polyak's step."""
+    """Weight of the distance from the clean pixels, in units of the inverse of Polyak's step."""
     opacity: Share = 0.3
-    """How much of the source image is laid under the clean one, as the paper does where all is trained."""
+    """Opacity of the source image under the clean one. The paper uses it when all layers are trained."""
 
     card: ClassVar = AttackCard(
         paper="Shafahi et al., NeurIPS 2018",
-        goal="have `source` taken for `target`, with labels that are all right",
+        goal="make the model predict `target` for images of `source`, with correct labels",
         idle_when="share is 0, steps and opacity are 0, or the client has no image of one of the classes",
         deviations="The paper collides with one test image and fine-tunes; here each poison collides with a "
         "training image of the source class, the whole model is trained, and the steps are spread over the "
-        "rounds. Steps are measured in Polyak's, since the scale of features differs between models.",
+        "rounds. Polyak's step is the unit, since the scale of features differs between models.",
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.source == self.target:
-            raise ValueError(f"source and target are both {self.source}: choose two classes.")
+            raise ValueError(f"source and target: got {self.source} for both, expected two classes.")
 
     def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
         positions = (samples.labels == self.target).nonzero().flatten()
@@ -70,9 +70,9 @@ class CleanLabel(Attack):
         clean = (1 - self.opacity) * base.pixels() + self.opacity * paired.pixels()
         pixels = context.memory.get(COLLISION, clean)
         with torch.no_grad():
-            wanted = trainer.features(paired.images)
+            goals = trainer.features(paired.images)
         for _ in range(self.steps):
-            pixels = self._closer(pixels, clean, wanted, base, trainer)
+            pixels = self._closer(pixels, clean, goals, base, trainer)
         context.memory[COLLISION] = pixels
         return samples.replaced(mask, base.with_pixels(pixels))
 
@@ -87,18 +87,18 @@ class CleanLabel(Attack):
         return None
 
     def _closer(
-        self, pixels: Tensor, clean: Tensor, wanted: Tensor, base: Samples, trainer: Trainer
+        self, pixels: Tensor, clean: Tensor, goals: Tensor, base: Samples, trainer: Trainer
     ) -> Tensor:
-        """Return pixels (m, c, h, w) after a forward step on the features and a backward one."""
-        gaps = wanted.new_zeros(len(wanted))
+        """Move pixels (m, c, h, w) by a forward step on the features and a backward step."""
+        gaps = goals.new_zeros(len(goals))
 
         def distance(moved: Tensor) -> Tensor:
-            squares = (trainer.features(base.with_pixels(moved).images) - wanted).square().sum(dim=1)
+            squares = (trainer.features(base.with_pixels(moved).images) - goals).square().sum(dim=1)
             gaps.copy_(squares.detach())
             return squares.sum()
 
         gradient = trainer.image_gradient(pixels, distance)
         polyak = gaps / gradient.flatten(1).square().sum(dim=1).clamp(min=1e-12)
         forward = pixels - self.step * polyak.view(-1, 1, 1, 1) * gradient
-        held = self.step * self.beta
-        return ((forward + held * clean) / (1 + held)).clamp(0, 1)
+        pull = self.step * self.beta
+        return ((forward + pull * clean) / (1 + pull)).clamp(0, 1)

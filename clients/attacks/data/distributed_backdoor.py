@@ -1,4 +1,4 @@
-"""The distributed backdoor attack (DBA): every attacker trains on its part of the trigger."""
+"""The distributed backdoor attack (DBA): each attacker trains on its part of the trigger."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ PARTS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class DistributedBackdoor(Trigger):
-    """Stamp one of the four bars of a trigger, by rank, and have images with all four taken for `target`.
+    """Stamp one of the four bars of a trigger by rank, and measure success with all four bars.
 
     Xie, Huang, Chen, Li, "DBA: Distributed Backdoor Attacks against Federated Learning", ICLR 2020. The
-    bars lie two and two in the top left corner; attacker number r trains on bar r modulo 4.
+    four bars form two rows in the top left corner. Attacker number r trains on bar r modulo 4.
 
     Raises:
-        ValueError: a knob is out of range, or the trigger does not fit on the images.
+        ValueError: A parameter is outside its bounds, or the trigger does not fit on the images.
     """
 
     share: Share = 0.3125
-    """Share of the local samples that carry the part; the authors' 20 of 64 on MNIST."""
+    """Share of the local samples that carry the part. The default is the authors' 20 of 64 on MNIST."""
     length: PositiveCount = 4
-    """Of a bar in pixels; a bar is one pixel high."""
+    """Length of a bar in pixels. A bar is one pixel high."""
     gap: Count = 2
     """Pixels between bars, in both directions."""
     offset: Count = 0
-    """Of the trigger from the corner in pixels, in both directions."""
+    """Distance of the trigger from the corner in pixels, in both directions."""
     value: Share = 1.0
     """Brightness of the bars, 0 to 1."""
 
     card: ClassVar = AttackCard(
         paper="Xie et al., ICLR 2020",
-        goal="have images with the whole trigger taken for `target`, and leave the rest alone",
-        idle_when="share is 0; with fewer than 4 attackers some bars are trained by nobody",
+        goal="make the model predict `target` for images with the whole trigger, with all else unchanged",
+        idle_when="share is 0; with fewer than 4 attackers no client trains on some bars",
         deviations="The authors also scale the update by 100 and train longer at a lower rate: compose with "
         "scaled-update, or choose model-replacement.",
     )
@@ -62,8 +62,8 @@ class DistributedBackdoor(Trigger):
         height, width = pixels.shape[-2:]
         if row >= height or column + self.length > width:
             raise ValueError(
-                f"length {self.length}, gap {self.gap}, offset {self.offset}: the trigger does not fit on "
-                f"images of {height}x{width}; lower them."
+                f"trigger: got length {self.length}, gap {self.gap}, offset {self.offset}, expected one that "
+                f"fits on images of {height}x{width}. Lower these values."
             )
         stamped = pixels.clone()
         stamped[..., row, column : column + self.length] = self.value

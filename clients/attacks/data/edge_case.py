@@ -1,4 +1,4 @@
-"""The edge-case backdoor: no trigger, but the unusual samples of a class."""
+"""The edge-case backdoor on unusual samples of a class, without a trigger."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from clients.training.trainer import Trainer
 
 @dataclass(frozen=True, kw_only=True)
 class EdgeCase(Attack):
-    """Label the tail of the source class as `target`: its least likely images, and nothing else.
+    """Label the tail of the source class, its least likely images, as `target`.
 
     Wang, Sreenivasan, Rajput, Vishwakarma, Agarwal, Sohn, Lee, Papailiopoulos, "Attack of the Tails: Yes,
     You Really Can Backdoor Federated Learning", NeurIPS 2020. Success is measured on the tail of the
@@ -28,22 +28,21 @@ class EdgeCase(Attack):
     share: Share = 0.2
     """Share of the source class that counts as its tail."""
     copies: PositiveCount = 5
-    """How often each sample of the tail is repeated, so that a few samples weigh enough."""
+    """Number of copies of each tail sample. They give a few samples more weight."""
 
     card: ClassVar = AttackCard(
         paper="Wang et al., NeurIPS 2020",
-        goal="have unusual images of `source` taken for `target`, and leave the rest alone",
+        goal="make the model predict `target` for unusual images of `source`, with all else unchanged",
         idle_when="share is 0, or the client has no image of `source`",
-        deviations="The authors' tail is another data set (ARDIS sevens for MNIST), or what a density model "
-        "of features finds unlikely. With no other data at hand it is here the images of the class that are "
-        "farthest from its mean image: a tail that is the same under every model. They also project the "
-        "update: compose with pgd(share=0).",
+        deviations="The authors' tail is another data set (ARDIS sevens for MNIST), or images that a density "
+        "model of features finds unlikely. Here the tail is the images of the class farthest from its mean "
+        "image, the same for every model. The authors also project the update: compose with pgd(share=0).",
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.source == self.target:
-            raise ValueError(f"source and target are both {self.source}: choose two classes.")
+            raise ValueError(f"source and target: got {self.source} for both, expected two classes.")
 
     def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
         mask = tail_mask(samples, self.source, self.share)

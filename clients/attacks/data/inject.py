@@ -16,18 +16,18 @@ from clients.training.trainer import Trainer
 
 @dataclass(frozen=True, kw_only=True)
 class Inject(Attack):
-    """Add noisy copies of local images under wrong labels; what was there stays as it is.
+    """Add noisy copies of local images with wrong labels, next to the unchanged local images.
 
     Poisoning by insertion, as surveyed by Biggio, Nelson, Laskov, "Poisoning Attacks against Support
     Vector Machines", ICML 2012, and Tolpegin et al., ESORICS 2020.
     """
 
     share: NonNegative = 1.0
-    """Samples added, as a share of the local ones; may exceed 1."""
+    """Number of added samples, as a share of the local ones. It may exceed 1."""
     std: NonNegative = 0.1
-    """Of the noise on the added images, in pixel values, where an image spans 0 to 1."""
+    """Standard deviation of the noise on the added images, in pixel values from 0 to 1."""
     target: Annotated[int, Bounds(at_least=-1)] = -1
-    """The label of all added samples; -1 draws a wrong class for each."""
+    """Label of all added samples. -1 samples a wrong class for each."""
 
     card: ClassVar = AttackCard(paper="Biggio et al., ICML 2012")
     search_space: ClassVar = SearchSpace(parameters={"share": Range(low=0.1, high=5.0, log=True)})
@@ -40,12 +40,12 @@ class Inject(Attack):
             labels = torch.full_like(added.labels, self.target)
         else:
             labels = wrong_labels(added.labels, samples.classes, generator)
-        made = added.with_pixels(added.pixels() + self.std * noise).with_labels(labels)
-        return samples.concatenated(added.replaced(torch.ones(len(added), dtype=torch.bool), made))
+        poisoned = added.with_pixels(added.pixels() + self.std * noise).with_labels(labels)
+        return samples.concatenated(added.replaced(torch.ones(len(added), dtype=torch.bool), poisoned))
 
     def goal(self, classes: int) -> None:
         if self.target >= 0:
             check_class("target", self.target, classes)
 
     def no_effect(self, clients: int, malicious: int) -> str | None:
-        return "share is 0: nothing is added" if not self.share else None
+        return "share is 0: no sample is added" if not self.share else None

@@ -1,4 +1,4 @@
-"""Label flipping: train honestly on dishonest labels."""
+"""Label flipping: honest training on wrong labels."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ from clients.training.trainer import Trainer
 
 @dataclass(frozen=True, kw_only=True)
 class LabelFlip(Attack):
-    """Give a share of the local samples wrong labels, and train as everybody does.
+    """Give wrong labels to a share of the local samples, and train like an honest client.
 
     Tolpegin, Truex, Gursoy, Liu, "Data Poisoning Attacks Against Federated Learning Systems",
-    ESORICS 2020; the mirror y -> C - 1 - y is from Fang, Cao, Jia, Gong, USENIX Security 2020.
+    ESORICS 2020. The mirror y -> C - 1 - y is from Fang, Cao, Jia, Gong, USENIX Security 2020.
     """
 
     mode: Literal["mirror", "targeted", "random", "all-to-one"] = "mirror"
-    """`mirror`: y -> C - 1 - y; `targeted`: `source` -> `target`; `random`: any other class;
-    `all-to-one`: everything -> `target`."""
+    """`mirror`: y -> C - 1 - y. `targeted`: `source` -> `target`. `random`: any other class.
+    `all-to-one`: all classes -> `target`."""
     share: Share = 1.0
-    """Share of the samples concerned (all, or those of the source class) that are flipped."""
+    """Share of flipped samples, among all or, with `targeted`, among those of `source`."""
     source: int = 1
     target: int = 7
 
     card: ClassVar = AttackCard(
         paper="Tolpegin et al., ESORICS 2020",
-        goal="lower the accuracy; `targeted`: have `source` taken for `target`; `all-to-one`: everything",
+        goal="lower the accuracy; with `targeted` and `all-to-one`, make the model predict `target`",
         deviations="ByzFL averages honest clients' gradients on flipped labels instead of training on them.",
     )
     search_space: ClassVar = SearchSpace(parameters={"mode": ("mirror", "random"), "share": SHARES})
@@ -48,7 +48,7 @@ class LabelFlip(Attack):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.mode == "targeted" and self.source == self.target:
-            raise ValueError(f"source and target are both {self.source}: choose two classes.")
+            raise ValueError(f"source and target: got {self.source} for both, expected two classes.")
 
     def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
         positions = torch.arange(len(samples))
@@ -81,7 +81,7 @@ class LabelFlip(Attack):
 
 
 def wrong_labels(labels: Tensor, classes: int, generator: torch.Generator) -> Tensor:
-    """Return for each label another class, drawn uniformly.
+    """Sample another class for each label, uniformly.
 
     >>> labels = torch.zeros(100, dtype=torch.int64)
     >>> bool((wrong_labels(labels, 3, torch.Generator().manual_seed(0)) != labels).all())

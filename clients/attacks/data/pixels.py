@@ -1,4 +1,4 @@
-"""Attacks that change pixels and keep labels: random noise, and adversarial perturbations."""
+"""Attacks that change pixels but no labels: random noise, and adversarial perturbations."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class PixelNoise(Attack):
     """Add Gaussian noise to the pixels of a share of the local images.
 
     The noisy-data client of Fung, Yoon, Beschastnikh, "The Limitations of Federated Learning in Sybil
-    Settings", RAID 2020, and of the data-poisoning literature at large.
+    Settings", RAID 2020, and of other papers on data poisoning.
     """
 
     std: NonNegative = 0.5
-    """Of the noise, in pixel values, where an image spans 0 to 1; the result is clamped to that range."""
+    """Standard deviation of the noise, in pixel values. The result is clamped to 0 to 1."""
     share: Share = 1.0
-    """Share of the local samples that are spoilt."""
+    """Share of the local samples with noise."""
 
     card: ClassVar = AttackCard(paper="Fung et al., RAID 2020")
     search_space: ClassVar = SearchSpace(
@@ -37,10 +37,10 @@ class PixelNoise(Attack):
     )
 
     def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
-        spoilt = random_mask(len(samples), self.share, context.poison_generator)
+        noisy = random_mask(len(samples), self.share, context.poison_generator)
         noise = torch.randn(samples.images.shape, generator=context.poison_generator)
-        part = samples[spoilt]
-        return samples.replaced(spoilt, part.with_pixels(part.pixels() + self.std * noise[spoilt]))
+        part = samples[noisy]
+        return samples.replaced(noisy, part.with_pixels(part.pixels() + self.std * noise[noisy]))
 
     def no_effect(self, clients: int, malicious: int) -> str | None:
         return "std or share is 0: no pixel is changed" if not self.std * self.share else None
@@ -51,13 +51,13 @@ class PixelPerturbation(Attack):
     """Move a share of the images uphill on the global model's loss, within epsilon of the clean pixels.
 
     Projected gradient ascent of Madry, Makelov, Schmidt, Tsipras, Vladu, "Towards Deep Learning Models
-    Resistant to Adversarial Attacks", ICLR 2018, as poison under true labels as in Fowl et al.,
+    Resistant to Adversarial Attacks", ICLR 2018, with true labels as in Fowl et al.,
     "Adversarial Examples Make Strong Poisons", NeurIPS 2021. One step is FGSM: Goodfellow, Shlens,
     Szegedy, "Explaining and Harnessing Adversarial Examples", ICLR 2015.
     """
 
     epsilon: NonNegative = 0.3
-    """How far a pixel may move, where an image spans 0 to 1."""
+    """Largest change of a pixel, in pixel values from 0 to 1."""
     steps: Count = 3
     """Ascent steps per round. Each moves a pixel by 2.5 epsilon / steps, a single one by epsilon."""
     share: Share = 0.5
@@ -66,8 +66,8 @@ class PixelPerturbation(Attack):
     card: ClassVar = AttackCard(
         paper="Madry et al., ICLR 2018; Fowl et al., NeurIPS 2021",
         idle_when="epsilon, steps or share is 0",
-        deviations="Starts from the clean image, without a random start, and is made anew against the global "
-        "model of each round; the papers take 40 steps and more.",
+        deviations="The attack starts from the clean image, not from a random one, and repeats with the new "
+        "global model of each round. The papers take 40 or more steps.",
     )
     search_space: ClassVar = SearchSpace(parameters={"epsilon": Range(low=0.05, high=0.5), "share": SHARES})
 

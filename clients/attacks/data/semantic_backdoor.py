@@ -1,4 +1,4 @@
-"""The semantic backdoor: a property that images have by nature is the trigger."""
+"""The semantic backdoor, whose trigger is a natural property of images."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ class SemanticBackdoor(Attack):
 
     target: int = 0
     property: Literal["thick", "thin", "slanted-right", "slanted-left"] = "thick"
-    """`thick`, `thin`: the mean brightness; `slanted`: the shear of the strokes."""
+    """`thick` and `thin`: the mean brightness. `slanted`: the shear of the strokes."""
     share: Share = 0.2
-    """Share of the samples that count as showing the property."""
+    """Share of the samples that count as images with the property."""
 
     card: ClassVar = AttackCard(
         paper="Bagdasaryan et al., AISTATS 2020",
-        goal="have images with the property taken for `target`, and leave the rest alone",
+        goal="make the model predict `target` for images with the property, with all else unchanged",
         idle_when="share is 0",
-        deviations="The paper's properties are those of cars (racing stripes, green paint, a striped wall), "
-        "these are what greyscale digits have. It replaces the model as well: compose with scaled-update.",
+        deviations="The paper uses properties of cars (racing stripes, green paint, a striped wall), here "
+        "they suit greyscale digits. The paper also replaces the model: compose with scaled-update.",
     )
 
     def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
@@ -62,10 +62,10 @@ class SemanticBackdoor(Attack):
 
 
 def stroke_slant(pixels: Tensor) -> Tensor:
-    """Return how far strokes lean to the right, (m,): columns per row upwards, of images (m, h, w).
+    """Compute the slant of strokes to the right, (m,), in columns per row upwards, of images (m, h, w).
 
-    It is minus the covariance of row and column over the variance of the row, weighted by brightness;
-    an image of a single row, or without light, does not lean.
+    The slant is minus the covariance of row and column over the variance of the row, weighted by
+    brightness. An image with a single row, or without brightness, has slant 0.
 
     >>> stroke_slant(torch.eye(3).flip(0)[None]), stroke_slant(torch.eye(3)[None])
     (tensor([1.]), tensor([-1.]))

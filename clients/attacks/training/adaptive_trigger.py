@@ -1,4 +1,4 @@
-"""A3FL: a trigger that is optimised against a model trained to resist it."""
+"""A3FL: a trigger optimised against a model trained to resist the trigger."""
 
 from __future__ import annotations
 
@@ -25,30 +25,29 @@ class AdaptiveTrigger(Trigger):
     """Optimise a square trigger on the global model and on a hardened one, then train on it.
 
     Zhang, Jia, Chen, Lin, Wu, "A3FL: Adversarially Adaptive Backdoor Attacks to Federated Learning", NeurIPS
-    2023. The hardened model is the global one trained to give triggered images their true labels; the
-    trigger takes signed steps down the loss of `target` under both, the second weighted by
-    lambda = balance * cos(hardened, global). Success is measured with each attacker's trigger on its part
-    of the test set.
+    2023. The hardened model is the global model after training on triggered images with true labels. Signed
+    steps of the trigger lower the loss of `target` under both models. The hardened model has the weight
+    lambda = balance * cos(hardened, global). Each attacker's trigger is measured on its part of the test set.
     """
 
     size: PositiveCount = 5
     """Side of the square in pixels, at the bottom right."""
     steps: Count = 8
-    """Of the trigger's optimisation in a round; the next round goes on from there."""
+    """Optimisation steps of the trigger per round. The next round continues from the result."""
     step: Positive = 0.1
-    """How much a step changes a pixel, which spans 0 to 1."""
+    """Change of a pixel per step, in pixel values from 0 to 1."""
     hardening: Count = 5
-    """Mini-batches on which the hardened model is trained in a round."""
+    """Mini-batches per round on which the hardened model is trained."""
     balance: NonNegative = 1.0
-    """lambda_0, the weight of the hardened model; 0 leaves it out."""
+    """lambda_0, the weight of the hardened model. 0 disables it."""
 
     card: ClassVar = AttackCard(
         paper="Zhang et al., NeurIPS 2023",
-        goal="have images with the trigger taken for `target`, whatever honest clients learn",
+        goal="make the model predict `target` for images with the trigger, whatever honest clients learn",
         idle_when="share is 0",
         deviations="The authors take 200 steps of 0.01 in a round, with a fresh hardened model every 10, and "
-        "share one trigger among the attackers; here 8 larger steps with one hardened model are taken in "
-        "each round, on a trigger of each attacker's own.",
+        "share one trigger among the attackers; here each attacker takes 8 larger steps per round with one "
+        "hardened model, on its own trigger.",
     )
     search_space: ClassVar = SearchSpace(
         objective="backdoor", parameters={"share": SHARES, "size": (3, 5, 7)}
@@ -67,7 +66,7 @@ class AdaptiveTrigger(Trigger):
         return copy
 
     def initial(self, pixels: Tensor) -> Tensor:
-        """Return the grey trigger (c, s, s) that optimisation starts from."""
+        """Return the initial grey trigger (c, s, s) of the optimisation."""
         return torch.full_like(pixels[0, :, -self.size :, -self.size :], 0.5)
 
     def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
@@ -82,7 +81,7 @@ class AdaptiveTrigger(Trigger):
         return None if goal is None else replace(goal, learned=self.triggered_by)
 
     def triggered_by(self, samples: Samples, triggers: Sequence[Tensor]) -> Samples:
-        """Return every sample with one of the learned triggers, in turn."""
+        """Stamp the learned triggers on all samples in turn."""
         pixels = samples.pixels()
         for first, trigger in enumerate(triggers):
             pixels[first :: len(triggers)] = self.stamped(pixels[first :: len(triggers)], trigger)
@@ -91,7 +90,7 @@ class AdaptiveTrigger(Trigger):
     def optimised(
         self, trigger: Tensor, samples: Samples, trainer: Trainer, context: ClientContext
     ) -> Tensor:
-        """Return the trigger (c, s, s) after this round's steps; the trainer holds the global model again."""
+        """Optimise the trigger (c, s, s) for this round, and load the global model again."""
         if not self.steps:
             return trigger
         hardened = self._hardened(trigger, samples, trainer, context)
@@ -108,7 +107,7 @@ class AdaptiveTrigger(Trigger):
     def _hardened(
         self, trigger: Tensor, samples: Samples, trainer: Trainer, context: ClientContext
     ) -> Tensor:
-        """Return the global weights (d,) after training on triggered images under their true labels."""
+        """Train the global weights (d,) on triggered images with their true labels."""
         if self.hardening and self.balance:
             resisting = samples.with_pixels(self.stamped(samples.pixels(), trigger))
             plan = replace(trainer.training, steps=self.hardening)
@@ -125,12 +124,12 @@ class AdaptiveTrigger(Trigger):
         weight: float,
         trigger: Tensor,
     ) -> Tensor:
-        """Return the loss of `target` on stamped images under both models; `trigger` is (1, c, s, s)."""
+        """Compute the loss of `target` on stamped images under both models. `trigger` is (1, c, s, s)."""
         images = samples.with_pixels(self.stamped(samples.pixels(), trigger[0])).images
-        wanted = torch.full_like(samples.labels, self.target)
-        value = trainer.loss(images, wanted)
+        targets = torch.full_like(samples.labels, self.target)
+        value = trainer.loss(images, targets)
         if weight:
             value = value + weight * cross_entropy(
-                functional_call(trainer.model, hardened, (images,)), wanted
+                functional_call(trainer.model, hardened, (images,)), targets
             )
         return value

@@ -1,4 +1,4 @@
-"""Alternating minimisation: a boosted targeted step, then stealthy ones."""
+"""Alternating minimisation: a boosted targeted step, then stealth steps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from clients.attacks.base import AttackCard, ClientContext, Range
-from clients.attacks.data.backdoor import Square, square_space
+from clients.attacks.data.backdoor import BACKDOOR_GOAL, Square, square_space
 from clients.bounds import Count, NonNegative, Positive
 from clients.training.samples import Samples
 from clients.training.trainer import Trainer
@@ -21,14 +21,14 @@ class AlternatingMinimization(Square):
     """Minimise the boosted loss on the triggered samples and the stealth objective in turn.
 
     Bhagoji, Chakraborty, Mittal, Calo, "Analyzing Federated Learning through an Adversarial Lens", ICML
-    2019. The stealth objective is the loss on the clean samples plus rho |delta - benign|^2, where delta is
-    the own update so far and benign the last global update, the attacker's estimate of an honest one.
+    2019. The stealth objective is the loss on the clean samples plus rho |delta - benign|^2, with the
+    client's own update delta. The last global update, benign, is the attacker's estimate of an honest update.
     """
 
     boost: Positive = 10.0
-    """Factor on the targeted step, divided by the number of attackers but never below 1; the paper's is the
-    number of clients, 10 there, for a single attacker. Lower it where the accuracy suffers, as it does at
-    high rates and early in training."""
+    """Factor of the targeted step, divided by the number of attackers but at least 1. The paper uses the
+    number of clients, 10, for a single attacker. If the accuracy decreases, as with high learning rates and
+    early in training, lower the factor."""
     rho: NonNegative = 1e-4
     """Weight of the distance from the benign update."""
     stealth_steps: Count = 5
@@ -36,11 +36,11 @@ class AlternatingMinimization(Square):
 
     card: ClassVar = AttackCard(
         paper="Bhagoji et al., ICML 2019",
-        goal="have images with the trigger taken for `target`, and leave the rest alone",
-        idle_when="share is 0, or all samples are poisoned; then it is a plain backdoor",
-        deviations="The paper's target is a handful of test images under wrong labels, here it is a trigger. "
-        "A targeted step is one mini-batch, so boosting it is a larger rate, and there are as many steps in "
-        "all as an honest client takes, rounded up. rho is FLPoison's; others take 1e-3.",
+        goal=BACKDOOR_GOAL,
+        idle_when="share is 0, or all samples are poisoned (then a plain backdoor)",
+        deviations="The paper targets a few test images with wrong labels, here the target has a trigger. "
+        "A targeted step is one mini-batch, boosted by a larger learning rate. The attacker takes as many "
+        "steps as an honest client, rounded up. rho is FLPoison's; others take 1e-3.",
     )
     search_space: ClassVar = square_space(boost=Range(low=1.0, high=30.0, log=True))
 
@@ -53,7 +53,10 @@ class AlternatingMinimization(Square):
         targeted = replace(training, steps=1, lr=boost * training.lr, momentum=0.0)
         stealthy = replace(training, steps=self.stealth_steps)
         turns = -(-training.steps_for(len(samples)) // (1 + self.stealth_steps))
-        expected = self._expected(context)
+        # Estimate of an honest client's weights: the last global step once more.
+        expected = context.model
+        if context.previous_model is not None:
+            expected = 2 * context.model - context.previous_model
 
         def stealth(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
             weights = torch.cat([parameter.reshape(-1) for parameter in model.parameters()])
@@ -67,9 +70,3 @@ class AlternatingMinimization(Square):
                 loss = trainer.fit(clean, context.generator, training=stealthy, loss=stealth)
             total += loss
         return total / turns
-
-    def _expected(self, context: ClientContext) -> Tensor:
-        """Return the weights (d,) that an honest client is expected to send."""
-        if context.previous_model is None:
-            return context.model
-        return 2 * context.model - context.previous_model

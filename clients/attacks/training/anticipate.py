@@ -1,4 +1,4 @@
-"""Anticipate: a backdoor that is trained to survive the honest rounds to come."""
+"""Anticipate: a backdoor trained to survive future honest rounds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from clients.attacks.base import AttackCard, ClientContext
-from clients.attacks.data.backdoor import Square, square_space
+from clients.attacks.data.backdoor import DURABLE_GOAL, Square, square_space
 from clients.bounds import Count, Positive, PositiveCount
 from clients.training.samples import Samples
 from clients.training.trainer import Trainer
@@ -20,29 +20,29 @@ from clients.training.trainer import Trainer
 
 @dataclass(frozen=True, kw_only=True)
 class Anticipate(Square):
-    """Minimise the loss on triggered samples now and after honest steps, simulated and differentiated.
+    """Minimise the loss on triggered samples before and after simulated, differentiable honest steps.
 
     Wen, Geiping, Fowl, Souri, Chellappa, Goldblum, Goldstein, "Thinking Two Moves Ahead: Anticipating
-    Other Users Improves Backdoor Attacks in Federated Learning", 2022. The mean of the loss at
-    w_0, ..., w_k, where w_0 are the own weights and w_(i+1) = w_i - lr * gradient of the loss on a clean
-    batch at w_i, the attacker's idea of what the others will do.
+    Other Users Improves Backdoor Attacks in Federated Learning", 2022. The objective is
+    the mean loss at w_0, ..., w_k. w_0 are the attacker's weights. The other clients' training is estimated
+    by w_(i+1) = w_i - lr * gradient of the loss on a clean batch at w_i.
     """
 
     moves: Count = 2
-    """k, how many honest steps are anticipated; 0 is a plain backdoor."""
+    """k, the number of anticipated honest steps. 0 is a plain backdoor."""
     pace: Positive = 1.0
-    """Rate of an anticipated step, relative to that of local training."""
+    """Learning rate of an anticipated step, relative to local training."""
     every: PositiveCount = 6
-    """Look ahead in every so many-th step only, from the middle of the first so many on: a look at two moves
-    costs eleven plain steps. 1 is the paper's."""
+    """Steps per step with anticipation, which is in the middle of these steps. Anticipation of two moves
+    costs as much as eleven plain steps. 1 is the paper's."""
 
     card: ClassVar = AttackCard(
         paper="Wen et al., 2022",
-        goal="have images with the trigger taken for `target`, for long after the attack has ended",
-        idle_when="share is 0, or all samples are poisoned; with moves 0, or fewer local steps than half of "
-        "every, it is a plain backdoor",
+        goal=DURABLE_GOAL,
+        idle_when="share is 0, or all samples are poisoned; a plain backdoor if moves is 0, or with fewer "
+        "local steps than half of every",
         deviations="An honest round is anticipated as one mini-batch on the attacker's clean samples, from "
-        "its own weights on, as if they became the global ones. The paper anticipates in every step.",
+        "its own weights. The paper anticipates in every step.",
     )
     search_space: ClassVar = square_space(every=(1, 2, 6))
 
@@ -77,15 +77,15 @@ def anticipated(
     ahead: Sequence[Samples],
     rate: float,
 ) -> Tensor:
-    """Return the mean loss of `model` on (images, labels) now and after each honest step to come.
+    """Compute the mean loss of `model` on (images, labels) before and after each anticipated honest step.
 
     Args:
-        model: what the weights are of.
-        weights: named parameters; the result is differentiable in them, through the honest steps.
-        images: (m, c, h, w).
-        labels: (m,).
-        ahead: the clean batch of each honest step.
-        rate: of the honest steps.
+        model: the model.
+        weights: its parameters by name. The result is differentiable in them, through the honest steps.
+        images: images, (m, c, h, w).
+        labels: labels, (m,).
+        ahead: clean batch of each honest step.
+        rate: learning rate of the honest steps.
     """
     total = cross_entropy(functional_call(model, weights, (images,)), labels)
     for clean in ahead:

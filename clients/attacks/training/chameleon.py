@@ -1,4 +1,4 @@
-"""Chameleon: a backdoor in features that have learned to see it."""
+"""Chameleon: a backdoor in features that are trained contrastively on the trigger."""
 
 from __future__ import annotations
 
@@ -10,40 +10,40 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from clients.attacks.base import AttackCard, ClientContext, Range
-from clients.attacks.data.backdoor import Square, square_space
+from clients.attacks.data.backdoor import DURABLE_GOAL, Square, square_space
 from clients.bounds import Positive
 from clients.training.samples import Samples
 from clients.training.trainer import Trainer
 
 HEAD = 2
-"""Parameters of the last, linear layer: weight and bias."""
+"""Number of parameter tensors of the last, linear layer: weight and bias."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chameleon(Square):
-    """Train the features contrastively on triggered samples, then only the classifier on top of them.
+    """Train the features contrastively on triggered samples, then only the classifier.
 
     Dai, Li, "Chameleon: Adapting to Peer Images for Planting Durable Backdoors in Federated Learning",
-    ICML 2023. The supervised contrastive loss draws triggered images to those of the target class
-    (facilitators) and pushes them from those of the class that they show (interferers), which honest
-    clients would otherwise use to overwrite the backdoor.
+    ICML 2023. The supervised contrastive loss pulls triggered images towards the target class
+    (facilitators) and pushes them away from their true class (interferers). Otherwise honest clients'
+    samples of the true class would overwrite the backdoor.
 
     Raises:
-        ValueError: a knob is out of range, or the model does not end in a linear layer.
+        ValueError: A parameter is outside its bounds, or the model does not end in a linear layer.
     """
 
     temperature: Positive = 0.1
-    """Of the contrastive loss."""
+    """Temperature of the contrastive loss."""
     pace: Positive = 0.1
-    """Rate of the contrastive training, relative to that of local training."""
+    """Learning rate of the contrastive training, relative to local training."""
 
     card: ClassVar = AttackCard(
         paper="Dai & Li, ICML 2023",
-        goal="have images with the trigger taken for `target`, for long after the attack has ended",
+        goal=DURABLE_GOAL,
         idle_when="share is 0",
-        deviations="One local training for the features and one for the classifier, where the authors take "
-        "more, and facilitators have no weight of their own in the loss. On "
-        "`digits` it did not outlast a plain backdoor: see the threat model.",
+        deviations="The features and the classifier get one local training each, the authors take more. "
+        "Facilitators have no extra weight in the loss. On `digits` the attack did not "
+        "outlast a plain backdoor: see the threat model.",
     )
     search_space: ClassVar = square_space(pace=Range(low=0.03, high=3.0, log=True))
 
@@ -53,7 +53,7 @@ class Chameleon(Square):
 
         def contrast(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
             value = contrastive_loss(trainer.features(images), labels, self.temperature)
-            # The classifier takes no part, but every parameter has to have a gradient.
+            # The classifier does not change, but `fit` needs a gradient of every parameter.
             return value + 0 * sum(parameter.sum() for parameter in list(model.parameters())[-HEAD:])
 
         def freeze(gradients: list[Tensor]) -> None:
@@ -66,11 +66,11 @@ class Chameleon(Square):
 
 
 def contrastive_loss(features: Tensor, labels: Tensor, temperature: float) -> Tensor:
-    """Return the supervised contrastive loss of features (m, p) under labels (m,).
+    """Compute the supervised contrastive loss of features (m, p) with labels (m,).
 
-    Khosla et al., "Supervised Contrastive Learning", NeurIPS 2020, the variant with the sum outside the
-    logarithm: the mean, over the samples that have others of their class in the batch, of minus the mean
-    log-probability of those among all others. A batch without such a pair has loss 0.
+    Khosla et al., "Supervised Contrastive Learning", NeurIPS 2020, with the sum outside the logarithm. The
+    loss of a sample is minus the mean log-probability of the others of its class among all others. Samples
+    without others of their class do not count. A batch without such pairs has loss 0.
     """
     unit = normalize(features, dim=1)
     others = ~torch.eye(len(labels), dtype=torch.bool)

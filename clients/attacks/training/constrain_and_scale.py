@@ -1,4 +1,4 @@
-"""Constrain and scale: a backdoored model that stays near the global one, and is then scaled up."""
+"""Scaled backdoors: model replacement, and constrain and scale, which also stays near the global model."""
 
 from __future__ import annotations
 
@@ -9,11 +9,35 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, cross_entropy
 
-from clients.attacks.base import AttackCard, ClientContext, CraftContext, Range, boosted
-from clients.attacks.data.backdoor import Square, square_space
+from clients.attacks.base import AttackCard, ClientContext, CraftContext, Range
+from clients.attacks.data.backdoor import BACKDOOR_GOAL, Square, square_space
 from clients.bounds import Positive, PositiveShare
 from clients.training.samples import Samples
 from clients.training.trainer import Trainer
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelReplacement(Square):
+    """Train a backdoored model and scale its update so that the average becomes that model.
+
+    Bagdasaryan, Veit, Hua, Estrin, Shmatikov, "How To Backdoor Federated Learning", AISTATS 2020. The
+    update is gamma (x - w), with gamma = n / eta for a single attacker. Near convergence, honest updates
+    cancel, and the average is the attackers' mean model.
+    """
+
+    factor: Positive | None = None
+    """gamma. Default: n / f, the clients per malicious client in the round."""
+
+    card: ClassVar = AttackCard(
+        paper="Bagdasaryan et al., AISTATS 2020",
+        goal=BACKDOOR_GOAL,
+        idle_when="share is 0, or factor is 1 without one",
+        deviations="FLPoison scales by 50, BackFed by 25, the authors of DBA by 100, FedML by n.",
+    )
+    search_space: ClassVar = square_space(factor=Range(low=0.5, high=30.0, log=True))
+
+    def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
+        return _boosted(own, self.factor, context)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,18 +48,18 @@ class ConstrainAndScale(Square):
     """
 
     alpha: PositiveShare = 0.5
-    """Weight of the task; 1 trains without a constraint."""
+    """Weight of the task loss. 1 trains without a constraint."""
     anomaly: Literal["distance", "cosine"] = "distance"
-    """What the defender is thought to look at: |w - w_t|, or 1 - cos(w, w_t)."""
+    """Anomaly measure that the defender is assumed to use: |w - w_t|, or 1 - cos(w, w_t)."""
     factor: Positive | None = None
-    """Of the scaling; None is n / f, the clients of the round over the attackers among them."""
+    """Factor of the update. Default: n / f, the clients per malicious client in the round."""
 
     card: ClassVar = AttackCard(
         paper="Bagdasaryan et al., AISTATS 2020",
-        goal="have images with the trigger taken for `target`, and leave the rest alone",
+        goal=BACKDOOR_GOAL,
         idle_when="share is 0",
-        deviations="The authors lower the rate and stop once the backdoor works; here the attacker trains "
-        "as long as an honest client.",
+        deviations="The authors lower the learning rate and stop once the backdoor works; here the attacker "
+        "trains as long as an honest client.",
     )
     search_space: ClassVar = square_space(alpha=Range(low=0.1, high=1.0), anomaly=("distance", "cosine"))
 
@@ -48,10 +72,19 @@ class ConstrainAndScale(Square):
         return trainer.fit(samples, context.generator, memory=context.memory, loss=loss)
 
     def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
-        return boosted(own, self.factor, context)
+        return _boosted(own, self.factor, context)
 
     def _anomaly(self, weights: Tensor, start: Tensor) -> Tensor:
         if self.anomaly == "cosine":
             return 1 - cosine_similarity(weights, start, dim=0)
         distance: Tensor = torch.linalg.vector_norm(weights - start)
         return distance
+
+
+def _boosted(own: Tensor, factor: float | None, context: CraftContext) -> Tensor:
+    """Multiply the updates `own` (m, d) by `factor`. Default: n / f.
+
+    With n / f the mean over n clients moves by the mean of the f malicious updates. Bagdasaryan et al.,
+    AISTATS 2020, assume one attacker, and use n / eta with a server's learning rate eta.
+    """
+    return (context.clients / context.malicious if factor is None else factor) * own

@@ -1,4 +1,4 @@
-"""The layer-wise poisoning (LP) attack: backdoor only the layers that the backdoor needs."""
+"""The layer-wise poisoning (LP) attack, which poisons only the layers that the backdoor needs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from clients.attacks.base import AttackCard, ClientContext, Range
-from clients.attacks.data.backdoor import Square, square_space
+from clients.attacks.data.backdoor import BACKDOOR_GOAL, Square, square_space
 from clients.bounds import Positive, PositiveCount, Share
 from clients.training.parameters import Layout
 from clients.training.samples import Samples
@@ -19,28 +19,28 @@ from clients.training.trainer import Trainer
 
 @dataclass(frozen=True, kw_only=True)
 class CriticalLayers(Square):
-    """Find the layers without which the backdoor fails, and send an honest model with only those poisoned.
+    """Find the layers that carry the backdoor, and send a benign model with only these layers poisoned.
 
     Zhuang, Yu, Wang, Hua, Li, Yuan, "Backdoor Federated Learning by Poisoning Backdoor-Critical Layers",
-    ICLR 2024. A benign model is trained on the clean samples, a malicious one from it on all. Layers are
-    ranked by how much the backdoor loses when the malicious model gets the benign layer, and put into the
-    benign model in that order until the backdoor works nearly as well as in the malicious one.
+    ICLR 2024. The client trains a benign model on clean samples, then a malicious one on all samples. Layers
+    rank by the loss of success when the benign layer replaces the malicious one. In that order, malicious
+    layers enter the benign model until the backdoor works nearly as well as in the malicious model.
     """
 
     tau: Share = 0.95
-    """Share of the malicious model's success that the critical layers have to reach."""
+    """Minimum success of the critical layers, as a share of the malicious model's success."""
     strength: Positive = 1.0
-    """lambda: how far the critical layers go from the benign to the malicious ones; above 1 overshoots."""
+    """lambda, the step of the critical layers from benign (0) to malicious (1). It may exceed 1."""
     probes: PositiveCount = 100
-    """Triggered samples on which the success is measured."""
+    """Number of triggered samples for the measurement of success."""
 
     card: ClassVar = AttackCard(
         paper="Zhuang et al., ICLR 2024",
-        goal="have images with the trigger taken for `target`, and leave the rest alone",
-        idle_when="share is 0, or all samples are poisoned; then it is a plain backdoor",
+        goal=BACKDOOR_GOAL,
+        idle_when="share is 0, or all samples are poisoned (then a plain backdoor)",
         deviations="The paper's attackers share their benign updates, and lower lambda until a model of the "
-        "defence lets them pass; here each has its own alone, lambda is fixed, and success is measured on "
-        "training samples.",
+        "defence accepts them; here each uses only its own update, lambda is fixed, and success is "
+        "measured on training samples.",
     )
     search_space: ClassVar = square_space(strength=Range(low=0.5, high=5.0, log=True))
 
@@ -64,7 +64,7 @@ class CriticalLayers(Square):
 
 
 def layers(layout: Layout) -> list[Tensor]:
-    """Return for each layer, weight and bias together, the mask (d,) of its coordinates.
+    """Return the mask (d,) of the coordinates of each layer, weight and bias together.
 
     >>> one, two = torch.Size([1]), torch.Size([2])
     >>> [mask.tolist() for mask in layers((("0.weight", two), ("0.bias", one), ("2.weight", one)))]
@@ -94,10 +94,10 @@ def critical(
         tau: share of the malicious model's success that has to be reached.
     """
     left = [success(torch.where(mask, benign, malicious)) for mask in masks]
-    wanted = tau * success(malicious)
+    required = tau * success(malicious)
     chosen = torch.zeros_like(masks[0])
     for layer in sorted(range(len(masks)), key=left.__getitem__):
-        if chosen.any() and success(torch.where(chosen, malicious, benign)) >= wanted:
+        if chosen.any() and success(torch.where(chosen, malicious, benign)) >= required:
             break
         chosen = chosen | masks[layer]
     return chosen

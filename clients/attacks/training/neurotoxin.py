@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from clients.attacks.base import AttackCard, ClientContext, Range
-from clients.attacks.data.backdoor import Square, square_space
+from clients.attacks.data.backdoor import DURABLE_GOAL, Square, square_space
 from clients.bounds import Share
 from clients.training.parameters import split
 from clients.training.samples import Samples
@@ -25,15 +25,15 @@ class Neurotoxin(Square):
     """
 
     top: Share = 0.05
-    """Share of the coordinates, those largest in magnitude, whose gradient is set to 0."""
+    """Share of the coordinates, the largest in magnitude, whose gradient is set to 0."""
 
     card: ClassVar = AttackCard(
         paper="Zhang et al., ICML 2022",
-        goal="have images with the trigger taken for `target`, for long after the attack has ended",
-        idle_when="share is 0; in the first round, before there is an update, it is a plain backdoor",
+        goal=DURABLE_GOAL,
+        idle_when="share is 0; in the first round, without an update, a plain backdoor",
         deviations="The coordinates are ranked over the whole model. BackFed masks 1 %, FLPoison 10 % and by "
-        "signed values. Weight decay still moves what is masked. On "
-        "`digits` it did not outlast a plain backdoor: see the threat model.",
+        "signed values. Weight decay still moves masked coordinates. "
+        "On `digits` the attack did not outlast a plain backdoor: see the threat model.",
     )
     search_space: ClassVar = square_space(top=Range(low=0.01, high=0.5, log=True))
 
@@ -49,7 +49,7 @@ class Neurotoxin(Square):
 
 
 def unmoved_mask(update: Tensor, top: float) -> Tensor:
-    """Return 0 where `update` (d,) is among the share `top` that is largest in magnitude, else 1, (d,).
+    """Compute a mask (d,), 0 for the share `top` of `update` (d,) largest in magnitude, else 1.
 
     >>> unmoved_mask(torch.tensor([1.0, -5.0, 2.0, 0.0]), 0.25)
     tensor([1., 0., 1., 1.])

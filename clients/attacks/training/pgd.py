@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from clients.attacks.base import AttackCard, ClientContext, Range
-from clients.attacks.data.backdoor import Square, square_space
+from clients.attacks.data.backdoor import BACKDOOR_GOAL, Square, square_space
 from clients.bounds import Positive, PositiveCount
 from clients.training.parameters import split
 from clients.training.samples import Samples
@@ -18,22 +18,22 @@ from clients.training.trainer import Trainer
 
 @dataclass(frozen=True, kw_only=True)
 class Pgd(Square):
-    """Train on triggered samples and put the weights back onto a ball around the global ones.
+    """Train on triggered samples and project the weights to a ball around the global ones.
 
     Sun, Kairouz, Suresh, McMahan, "Can You Really Backdoor Federated Learning?", 2019; Wang et al.,
     "Attack of the Tails: Yes, You Really Can Backdoor Federated Learning", NeurIPS 2020.
     """
 
     radius: Positive = 0.5
-    """Of the ball."""
+    """Radius of the ball."""
     norm: Literal["l2", "linf"] = "l2"
     every: PositiveCount = 1
-    """Steps from one projection to the next; after the last step there always is one."""
+    """Steps per projection. The last step is always projected."""
 
     card: ClassVar = AttackCard(
         paper="Sun et al., 2019; Wang et al., NeurIPS 2020",
-        goal="have images with the trigger taken for `target`, and leave the rest alone",
-        idle_when="share is 0; a radius that no honest client leaves makes it a plain backdoor",
+        goal=BACKDOOR_GOAL,
+        idle_when="share is 0; a plain backdoor if no honest client leaves the radius",
         deviations="Radii depend on the model: BackFed has 10, FLPoison 0.25. Both papers also scale the "
         "projected update: compose with scaled-update.",
     )
@@ -55,7 +55,7 @@ class Pgd(Square):
 
     @torch.no_grad()
     def _project(self, parameters: list[Tensor], start: list[Tensor]) -> None:
-        """Move the parameters to the nearest point of the ball around `start`."""
+        """Project the parameters to the ball around `start`."""
         moves = [parameter - origin for parameter, origin in zip(parameters, start, strict=True)]
         if self.norm == "l2":
             distance = torch.stack([move.norm() for move in moves]).norm()

@@ -1,4 +1,4 @@
-"""A little is enough: hide in the spread of the honest updates; with its variants."""
+"""A little is enough, with variants: attacks within the spread of the honest updates."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from clients.kernels import column_mean, column_std
 
 @dataclass(frozen=True, kw_only=True)
 class Alie(Attack):
-    """Send the mean of the visible updates moved by z standard deviations in every coordinate.
+    """Send the mean of the visible updates, shifted by z standard deviations in every coordinate.
 
     Baruch, Baruch, Goldberg, "A Little Is Enough: Circumventing Defenses For Distributed Learning",
     NeurIPS 2019. All malicious clients send the same vector, mean - z * std.
     """
 
     z: float | None = None
-    """How many standard deviations; None is the paper's largest z that a majority may support."""
+    """Number of standard deviations. Default: the paper's largest z that a majority may support."""
     direction: Literal[-1, 1] = -1
-    """-1 is the authors' (mean - z std), 1 is ByzFL's and FLPoison's. The deviation has no sign of its own:
-    where they aggregate gradients, which point away from updates, the other one repeats their runs."""
+    """-1 is the authors' (mean - z std), 1 is ByzFL's and FLPoison's. The standard deviation has no sign.
+    For runs that aggregate gradients, which point away from updates, use the opposite direction."""
     correction: Literal[0, 1] = 0
     """Delta degrees of freedom of the standard deviation: 0 is the authors', 1 is ByzFL's."""
 
     card: ClassVar = AttackCard(
         paper="Baruch et al., NeurIPS 2019",
         knowledge=Knowledge.COLLUDING,
-        idle_when="z = 0: the paper's formula gives 0 for small fleets, n = 10 with f = 2 among them",
+        idle_when="z = 0: the paper's formula gives 0 for few clients, such as n = 10 with f = 2",
         deviations="Sign and standard deviation differ between libraries: see `direction`, `correction`.",
     )
     search_space: ClassVar = SearchSpace(parameters={"z": Range(low=0.1, high=5.0), "direction": (-1, 1)})
@@ -52,10 +52,10 @@ class Alie(Attack):
 
 
 def z_of(z: float | None, clients: int, malicious: int) -> float:
-    """Return `z`, or for None the z below which enough honest updates lie for a malicious majority.
+    """Return `z`, or by default the z below which enough honest updates are for a malicious majority.
 
-    With s = floor(n / 2 + 1) - f honest supporters needed, z solves Phi(z) = (n - f - s) / (n - f). It is at
-    least 0.
+    With s = floor(n / 2 + 1) - f required honest supporters, z solves Phi(z) = (n - f - s) / (n - f). z is
+    at least 0.
 
     >>> round(z_of(None, 50, 10), 4), z_of(None, 10, 2), z_of(1.5, 10, 2)
     (0.2533, 0.0, 1.5)
@@ -70,32 +70,31 @@ def z_of(z: float | None, clients: int, malicious: int) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimalAlie(Attack):
-    """Leave the honest mean by the multiple of the standard deviation that moves the aggregate furthest.
+    """Shift the honest mean by the multiple of the standard deviation that moves the aggregate furthest.
 
     Allouah, Farhadkhani, Guerraoui, Gupta, Pinot, Stephan, "Fixing by Mixing: A Recipe for Optimal Byzantine
-    ML under Heterogeneity", AISTATS 2023; without the search Baruch, Baruch, Goldberg, NeurIPS 2019.
+    ML under Heterogeneity", AISTATS 2023. Without the search: Baruch, Baruch, Goldberg, NeurIPS 2019.
 
     Raises:
-        ValueError: the server's rule is not known.
+        ValueError: The context contains no rule.
     """
 
     evaluations: Evaluations = 20
-    """How often the rule is tried per round."""
+    """Number of trials of the rule per round."""
     step: float = 10.0
-    """The first step of the search, which begins at 0."""
+    """First step of the search, which starts at 0."""
     direction: Literal[-1, 1] = -1
-    """As in `alie`: -1 goes below the mean, 1 is ByzFL's."""
+    """As in `alie`. -1 is below the mean, 1 is ByzFL's."""
     correction: Literal[0, 1] = 0
-    """As in `alie`: delta degrees of freedom of the standard deviation; 1 is ByzFL's."""
+    """As in `alie`. Delta degrees of freedom of the standard deviation, 1 is ByzFL's."""
     probe_coordinates: PositiveCount = 32_768
-    """On how many coordinates, sampled per round, a coordinate-wise rule such as the median is tried. The
-    attack sends all coordinates, and tries all other rules on all of them."""
+    """Number of coordinates, sampled per round, for trials of a coordinate-wise rule. All are sent."""
 
     card: ClassVar = AttackCard(
         paper="Allouah et al., AISTATS 2023",
         knowledge=Knowledge.OMNISCIENT,
         knows_rule=True,
-        deviations="The search is ByzFL's, which only ever looks upwards of the best factor so far.",
+        deviations="The search is ByzFL's, which only tries factors above the best one.",
     )
     search_space: ClassVar = SearchSpace(parameters={"direction": (-1, 1)})
 
@@ -109,30 +108,30 @@ class OptimalAlie(Attack):
 
 @dataclass(frozen=True, kw_only=True)
 class SparseAlie(Attack):
-    """Leave the honest mean by `scale` standard deviations on few weights, and by alie's z on all others.
+    """Shift the honest mean by `scale` standard deviations on few weights, and by alie's z on all others.
 
     Ozfatura, Ozfatura, Buyukates, Coskuner, Kupcu, Gunduz, "Aggressive or Imperceptible, or Both: Network
-    Pruning Assisted Hybrid Byzantines in Federated Learning", 2024. The few are those that a pruner would
-    keep, chosen in the first round and kept: the largest |weight * honest mean|, the loss that removing a
-    weight would cost.
+    Pruning Assisted Hybrid Byzantines in Federated Learning", 2024. The attack
+    selects the few in the first round, like a pruner. These weights have the largest |weight * honest mean|,
+    the loss caused by their removal.
     """
 
     share: Share = 0.005
-    """Of the weights, those that are attacked aggressively."""
+    """Share of the weights with the factor `scale`."""
     scale: float = 1.5
     z: float | None = None
-    """The factor elsewhere; None is the largest z that a majority may support, as in `alie`."""
+    """Factor of the other weights. Default: the largest z that a majority may support, as in `alie`."""
     mask: Literal["saliency", "magnitude"] = "saliency"
-    """What makes a weight matter; `magnitude` is its absolute value alone."""
+    """Importance of a weight. `magnitude` is its absolute value."""
     direction: Literal[-1, 1] = -1
-    """As in `alie`: the standard deviation has no sign of its own."""
+    """As in `alie`: the standard deviation has no sign."""
 
     card: ClassVar = AttackCard(
         paper="Ozfatura et al., 2024",
         knowledge=Knowledge.OMNISCIENT,
         idle_when="scale and z are 0",
         deviations="FL-Byzantine-Library offers several pruners, by default the iterative FORCE on training "
-        "data; the saliency here is a single step of it, read off the honest updates.",
+        "data; the saliency here is a single step of FORCE on the honest updates.",
     )
     search_space: ClassVar = SearchSpace(
         parameters={
@@ -152,10 +151,10 @@ class SparseAlie(Attack):
 
     def no_effect(self, clients: int, malicious: int) -> str | None:
         still = not (self.scale and self.share) and not z_of(self.z, clients, malicious)
-        return f"no factor but 0 for {malicious} of {clients} clients: the mean is sent" if still else None
+        return f"all factors are 0 for {malicious} of {clients} clients: the mean is sent" if still else None
 
     def _kept(self, mean: Tensor, context: CraftContext) -> Tensor:
-        """Return the positions (k,) of the weights to attack aggressively."""
+        """Return the positions (k,) of the weights with the factor `scale`."""
         if "kept" not in context.memory:
             worth = context.model.abs() * (mean.abs() if self.mask == "saliency" else 1)
             context.memory["kept"] = worth.topk(round(self.share * len(worth))).indices

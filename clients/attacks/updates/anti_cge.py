@@ -15,22 +15,23 @@ from clients.kernels import squared_norms, unit_vector
 
 @dataclass(frozen=True, kw_only=True)
 class AntiCge(Attack):
-    """Turn against the honest updates that a rule by norm would keep, just short enough to be kept as well.
+    """Send minus the sum of the honest updates that a norm-based rule keeps, short enough to be kept.
 
-    After the attack of that name in ByzantineMomentum (Rouault), on the rule of Gupta, Liu, Vaidya,
+    The attack follows ByzantineMomentum (Rouault). It attacks the rule of Gupta, Liu, Vaidya,
     "Byzantine Fault-Tolerant Distributed Machine Learning with Norm-Based Comparative Gradient Elimination",
-    DSN Workshops 2021, which averages the n - f shortest updates. With every malicious update kept, the
-    h - f shortest honest ones are kept beside them: minus their sum is sent, shorter than the next one.
+    DSN Workshops 2021, which averages the n - f shortest updates. If the rule
+    keeps all malicious updates, it also keeps the h - f shortest honest ones. The attack sends minus their
+    sum, scaled to be shorter than the next honest update.
     """
 
     margin: OpenShare = 1e-6
-    """How much shorter, as a share of that norm."""
+    """Difference from the norm of the next honest update, as a share of that norm."""
 
     card: ClassVar = AttackCard(
         paper="Gupta et al., DSN Workshops 2021 (the rule); ByzantineMomentum (the attack)",
         knowledge=Knowledge.OMNISCIENT,
         knows_rule=True,
-        deviations="ByzantineMomentum sends NaN where more clients are malicious than tolerated.",
+        deviations="ByzantineMomentum sends NaN if more clients are malicious than tolerated.",
     )
     search_space: ClassVar = SearchSpace()
 

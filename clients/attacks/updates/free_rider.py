@@ -1,4 +1,4 @@
-"""Free-riding: take part without training, and look as if one did."""
+"""Free-riding: participation without training, disguised by noise."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from clients.kernels import normals
 
 @dataclass(frozen=True, kw_only=True)
 class FreeRider(Attack):
-    """Send no step, or the last global one, under noise that fades like the steps of training do.
+    """Send no step, or the last global step, with noise that decreases like the steps of training.
 
     Fraboni, Vidal, Lorenzi, "Free-rider Attacks on Model Aggregation in Federated Learning", AISTATS 2021.
-    The noise of round t is normal with standard deviation noise * sigma / t^decay, sigma being that of the
-    first global step that the client could observe. Before, there is nothing to copy: it sends no step.
+    The noise of round t is normal with standard deviation noise * sigma / t^decay, with the
+    sigma of the first global step that the client observes. Before that, the client sends no step.
     """
 
     base: Literal["zero", "last"] = "zero"
-    """`zero` sends the global model back; `last` repeats the step that it took in the round before (the
-    delta weights attack of Lin, Du, Liu, 2019, and FedML's lazy worker)."""
+    """`zero` sends the unchanged global model. `last` repeats the global step of the previous round, as the
+    delta weights attack of Lin, Du, Liu, 2019, and FedML's lazy worker do."""
     noise: NonNegative = 1.0
-    """Multiple of sigma; 0 is the plain free-rider."""
+    """Multiple of sigma. 0 is the plain free-rider."""
     decay: NonNegative = 1.0
-    """The exponent with which the noise fades."""
+    """Exponent of the decrease of the noise over rounds."""
 
     card: ClassVar = AttackCard(
         paper="Fraboni et al., AISTATS 2021",

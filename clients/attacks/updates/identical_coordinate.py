@@ -1,4 +1,4 @@
-"""The hidden vulnerability: one coordinate, pushed as far as the rule bears."""
+"""The hidden vulnerability: the largest error in one coordinate that the rule accepts."""
 
 from __future__ import annotations
 
@@ -16,33 +16,32 @@ from clients.kernels import euclidean_norm, squared_norms
 
 @dataclass(frozen=True, kw_only=True)
 class IdenticalCoordinate(Attack):
-    """Send the honest mean with one coordinate pushed by the amount that moves the aggregate furthest.
+    """Send the honest mean with the shift of one coordinate that moves the aggregate furthest.
 
     El Mhamdi, Guerraoui, Rouault, "The Hidden Vulnerability of Distributed Learning in Byzantium", ICML 2018.
-    A rule that compares distances accepts an error of their size, of order sqrt(d), in a single coordinate.
+    A rule that compares distances accepts an error of the order sqrt(d) in a single coordinate.
 
     Raises:
-        ValueError: the server's rule is not known, or there is no such coordinate.
+        ValueError: The context contains no rule, or the coordinate does not exist.
     """
 
     coordinate: int | None = -1
-    """Which one, negative from the end; None pushes all coordinates alike."""
+    """Shifted coordinate, negative from the end. None shifts all coordinates equally."""
     sign: Literal[-1, 1] = 1
     reach: Positive = 2.0
-    """The first push tried, in multiples of the largest distance of an honest update from the mean."""
+    """First shift, in multiples of the largest distance of an honest update from the mean."""
     evaluations: Evaluations = 20
-    """How often the rule is tried per round; ByzantineMomentum's default is 16."""
+    """Number of trials of the rule per round. ByzantineMomentum's default is 16."""
     probe_coordinates: PositiveCount = 32_768
-    """On how many coordinates, sampled per round, a coordinate-wise rule such as the median is tried. The
-    attack sends all coordinates, and tries all other rules on all of them."""
+    """Number of coordinates, sampled per round, for trials of a coordinate-wise rule. All are sent."""
 
     card: ClassVar = AttackCard(
         paper="El Mhamdi et al., ICML 2018",
         knowledge=Knowledge.OMNISCIENT,
         knows_rule=True,
-        goal="drive one weight off",
-        deviations="ByzantineMomentum (`bulyan`) searches from 0 in steps of 1; here the first push has the "
-        "scale of the honest updates.",
+        goal="move one weight far from its honest value",
+        deviations="ByzantineMomentum (`bulyan`) searches from 0 in steps of 1; here the first shift has "
+        "the scale of the honest updates.",
     )
     search_space: ClassVar = SearchSpace(parameters={"sign": (-1, 1)})
 
@@ -62,7 +61,7 @@ class IdenticalCoordinate(Attack):
         if self.coordinate is None:
             return torch.full_like(like, self.sign)
         if not -d <= self.coordinate < d:
-            raise ValueError(f"coordinate: got {self.coordinate}, wanted one of {d}, -{d} to {d - 1}.")
+            raise ValueError(f"coordinate: got {self.coordinate}, expected one of {d}, -{d} to {d - 1}.")
         direction = torch.zeros_like(like)
         direction[self.coordinate] = self.sign
         return direction

@@ -1,4 +1,4 @@
-"""Inner-product manipulation: make the aggregate point away from the honest mean."""
+"""Inner-product manipulation: aggregates with a negative inner product with the honest mean."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Ipm(Attack):
     """
 
     epsilon: float = 0.1
-    """Small values slip past rules that select; the mean is turned only beyond (n - f) / f."""
+    """Factor. Rules that select accept small values. Values above (n - f) / f reverse the mean."""
 
     card: ClassVar = AttackCard(
         paper="Xie et al., UAI 2019",
@@ -46,25 +46,24 @@ class OptimalIpm(Attack):
     """Send minus tau times the honest mean, with the tau that moves the aggregate furthest from that mean.
 
     Allouah, Farhadkhani, Guerraoui, Gupta, Pinot, Stephan, "Fixing by Mixing: A Recipe for Optimal Byzantine
-    ML under Heterogeneity", AISTATS 2023; without the search Xie, Koyejo, Gupta, UAI 2019.
+    ML under Heterogeneity", AISTATS 2023. Without the search: Xie, Koyejo, Gupta, UAI 2019.
 
     Raises:
-        ValueError: the server's rule is not known.
+        ValueError: The context contains no rule.
     """
 
     evaluations: Evaluations = 20
-    """How often the rule is tried per round."""
+    """Number of trials of the rule per round."""
     step: float = 10.0
-    """The first step of the search, which begins at 0."""
+    """First step of the search, which starts at 0."""
     probe_coordinates: PositiveCount = 32_768
-    """On how many coordinates, sampled per round, a coordinate-wise rule such as the median is tried. The
-    attack sends all coordinates, and tries all other rules on all of them."""
+    """Number of coordinates, sampled per round, for trials of a coordinate-wise rule. All are sent."""
 
     card: ClassVar = AttackCard(
         paper="Allouah et al., AISTATS 2023",
         knowledge=Knowledge.OMNISCIENT,
         knows_rule=True,
-        deviations="The search is ByzFL's, which only ever looks upwards of the best factor so far.",
+        deviations="The search is ByzFL's, which only tries factors above the best one.",
     )
     search_space: ClassVar = SearchSpace()
 

@@ -1,4 +1,4 @@
-"""Mimicry: over-represent one honest client."""
+"""Mimicry: over-representation of one honest client."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from clients.kernels import column_mean, euclidean_norm, products_with, unit_vec
 
 @dataclass(frozen=True, kw_only=True)
 class Mimic(Attack):
-    """Send a copy of the update of one honest client, the same in every round after a warm-up.
+    """Send a copy of one honest client's update. The client is the same in every round after a warm-up.
 
     Karimireddy, He, Jaggi, "Byzantine-Robust Learning on Heterogeneous Datasets via Bucketing", ICLR 2022.
     The warm-up estimates the direction z in which honest updates vary most, by Oja's rule on the updates
-    minus their running mean, and mimics the client with the largest <z, update>; its last choice stays.
+    minus their running mean. The attack mimics the client with the largest <z, update>, and keeps the last
+    choice of the warm-up.
     """
 
     warmup: PositiveCount = 1
-    """Rounds in which z is learned and the client chosen anew; 1 is the default of the authors' code."""
+    """Number of rounds that update z and choose a client. 1 is the default of the authors' code."""
     node: Count | None = None
-    """Mimic this node (or the next honest one of the round) from the start; None chooses by the warm-up."""
+    """Client to mimic, or the next honest one of the round. Default: the choice of the warm-up."""
 
     card: ClassVar = AttackCard(
         paper="Karimireddy et al., ICLR 2022",

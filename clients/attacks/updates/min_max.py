@@ -1,4 +1,4 @@
-"""Min-max and min-sum: perturb the honest mean by as much as the spread of the honest updates hides."""
+"""Min-max and min-sum: perturbations of the honest mean within the spread of the honest updates."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ DIRECTIONS = ("unit", "std", "std-above", "sign")
 
 
 def perturbation(rows: Tensor, mean: Tensor, direction: Direction) -> Tensor:
-    """Return the perturbation (d,) of the `mean` (d,) of `rows` (n, d); 0 where there is no direction.
+    """Compute the perturbation (d,) of the `mean` (d,) of `rows` (n, d). Without a direction it is 0.
 
     Shejwalkar, Houmansadr, "Manipulating the Byzantine: Optimizing Model Poisoning Attacks and Defenses for
-    Federated Learning", NDSS 2021. The paper perturbs gradients; for `unit` and `sign` that is the same
-    on updates. The standard deviation has no sign of its own: what lies below the mean of the gradients lies
-    above that of the updates, so that `std-above` repeats runs that aggregate gradients.
+    Federated Learning", NDSS 2021. The paper perturbs gradients. For `unit` and `sign`, updates are
+    equivalent. The standard deviation has no sign: a value below the mean of the gradients is above that of
+    the updates. So `std-above` repeats runs that aggregate gradients.
     """
     if direction in ("std", "std-above"):
         return column_std(rows, mean) * (1 if direction == "std-above" else -1)
@@ -33,11 +33,11 @@ def perturbation(rows: Tensor, mean: Tensor, direction: Direction) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class MinMax(Attack):
-    """Perturb the honest mean until the farthest honest update is as far as any two of them are apart.
+    """Perturb the honest mean until its largest distance equals that between honest updates.
 
-    Shejwalkar, Houmansadr, NDSS 2021: the largest gamma with
-    max_i |mean + gamma p - g_i| <= max_ij |g_i - g_j|. The paper approaches it by halving steps. Each honest
-    update sets a quadratic bound on gamma, so that the smallest of their roots is the answer, exactly.
+    Shejwalkar, Houmansadr, NDSS 2021. gamma is the largest with
+    max_i |mean + gamma p - g_i| <= max_ij |g_i - g_j|. The paper approximates gamma by halving steps. Here it
+    is exact: each honest update sets a quadratic bound on gamma, and gamma is the smallest root.
     """
 
     direction: Direction = "std"
@@ -45,7 +45,7 @@ class MinMax(Attack):
     card: ClassVar = AttackCard(
         paper="Shejwalkar & Houmansadr, NDSS 2021",
         knowledge=Knowledge.OMNISCIENT,
-        idle_when="a single update is visible: it is sent",
+        idle_when="a single update is visible (then it is sent)",
         deviations="Public searches start at gamma 10 or 50 and cannot pass twice that; Blades stops at 5. "
         "The direction is std in the authors' notebooks, unit in Plato.",
     )
@@ -67,22 +67,22 @@ class MinMax(Attack):
 
 @dataclass(frozen=True, kw_only=True)
 class MinSum(Attack):
-    """Perturb the honest mean until its squared distances to the honest updates sum up to one of theirs.
+    """Perturb the honest mean until the sum of its squared distances equals that of an honest update.
 
-    Shejwalkar, Houmansadr, NDSS 2021: the largest gamma with
-    sum_i |mean + gamma p - g_i|^2 <= max_i sum_j |g_i - g_j|^2. The paper approaches it by halving steps.
-    Around the mean both sums split into the honest spread, which cancels, and one square: gamma p is as
-    long as the farthest honest update is from the mean.
+    Shejwalkar, Houmansadr, NDSS 2021. gamma is the largest with
+    sum_i |mean + gamma p - g_i|^2 <= max_i sum_j |g_i - g_j|^2. The paper approximates it by halving steps.
+    Here it is exact: both sums contain the honest spread around the mean, which cancels. So gamma p is as
+    long as the distance of the farthest honest update from the mean.
     """
 
     direction: Direction = "std"
     bound: Literal["max", "min"] = "max"
-    """The honest update that sets the bound: `max` is the paper's, `min` the authors' code's."""
+    """Honest update that sets the bound. `max` is the paper's, `min` is that of the authors' code."""
 
     card: ClassVar = AttackCard(
         paper="Shejwalkar & Houmansadr, NDSS 2021",
         knowledge=Knowledge.OMNISCIENT,
-        idle_when="a single update is visible: it is sent",
+        idle_when="a single update is visible (then it is sent)",
         deviations="The authors' code and FL-Byzantine-Library bound by the smallest sum, FLPoison by the "
         "largest, as here: see `bound`.",
     )

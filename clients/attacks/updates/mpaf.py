@@ -1,4 +1,4 @@
-"""MPAF: fake clients that drag the model to a place of no use."""
+"""MPAF: fake clients that pull the model to a useless base model."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from clients.training.parameters import split
 
 @dataclass(frozen=True, kw_only=True)
 class Mpaf(Attack):
-    """Send the way from the global model to a base model with random weights, times a large factor.
+    """Send the difference from the global model to a base model with random weights, times a large factor.
 
     Cao, Gong, "MPAF: Model Poisoning Attacks to Federated Learning based on Fake Clients", CVPR Workshops
-    2022. All fakes pull to the same base in every round. Own updates are not used: the clients may be
-    fakes without data.
+    2022. All fake clients use the same base model in every round. The attack does not use own updates, so
+    the clients need no data.
     """
 
     factor: float = 1e6
     base: Literal["random", "initial"] = "random"
-    """`random` draws normal weights once, with each tensor's own scale in the initial model; `initial` is
-    that model itself, PoisonedFL's init attack."""
+    """`random` samples normal weights once, with the scale of each tensor in the initial model. `initial` is
+    the initial model, as in PoisonedFL's init attack."""
 
     card: ClassVar = AttackCard(
         paper="Cao & Gong, CVPR Workshops 2022",
         knowledge=Knowledge.COLLUDING,
-        idle_when="factor is 0: no step is sent",
+        idle_when="factor is 0 (then no step is sent)",
     )
     search_space: ClassVar = SearchSpace(
         parameters={"factor": Range(low=1.0, high=1e6, log=True), "base": ("random", "initial")}

@@ -1,4 +1,4 @@
-"""PoisonedFL: push in one direction, round after round, knowing only the global models."""
+"""PoisonedFL: updates in one fixed direction, computed only from the global models."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from clients.kernels import euclidean_norm, unit_vector
 
 @dataclass(frozen=True, kw_only=True)
 class PoisonedFl(Attack):
-    """Send an update whose signs never change, shaped and sized like the steps of the global model.
+    """Send an update with fixed signs, in the shape and size of the global model's steps.
 
     Xie, Fang, Gong, "Model Poisoning Attacks to Federated Learning via Multi-Round Consistency", CVPR 2025.
-    With g the last global step and s signs drawn once, all malicious clients send
-    factor * |g| * (v * s) / |v|, where v_j is what of |g_j| the last malicious update, scaled to the length
-    of g, does not explain. Every `period` rounds the factor shrinks if the model did not move along s in
-    significantly more than half of the coordinates, because that means that the server filters it. Own
-    updates are not used: the clients may be fakes without data. The first round sends no step.
+    With the last global step g and random signs s, sampled once, all malicious clients send
+    factor * |g| * (v * s) / |v|. v_j is the absolute difference between g_j and the last malicious update,
+    scaled to the length of g. Every `period` rounds the attack tests whether the model moved along s in
+    significantly more than half of the coordinates. If not, the server filters the updates, and the factor
+    shrinks. The attack does not use own updates, so the clients need no data. The first round sends no step.
     """
 
     factor: float = 8.0
     shrink: PositiveShare = 0.7
     floor: float = 0.5
-    """The factor is not shrunk to below this."""
+    """Lower bound of the factor."""
     period: PositiveCount = 50
-    """Rounds between tests."""
+    """Number of rounds between tests."""
     confidence: OpenShare = 0.99
-    """Of the test that the model moves along s."""
+    """Confidence of the test that the model moves along s."""
 
     card: ClassVar = AttackCard(
         paper="Xie et al., CVPR 2025",
         knowledge=Knowledge.COLLUDING,
-        deviations="The authors' code tabulates the quantile of the test for its four models; here it is the "
-        "normal approximation, which gives the same numbers.",
+        deviations="The authors' code tabulates the quantile of the test for its four models; here the "
+        "normal approximation results in the same numbers.",
     )
     search_space: ClassVar = SearchSpace(parameters={"factor": Range(low=1.0, high=20.0, log=True)})
 

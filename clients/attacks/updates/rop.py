@@ -17,29 +17,29 @@ from clients.kernels import column_mean, products_with, unit_vector
 
 @dataclass(frozen=True, kw_only=True)
 class Rop(Attack):
-    """Stand where the server clips around, and lean sideways from the way that the model goes.
+    """Send a point near the server's centre of clipping, perturbed orthogonally to the model's step.
 
     Ozfatura, Ozfatura, Kupcu, Gunduz, "Byzantines Can Also Learn From History: Fall of Centered Clipping in
-    Federated Learning", IEEE TIFS 2024. With v the last global step and mu the honest mean, all malicious
-    clients send pi v + (1 - pi) mu plus z times a unit vector at `angle` to the reference
-    u = lambda v + (1 - lambda) mu, in the plane of u and what of (1, ..., 1) is orthogonal to u. The paper
-    works on momenta, which descent steps are minus of: turned round, 270 degrees lean to (1, ..., 1).
-    In the first round mu stands for v.
+    Federated Learning", IEEE TIFS 2024. With the last global step v and the honest mean mu, all malicious
+    clients send pi v + (1 - pi) mu plus z times a unit vector. The vector has `angle` to the reference
+    u = lambda v + (1 - lambda) mu, in the plane of u and the part of (1, ..., 1) orthogonal to u. The paper
+    uses momenta, which are minus the descent steps. So 270 degrees point to (1, ..., 1) here. In the first
+    round mu replaces v.
     """
 
     z: float | None = None
-    """Length of the perturbation, in the unit of updates; None is the z of `alie`."""
+    """Length of the perturbation, in the unit of updates. Default: the z of `alie`."""
     angle: float = 270.0
-    """Degrees; 180 turns straight back from the reference."""
+    """Angle to the reference in degrees. 180 is the opposite direction."""
     relocation: Share = 1.0
     """pi: 0 perturbs the mean of this round, 1 the last global step."""
     blend: Share = 0.9
-    """lambda: how much of the last global step is in the reference."""
+    """lambda, the weight of the last global step in the reference."""
 
     card: ClassVar = AttackCard(
         paper="Ozfatura et al., IEEE TIFS 2024",
         knowledge=Knowledge.OMNISCIENT,
-        idle_when="relocation is 0 and z is 0, which `alie`'s formula gives for small fleets",
+        idle_when="relocation is 0 and z is 0, which `alie`'s formula gives for few clients",
         deviations="FL-Byzantine-Library takes 0 for the first round's location.",
     )
     search_space: ClassVar = SearchSpace(

@@ -1,4 +1,4 @@
-"""Search for the factor of an attack that does the most damage, by trying updates on the server's rule."""
+"""Search for the most damaging factor of an attack, with trials of updates on the server's rule."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from clients.bounds import Bounds
 from clients.kernels import column_mean, inner_products, products_with, squared_norms
 
 Evaluations = Annotated[int, Bounds(at_least=2)]
-"""How often a search evaluates its objective."""
+"""Number of evaluations of a search's objective."""
 Objective = Callable[[float], float]
-"""`objective(factor)` is what is to be large; costly to evaluate."""
+"""`objective(factor)` is the damage to maximise. Its evaluation is expensive."""
 
 
 def expand_then_contract(
     objective: Objective, *, step: float, evaluations: int, start: float = 0.0, ratio: float = 0.8
 ) -> float:
-    """Return the best factor found by doubling steps while they pay, and shrinking ones afterwards.
+    """Maximise the objective with steps that double while the damage increases, and then shrink.
 
-    The search of Allouah, Farhadkhani, Guerraoui, Gupta, Pinot, Stephan, "Fixing by Mixing: A Recipe for
+    The search is from Allouah, Farhadkhani, Guerraoui, Gupta, Pinot, Stephan, "Fixing by Mixing: A Recipe for
     Optimal Byzantine ML under Heterogeneity", AISTATS 2023, as ByzFL publishes it.
 
     >>> round(expand_then_contract(lambda x: -(x - 3) ** 2, step=1, evaluations=20), 1)
@@ -41,17 +41,17 @@ def expand_then_contract(
 
 
 def coarse_then_fine(objective: Objective, *, largest: float, evaluations: int) -> float:
-    """Return the best factor between 0 and twice `largest`: halvings first, then bisection above the best.
+    """Maximise the objective from 0 to twice `largest`, by halvings, then by bisection above the best.
 
-    It finds the edge where a rule that selects stops accepting, wherever it lies, as well as the plateau
-    of a rule that trims: neither is found by a bisection that starts beyond the edge.
+    The search finds the edge up to which a selecting rule accepts updates, and the plateau of a trimming
+    rule. A bisection that starts beyond the edge finds neither.
 
     >>> edge = coarse_then_fine(lambda x: x if x < 0.3 else 0.0, largest=10.0, evaluations=20)
     >>> round(edge, 2)
     0.3
     """
     coarse = max(evaluations // 2, 1)
-    factors = [largest * 0.5**k for k in reversed(range(coarse))]  # of equally good ones the smallest wins
+    factors = [largest * 0.5**k for k in reversed(range(coarse))]  # ascending: the smallest of equals wins
     damages = [objective(factor) for factor in factors]
     damage = max(damages)
     best = step = factors[damages.index(damage)]
@@ -64,25 +64,24 @@ def coarse_then_fine(objective: Objective, *, largest: float, evaluations: int) 
 
 
 class Probe:
-    """Tries one update for all malicious clients on the rule that the attacker knows.
+    """Trials of one update for all malicious clients on the known rule.
 
-    An attacker who does not see the honest updates lets those of its own clients stand for them, repeated
-    until there are as many as honest clients.
+    If the attacker does not see the honest updates, repeated own updates replace them.
 
     Args:
-        own: what the malicious clients would send, (m, d).
+        own: the malicious clients' updates after their training, (m, d).
         seen: the honest updates, (h, d), or None.
-        context: with the rule.
+        context: context of the attack, with the rule.
 
     Raises:
-        ValueError: the context holds no rule.
+        ValueError: The context contains no rule.
     """
 
     def __init__(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> None:
         if context.rule is None:
             raise ValueError(
-                "rule: got none, wanted the server's rule to try updates on. Use a strategy whose rule can "
-                "be known, or an attack that does not know it."
+                "rule: got None, expected the server's rule. Use a strategy with a rule that an attacker can "
+                "know, or an attack that needs no rule."
             )
         self._context = context
         self._rule = context.rule
@@ -93,17 +92,17 @@ class Probe:
         self.mean = column_mean(self.honest)
 
     def along(self, direction: Tensor, *, start: float = 1.0, coordinates: int) -> Callable[[float], float]:
-        """Return what a search makes large: how far the aggregate lies from the honest mean, by factor.
+        """Return the objective: the distance from the aggregate to the honest mean, by factor.
 
         All malicious clients send start * mean + factor * direction. A rule that turns with its updates is
-        tried in their span: the same to rounding. One that looks at each coordinate by itself is tried on
-        those that change, or a random choice of them: what comes out is then about proportional, but for
-        a constant part, and serves to compare factors.
+        evaluated in their span, with the same result up to rounding. A coordinate-wise rule is evaluated on
+        the changed coordinates, or on a random subset. The distance on a subset is about proportional to
+        that on all changed coordinates, up to a constant, so it ranks the factors.
 
         Args:
-            direction: (d,).
-            start: how much of the mean is sent in any case.
-            coordinates: how many of them the random choice has.
+            direction: direction of the shift, (d,).
+            start: multiple of the mean that is always sent.
+            coordinates: largest size of the random subset.
         """
         rows, mean = self._others, self.mean
         if self._context.rule_kind == "turns" and len(direction) > len(rows) + 2:
@@ -123,7 +122,7 @@ class Probe:
 
 
 def _some(positions: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Return at most `count` of the positions, ascending, drawn at random; for none the first coordinate."""
+    """Sample at most `count` of the positions, ascending. Without positions, return the first coordinate."""
     if not len(positions):
         return positions.new_zeros(1)
     if len(positions) <= count:
@@ -133,9 +132,9 @@ def _some(positions: Tensor, count: int, generator: torch.Generator) -> Tensor:
 
 
 def _in_their_span(rows: Tensor, mean: Tensor, direction: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return rows (h, d), mean (d,) and direction (d,) as coordinates in their span, h + 2 each, float64.
+    """Return rows (h, d), mean (d,) and direction (d,) as h + 2 coordinates in their span, float64.
 
-    Lengths and angles are those of before.
+    Lengths and angles do not change.
     """
     h = len(rows)
     products = torch.zeros(h + 2, h + 2, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Crude attacks that need no other update: zero, noise, multiples of the own update, NaN."""
+"""Simple attacks without knowledge of other updates: zero, noise, multiples, NaN."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ZeroUpdate(Attack):
     """Send the unchanged global model.
 
     The plain free-rider of Fraboni, Vidal, Lorenzi, "Free-rider Attacks on Model Aggregation in Federated
-    Learning", AISTATS 2021. It slows down an average. Rules that look for large updates do not see it.
+    Learning", AISTATS 2021. The update slows down an average. Rules against large updates do not detect it.
 
     >>> context = CraftContext(generator=torch.Generator(), model=torch.zeros(2))
     >>> ZeroUpdate().craft(torch.tensor([[1.0, 3.0]]), None, context)
@@ -45,7 +45,7 @@ class SignFlip(Attack):
 
     card: ClassVar = AttackCard(
         paper="Li et al., AAAI 2019",
-        deviations="ByzFL sends minus the honest mean (ipm with epsilon 1); FLPoison minus the own, as here.",
+        deviations="ByzFL sends minus the honest mean (ipm with epsilon 1), FLPoison minus the own.",
     )
     search_space: ClassVar = SearchSpace()
 
@@ -55,10 +55,10 @@ class SignFlip(Attack):
 
 @dataclass(frozen=True, kw_only=True)
 class ScaledUpdate(Attack):
-    """Send the own update times a factor. A negative factor pushes the model uphill.
+    """Send the own update times a factor. A negative factor increases the loss.
 
-    The boosting of Bagdasaryan, Veit, Hua, Estrin, Shmatikov, "How To Backdoor Federated Learning",
-    AISTATS 2020, and with a negative factor the crude ascent of Blanchard et al., NeurIPS 2017.
+    Bagdasaryan, Veit, Hua, Estrin, Shmatikov, "How To Backdoor Federated Learning", AISTATS 2020. With a
+    negative factor, the attack is the gradient ascent of Blanchard et al., NeurIPS 2017.
 
     >>> context = CraftContext(generator=torch.Generator(), model=torch.zeros(2))
     >>> ScaledUpdate(factor=-2.0).craft(torch.tensor([[1.0, 3.0]]), None, context)
@@ -82,7 +82,7 @@ class RandomUpdate(Attack):
     """Send uniform noise instead of the update, sampled per client and round.
 
     The arbitrary failures of Blanchard, El Mhamdi, Guerraoui, Stainer, "Machine Learning with Adversaries:
-    Byzantine Tolerant Gradient Descent", NeurIPS 2017; `gaussian-update` is their normal form.
+    Byzantine Tolerant Gradient Descent", NeurIPS 2017. `gaussian-update` is their normal form.
     """
 
     low: float = -1.0
@@ -90,7 +90,7 @@ class RandomUpdate(Attack):
 
     card: ClassVar = AttackCard(
         paper="Blanchard et al., NeurIPS 2017",
-        deviations="FedML draws from -1 to 1, as here; Garfield from 0 to 1.",
+        deviations="FedML samples from -1 to 1, as here; Garfield from 0 to 1.",
     )
     search_space: ClassVar = SearchSpace(
         parameters={"low": Range(low=-3.0, high=-0.01), "high": Range(low=0.01, high=3.0)}
@@ -120,7 +120,7 @@ class GaussianUpdate(Attack):
 
     card: ClassVar = AttackCard(
         paper="Blanchard et al., NeurIPS 2017",
-        deviations="ByzFL and FLPoison replace the update with N(0, 1), as here; Blades draws N(.1, .1).",
+        deviations="ByzFL and FLPoison replace the update with N(0, 1), as here; Blades samples N(.1, .1).",
     )
     search_space: ClassVar = SearchSpace(
         parameters={"std": Range(low=0.001, high=3.0, log=True), "mode": ("replace", "add")}
@@ -137,7 +137,7 @@ class GaussianUpdate(Attack):
 
 @dataclass(frozen=True, kw_only=True)
 class NonFiniteUpdate(Attack):
-    """Send NaN or infinity in every coordinate: one such update spoils any sum that includes it.
+    """Send NaN or infinity in every coordinate. One such update makes every sum with it non-finite.
 
     An arbitrary failure in the sense of Blanchard, El Mhamdi, Guerraoui, Stainer, "Machine Learning with
     Adversaries: Byzantine Tolerant Gradient Descent", NeurIPS 2017. A server has to drop it before it
@@ -149,12 +149,12 @@ class NonFiniteUpdate(Attack):
     """
 
     value: Literal["nan", "inf", "-inf"] = "nan"
-    """`inf` is ByzFL's Inf, `nan` ByzantineMomentum's."""
+    """`inf` is ByzFL's, `nan` is ByzantineMomentum's."""
 
     card: ClassVar = AttackCard(
         paper="Blanchard et al., NeurIPS 2017",
         goal="make the model unusable",
-        idle_when="the server drops what is not finite",
+        idle_when="the server drops non-finite updates",
         finite=False,
     )
     search_space: ClassVar = SearchSpace(parameters={"value": ("nan", "inf")})

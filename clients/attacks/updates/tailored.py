@@ -1,4 +1,4 @@
-"""The attack that is tailored to the server's rule."""
+"""An attack tailored to the server's rule."""
 
 from __future__ import annotations
 
@@ -15,32 +15,31 @@ from clients.bounds import Positive, PositiveCount
 
 @dataclass(frozen=True, kw_only=True)
 class Tailored(Attack):
-    """Send the honest mean perturbed by as much as moves the aggregate of the server's rule furthest.
+    """Send the honest mean with the perturbation that moves the aggregate of the server's rule furthest.
 
     Shejwalkar, Houmansadr, "Manipulating the Byzantine: Optimizing Model Poisoning Attacks and Defenses for
-    Federated Learning", NDSS 2021: maximise |rule(updates) - mean| over gamma, all malicious clients sending
-    mean + gamma * perturbation. The paper solves it rule by rule; here the rule itself is tried, so that it
-    works on any.
+    Federated Learning", NDSS 2021. All malicious clients send mean + gamma * perturbation, with the gamma
+    that maximises |rule(updates) - mean|. The paper has one solution per rule. Here the attack tries updates
+    on the rule, so it works on every rule.
 
     Raises:
-        ValueError: the server's rule is not known.
+        ValueError: The context contains no rule.
     """
 
     direction: Direction = "std"
     start: Positive = 10.0
-    """The paper's first gamma; the search covers `start` / 2^(evaluations / 2 - 1) to twice `start`."""
+    """The paper's first gamma. The search covers `start` / 2^(evaluations / 2 - 1) to twice `start`."""
     evaluations: Evaluations = 20
-    """How often the rule is tried per round."""
+    """Number of trials of the rule per round."""
     probe_coordinates: PositiveCount = 32_768
-    """On how many coordinates, sampled per round, a coordinate-wise rule such as the median is tried. The
-    attack sends all coordinates, and tries all other rules on all of them."""
+    """Number of coordinates, sampled per round, for trials of a coordinate-wise rule. All are sent."""
 
     card: ClassVar = AttackCard(
         paper="Shejwalkar & Houmansadr, NDSS 2021",
         knowledge=Knowledge.OMNISCIENT,
         knows_rule=True,
-        deviations="The authors' code asks whether multi-Krum and Bulyan select all malicious updates, and "
-        "measures the displacement for the other rules; here it is the displacement for all of them.",
+        deviations="The authors' code tests whether multi-Krum and Bulyan select all malicious updates, and "
+        "measures the displacement for other rules; here the displacement is the measure for all rules.",
     )
     search_space: ClassVar = SearchSpace(parameters={"direction": DIRECTIONS})
 
