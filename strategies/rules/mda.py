@@ -25,7 +25,7 @@ class CoverSearch:
     """Bounded search tree that decides whether the removal of a few vertices resolves all conflicts.
 
     The search removes a vertex of the highest degree, or all its neighbours. Vertices of degree 2 or less
-    form paths and rings, where the choice is easy. For k removals the tree contains at most about 1.4^k leaves.
+    form paths and rings, where the choice is easy. For k removals the tree has about 1.4^k leaves at most.
 
     Args:
         steps: largest number of branches of the tree to visit, over all calls.
