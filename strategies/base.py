@@ -106,7 +106,7 @@ class Stage(Protocol):
 
 @runtime_checkable
 class AggregationRule(Stage, Protocol):
-    """Any callable that aggregates as `Rule` does: the server needs no more of a rule."""
+    """Interface of aggregation rules: all that the server needs of a rule."""
 
     def __call__(
         self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None
@@ -119,7 +119,7 @@ class Rule(ABC):
     """Base class of aggregation rules: check the input of a round, then call the kernel `aggregate`.
 
     A rule is a frozen dataclass. Its fields are its parameters, and their defaults are the paper's. The
-    contract suite checks these laws on every registered rule:
+    contract suite checks these properties on every registered rule:
 
     - The rule does not write to its arguments. Its result shares no memory with them.
     - The same arguments give the same result, bit for bit, on any number of threads.
@@ -188,7 +188,7 @@ class Tolerant:
 
 @dataclass(frozen=True, kw_only=True)
 class ByzantineRule(Tolerant, Rule):
-    """Base class of rules that are told how many malicious clients to tolerate."""
+    """Base class of rules with the parameter `byzantine`."""
 
 
 def require(stage: Stage, clients: int) -> None:
@@ -220,7 +220,7 @@ def valid_shares(stage: Stage, updates: Tensor, weights: Tensor | None) -> Tenso
 
 
 def refuse_non_finite(updates: Tensor, evidence: Tensor | None = None) -> None:
-    """Raise InputError if a row of `updates` (n, d) holds NaN or infinity.
+    """Raise InputError if a row of `updates` (n, d) contains NaN or infinity.
 
     Args:
         updates: the matrix.
@@ -230,7 +230,10 @@ def refuse_non_finite(updates: Tensor, evidence: Tensor | None = None) -> None:
         return
     rows = (~torch.isfinite(updates).all(dim=1)).nonzero().flatten().tolist()
     if rows:
-        raise InputError(f"updates: rows {rows} hold NaN or infinity; drop them before aggregating.")
+        raise InputError(
+            f"updates: rows {rows} contain NaN or infinity, expected finite values. "
+            "Drop these rows before the aggregation."
+        )
 
 
 def finite_norms(updates: Tensor) -> Tensor:

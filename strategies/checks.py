@@ -6,7 +6,6 @@ import pickle
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import fields, replace
-from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -21,7 +20,7 @@ from strategies.synthetic import SyntheticRounds, copy_state, strided, transpose
 
 
 def checked_call(rule: Rule, updates: Tensor, weights: Tensor | None, context: Context) -> Aggregate:
-    """Return what the rule makes of its arguments, or raise CheckError if it breaks a law."""
+    """Return the rule's result, or raise CheckError if the call lacks a property."""
     arguments = _tensors(updates, weights, context)
     kept = {name: tensor.clone() for name, tensor in arguments.items()}
     streams = _global_streams()
@@ -33,13 +32,15 @@ def checked_call(rule: Rule, updates: Tensor, weights: Tensor | None, context: C
     ensure(untouched, rule, f"writes to its arguments {case}")
     ensure(_global_streams() == streams, rule, "draws from a global random stream")
     update, trust = result.update, result.trust
-    ensure(update.shape == (d,), rule, f"returns {tuple(update.shape)}, wanted {(d,)} {case}")
+    ensure(update.shape == (d,), rule, f"returns {tuple(update.shape)}, expected {(d,)} {case}")
     ensure(update.dtype == updates.dtype, rule, f"returns {update.dtype} {case}")
-    ensure(update.isfinite().all(), rule, f"returns what is not finite {case}")
-    ensure(trust.shape == (n,), rule, f"returns trust {tuple(trust.shape)}, wanted {(n,)} {case}")
-    ensure(trust.dtype == torch.float64, rule, f"returns trust as {trust.dtype}, wanted float64")
+    ensure(update.isfinite().all(), rule, f"returns an update that is not finite {case}")
+    ensure(trust.shape == (n,), rule, f"returns trust {tuple(trust.shape)}, expected {(n,)} {case}")
+    ensure(trust.dtype == torch.float64, rule, f"returns trust as {trust.dtype}, expected float64")
     ensure(trust.isfinite().all() and (trust >= 0).all(), rule, f"returns trust {trust.tolist()} {case}")
-    ensure(trust.sum() <= 1 + 1e-9, rule, f"gives away {float(trust.sum())} of trust {case}")
+    ensure(
+        trust.sum() <= 1 + 1e-9, rule, f"returns trust of sum {float(trust.sum())}, expected at most 1 {case}"
+    )
     named = all(isinstance(name, str) and isinstance(value, Tensor) for name, value in result.state.items())
     ensure(named, rule, "returns a state that is not a mapping of names to tensors")
     returned = [update, trust, *result.state.values()]
@@ -51,7 +52,7 @@ def checked_call(rule: Rule, updates: Tensor, weights: Tensor | None, context: C
 
 
 def equal_aggregates(first: Sequence[Aggregate], second: Sequence[Aggregate]) -> bool:
-    """Return whether two plays agree bit for bit, in what is remembered too."""
+    """Return whether two runs agree bit for bit, states included."""
     return all(
         torch.equal(a.update, b.update)
         and torch.equal(a.trust, b.trust)
@@ -61,20 +62,20 @@ def equal_aggregates(first: Sequence[Aggregate], second: Sequence[Aggregate]) ->
     )
 
 
-def nearly_equal(wanted: Sequence[Aggregate], got: Sequence[Aggregate], dtype: torch.dtype) -> bool:
+def nearly_equal(expected: Sequence[Aggregate], got: Sequence[Aggregate], dtype: torch.dtype) -> bool:
     """Return whether the updates agree up to rounding, relative to the largest coordinate."""
     tolerance = 1e-4 if dtype == torch.float32 else 1e-7
     return all(
         float((a.update - b.update).abs().max()) <= tolerance * max(1e-3, float(a.update.abs().max()))
-        for a, b in zip(wanted, got, strict=True)
+        for a, b in zip(expected, got, strict=True)
     )
 
 
 def _tensors(updates: Tensor, weights: Tensor | None, context: Context) -> dict[str, Tensor]:
-    """Return every tensor that a rule is handed, by name."""
-    handed = {"updates": updates, "weights": weights, "model": context.model}
-    handed |= {f"state {name}": tensor for name, tensor in context.state.items()}
-    return {name: tensor for name, tensor in handed.items() if tensor is not None}
+    """Return the tensors among a rule's arguments, by name."""
+    arguments = {"updates": updates, "weights": weights, "model": context.model}
+    arguments |= {f"state {name}": tensor for name, tensor in context.state.items()}
+    return {name: tensor for name, tensor in arguments.items() if tensor is not None}
 
 
 def _storage(tensor: Tensor) -> int:
@@ -82,7 +83,7 @@ def _storage(tensor: Tensor) -> int:
 
 
 def _global_streams() -> tuple[bytes, ...]:
-    """Return the state of the random streams that everybody shares, to see them left alone."""
+    """Return the state of the global random streams, to check that a rule does not draw from them."""
     numpy_state = np.random.get_state(legacy=False)["state"]  # noqa: NPY002
     return (
         torch.get_rng_state().numpy().tobytes(),
@@ -91,45 +92,26 @@ def _global_streams() -> tuple[bytes, ...]:
     )
 
 
-def check_columns(rule: Rule, rounds: SyntheticRounds) -> None:
-    """Check that the rule turns along with its updates, or treats coordinates one by one, if it says so."""
-    card = rule.card
-    if not (card.rotation_equivariant or card.coordinate_wise):
-        return
-    usual = rounds.run(rule, checked_call)
-    if card.rotation_equivariant:
-        generator = torch.Generator().manual_seed(rounds.n)
-        drawn = torch.randn(rounds.d, rounds.d, generator=generator, dtype=torch.float64)
-        turn = torch.linalg.qr(drawn)[0].to(rounds.dtype)
-        turned = rounds.run(rule, checked_call, change=lambda rows: rows @ turn)
-        wanted = [replace(result, update=result.update @ turn) for result in usual]
-        ensure(nearly_equal(wanted, turned, rounds.dtype), rule, "does not turn along with its updates")
-    if card.coordinate_wise:
-        half = rounds.run(rule, checked_call, change=lambda rows: rows[..., ::2].contiguous())
-        for result, part in zip(usual, half, strict=True):
-            alike = torch.allclose(result.update[::2], part.update, rtol=1e-4, atol=1e-6)
-            ensure(alike, rule, "does not treat each coordinate by itself")
-
-
 __all__ = ["CheckError", "check_rule"]
 
 NEEDS = {"byzantine", "root data", "history", "model", "randomness"}
 OPTIONAL = {"root data", "model", "randomness"}
-"""Without what these stand for, a rule may refuse to work."""
+"""Needs without which a rule may raise InputError."""
 ExpectedError = type[InputError] | type[PreconditionError]
 HUGE = 1e25
-"""A finite number whose square is none in float32."""
+"""A finite number whose square overflows in float32."""
 
 
 def check_rule(rule: Rule, *, clients: Sequence[int] = (9, 10)) -> None:
     """Check that `rule` has every property that the docstring of `Rule` lists, and that its card is true.
 
     Args:
-        rule: an instance. Check each of the settings that you use.
-        clients: numbers of updates to try, odd and even. All are raised until the rule is defined.
+        rule: an instance. Check each setting that you use.
+        clients: numbers of updates to try, odd and even. If the rule needs more, all are raised.
+            Default: 9 and 10.
 
     Raises:
-        CheckError: The rule lacks a property. The message names the rule and its fault.
+        CheckError: the rule lacks a property. The message names the rule and its fault.
 
     >>> from strategies.rules.median import Median
     >>> check_rule(Median())
@@ -148,56 +130,64 @@ def check_rule(rule: Rule, *, clients: Sequence[int] = (9, 10)) -> None:
 
 
 def check_form(rule: Rule) -> None:
-    """Check that the rule is a frozen dataclass with a card, and is its own copy and label."""
+    """Check that the rule is a frozen dataclass with a card and a label, and equals its copies."""
     parameters = getattr(type(rule), "__dataclass_params__", None)
-    ensure(getattr(parameters, "frozen", False), rule, "is no frozen dataclass")
+    ensure(getattr(parameters, "frozen", False), rule, "is not a frozen dataclass")
     for duplicate in (deepcopy(rule), pickle.loads(pickle.dumps(rule))):  # noqa: S301 - our own bytes
         alike = duplicate == rule and hash(duplicate) == hash(rule) and repr(duplicate) == repr(rule)
         ensure(alike, rule, "differs from its copy")
     label = repr(rule)
-    ensure(label.startswith(type(rule).__name__) and "\n" not in label, rule, "has a repr that is no label")
+    ensure(
+        label.startswith(type(rule).__name__) and "\n" not in label,
+        rule,
+        "has a repr that is not one line after its class name",
+    )
     card = rule.card
-    ensure(card.paper and card.precondition and card.cost, rule, "has a bare card")
-    ensure(set(card.needs) <= NEEDS, rule, f"needs {card.needs}, of which the words are {sorted(NEEDS)}")
+    ensure(
+        card.paper and card.precondition and card.cost,
+        rule,
+        "has a card without a paper, precondition or cost",
+    )
+    ensure(set(card.needs) <= NEEDS, rule, f"needs {card.needs}, expected some of {sorted(NEEDS)}")
     parameter = any(field.name == "byzantine" for field in fields(cast("Any", rule)))
     ensure(
-        not parameter or "byzantine" in card.needs, rule, "has a knob `byzantine` that its card does not need"
+        not parameter or "byzantine" in card.needs,
+        rule,
+        "has a parameter `byzantine` that its card does not need",
     )
-    ensure(rule.minimum >= 1, rule, f"has a minimum of {rule.minimum}")
+    ensure(rule.minimum >= 1, rule, f"has a minimum of {rule.minimum}, expected 1 or more")
 
 
 def check_refusals(rule: Rule) -> None:
-    """Check that the rule refuses too few updates, and what is no matrix of finite updates."""
+    """Check that the rule refuses too few updates, and anything but a matrix of finite updates."""
     least = rule.minimum
     rounds = SyntheticRounds(n=least + 1)
-    good, context = rounds.updates[0], rounds.context()
-    if least > 1:
-        few = rounds.context(client_ids=range(least - 1))
-        _refuses(
-            rule,
-            good[: least - 1],
-            None,
-            few,
-            error=PreconditionError,
-            what=f"n = {least - 1}, below its minimum",
-        )
+    good, weights, context = rounds.updates[0], rounds.weights, rounds.context()
+    cases: list[tuple[Tensor, Tensor | None, str]] = [
+        (good[:0], None, "no updates"),
+        (good[0], None, "a single vector"),
+        (good.long(), None, "integers"),
+        (good, weights[1:], "a weight too few"),
+        (good, 0 * weights, "weights that are all 0"),
+    ]
     for fault in (torch.nan, torch.inf, -torch.inf):
         bad = good.clone()
         bad[-1, -1] = fault
-        _refuses(rule, bad, None, context, error=InputError, what=f"an update that holds {fault}")
-    _refuses(rule, good[:0], None, context, error=InputError, what="no updates")
-    _refuses(rule, good[0], None, context, error=InputError, what="a single vector")
-    _refuses(rule, good.long(), None, context, error=InputError, what="integers")
+        cases.append((bad, None, f"an update with {fault}"))
     for fault in (torch.nan, -1.0):
-        weights = rounds.weights.clone()
-        weights[0] = fault
-        _refuses(rule, good, weights, context, error=InputError, what=f"a weight of {fault}")
-    _refuses(rule, good, rounds.weights[1:], context, error=InputError, what="a weight too few")
-    _refuses(rule, good, 0 * rounds.weights, context, error=InputError, what="weights that are all 0")
+        bad = weights.clone()
+        bad[0] = fault
+        cases.append((good, bad, f"a weight of {fault}"))
+    for updates, given, case in cases:
+        _refuses(rule, updates, given, context, error=InputError, case=case)
+    if least > 1:
+        few = rounds.context(client_ids=range(least - 1))
+        case = f"n = {least - 1}, below its minimum"
+        _refuses(rule, good[: least - 1], None, few, error=PreconditionError, case=case)
 
 
 def check_edges(rule: Rule) -> None:
-    """Check the smallest rounds, ties, twins, zeros, huge numbers, odd weights and a bare matrix."""
+    """Check the smallest rounds, ties, equal updates, zeros, huge numbers, odd weights and a bare matrix."""
     for n in (rule.minimum, rule.minimum + 1, rule.minimum + 4):
         rounds = SyntheticRounds(n=n)
         usual, context = rounds.updates[0], rounds.context
@@ -220,15 +210,17 @@ def check_edges(rule: Rule) -> None:
             checked_call(rule, usual, None, Context(round=2, state=copy_state(bare.state)))
         except InputError:
             optional = OPTIONAL & set(rule.card.needs)
-            ensure(optional, rule, "refuses a bare matrix, though its card needs nothing beyond it")
+            ensure(optional, rule, "refuses a matrix without context, though its card needs none")
 
 
 def check_determinism(rule: Rule, rounds: SyntheticRounds) -> None:
-    """Check that the same comes out twice, on any number of threads and from any storage."""
+    """Check that the result is the same twice, on any number of threads and from any storage."""
     first = rounds.run(rule, checked_call)
     copy = pickle.loads(pickle.dumps(rule))  # noqa: S301 - our own bytes
     for again in (rule, copy):
-        ensure(equal_aggregates(first, rounds.run(again, checked_call)), rule, "does not give the same twice")
+        ensure(
+            equal_aggregates(first, rounds.run(again, checked_call)), rule, "does not return the same twice"
+        )
     wide = SyntheticRounds(n=rounds.n, dtype=rounds.dtype, image_shape=(1, 16, 16))
     with intra_op_threads(1):
         alone = wide.run(rule, checked_call)
@@ -243,7 +235,7 @@ def check_determinism(rule: Rule, rounds: SyntheticRounds) -> None:
 
 
 def check_card(rule: Rule, rounds: SyntheticRounds) -> None:
-    """Check the flags of the card: order, unanimity, translation, scale and the plain mean."""
+    """Check the flags of the card."""
     card, n = rule.card, rounds.n
     usual = rounds.run(rule, checked_call)
     if card.permutation_equivariant:
@@ -257,35 +249,38 @@ def check_card(rule: Rule, rounds: SyntheticRounds) -> None:
                 nearly_equal(expected, shuffled, rounds.dtype), rule, f"depends on the order of {n} clients"
             )
             off = max(float((a.trust - b.trust).abs().max()) for a, b in zip(expected, shuffled, strict=True))
-            ensure(off < 1e-4, rule, f"trusts other clients when the {n} clients come in another order")
+            ensure(off < 1e-4, rule, f"trusts other clients if the {n} clients are in another order")
     if card.unanimous:
-        alike = rounds.run(rule, checked_call, change=_first_row)
-        wanted = [replace(a, update=u[0]) for a, u in zip(alike, rounds.updates, strict=True)]
-        ensure(nearly_equal(wanted, alike, rounds.dtype), rule, "makes something else of equal updates")
-    if card.translation_equivariant:
-        shift = rounds.model
-        moved = rounds.run(rule, checked_call, change=lambda rows: rows + shift)
-        wanted = [replace(result, update=result.update + shift) for result in usual]
-        ensure(nearly_equal(wanted, moved, rounds.dtype), rule, "does not move along with its updates")
-    if card.scale_equivariant:
-        for factor in (3.0, 0.125):
-            scaled = rounds.run(rule, checked_call, change=partial(torch.mul, other=factor))
-            wanted = [replace(result, update=factor * result.update) for result in usual]
-            ensure(
-                nearly_equal(wanted, scaled, rounds.dtype),
-                rule,
-                f"does not scale along with its updates by {factor}",
-            )
-    check_columns(rule, rounds)
+        same = rounds.run(rule, checked_call, change=_first_row)
+        expected = [replace(a, update=u[0]) for a, u in zip(same, rounds.updates, strict=True)]
+        ensure(nearly_equal(expected, same, rounds.dtype), rule, "is not unanimous for equal updates")
+    generator = torch.Generator().manual_seed(n)
+    turn = torch.linalg.qr(torch.randn(rounds.d, rounds.d, generator=generator, dtype=torch.float64))[0]
+    equivariances: tuple[tuple[bool, Callable[[Tensor], Tensor], str], ...] = (
+        (card.translation_equivariant, lambda rows: rows + rounds.model, "is not translation equivariant"),
+        (card.scale_equivariant, lambda rows: 3.0 * rows, "is not scale equivariant by 3"),
+        (card.scale_equivariant, lambda rows: 0.125 * rows, "is not scale equivariant by 0.125"),
+        (card.rotation_equivariant, lambda rows: rows @ turn.to(rows), "is not rotation equivariant"),
+    )
+    for claimed, change, fault in equivariances:
+        if claimed:
+            changed = rounds.run(rule, checked_call, change=change)
+            expected = [replace(result, update=change(result.update)) for result in usual]
+            ensure(nearly_equal(expected, changed, rounds.dtype), rule, fault)
+    if card.coordinate_wise:
+        half = rounds.run(rule, checked_call, change=lambda rows: rows[..., ::2].contiguous())
+        for result, part in zip(usual, half, strict=True):
+            alike = torch.allclose(result.update[::2], part.update, rtol=1e-4, atol=1e-6)
+            ensure(alike, rule, "is not coordinate-wise")
     trusting = _without_byzantine(rule) if card.mean_without_byzantine else None
     if trusting is not None:
         plain = rounds.run(trusting, checked_call, weighted=False)
-        wanted = [replace(a, update=u.mean(dim=0)) for a, u in zip(plain, rounds.updates, strict=True)]
-        ensure(nearly_equal(wanted, plain, rounds.dtype), rule, "is not the mean without malicious clients")
+        expected = [replace(a, update=u.mean(dim=0)) for a, u in zip(plain, rounds.updates, strict=True)]
+        ensure(nearly_equal(expected, plain, rounds.dtype), rule, "is not the mean without malicious clients")
 
 
 def check_needs(rule: Rule, rounds: SyntheticRounds) -> None:
-    """Check that what the card does not need is not used."""
+    """Check that the rule uses only the inputs that its card needs."""
     needs, updates = rule.card.needs, rounds.updates[0]
     context = rounds.context()
     usual = checked_call(rule, updates, rounds.weights, context)
@@ -306,7 +301,7 @@ def check_needs(rule: Rule, rounds: SyntheticRounds) -> None:
 
 
 def check_history(rule: Rule, rounds: SyntheticRounds) -> None:
-    """Check that the state is taken back while the nodes that take part change."""
+    """Check that the rule runs on its own state while the sampled clients change."""
     n = rounds.n
     later = [*range(n // 2, n), *range(50, 50 + n // 2)]
     casts = [[*range(n)], later, later[::-1], later[: max(n - 2, rule.minimum)], [*range(n)]]
@@ -318,20 +313,20 @@ def check_history(rule: Rule, rounds: SyntheticRounds) -> None:
 
 
 def _without_byzantine(rule: Rule) -> Rule | None:
-    """Return the rule tolerating nobody, or None where other knobs than `byzantine` are set."""
+    """Return the rule with `byzantine=0`, or None if another parameter differs from its default."""
     parameters = {field.name for field in fields(cast("Any", rule))}
     trusting = cast("Rule", replace(cast("Any", rule), byzantine=0)) if "byzantine" in parameters else rule
     return trusting if trusting == type(rule)() else None
 
 
 def _refuses(
-    rule: Rule, updates: Tensor, weights: Tensor | None, context: Context, *, error: ExpectedError, what: str
+    rule: Rule, updates: Tensor, weights: Tensor | None, context: Context, *, error: ExpectedError, case: str
 ) -> None:
     try:
         rule(updates, weights, context)
     except error:
         return
-    raise CheckError(f"{rule!r} takes {what}, wanted {error.__name__}.")
+    raise CheckError(f"{rule!r} accepts {case}, expected {error.__name__}.")
 
 
 def _first_row(rows: Tensor) -> Tensor:

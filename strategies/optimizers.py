@@ -18,7 +18,7 @@ from strategies.base import RuleCard, State
 class ServerOptimizer(Protocol):
     """Interface of server optimizers: frozen dataclasses whose fields are their parameters.
 
-    The update and the step are both added to the model. The tests check these laws on every registered
+    The update and the step are both added to the model. The tests check these properties on every registered
     optimizer:
 
     - The optimizer does not write to its arguments. Its result shares no memory with them.

@@ -42,7 +42,7 @@ class Pipeline(AggregationRule):
             )
 
     @property
-    def card(self) -> RuleCard:  # type: ignore[override]  # depends on the parts, hence no class variable
+    def card(self) -> RuleCard:  # type: ignore[override]  # depends on the parts, so it is no class variable
         stages: tuple[Stage, ...] = (*self.pre, self.rule)
         cards = [stage.card for stage in stages]
         preconditions = [f"{stage.card.precondition} ({type(stage).__name__})" for stage in stages]

@@ -29,7 +29,7 @@ class PreAggregator(ABC):
 
     A pre-aggregator is a frozen dataclass whose fields are its parameters. It returns coefficients C (m, n).
     The rule gets the m weighted sums `mixed(C, updates)` as its updates, and the clients' trust is
-    `trust @ C`. The contract suite checks these laws on every registered pre-aggregator:
+    `trust @ C`. The contract suite checks these properties on every registered pre-aggregator:
 
     - The pre-aggregator does not write to its arguments. Its result shares no memory with them.
     - The same arguments give the same coefficients, bit for bit, on any number of threads.
@@ -152,8 +152,8 @@ class Bucketing(PreAggregator):
             return torch.arange(n)
         if generator is None:
             raise InputError(
-                f"{self!r} shuffles, and got no random stream: hand it a context with a generator, "
-                "or set order=fixed."
+                f"{self!r}: got no random generator, expected one in the context. "
+                "Pass a context with a generator, or set order=fixed."
             )
         return torch.randperm(n, generator=generator, device=generator.device)
 

@@ -14,7 +14,7 @@ from strategies.base import AggregationRule as Rule
 ROUNDS = 3
 
 RuleCall = Callable[[Rule, Tensor, Tensor | None, Context], Aggregate]
-"""Calls a rule and looks at what it did."""
+"""Function that calls a rule and checks the result."""
 
 
 @dataclass(kw_only=True)
@@ -26,7 +26,7 @@ class SyntheticRounds:
     image_shape: tuple[int, int, int] = (1, 4, 4)
     classes: int = 10
     updates: list[Tensor] = field(init=False)
-    """One matrix (n, d) a round: what the clients agree on, and noise of the same size."""
+    """One matrix (n, d) per round: a common drift, and noise of the same size."""
     weights: Tensor = field(init=False)
     model: Tensor = field(init=False)
     root: Tensor = field(init=False)
@@ -67,7 +67,7 @@ class SyntheticRounds:
         state: State | None = None,
         root: Tensor | None = None,
     ) -> Context:
-        """Return all that a rule may ask for; the random stream depends on the round alone."""
+        """Return a context with every field. Its random generator depends on the round alone."""
         reference = self.root if root is None else root
         return Context(
             round=server_round,
@@ -94,41 +94,41 @@ class SyntheticRounds:
         store: Callable[[Tensor], Tensor] = torch.clone,
         weighted: bool = True,
     ) -> list[Aggregate]:
-        """Return the aggregate of every round, each round given the state of the one before.
+        """Return the aggregate of every round. Each round gets the state of the previous one.
 
         Args:
             rule: the rule to run.
-            call: calls it.
-            order: the order of the rows, with the nodes and the weights along.
-            change: applied to the updates and to the root update.
-            store: lays the rows out in memory.
-            weighted: whether the clients' weights are handed over.
+            call: function that calls the rule.
+            order: order of the rows, their clients and weights. Default: unchanged.
+            change: function of the updates and of the root update. Default: a copy.
+            store: function that returns the rows in another storage. Default: contiguous.
+            weighted: whether the rule gets the clients' weights.
         """
         order = range(self.n) if order is None else order
         rows = list(order)
         client_ids = [10 + row for row in rows]
         state: State = {}
-        played = []
+        results = []
         for server_round, updates in enumerate(self.updates, start=1):
             context = self.context(server_round, client_ids=client_ids, state=state, root=change(self.root))
             weights = self.weights[rows] if weighted else None
-            played.append(call(rule, store(change(updates)[rows]), weights, context))
-            state = copy_state(played[-1].state)
-        return played
+            results.append(call(rule, store(change(updates)[rows]), weights, context))
+            state = copy_state(results[-1].state)
+        return results
 
 
 def copy_state(state: State) -> dict[str, Tensor]:
-    """Return the state as a checkpoint would bring it back."""
+    """Return a copy of the state, as from a checkpoint."""
     return {name: tensor.clone() for name, tensor in state.items()}
 
 
 def transposed(rows: Tensor) -> Tensor:
-    """Return `rows` laid out column by column."""
+    """Return `rows` stored column by column."""
     return rows.T.contiguous().T
 
 
 def strided(rows: Tensor) -> Tensor:
-    """Return `rows` as every second column of a wider matrix, whose other columns are NaN."""
+    """Return `rows` as every second column of a wider matrix. The other columns are NaN."""
     wide = rows.new_full((len(rows), 2 * rows.shape[1]), torch.nan)
     wide[:, ::2] = rows
     return wide[:, ::2]

@@ -22,10 +22,10 @@ Layout = tuple[tuple[str, torch.Size], ...]
 
 
 def use_one_thread() -> None:
-    """Have the calling thread compute with one intra-op thread from now on, as the initializer of a pool.
+    """Set the intra-op threads of the calling thread to one. A pool uses it as initializer.
 
-    At its first parallel operation a thread takes over the count of the process, which other threads set for
-    themselves, and forgets its own. Reading the count is what makes it take over: so read first, then set.
+    At its first parallel operation, or when it reads the count, a thread copies the count of the process and
+    overwrites its own. So this function reads the count first and sets it then.
     """
     torch.get_num_threads()
     torch.set_num_threads(1)
@@ -33,7 +33,7 @@ def use_one_thread() -> None:
 
 @contextmanager
 def intra_op_threads(count: int) -> Iterator[None]:
-    """Have torch take so many intra-op threads inside, and as many as before outside.
+    """Set the number of torch's intra-op threads inside the context, and restore it afterwards.
 
     >>> with intra_op_threads(1):
     ...     torch.get_num_threads()
@@ -48,7 +48,7 @@ def intra_op_threads(count: int) -> Iterator[None]:
 
 
 def one_thread() -> AbstractContextManager[None]:
-    """Return a context that computes with one thread, where more would change the last bits of the result."""
+    """Return a context with one thread, for operations whose last bits depend on the number of threads."""
     return intra_op_threads(1)
 
 
@@ -75,7 +75,7 @@ def over_chunks(work: Callable[[slice], Done], updates: Tensor, *, values: int =
 
     Args:
         work: function of the columns of one chunk.
-        updates: the matrix, of which only shape and device are used.
+        updates: the matrix. Only its shape and device are used.
         values: approximate number of values per chunk.
     """
     return list(_each(work, updates, values))

@@ -25,7 +25,7 @@ MULTIPLIED = 1_600_000
 LEAST_COLUMNS = 2048
 """Smallest number of columns of such a chunk, whose result is n x n."""
 CLOSE = 1e-3
-"""Smallest squared distance, as a share of the squared norms, that is not measured again from nearby."""
+"""Smallest squared distance, as a share of the squared norms, that is not measured again from a close row."""
 LEAST, LARGEST = 1e-25, 1e30
 """Range of squared norms for float32 products. Outside it, products are computed in float64."""
 
@@ -107,9 +107,9 @@ def row_norms(updates: Tensor, *, origin: Tensor | None = None) -> Tensor:
     tensor([5.], dtype=torch.float64)
     """
     norms = _row_norms(updates, origin, updates.dtype)
-    held = (norms > LEAST**0.5) & (norms < LARGEST**0.5)
-    if updates.dtype != torch.float64 and not bool(held.all()):
-        norms[~held] = _row_norms(updates[~held], origin, torch.float64)
+    in_range = (norms > LEAST**0.5) & (norms < LARGEST**0.5)
+    if updates.dtype != torch.float64 and not bool(in_range.all()):
+        norms[~in_range] = _row_norms(updates[~in_range], origin, torch.float64)
     return norms
 
 
@@ -219,7 +219,7 @@ def lengths_and_cosines(updates: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def cosine_distances(angles: Tensor) -> Tensor:
-    """Return 1 minus the cosines (n, n): 0 on the diagonal, and exactly 0 where it is no more than rounding.
+    """Return 1 minus the cosines (n, n), and exactly 0 on the diagonal and below `NOTHING`.
 
     >>> cosine_distances(torch.tensor([[1.0, 0.5], [0.5, 1.0]]))
     tensor([[0.0000, 0.5000],

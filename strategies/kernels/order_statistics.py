@@ -43,7 +43,7 @@ def comparators(n: int) -> tuple[tuple[int, int], ...]:
 
 
 def sort_columns(rows: np.ndarray, spare: np.ndarray, out: np.ndarray) -> None:
-    """Write the rows (n, c) to `out` (n, c) so that every column ascends; `rows` is used up.
+    """Write the rows (n, c) to `out` (n, c) so that every column ascends.
 
     Args:
         rows: finite values; overwritten.
@@ -54,7 +54,7 @@ def sort_columns(rows: np.ndarray, spare: np.ndarray, out: np.ndarray) -> None:
     for low, high in comparators(len(lines)):
         np.minimum(lines[low], lines[high], out=spare)
         np.maximum(lines[low], lines[high], out=lines[high])
-        lines[low], spare = spare, lines[low]  # the smaller ones move, and nothing is copied
+        lines[low], spare = spare, lines[low]  # swap the buffers instead of copying the smaller values
     for line, place in zip(lines, out, strict=True):
         np.copyto(place, line)
 
@@ -195,8 +195,8 @@ def mean_of_nearest(ordered: Tensor, values: Tensor, centre: Tensor, kept: int) 
     """
     first = _first_kept(ordered, centre[:, None], kept)[:, 0]
     c, n = ordered.shape
-    # The kept values are neighbours in the sorted row. A strided view of all windows of that length lets one
-    # gather copy them, without an index for every value.
+    # The kept values are neighbours in the sorted row. With a strided view of all windows of that length, one
+    # gather copies them, without an index for every value.
     windows = ordered.contiguous().as_strided((c * n - kept + 1, kept), (1, 1))
     nearest = windows.index_select(0, first + n * torch.arange(c, device=first.device))
     return nearest.mean(dim=1), shares_within(values, nearest[:, 0], nearest[:, -1])
@@ -206,7 +206,7 @@ def _first_kept(ordered: Tensor, centre: Tensor, kept: int) -> Tensor:
     """Return the start of the window of the `kept` values (c, n) nearest to `centre` (c, 1), (c, 1).
 
     The window starts at the left and moves on while the value that enters is nearer than the value that
-    leaves. After its first stop it never moves again, so bisection finds how far it moves.
+    leaves. After its first stop the window never moves again, so bisection finds the distance.
     """
     dropped = ordered.shape[1] - kept
     first = torch.zeros(len(ordered), 1, dtype=torch.int64, device=ordered.device)

@@ -34,8 +34,8 @@ def agreement(updates: Tensor, direction: Tensor) -> Tensor:
     """
 
     def work(columns: slice) -> Tensor:
-        signs, wanted = updates[:, columns].sign().float(), direction[columns].sign().float()
-        surplus = signs @ wanted  # coordinates that agree minus coordinates that do not
-        return (surplus + signs.abs_() @ wanted.abs()) / 2
+        signs, reference = updates[:, columns].sign().float(), direction[columns].sign().float()
+        surplus = signs @ reference  # coordinates that agree minus coordinates that do not
+        return (surplus + signs.abs_() @ reference.abs()) / 2
 
     return sum_over_chunks(work, updates, (len(updates),))

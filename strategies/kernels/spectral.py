@@ -47,7 +47,7 @@ def without_farthest(weights: Tensor, deviations: Tensor) -> Tensor:
 
 
 def two_means(ordered: Tensor) -> tuple[Tensor, Tensor]:
-    """Return how many numbers the lower cluster has, and how far apart the two centres are, (c,) each.
+    """Return the size of the lower of two clusters and the distance of the two centres, (c,) each.
 
     Two clusters of numbers are always two runs of the sorted row, so trying each of the n - 1 cuts finds
     the least sum of squares, which k-means only approaches.

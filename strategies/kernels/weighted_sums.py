@@ -97,7 +97,7 @@ def mean_of_lowest(scores: Tensor, kept: int, updates: Tensor) -> Aggregate:
 
 
 def coordinate_wise(updates: Tensor, reader: Reader) -> Aggregate:
-    """Return the result of `reader` on the sorted columns. The trust is how often each value was used."""
+    """Return the result of `reader` on the sorted columns. The trust is the share of values used."""
     update, kept = over_sorted_columns(updates, reader)
     return Aggregate(update=update, trust=kept / kept.sum())
 

@@ -69,7 +69,7 @@ class Bulyan(ByzantineRule):
 def iterated_krum(squared: Tensor, *, byzantine: int, select: int) -> Tensor:
     """Return the rows (select,) that Krum picks one after the other, each among the rows that are left.
 
-    When few rows are left, two nearest neighbours often have the same score. Then the row with the smaller
+    When few rows are left, two nearest neighbours often score equally. Then the row with the smaller
     sum of distances to all the others is picked, so that the order of the clients does not matter.
 
     Args:

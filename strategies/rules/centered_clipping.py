@@ -55,7 +55,7 @@ class CenteredClipping(Rule):
         return Aggregate(update=update, trust=pulls, state={CENTRE: update.clone()})
 
     def _pulls(self, updates: Tensor, centre: Tensor) -> Tensor:
-        """Return the coefficients (n,) of the updates in the result. The centre has the rest to 1."""
+        """Return the coefficients (n,) of the updates in the result. The rest to 1 is the centre's."""
         n = len(updates)
         if self.iterations == 1:
             return clip_factors(row_norms(updates, origin=centre), self.tau) / n

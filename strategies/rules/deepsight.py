@@ -116,7 +116,7 @@ class DeepSight(Rule):
         return result
 
     def accepted(self, clusters: Labels, suspicious: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-        """Return which clients (n,) are in clusters that are not too suspicious."""
+        """Return a mask (n,) of the clients in clusters that are not too suspicious."""
         kept = ~suspicious
         for label in set(clusters[clusters >= 0].tolist()):
             members = clusters == label
@@ -128,7 +128,9 @@ def output_layer(updates: Tensor, context: Context) -> tuple[Tensor, Tensor]:
     """Return the output layer's part of each update: weights (n, k, h) and biases (n, k)."""
     position = output_weights(context.layout)
     if context.layout is None or position is None:
-        raise InputError("layout: got no weight matrix, expected the model's layers; hand over `layout`.")
+        raise InputError(
+            "layout: got no weight matrix, expected the model's layers. Pass `layout` in the context."
+        )
     columns = spans(context.layout, updates.shape[1])
     classes = context.layout[position][1][0]
     matrix = updates[:, columns[position]].reshape(len(updates), classes, -1)
@@ -146,7 +148,7 @@ def update_energies(matrix: Tensor, bias: Tensor) -> Tensor:
 
 
 def exceedance_counts(energies: Tensor) -> Tensor:
-    """Return how many of the k energies (n, k) exceed a hundredth, or 1/k if more, of the largest, (n,)."""
+    """Return the number of energies (n, k) above max(0.01, 1/k) times the row's largest, (n,)."""
     threshold = max(0.01, 1 / energies.shape[1]) * energies.amax(dim=1, keepdim=True)
     return (energies > threshold).sum(dim=1).double()
 
@@ -160,7 +162,7 @@ def cluster_distances(
 
 
 def hdbscan(features: npt.NDArray[np.float64], *, metric: str, allow_single_cluster: bool = False) -> Labels:
-    """Return the cluster of each row (n,); -1 is none."""
+    """Return the cluster of each row (n,), or -1 for a row in no cluster."""
     from sklearn.cluster import HDBSCAN  # noqa: PLC0415  # a second to import, for this rule alone
 
     clustering = HDBSCAN(min_samples=3, metric=metric, allow_single_cluster=allow_single_cluster, copy=True)

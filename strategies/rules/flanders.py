@@ -116,7 +116,7 @@ class Flanders(ByzantineRule):
             shifted = (left @ before).split(n, dim=1)
             targets = [step.T @ after for step in shifted]
             normal = sum((a @ b for a, b in zip(targets, shifted, strict=True)), start=ridge[:n, :n])
-            wanted = sum((a[:, t * n : (t + 1) * n] for t, a in enumerate(targets)), start=0 * right)
-            right = torch.linalg.solve(normal, wanted)
+            crossed = sum((a[:, t * n : (t + 1) * n] for t, a in enumerate(targets)), start=0 * right)
+            right = torch.linalg.solve(normal, crossed)
         ahead: Tensor = columns[:, n:] @ (left @ products[:-n, -n:]) @ right
         return ahead

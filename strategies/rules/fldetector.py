@@ -19,7 +19,7 @@ from strategies.kernels.weighted_sums import combine
 Numbers = npt.NDArray[np.float64]
 
 TINY = 1e-12
-"""Stands for the within-cluster sum of squares of clusters that are points."""
+"""Smallest within-cluster sum of squares, so that its logarithm is finite if the clusters are points."""
 
 
 def gap_statistic(values: Numbers, generator: torch.Generator, *, most: int = 7, references: int = 10) -> int:
@@ -52,7 +52,7 @@ def within(ordered: Numbers, most: int) -> Numbers:
 
     Args:
         ordered: (n,), ascending.
-        most: how many clusters at most.
+        most: largest number of clusters.
 
     >>> within(np.array([0.0, 2.0, 5.0]), 2)
     array([12.66666667,  2.        ])

@@ -42,7 +42,7 @@ class GAS(ByzantineRule):
         needs=("byzantine", "randomness"),
         precondition="n > 2f, and the precondition of the base",
         cost="that of the base, and O(n d) reads out of order",
-        deviations="The default base is the median; the authors' code has Bulyan, which is much slower.",
+        deviations="The default base is the median; the authors' code uses Bulyan, which is much slower.",
         mean_without_byzantine=True,
     )
 

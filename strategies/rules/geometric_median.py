@@ -12,15 +12,15 @@ from strategies.kernels.distances import gram, norms_around, row_norms
 from strategies.kernels.weighted_sums import weighted
 
 FAR = 100.0
-"""How often as far from the others, squared, the origin may lie as the most central row does."""
+"""Largest quotient of the median squared distances of the origin and of the most central row."""
 
 
 def central_gram(updates: Tensor) -> tuple[Tensor, float]:
     """Return the rows' inner products (n, n), float64, and the squared distance that is typical of them.
 
-    The origin is the first row unless that lies far off: then it is the row whose median distance to the
-    others is smallest. So each product is as precise as its own two rows are long, and an update far out
-    blurs none but its own.
+    The origin is the first row. If the first row is far from the others, the origin is the row with the
+    smallest median distance. So an update far from the others reduces the precision of its own products
+    alone.
 
     >>> import torch
     >>> products, typical = central_gram(torch.tensor([[900.0], [1.0], [2.0], [4.0]]))
@@ -47,7 +47,7 @@ def _median_distances(products: Tensor) -> Tensor:
 SMOOTH = 1e-6
 """Default of `nu` as a share of the typical distance between updates."""
 TINY = 1e-150
-"""Smallest distance that the pulls are divided by."""
+"""Smallest divisor of the pulls."""
 
 
 @dataclass(frozen=True, kw_only=True)

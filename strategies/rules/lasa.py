@@ -75,7 +75,7 @@ class LASA(Rule):
         if updates.device.type != "cpu":
             return updates.abs().kthvalue(dropped + 1, dim=1).values
 
-        # NumPy's partition is faster than torch's kthvalue, and lets the threads run side by side.
+        # NumPy's partition is faster than torch's kthvalue, and releases the lock of the interpreter.
         def least(row: Tensor) -> float:
             return float(np.partition(row.abs().numpy(), dropped)[dropped])
 

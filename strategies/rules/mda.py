@@ -14,33 +14,33 @@ from strategies.kernels.distances import squared_distances
 from strategies.kernels.weighted_sums import mean_of
 
 Conflicts = Sequence[int]
-"""For each vertex the set of those it conflicts with, as a bit mask."""
+"""Bit mask of the conflicting vertices of each vertex."""
 
 
 class TooHardError(Exception):
-    """The search took more steps than it was allowed."""
+    """The search needs more steps than its limit."""
 
 
 class CoverSearch:
-    """Decides whether the removal of a few vertices resolves all conflicts, by a bounded search tree.
+    """Bounded search tree that decides whether the removal of a few vertices resolves all conflicts.
 
-    A vertex of the highest degree goes, or all its neighbours do. What is left of degree 2 or less is
-    paths and rings, where the choice is easy. With k removals the tree has at most about 1.4^k leaves.
+    The search removes a vertex of the highest degree, or all its neighbours. Vertices of degree 2 or less
+    form paths and rings, where the choice is easy. For k removals the tree has about 1.4^k leaves at most.
 
     Args:
-        steps: nodes of the tree that may be visited over the life of the search.
+        steps: largest number of branches of the tree to visit, over all calls.
     """
 
     def __init__(self, steps: int) -> None:
         self.left = steps
 
     def coverable(self, conflicts: Conflicts, vertices: int, removals: int) -> bool:
-        """Return whether `removals` of the `vertices` (a bit mask) can go so that no conflict is left.
+        """Return whether the removal of at most `removals` of the `vertices` (a bit mask) leaves no conflict.
 
         Raises:
             TooHardError: the steps are used up.
 
-        >>> ring = [0b01010, 0b00101, 0b01010, 0b00101, 0]  # 0-1-2-3-0, and 4 at peace
+        >>> ring = [0b01010, 0b00101, 0b01010, 0b00101, 0]  # 0-1-2-3-0, and 4 without conflict
         >>> [CoverSearch(9).coverable(ring, 0b11111, removals) for removals in (1, 2)]
         [False, True]
         """
@@ -72,7 +72,7 @@ class CoverSearch:
         )
 
     def first_survivors(self, conflicts: Conflicts, removals: int) -> list[int]:
-        """Return who stays when exactly `removals` vertices go: the first such set in their order.
+        """Return the first set of vertices, in their order, that exactly `removals` removals leave.
 
         Raises:
             TooHardError: the steps are used up.
@@ -80,11 +80,11 @@ class CoverSearch:
         >>> CoverSearch(9).first_survivors([0b10, 0b01, 0, 0], 2)
         [0, 2]
         """
-        wanted = len(conflicts) - removals
+        survivors = len(conflicts) - removals
         left = (1 << len(conflicts)) - 1
         kept: list[int] = []
         for vertex in range(len(conflicts)):
-            if len(kept) == wanted or not left >> vertex & 1:
+            if len(kept) == survivors or not left >> vertex & 1:
                 continue
             rivals = conflicts[vertex] & left
             rest = left & ~(1 << vertex)
@@ -98,7 +98,7 @@ class CoverSearch:
 
 
 def matching(conflicts: Conflicts, vertices: int) -> int:
-    """Return the size of a matching: so many removals are needed at least."""
+    """Return the size of a matching, a lower bound on the number of removals."""
     pairs = 0
     for v in vertices_in(vertices):
         rivals = conflicts[v] & vertices
@@ -136,7 +136,7 @@ class MDA(ByzantineRule):
     """
 
     steps: int = 100_000
-    """Largest number of nodes of the search tree. Random updates of 100 clients take about 100 nodes. The
+    """Largest number of branches of the search tree. Random updates of 100 clients need about 100. The
     worst case grows like 1.4^f."""
 
     card: ClassVar = RuleCard(
@@ -159,7 +159,7 @@ class MDA(ByzantineRule):
             rows = self._narrowest(squared_distances(updates).cpu())
         except TooHardError:
             raise PreconditionError(
-                f"{self!r} found no answer for {len(updates)} updates within its {self.steps:,} steps. Raise "
+                f"{self!r} needs more than {self.steps:,} steps for {len(updates)} updates. Raise "
                 "`steps`, tolerate fewer malicious clients, or use multi-krum."
             ) from None
         return mean_of(torch.tensor(rows, device=updates.device), updates)
@@ -167,12 +167,12 @@ class MDA(ByzantineRule):
     def _narrowest(self, distances: Tensor) -> list[int]:
         """Return the first (n - f)-subset of smallest diameter, given distances (n, n)."""
         search, removals = CoverSearch(self.steps), self.byzantine
-        everybody = (1 << len(distances)) - 1
+        everything = (1 << len(distances)) - 1
         widths = distances.unique()
         low, high = 0, len(widths) - 1
         while low < high:
             middle = (low + high) // 2
-            if search.coverable(farther_masks(distances, widths[middle]), everybody, removals):
+            if search.coverable(farther_masks(distances, widths[middle]), everything, removals):
                 high = middle
             else:
                 low = middle + 1

@@ -17,8 +17,8 @@ class MoNNA(ByzantineRule):
     """Average the n - f updates nearest to the trusted client's update, which is included.
 
     Farhadkhani, Guerraoui, Gupta, Hoang, Pinot, Stephan, "Robust Collaborative Learning with Linear
-    Gradient Overhead", ICML 2023. In the paper every client trusts itself, while a server has to name
-    the client. Of equally far updates, the first clients' are kept.
+    Gradient Overhead", ICML 2023. In the paper every client trusts itself. Here the parameter
+    `trusted` names the client. Of equally far updates, the first clients' are kept.
 
     Raises:
         PreconditionError: the trusted client sent no update in this round.
@@ -61,7 +61,7 @@ class MoNNA(ByzantineRule):
         client_ids = range(n) if context.client_ids is None else context.client_ids
         if self.trusted not in client_ids:
             raise PreconditionError(
-                f"{self!r} got no update of the client that it trusts, {self.trusted}. Trust another client, "
-                "or let every client take part."
+                f"{self!r}: got no update of client {self.trusted}, expected one in every round. "
+                "Trust another client, or sample every client per round."
             )
         return client_ids.index(self.trusted)

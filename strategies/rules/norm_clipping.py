@@ -49,7 +49,7 @@ class WeakDP(Rule):
     """Clip every update to the norm `clip`, average, and add Gaussian noise to every coordinate.
 
     Sun, Kairouz, Suresh, McMahan, "Can You Really Backdoor Federated Learning?", 2019. The noise covers the
-    rest of a backdoor. It is far too small for a useful privacy guarantee, hence "weak".
+    rest of a backdoor. The noise is far too small for a useful privacy guarantee, so the name is "weak".
     """
 
     clip: float = 3.0
@@ -60,7 +60,7 @@ class WeakDP(Rule):
     card: ClassVar = RuleCard(
         paper="Sun et al., 2019",
         needs=("randomness",),
-        deviations="BackFed has the same noise and clips at 5; FLPoison adds .002.",
+        deviations="BackFed uses the same noise and clips at 5; FLPoison adds .002.",
         unanimous=False,
         translation_equivariant=False,
         scale_equivariant=False,

@@ -21,7 +21,7 @@ class RobustLearningRate(Rule):
     Özdayi, Kantarcioglu, Gel, "Defending against Backdoors in Federated Learning with Robust Learning
     Rate", AAAI 2021. A coordinate keeps its sign if the absolute sum of the clients' signs reaches
     `threshold`. The trust of a client is its share in the average, multiplied by the share of coordinates in
-    which its update has the sign of the result.
+    which its update agrees in sign with the result.
 
     >>> import torch
     >>> RobustLearningRate(threshold=2)(torch.tensor([[2.0, 3.0], [4.0, -1.0]])).update
@@ -35,7 +35,7 @@ class RobustLearningRate(Rule):
     card: ClassVar = RuleCard(
         paper="Özdayi et al., AAAI 2021",
         precondition="n >= threshold",
-        deviations="The authors' examples have 4 with 10 clients per round; the default keeps that share.",
+        deviations="The authors' examples use 4 with 10 clients per round; the default keeps that share.",
         translation_equivariant=False,
     )
 

@@ -58,7 +58,7 @@ class SMEA(ByzantineRule):
         count = math.comb(n, self.byzantine)
         if count > self.subsets:
             raise PreconditionError(
-                f"{self!r} would have to try {count:,} subsets of {n} updates. Raise `subsets`, tolerate "
+                f"{self!r} needs {count:,} subsets of {n} updates. Raise `subsets`, tolerate "
                 "fewer malicious clients, or use caf, which filters by the same eigenvalue."
             )
         squared = squared_distances(updates)

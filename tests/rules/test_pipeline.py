@@ -144,5 +144,5 @@ def test_what_is_not_finite_is_named_by_its_client():
     updates = drawn(7)
     updates[5, 0] = torch.inf
     pipeline = Pipeline(pre=(Bucketing(order="fixed"),), rule=Median())
-    with pytest.raises(InputError, match=r"rows \[5\] hold NaN"):
+    with pytest.raises(InputError, match=r"rows \[5\] contain NaN"):
         pipeline(updates)

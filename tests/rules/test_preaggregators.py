@@ -190,7 +190,7 @@ def test_clipping_lets_zero_updates_be():
 
 
 def test_a_shuffle_needs_a_stream():
-    with pytest.raises(InputError, match="hand it a context with a generator, or set order=fixed"):
+    with pytest.raises(InputError, match="Pass a context with a generator, or set order=fixed"):
         Bucketing()(drawn(4))
 
 

@@ -1,4 +1,4 @@
-"""Every registered rule keeps the laws, and the check of rules finds each law that is broken."""
+"""Every registered rule has the properties, and the check of rules finds each one that is missing."""
 
 from __future__ import annotations
 
@@ -272,26 +272,26 @@ def test_the_suite_passes_the_sound_one():
         (Dtype, "returns torch.float64 for"),
         (Shape, "returns \\(1, "),
         (Negative, "returns trust \\["),
-        (Generous, "gives away 2.0"),
+        (Generous, "of sum 2.0"),
         (NotFinite, "not finite"),
         (GlobalStream, "global random stream"),
         (Draws, "draws random numbers"),
         (Remembers, "keeps a state"),
         (Peeks, "uses root data"),
         (Models, "uses a model"),
-        (NoUnanimity, "something else of equal updates"),
-        (NoTranslation, "does not move along"),
-        (NoScale, "does not scale along"),
+        (NoUnanimity, "is not unanimous"),
+        (NoTranslation, "not translation equivariant"),
+        (NoScale, "not scale equivariant"),
         (NoMean, "is not the mean"),
-        (Bare, "bare card"),
-        (Careless, "takes an update that holds nan"),
-        (Unfounded, "takes n = 3, below its minimum"),
+        (Bare, "without a paper"),
+        (Careless, "accepts an update with nan"),
+        (Unfounded, "accepts n = 3, below its minimum"),
         (Threads, "number of threads"),
         (Hidden, "same twice|empty one"),
-        (Thawed, "no frozen dataclass"),
-        (StrangeNeeds, "of which the words are"),
+        (Thawed, "not a frozen dataclass"),
+        (StrangeNeeds, "expected some of"),
     ],
 )
-def test_the_suite_finds_a_broken_law(broken, fault):
+def test_the_suite_finds_a_missing_property(broken, fault):
     with pytest.raises(CheckError, match=fault):
         check_rule(broken())
