@@ -17,7 +17,7 @@ PAGES = [
     if path.relative_to(ROOT).as_posix() not in UNCHECKED
 ]
 SOURCES: tuple[str, ...] = ("clients", "experiments", "fedpoison", "strategies")
-"""Folders whose docstrings and help are checked. To add: clients, experiments, fedpoison, strategies."""
+"""Folders whose docstrings and help texts are checked."""
 
 INSTEAD = {
     # one word for one thing
