@@ -1,0 +1,28 @@
+"""`import fedpoison as fp` offers its public names, and loads nothing heavy for them."""
+
+import subprocess
+import sys
+
+import pytest
+
+import fedpoison as fp
+
+
+@pytest.mark.parametrize("name", fp.__all__)
+def test_a_public_name_is_that_of_its_module(name):
+    value = getattr(fp, name)
+    if name != "__version__":
+        assert value is getattr(sys.modules[fp._MODULES[name]], name)
+        assert value.__name__ == name
+
+
+def test_the_list_of_names_is_that_of_the_modules():
+    assert set(fp.__all__) == {*fp._MODULES, "__version__"} == set(dir(fp))
+    with pytest.raises(AttributeError, match="has no attribute 'simulat'"):
+        fp.simulat  # noqa: B018
+
+
+def test_the_import_is_light():
+    code = "import sys, fedpoison; print({'torch', 'flwr', 'ray', 'pandas'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
