@@ -163,17 +163,18 @@ def check_refusals(rule: Rule) -> None:
     least = rule.minimum
     rounds = SyntheticRounds(n=least + 1)
     good, weights, context = rounds.updates[0], rounds.weights, rounds.context()
-    cases: list[tuple[Tensor, Tensor | None, str]] = [
+    cases: list[tuple[Tensor, Tensor | None, str]] = []
+    for fault in (torch.nan, torch.inf, -torch.inf):
+        bad = good.clone()
+        bad[-1, -1] = fault
+        cases.append((bad, None, f"an update with {fault}"))
+    cases += [
         (good[:0], None, "no updates"),
         (good[0], None, "a single vector"),
         (good.long(), None, "integers"),
         (good, weights[1:], "a weight too few"),
         (good, 0 * weights, "weights that are all 0"),
     ]
-    for fault in (torch.nan, torch.inf, -torch.inf):
-        bad = good.clone()
-        bad[-1, -1] = fault
-        cases.append((bad, None, f"an update with {fault}"))
     for fault in (torch.nan, -1.0):
         bad = weights.clone()
         bad[0] = fault

@@ -156,7 +156,7 @@ def test_every_field_is_an_option(fedpoison, field):
         (["run", "--group", "alie: nodes=1", "--group", "ipm: nodes=1"], "in more than one group"),
         (["run", "--schedule", "windw"], "did you mean 'window'"),
         (["compare", "--seeds", "a"], "--seeds: got 'a'"),
-        (["baseline", "--dataset", "digits", "--attack", "sign-flip"], "acts on updates"),
+        (["baseline", "--dataset", "digits", "--attack", "sign-flip"], "changes updates or training"),
         (["compare", "--attacks", "none label-flip"], "expected names separated by commas: none,label-flip"),
         (["run", "--strategy", "krum(byzantine=3"], "got 'krum(byzantine=3', expected a closing parenthesis"),
         (["run", "--partition", "dirichlet(0.1)"], "got '0.1', expected parameter=0.1. Name the parameter"),

@@ -37,8 +37,8 @@ def test_the_spec_wins_over_a_default():
         ("krum(pover=1)", "did you mean 'power'"),
         ("krum(power=3)", "1, 2 or 4"),
         ("krum(byzantine=-1)", "expected the number of tolerated clients"),
-        ("krum(power)", "expected parameter=value"),
-        ("krum(", "expected a name"),
+        ("krum(power)", "expected parameter=power. Name the parameter."),
+        ("krum(", "expected a closing parenthesis"),
         ("fedavg(x=1)", "has no parameters"),
     ],
 )

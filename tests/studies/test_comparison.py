@@ -88,7 +88,7 @@ def test_few_seeds_are_said_to_hold_the_mean_as_often_as_they_do(seeds, monkeypa
     samples = np.random.default_rng(seeds).normal(size=(400, seeds))
     found = [estimate(list(sample)) for sample in samples]
     held = np.mean([each.low <= 0 <= each.high for each in found])
-    said = int(re.search(r"some (\d+) %", coverage_note(seeds))[1]) / 100
+    said = int(re.search(r"about (\d+) %", coverage_note(seeds))[1]) / 100
     assert held == pytest.approx(said, abs=0.06)  # three standard deviations of a share of 400
     assert held < 0.95
     assert not coverage_note(10)

@@ -269,9 +269,7 @@ def test_a_killed_driver_loses_nothing_and_repeats_nothing(tmp_path, jobs, seeds
     process = start(study, out, jobs)
     told, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
-    assert (
-        f"{len(wanted)} runs, {len(before)} complete, 0 failed, {len(wanted) - len(before)} to make" in told
-    )
+    assert f"{len(wanted)} runs, {len(before)} complete, 0 failed, {len(wanted) - len(before)} to run" in told
     after = complete(out)
     assert {run: after[run] for run in before} == before
     assert {scenario.run_id for scenario in wanted} == set(after)

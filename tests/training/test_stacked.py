@@ -119,7 +119,7 @@ def test_what_hooks_into_the_training_is_left_to_the_loop(small, digits):
         assert not can_stack(plain, attack)
     federation = federation_of(small, digits, attack="pgd", malicious=0.5)
     trainer = Trainer(federation.model(), federation.scenario.training)
-    with pytest.raises(ValueError, match="train it in the loop"):
+    with pytest.raises(ValueError, match="Use `train_clients`"):
         list(train_clients_stacked(trainer, jobs_of(federation, [{}] * 6)))
 
 
