@@ -19,7 +19,7 @@ from fedpoison.studies.study import built_in_studies, find_study
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-import pages  # noqa: E402  # beside this file
+import pages  # noqa: E402  # in this folder
 
 project = "fedpoison"
 author = "The fedpoison developers"

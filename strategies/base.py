@@ -10,7 +10,7 @@ from typing import ClassVar, Protocol, final, runtime_checkable
 import torch
 from torch import Tensor
 
-from strategies.kernels.columns import STREAMED, over_chunks
+from strategies.kernels.columns import STREAMED, Layout, over_chunks
 from strategies.kernels.distances import row_norms
 
 State = Mapping[str, Tensor]
@@ -67,7 +67,7 @@ class Context:
     """Client of each row. Rules with memory index it by client, not by row."""
     model: Tensor | None = None
     """Global weights before the round, (d,)."""
-    layout: tuple[tuple[str, torch.Size], ...] | None = None
+    layout: Layout | None = None
     """Names and shapes of the model's parameters, in the order of the d columns."""
     state: State = field(default_factory=dict)
     """State that the rule returned in the previous round."""

@@ -8,8 +8,9 @@ from rich.console import Console
 
 from fedpoison.cli.options import Data, Out, WorkerCount, with_scenario
 from fedpoison.cli.progress import RoundProgress
-from fedpoison.cli.tables import class_table, percent
+from fedpoison.cli.tables import class_table
 from fedpoison.results.history import History
+from fedpoison.results.run_frame import percent
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.simulation.centralized import FEDERATION_ONLY, train_centralized
 

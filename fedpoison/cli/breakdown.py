@@ -23,8 +23,9 @@ from fedpoison.cli.options import (
     with_scenario,
 )
 from fedpoison.cli.progress import BatchProgress
-from fedpoison.cli.tables import TextTable, format_interval, percent, print_tables
+from fedpoison.cli.tables import TextTable, format_interval, print_tables
 from fedpoison.errors import file_errors
+from fedpoison.results.run_frame import percent
 from fedpoison.results.store import content_name
 from fedpoison.scenario.fields import About, fields_about
 from fedpoison.scenario.scenario import Scenario

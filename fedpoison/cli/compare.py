@@ -22,9 +22,9 @@ from fedpoison.cli.options import (
     with_scenario,
 )
 from fedpoison.cli.progress import BatchProgress
-from fedpoison.cli.tables import TextTable, format_interval, percent, print_tables, to_records
+from fedpoison.cli.tables import TextTable, format_interval, print_tables, to_records
 from fedpoison.errors import file_errors
-from fedpoison.results.run_frame import MEASURES
+from fedpoison.results.run_frame import MEASURES, percent
 from fedpoison.results.store import content_name, file_name
 from fedpoison.scenario.attackers import first_goal
 from fedpoison.scenario.scenario import Scenario

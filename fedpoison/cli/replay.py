@@ -11,9 +11,10 @@ import typer
 from rich.console import Console
 
 from fedpoison.cli.options import STRATEGIES, Data, Json, Strategies, parse_specs
-from fedpoison.cli.tables import TextTable, percent
+from fedpoison.cli.tables import TextTable
 from fedpoison.results.metrics import json_number
 from fedpoison.results.round import Round
+from fedpoison.results.run_frame import percent
 from fedpoison.simulation.replay import Replay, ReplayResult, replay
 
 

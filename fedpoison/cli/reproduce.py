@@ -11,9 +11,10 @@ import typer
 
 from fedpoison.cli.options import BatchSettings, format_seeds, parse_seeds, with_batch_settings
 from fedpoison.cli.progress import BatchProgress
-from fedpoison.cli.tables import TextTable, format_spread, percent, print_tables
+from fedpoison.cli.tables import TextTable, print_tables
 from fedpoison.errors import unknown
 from fedpoison.results.metrics import json_number
+from fedpoison.results.run_frame import format_spread, percent
 
 if TYPE_CHECKING:
     from fedpoison.studies.reproduce import CellResult, Publication, PublishedValue

@@ -14,12 +14,13 @@ from rich.console import Console
 
 from fedpoison.cli.options import Data, Json, Out, RayAddress, WorkerCount, with_scenario
 from fedpoison.cli.progress import RoundProgress, run_title
-from fedpoison.cli.tables import class_table, percent
+from fedpoison.cli.tables import class_table
 from fedpoison.devices import Device
 from fedpoison.engines.options import Engine, EngineOptions
 from fedpoison.errors import ScenarioError
 from fedpoison.federation.federation import Federation
 from fedpoison.results.history import History
+from fedpoison.results.run_frame import percent
 from fedpoison.results.trackers import MLflow, TensorBoard, Tracker, WeightsAndBiases, with_trackers
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.simulation.run import run_federation, simulate_clean

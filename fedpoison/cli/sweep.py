@@ -14,8 +14,9 @@ from rich.padding import Padding
 
 from fedpoison.cli.options import BatchSettings, with_batch_settings
 from fedpoison.cli.progress import BatchProgress
-from fedpoison.cli.tables import TextTable, format_spread, print_tables, to_records
+from fedpoison.cli.tables import TextTable, print_tables, to_records
 from fedpoison.errors import ScenarioError, file_errors, unknown
+from fedpoison.results.run_frame import format_spread
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.scenario.specs import parse_scalar, split_outside
 from fedpoison.studies.axes import AxisValue

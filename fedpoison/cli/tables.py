@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fedpoison.results.history import History
+from fedpoison.results.run_frame import percent
 
 Format = Literal["terminal", "markdown", "latex"]
 
@@ -209,25 +210,6 @@ def to_records(frame: pd.DataFrame) -> list[dict[str, object]]:
     """Return the rows of a frame as plain values, with None for missing numbers."""
     plain = frame.astype(object).where(frame.notna(), None)
     return [{str(name): value for name, value in row.items()} for row in plain.to_dict("records")]
-
-
-def percent(share: float | None, decimals: int = 1) -> str:
-    """Return a share in per cent, or a dash if it is missing.
-
-    >>> percent(0.975), percent(None)
-    ('97.5', '-')
-    """
-    return "-" if share is None or pd.isna(share) else f"{100 * share:.{decimals}f}"
-
-
-def format_spread(mean: float | None, deviation: float | None, decimals: int = 1) -> str:
-    """Return a mean and its standard deviation in per cent. A missing deviation is left out.
-
-    >>> format_spread(0.5, 0.25), format_spread(0.5, None), format_spread(None, None)
-    ('50.0 ± 25.0', '50.0', '-')
-    """
-    text = percent(mean, decimals)
-    return text if text == "-" or pd.isna(deviation) else f"{text} ± {percent(deviation, decimals)}"
 
 
 def format_interval(mean: float, low: float | None, high: float | None, *, signed: bool = False) -> str:

@@ -1,4 +1,4 @@
-"""The rules that remember give what their papers say over several rounds, whoever takes part and when."""
+"""Rules with a memory follow their papers over several rounds, for any clients in any round."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole aggregations as a spec: how they are read, spelt and refused, and what a run makes of them."""
+"""Whole aggregations as a spec: how they are parsed, written and refused, and how a run uses them."""
 
 from dataclasses import dataclass
 from typing import ClassVar

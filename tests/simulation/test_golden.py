@@ -1,6 +1,6 @@
 """A golden run: what one lively scenario gave when it was recorded, and has to give from then on.
 
-After a change that is meant to change results, record it anew:
+After a change that is meant to change results, record it again:
 `python tests/simulation/test_golden.py`. What is drawn has to be equal; what is computed
 may differ as far as another type of processor rounds differently.
 """
