@@ -6,93 +6,58 @@ Flower, on first use.
 
 from __future__ import annotations
 
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
+from fedpoison.registry import lazy_names
+
 if TYPE_CHECKING:
-    from clients.checks import check_attack
-    from fedpoison.errors import DataError, EngineError, FedPoisonError, RunError, ScenarioError
-    from fedpoison.report.write import write_report
-    from fedpoison.results.history import History
-    from fedpoison.results.store import StoredRun
-    from fedpoison.scenario.scenario import Scenario
-    from fedpoison.simulation.batch import run_all
-    from fedpoison.simulation.centralized import train_centralized
-    from fedpoison.simulation.replay import replay
-    from fedpoison.simulation.run import simulate, simulate_clean
-    from fedpoison.studies.attack_search import search
-    from fedpoison.studies.breakdown_point import breakdown
-    from fedpoison.studies.comparison import compare
-    from fedpoison.studies.study import Study
-    from fedpoison.studies.study_runner import plan, sweep
-    from strategies.checks import check_rule
+    from clients.checks import check_attack as check_attack
+    from fedpoison.errors import DataError as DataError
+    from fedpoison.errors import EngineError as EngineError
+    from fedpoison.errors import FedPoisonError as FedPoisonError
+    from fedpoison.errors import RunError as RunError
+    from fedpoison.errors import ScenarioError as ScenarioError
+    from fedpoison.report.write import write_report as write_report
+    from fedpoison.results.history import History as History
+    from fedpoison.results.store import StoredRun as StoredRun
+    from fedpoison.scenario.scenario import Scenario as Scenario
+    from fedpoison.simulation.batch import run_all as run_all
+    from fedpoison.simulation.centralized import train_centralized as train_centralized
+    from fedpoison.simulation.replay import replay as replay
+    from fedpoison.simulation.run import simulate as simulate
+    from fedpoison.simulation.run import simulate_clean as simulate_clean
+    from fedpoison.studies.attack_search import search as search
+    from fedpoison.studies.breakdown_point import breakdown as breakdown
+    from fedpoison.studies.comparison import compare as compare
+    from fedpoison.studies.study import Study as Study
+    from fedpoison.studies.study_runner import plan as plan
+    from fedpoison.studies.study_runner import sweep as sweep
+    from strategies.checks import check_rule as check_rule
 
 try:
     __version__ = version("fedpoison")
 except PackageNotFoundError:  # a checkout that is not installed
     __version__ = "0.0.0"
 
-_MODULES = {
-    "DataError": "fedpoison.errors",
-    "EngineError": "fedpoison.errors",
-    "FedPoisonError": "fedpoison.errors",
-    "History": "fedpoison.results.history",
-    "RunError": "fedpoison.errors",
-    "Scenario": "fedpoison.scenario.scenario",
-    "ScenarioError": "fedpoison.errors",
-    "StoredRun": "fedpoison.results.store",
-    "Study": "fedpoison.studies.study",
-    "breakdown": "fedpoison.studies.breakdown_point",
-    "check_attack": "clients.checks",
-    "check_rule": "strategies.checks",
-    "compare": "fedpoison.studies.comparison",
-    "plan": "fedpoison.studies.study_runner",
-    "replay": "fedpoison.simulation.replay",
-    "run_all": "fedpoison.simulation.batch",
-    "search": "fedpoison.studies.attack_search",
-    "simulate": "fedpoison.simulation.run",
-    "simulate_clean": "fedpoison.simulation.run",
-    "sweep": "fedpoison.studies.study_runner",
-    "train_centralized": "fedpoison.simulation.centralized",
-    "write_report": "fedpoison.report.write",
-}
-"""The module of each public name."""
-
-__all__ = [
-    "DataError",
-    "EngineError",
-    "FedPoisonError",
-    "History",
-    "RunError",
-    "Scenario",
-    "ScenarioError",
-    "StoredRun",
-    "Study",
-    "__version__",
-    "breakdown",
-    "check_attack",
-    "check_rule",
-    "compare",
-    "plan",
-    "replay",
-    "run_all",
-    "search",
-    "simulate",
-    "simulate_clean",
-    "sweep",
-    "train_centralized",
-    "write_report",
-]
-
-
-def __getattr__(name: str) -> object:
-    """Load a public name from its module on first use."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_MODULES[name]), name)
-    return value
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "clients.checks": ["check_attack"],
+        "fedpoison.errors": ["DataError", "EngineError", "FedPoisonError", "RunError", "ScenarioError"],
+        "fedpoison.report.write": ["write_report"],
+        "fedpoison.results.history": ["History"],
+        "fedpoison.results.store": ["StoredRun"],
+        "fedpoison.scenario.scenario": ["Scenario"],
+        "fedpoison.simulation.batch": ["run_all"],
+        "fedpoison.simulation.centralized": ["train_centralized"],
+        "fedpoison.simulation.replay": ["replay"],
+        "fedpoison.simulation.run": ["simulate", "simulate_clean"],
+        "fedpoison.studies.attack_search": ["search"],
+        "fedpoison.studies.breakdown_point": ["breakdown"],
+        "fedpoison.studies.comparison": ["compare"],
+        "fedpoison.studies.study": ["Study"],
+        "fedpoison.studies.study_runner": ["plan", "sweep"],
+        "strategies.checks": ["check_rule"],
+    },
+)

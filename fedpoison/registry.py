@@ -1,16 +1,38 @@
-"""Registries: classes or functions by name, built in or added by other packages as entry points."""
+"""Names that load on first use, and registries of what is built in or added by other packages."""
 
 from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
 from fedpoison.errors import unknown
 
 Entry = TypeVar("Entry")
+
+
+def lazy_names(
+    package: str, modules: Mapping[str, Sequence[str]]
+) -> tuple[Callable[[str], object], Callable[[], list[str]], list[str]]:
+    """Return `__getattr__`, `__dir__` and `__all__` of a package whose names load on first use.
+
+    Args:
+        package: `__name__` of the package.
+        modules: Public names by their module, such as `fedpoison.results.history`.
+    """
+    places = {name: module for module, names in modules.items() for name in names}
+
+    def load(name: str) -> object:
+        if name not in places:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        value = getattr(import_module(places[name]), name)
+        vars(sys.modules[package])[name] = value
+        return value
+
+    return load, lambda: sorted(places), sorted(places)
 
 
 def added(group: str) -> Mapping[str, EntryPoint]:

@@ -3,20 +3,23 @@
 The names load on first use, so that modules which need only one of them do not load pandas.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from fedpoison.registry import lazy_names
+
 if TYPE_CHECKING:
-    from fedpoison.results.history import History
-    from fedpoison.results.round import Failure, Round, Training
-    from fedpoison.results.store import RunWriter, StoredRun
+    from fedpoison.results.history import History as History
+    from fedpoison.results.round import Failure as Failure
+    from fedpoison.results.round import Round as Round
+    from fedpoison.results.round import Training as Training
+    from fedpoison.results.store import RunWriter as RunWriter
+    from fedpoison.results.store import StoredRun as StoredRun
 
-__all__ = ["Failure", "History", "Round", "RunWriter", "StoredRun", "Training"]
-
-
-def __getattr__(name: str) -> object:
-    for module in ("round", "history", "store") if name in __all__ else ():
-        loaded = import_module(f"fedpoison.results.{module}")
-        if name in vars(loaded):
-            return vars(loaded)[name]
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "fedpoison.results.history": ["History"],
+        "fedpoison.results.round": ["Failure", "Round", "Training"],
+        "fedpoison.results.store": ["RunWriter", "StoredRun"],
+    },
+)
