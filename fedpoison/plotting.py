@@ -6,9 +6,10 @@ import logging
 import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -50,12 +51,22 @@ def panels(count: int) -> tuple[Figure, Sequence[Axes]]:
     return figure, list(grid[:count])
 
 
+def style(position: int) -> dict[str, Any]:
+    """Return colour, line style and marker of the series at a position."""
+    return {
+        "color": COLOURS[position % len(COLOURS)],
+        "linestyle": STYLES[position % len(STYLES)],
+        "marker": MARKERS[position % len(MARKERS)],
+        "markersize": 4,
+    }
+
+
 def lines(
     axes: Axes,
     frame: pd.DataFrame,
     *,
     x: str,
-    y: str | int,
+    y: str,
     series: str,
     names: Iterable[object],
     places: Sequence[object] | None = None,
@@ -78,69 +89,71 @@ def lines(
         if places is not None:
             found = found.reindex(list(places))
         across = range(len(found)) if texts else found.index
-        colour = COLOURS[position % len(COLOURS)]
-        axes.plot(
-            across,
-            found["mean"],
-            label=str(name),
-            color=colour,
-            linestyle=STYLES[position % len(STYLES)],
-            marker=MARKERS[position % len(MARKERS)],
-            markevery=max(1, len(found) // 8),
-            markersize=4,
-        )
+        look = style(position)
+        axes.plot(across, found["mean"], label=str(name), markevery=max(1, len(found) // 8), **look)
         if found["count"].gt(1).any():
-            axes.fill_between(across, found["min"], found["max"], color=colour, alpha=0.15, lw=0)
+            axes.fill_between(across, found["min"], found["max"], color=look["color"], alpha=0.15, lw=0)
     if places is not None and texts:
         axes.set_xticks(range(len(places)), [str(place) for place in places], rotation=30, ha="right")
     axes.grid(alpha=0.3)
 
 
-def round_axis(axes: Axes, title: str) -> None:
-    """Title a panel that shows per cent per round, and set its limits and ticks."""
-    axes.set(title=title, xlabel="round", ylim=(0, 101))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+def accuracy_by_round(
+    frame: pd.DataFrame, panel: str, titles: Mapping[Any, str], names: Sequence[str]
+) -> tuple[Figure, Sequence[Axes]]:
+    """Return a panel per value of a column, with the accuracy after each round, one line per strategy.
+
+    Args:
+        frame: One row per run and round: `strategy`, `round`, `accuracy` in per cent, and the column `panel`.
+        panel: Column with a panel per value.
+        titles: Titles of the panels by value.
+        names: Strategies, in the order of the styles.
+    """
+    figure, grid = panels(len(titles))
+    for axes, (value, title) in zip(grid, titles.items(), strict=True):
+        lines(axes, frame[frame[panel] == value], x="round", y="accuracy", series="strategy", names=names)
+        axes.set(title=title, xlabel="round", ylim=(0, 101))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    legend(figure, grid[0])
+    return figure, grid
 
 
 def legend(figure: Figure, axes: Axes, columns: int = 4, title: str | None = None) -> None:
     """Draw the legend of a panel below its figure, in at most `columns` columns."""
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(
-        handles,
-        labels,
-        loc="outside lower center",
-        ncols=min(columns, len(labels)),
-        frameon=False,
-        title=title,
-    )
+    columns = min(columns, len(labels))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, title=title)
 
 
-class Scale(TypedDict, total=False):
+@dataclass(frozen=True)
+class Scale:
     """How a heat map shows its values."""
 
-    low: float
-    """Value of the first colour. Default: 0."""
-    high: float
-    """Value of the last colour. Default: 100."""
-    colours: str
-    """Colour map of matplotlib. Default: `SEQUENTIAL`."""
-    unit: str
-    """Label of the colour bar. Default: %."""
+    low: float = 0
+    """Value of the first colour."""
+    high: float = 100
+    """Value of the last colour."""
+    colours: str = SEQUENTIAL
+    """Colour map of matplotlib."""
+    unit: str = "%"
+    """Label of the colour bar."""
 
 
-def heat_map(axes: Axes, frame: pd.DataFrame, *, numbers: bool = True, **scale: Unpack[Scale]) -> None:
+PER_CENT = Scale()
+
+
+def heat_map(axes: Axes, frame: pd.DataFrame, scale: Scale = PER_CENT, *, numbers: bool = True) -> None:
     """Draw a frame as colours, with its index and its columns as ticks.
 
     Args:
         axes: Panel to draw on.
         frame: Values; NaN is an empty cell.
+        scale: Range and colours of the values.
         numbers: Whether cells show their values.
-        scale: See `Scale`.
     """
     values = frame.to_numpy(dtype=np.float64)
-    low, high, colours = scale.get("low", 0), scale.get("high", 100), scale.get("colours", SEQUENTIAL)
-    image = axes.imshow(values, vmin=low, vmax=high, cmap=colours, aspect="auto")
-    axes.figure.colorbar(image, ax=axes, label=scale.get("unit", "%"), fraction=0.05, pad=0.02)
+    image = axes.imshow(values, vmin=scale.low, vmax=scale.high, cmap=scale.colours, aspect="auto")
+    axes.figure.colorbar(image, ax=axes, label=scale.unit, fraction=0.05, pad=0.02)
     names = [str(name) for name in frame.columns]
     whole = all(isinstance(name, int | np.integer) for name in frame.columns)
     step = max(1, len(names) // MOST_TICKS) if whole else 1
@@ -174,27 +187,33 @@ def heat_maps(shares: Mapping[str, pd.DataFrame]) -> Figure:
     return figure
 
 
-def strategy_heat_map(frame: pd.DataFrame, title: str, **scale: Unpack[Scale]) -> Figure:
-    """Return the heat map of strategies (rows) by classes (columns)."""
-    figure = Figure(figsize=(2.1 + 0.6 * frame.shape[1], 1.4 + 0.5 * len(frame)), layout="constrained")
+def single_heat_map(
+    frame: pd.DataFrame,
+    size: tuple[float, float],
+    scale: Scale,
+    *,
+    numbers: bool = True,
+    **names: str,
+) -> Figure:
+    """Return a figure of one heat map, of `size` in inches; `names` has its title, xlabel and ylabel."""
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
-    heat_map(axes, frame, **scale)
-    axes.set(title=title, xlabel="class")
+    heat_map(axes, frame, scale, numbers=numbers)
+    axes.set(**names)
     return figure
+
+
+def strategy_heat_map(frame: pd.DataFrame, title: str, scale: Scale = PER_CENT) -> Figure:
+    """Return the heat map of strategies (rows) by classes (columns)."""
+    size = (2.1 + 0.6 * frame.shape[1], 1.4 + 0.5 * len(frame))
+    return single_heat_map(frame, size, scale, title=title, xlabel="class")
 
 
 def class_heat_map(accuracy: pd.DataFrame, title: str) -> Figure:
-    """Return the heat map of the accuracy of each class (rows) after each round (columns).
-
-    Args:
-        accuracy: Shares, one row per round and one column per class, as `History.per_class`.
-        title: Title of the figure.
-    """
-    figure = Figure(figsize=(max(5.0, 1.6 + 0.42 * len(accuracy)), 4.2), layout="constrained")
-    axes = figure.subplots()
-    heat_map(axes, 100 * accuracy.T, numbers=len(accuracy) <= MOST_NUMBERS)
-    axes.set(xlabel="round", ylabel="class", title=title)
-    return figure
+    """Return the heat map of `History.per_class`: classes (rows) by rounds (columns)."""
+    size, names = (max(5.0, 1.6 + 0.42 * len(accuracy)), 4.2), {"xlabel": "round", "ylabel": "class"}
+    numbers = len(accuracy) <= MOST_NUMBERS
+    return single_heat_map(100 * accuracy.T, size, PER_CENT, numbers=numbers, title=title, **names)
 
 
 def confusion_matrix(counts: NDArray[np.int64], title: str) -> Figure:
@@ -205,11 +224,9 @@ def confusion_matrix(counts: NDArray[np.int64], title: str) -> Figure:
         title: Title of the figure.
     """
     shares = pd.DataFrame(100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
-    figure = Figure(figsize=(5.4, 4.8), layout="constrained")
-    axes = figure.subplots()
-    heat_map(axes, shares, numbers=len(shares) <= MOST_NUMBERS)
-    axes.set(xlabel="predicted class", ylabel="true class", title=title)
-    return figure
+    names = {"xlabel": "predicted class", "ylabel": "true class", "title": title}
+    numbers = len(shares) <= MOST_NUMBERS
+    return single_heat_map(shares, (5.4, 4.8), PER_CENT, numbers=numbers, **names)
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -25,13 +25,12 @@ from fedpoison.cli.options import (
 from fedpoison.cli.progress import BatchProgress
 from fedpoison.cli.tables import TextTable, format_interval, print_tables
 from fedpoison.errors import file_errors
-from fedpoison.results.run_frame import percent
+from fedpoison.results.run_frame import estimate, percent
 from fedpoison.results.store import content_name
 from fedpoison.scenario.fields import About, fields_about
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.studies.breakdown_point import SHARES, breakdown
 from fedpoison.studies.breakdown_result import Breakdown, Curve, Point, criterion
-from fedpoison.studies.statistics import estimate
 
 
 @with_scenario(without=("attack", "strategy", "seed", *fields_about(Scenario, About.MALICIOUS)))

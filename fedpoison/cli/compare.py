@@ -24,12 +24,11 @@ from fedpoison.cli.options import (
 from fedpoison.cli.progress import BatchProgress
 from fedpoison.cli.tables import TextTable, format_interval, print_tables, to_records
 from fedpoison.errors import file_errors
-from fedpoison.results.run_frame import MEASURES, percent
+from fedpoison.results.run_frame import MEASURES, coverage_note, percent
 from fedpoison.results.store import content_name, file_name
 from fedpoison.scenario.attackers import first_goal
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.studies.comparison import At, Comparison, check_reference, compare
-from fedpoison.studies.statistics import coverage_note
 
 
 @with_scenario(without=("attack", "groups", "strategy", "seed"))

@@ -13,10 +13,9 @@ import typer
 from fedpoison.cli.options import BatchSettings, format_seeds, with_batch_settings, with_scenario
 from fedpoison.cli.progress import BatchProgress
 from fedpoison.cli.tables import TextTable, format_interval, print_tables
-from fedpoison.results.run_frame import percent
+from fedpoison.results.run_frame import coverage_note, estimate, percent
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.scenario.specs import split_outside
-from fedpoison.studies.statistics import coverage_note, estimate
 
 if TYPE_CHECKING:
     from fedpoison.studies.attack_search import ConfirmationRun, SearchResult, SearchTrial

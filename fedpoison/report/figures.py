@@ -12,13 +12,11 @@ from matplotlib.figure import Figure
 from fedpoison.plotting import (
     COLOURS,
     DIVERGING,
-    heat_map,
+    Scale,
+    accuracy_by_round,
     heat_maps,
-    legend,
-    lines,
-    panels,
-    round_axis,
     save,
+    single_heat_map,
     strategy_heat_map,
 )
 from fedpoison.report.page_data import PageData, seconds_by_phase
@@ -54,12 +52,8 @@ def write_figures(contents: PageData, folder: Path, on_figure: Callable[[int], N
 
 
 def _setting(contents: PageData, table: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
-    yield (
-        "attack-by-strategy",
-        heat_maps(
-            {name: cross_table(table, column, "attack", "strategy") for name, column in MEASURES.items()}
-        ),
-    )
+    measures = {name: cross_table(table, column, "attack", "strategy") for name, column in MEASURES.items()}
+    yield "attack-by-strategy", heat_maps(measures)
     for attack in dict.fromkeys(table["attack"]):
         cells = table[table["attack"] == attack]
         runs = {
@@ -78,25 +72,23 @@ def _setting(contents: PageData, table: pd.DataFrame) -> Iterator[tuple[str, Fig
                 name = f"{attack}-{strategy}"
                 yield f"rounds-{name}", history.plot()
                 yield f"confusion-{name}", history.plot_confusion()
-                matrix = trust_matrix(history)
-                if matrix is not None:
+                if (matrix := trust_matrix(history)) is not None:
                     yield f"trust-{name}", trust(history, matrix)
 
 
 def class_curves(runs: dict[str, list[History]], title: str) -> Figure:
     """Return a panel per class: accuracy after each round, one line per strategy, mean over the seeds."""
     frames = [
-        (100 * history.per_class()).assign(strategy=strategy)
+        (100 * history.per_class())
+        .melt(var_name="class", value_name="accuracy", ignore_index=False)
+        .assign(strategy=strategy)
         for strategy, histories in runs.items()
         for history in histories
     ]
     frame = pd.concat(frames).reset_index()
-    figure, grid = panels(frame.shape[1] - 2)
-    for number, axes in enumerate(grid):
-        lines(axes, frame, x="round", y=number, series="strategy", names=runs)
-        round_axis(axes, f"class {number}")
+    titles = {number: f"class {number}" for number in frame["class"].unique()}
+    figure, _ = accuracy_by_round(frame, "class", titles, list(runs))
     figure.suptitle(title)
-    legend(figure, grid[0])
     return figure
 
 
@@ -105,32 +97,24 @@ def damage(cells: pd.DataFrame, title: str) -> Figure:
     lost = 100 * cells.set_index("strategy").filter(like="lost_").dropna(axis=1, how="all")
     lost.columns = lost.columns.str.removeprefix("lost_").astype(int)
     most = max(5.0, float(np.nanmax(lost.abs().to_numpy())))
-    return strategy_heat_map(lost, title, low=-most, high=most, colours=DIVERGING, unit="percentage points")
+    return strategy_heat_map(lost, title, Scale(-most, most, DIVERGING, "percentage points"))
 
 
 def trust(history: History, matrix: TrustMatrix) -> Figure:
     """Return the trust in each client (rows; malicious clients marked) in each round (columns)."""
-    shares = pd.DataFrame(
-        matrix.shares,
-        index=[
-            f"▲ {client_id}" if client_id in matrix.malicious else str(client_id)
-            for client_id in matrix.nodes
-        ],
-        columns=matrix.rounds,
-    ).replace(DROPPED, np.nan)
+    marked = [f"▲ {node}" if node in matrix.malicious else str(node) for node in matrix.nodes]
+    shares = pd.DataFrame(matrix.shares, index=marked, columns=matrix.rounds).replace(DROPPED, np.nan)
     size = (max(5.0, 2.4 + 0.3 * len(matrix.rounds)), max(3.0, 1.4 + 0.16 * len(matrix.nodes)))
-    figure = Figure(figsize=size, layout="constrained")
-    axes = figure.subplots()
-    heat_map(axes, shares, numbers=False, high=200, unit="% of an equal share")
+    scale = Scale(high=200, unit="% of an equal share")
+    names = {"title": history.title, "xlabel": "round", "ylabel": "client (▲ malicious)"}
+    figure = single_heat_map(shares, size, scale, numbers=False, **names)
     points = [
-        (column, matrix.nodes.index(client_id))
-        for column, acting in enumerate(matrix.acting)
-        for client_id in acting
+        (column, matrix.nodes.index(node)) for column, acting in enumerate(matrix.acting) for node in acting
     ]
+    axes = figure.axes[0]
     if points:
         across, down = zip(*points, strict=True)
         axes.scatter(across, down, marker="^", s=14, c="#E69F00", edgecolors="black", linewidths=0.5)
-    axes.set(title=history.title, xlabel="round", ylabel="client (▲ malicious)")
     axes.tick_params(axis="y", labelsize=7)
     return figure
 

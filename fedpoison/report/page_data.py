@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from fedpoison.report.labels import (
+from fedpoison.report.load import (
     CLEAN,
     attack_label,
     clean_run_places,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from fedpoison.report.labels import is_attack_free
+from fedpoison.report.load import is_attack_free
 from fedpoison.report.page_data import AXES, PageData
 from fedpoison.results.run_frame import (
     MEASURES,

@@ -18,14 +18,15 @@ from fedpoison.results.run_frame import (
     STOPPED,
     class_columns,
     cross_table,
+    intervals,
     lowest_accuracy,
     of_whole_groups,
+    paired_differences,
     run_frame,
 )
 from fedpoison.scenario.aggregation import read_aggregation
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.simulation.batch import BatchOptions, run_all
-from fedpoison.studies.statistics import intervals, paired_differences
 
 _log = logging.getLogger(__name__)
 

@@ -14,18 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from fedpoison import plotting
 from fedpoison.errors import ScenarioError
-from fedpoison.plotting import (
-    COLOURS,
-    heat_map,
-    heat_maps,
-    legend,
-    lines,
-    panels,
-    round_axis,
-    save,
-    strategy_heat_map,
-)
+from fedpoison.plotting import heat_map, heat_maps, legend, lines, panels, save, strategy_heat_map, style
 from fedpoison.results.run_frame import MEASURES, cross_table
 from fedpoison.studies.axes import Label
 from fedpoison.studies.breakdown_result import Breakdown, Curve
@@ -35,8 +26,7 @@ from fedpoison.studies.study import AXIS_TITLES, Study, StudyFigure
 HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo", "--")
 RING: dict[str, Any] = {"marker": "o", "markersize": 10, "markerfacecolor": "none"}
 CROSS: dict[str, Any] = {"marker": "x", "markersize": 7, "markeredgewidth": 2}
-Labels = dict[str, list[Label]]
-"""Labels of each axis of a study, in the order of the study."""
+Labels = list[Label]
 
 
 def accuracy_by_round(comparison: Comparison) -> Figure:
@@ -44,25 +34,21 @@ def accuracy_by_round(comparison: Comparison) -> Figure:
 
     A strategy that stopped with any seed has no line, and the panel names it.
     """
-    figure, grid = panels(len(comparison.attacks))
+    stopped = {(cell.attack, cell.strategy): cell.strategy for cell in comparison.stopped}
+    rows = [
+        (cell.attack, cell.strategy, record.round, 100 * record.accuracy)
+        for cell in comparison.cells()
+        if (cell.attack, cell.strategy) not in stopped
+        for record in comparison.histories[cell].records
+    ]
+    frame = pd.DataFrame(rows, columns=["attack", "strategy", "round", "accuracy"])
+    titles = {attack: attack for attack in comparison.attacks}
+    figure, grid = plotting.accuracy_by_round(frame, "attack", titles, comparison.strategies)
     for axes, attack in zip(grid, comparison.attacks, strict=True):
-        stopped = [
-            strategy for strategy in comparison.strategies if comparison.stopped_seeds(attack, strategy)
-        ]
-        rows = [
-            (strategy, record.round, 100 * record.accuracy)
-            for strategy in comparison.strategies
-            if strategy not in stopped
-            for history in comparison.runs(attack, strategy)
-            for record in history.records
-        ]
-        frame = pd.DataFrame(rows, columns=["strategy", "round", "accuracy"])
-        lines(axes, frame, x="round", y="accuracy", series="strategy", names=comparison.strategies)
-        if stopped:
-            axes.text(0.02, 0.02, f"stopped: {', '.join(stopped)}", transform=axes.transAxes, fontsize=7)
-        round_axis(axes, attack)
+        names = [strategy for strategy in comparison.strategies if (attack, strategy) in stopped]
+        if names:
+            axes.text(0.02, 0.02, f"stopped: {', '.join(names)}", transform=axes.transAxes, fontsize=7)
     grid[0].set_ylabel("accuracy, %")
-    legend(figure, grid[0])
     return figure
 
 
@@ -96,13 +82,10 @@ def breakdown_curves(found: Breakdown) -> Figure:
         axes.set_xlabel("malicious share, %")
     grid[0].set_ylabel(found.criterion.axis_title)
     handles, labels = grid[0].get_legend_handles_labels()
-    handles += [
-        Line2D([], [], color="0.35", linewidth=1),
-        Line2D([], [], color="0.35", linestyle="", **RING),
-        Line2D([], [], color="0.35", linestyle="", **CROSS),
-    ]
-    labels += ["limit", "breaks", "undefined from here"]
-    columns = 2 if len(grid) == 1 else 4
+    marks = {"limit": {"linewidth": 1}, "breaks": {"linestyle": "", **RING}}
+    marks["undefined from here"] = {"linestyle": "", **CROSS}
+    handles += [Line2D([], [], color="0.35", **look) for look in marks.values()]
+    labels, columns = [*labels, *marks], 2 if len(grid) == 1 else 4
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
     return figure
 
@@ -112,12 +95,11 @@ def _mark(axes: Axes, curves: Sequence[Curve], found: Breakdown, strategies: Seq
     edge: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "clip_on": False}
     drawn: Counter[int] = Counter()
     for curve in curves:
-        colour = COLOURS[strategies.index(curve.pair.strategy) % len(COLOURS)]
-        if curve.breaking_point is not None:
-            broken = curve.breaking_point
-            share = 100 * broken.count / found.clients
+        colour = style(strategies.index(curve.pair.strategy))["color"]
+        broken = curve.breaking_point
+        if broken is not None:
             height, options = (100 * np.mean(broken.costs), {}) if broken.stopped is None else (1.0, edge)
-            axes.plot(share, height, color=colour, **RING, **options)
+            axes.plot(100 * broken.count / found.clients, height, color=colour, **RING, **options)
         if curve.undefined is not None:
             share, height = 100 * curve.undefined / found.clients, 1 - 0.06 * drawn[curve.undefined]
             axes.plot(share, height, color=colour, zorder=3, **CROSS, **edge)
@@ -136,22 +118,27 @@ def draw(study: Study, runs: pd.DataFrame) -> Figure:
     """
     if study.figure is None:
         raise ScenarioError(f"{study.name}: has no figure; add a table [figure] with kind, x and series.")
-    asked = study.figure
-    labels = {
-        axis: [level.label for level in axis_values] for axis, axis_values in study.axis_values().items()
-    }
+    asked, values = study.figure, study.axis_values()
+    labels = {axis: [level.label for level in steps] for axis, steps in values.items()}
+    series, xs = labels[asked.series], labels[asked.x]
     facets: list[Label | None] = [None] if asked.facet is None else [*labels[asked.facet]]
-    figure, grid = _panels(asked, labels, len(facets))
+    figure, grid = _panels(asked, series, len(xs), len(facets))
     panel = {"lines": _lines, "bars": _bars, "heatmap": _heat_map}[asked.kind]
     for (row, measure), (column, facet) in product(enumerate(asked.measure), enumerate(facets)):
         axes = grid[row][column]
         shown = runs if facet is None else runs[runs[str(asked.facet)] == facet]
-        values = shown.assign(**{measure: 100 * shown[measure]})
-        panel(axes, values, asked, measure, labels)
-        _name(axes, asked, measure, facet, outer=(row == len(asked.measure) - 1, column == 0))
+        columns = {"x": shown[asked.x], "series": shown[asked.series], "y": 100 * shown[measure]}
+        panel(axes, pd.DataFrame(columns), series, xs)
+        title = "" if facet is None else facet if isinstance(facet, str) else f"{_words(asked.facet)} {facet}"
+        if asked.kind == "heatmap":
+            title = ", ".join(part for part in (title, AXIS_TITLES[measure]) if part)
+        elif column == 0:
+            axes.set_ylabel(AXIS_TITLES[measure])
+        axes.set_title(title, fontsize=10)
+        if asked.kind == "lines" and row == len(asked.measure) - 1:
+            axes.set_xlabel(_words(asked.x))
     if asked.kind != "heatmap":
-        names = [str(label) for label in labels[asked.series]]
-        legend(figure, grid[0][0], _columns(figure.get_figwidth(), names), _words(asked.series))
+        legend(figure, grid[0][0], _columns(figure.get_figwidth(), series), _words(asked.series))
     return figure
 
 
@@ -162,38 +149,38 @@ def write_figure(study: Study, runs: pd.DataFrame, folder: Path) -> None:
         save(figure, folder / f"figure.{ending}")
 
 
-def _panels(asked: StudyFigure, labels: Labels, facets: int) -> tuple[Figure, Sequence[Sequence[Axes]]]:
-    across, down = len(labels[asked.x]), len(labels[asked.series])
+def _panels(
+    asked: StudyFigure, series: Labels, across: int, facets: int
+) -> tuple[Figure, Sequence[Sequence[Axes]]]:
+    """Return a row of panels per measure, as wide as its values, its bars or its columns need."""
+    heat = asked.kind == "heatmap"
     width, height = {
         "lines": (3.2, 2.7),
-        "bars": (max(3.2, 0.7 + 0.16 * across * (down + 1)), 2.7),
-        "heatmap": (1.4 + 0.55 * across, 0.9 + 0.36 * down),
+        "bars": (max(3.2, 0.7 + 0.16 * across * (len(series) + 1)), 2.7),
+        "heatmap": (1.4 + 0.55 * across, 0.9 + 0.36 * len(series)),
     }[asked.kind]
-    rows = len(asked.measure)
-    margin = max(len(str(label)) for label in labels[asked.series]) * 0.07 if asked.kind == "heatmap" else 0.6
-    across_all = max(5.0, margin + width * facets)
-    names = [str(label) for label in labels[asked.series]]
-    room = 0.0 if asked.kind == "heatmap" else 0.5 + 0.2 * -(-down // _columns(across_all, names))
-    figure = Figure(figsize=(across_all, room + height * rows), layout="constrained")
-    grid = figure.subplots(rows, facets, sharex=True, sharey=True, squeeze=False)
+    margin = max(len(str(label)) for label in series) * 0.07 if heat else 0.6
+    total = max(5.0, margin + width * facets)
+    room = 0.0 if heat else 0.5 + 0.2 * -(-len(series) // _columns(total, series))
+    figure = Figure(figsize=(total, room + height * len(asked.measure)), layout="constrained")
+    grid = figure.subplots(len(asked.measure), facets, sharex=True, sharey=True, squeeze=False)
     return figure, grid.tolist()
 
 
-def _columns(width: float, names: Sequence[str]) -> int:
+def _columns(width: float, names: Labels) -> int:
     """Return how many names of a legend fit side by side in a figure of `width` inches."""
-    return max(1, min(len(names), int(width / (0.6 + 0.075 * max(map(len, names))))))
+    longest = max(len(str(name)) for name in names)
+    return max(1, min(len(names), int(width / (0.6 + 0.075 * longest))))
 
 
-def _lines(axes: Axes, values: pd.DataFrame, asked: StudyFigure, measure: str, labels: Labels) -> None:
-    names, places = labels[asked.series], labels[asked.x]
-    lines(axes, values, x=asked.x, y=measure, series=asked.series, names=names, places=places)
+def _lines(axes: Axes, values: pd.DataFrame, series: Labels, xs: Labels) -> None:
+    lines(axes, values, x="x", y="y", series="series", names=series, places=xs)
     axes.set_ylim(0, 101)
 
 
-def _bars(axes: Axes, values: pd.DataFrame, asked: StudyFigure, measure: str, labels: Labels) -> None:
-    series, xs = labels[asked.series], labels[asked.x]
+def _bars(axes: Axes, values: pd.DataFrame, series: Labels, xs: Labels) -> None:
     width = 0.8 / len(series)
-    groups = values.dropna(subset=measure).groupby([asked.series, asked.x])[measure]
+    groups = values.dropna(subset="y").groupby(["series", "x"])["y"]
     table = groups.agg(["mean", "min", "max"])
     for position, name in enumerate(series):
         drawn = table.reindex(pd.MultiIndex.from_product([[name], xs]))
@@ -203,7 +190,7 @@ def _bars(axes: Axes, values: pd.DataFrame, asked: StudyFigure, measure: str, la
             width,
             yerr=np.abs([drawn["mean"] - drawn["min"], drawn["max"] - drawn["mean"]]),  # never -1e-17
             label=str(name),
-            color=COLOURS[position % len(COLOURS)],
+            color=style(position)["color"],
             hatch=HATCHES[position % len(HATCHES)],
             edgecolor="white",
             error_kw={"elinewidth": 0.8},
@@ -214,26 +201,8 @@ def _bars(axes: Axes, values: pd.DataFrame, asked: StudyFigure, measure: str, la
     axes.set_ylim(0, 101)
 
 
-def _heat_map(axes: Axes, values: pd.DataFrame, asked: StudyFigure, measure: str, labels: Labels) -> None:
-    means = cross_table(values, measure, asked.series, asked.x)
-    heat_map(axes, means.reindex(index=labels[asked.series], columns=labels[asked.x]))
-
-
-def _name(
-    axes: Axes, asked: StudyFigure, measure: str, facet: Label | None, *, outer: tuple[bool, bool]
-) -> None:
-    """Title a panel and its axes; `outer` is whether it is in the last row, and in the first column."""
-    label = (
-        "" if facet is None else str(facet) if isinstance(facet, str) else f"{_words(asked.facet)} {facet}"
-    )
-    if asked.kind == "heatmap":
-        axes.set_title(", ".join(part for part in (label, AXIS_TITLES[measure]) if part), fontsize=10)
-    else:
-        axes.set_title(label, fontsize=10)
-        if outer[1]:
-            axes.set_ylabel(AXIS_TITLES[measure])
-    if outer[0] and asked.kind == "lines":
-        axes.set_xlabel(_words(asked.x))
+def _heat_map(axes: Axes, values: pd.DataFrame, series: Labels, xs: Labels) -> None:
+    heat_map(axes, cross_table(values, "y", "series", "x").reindex(index=series, columns=xs))
 
 
 def _words(axis: str | None) -> str:

@@ -9,6 +9,8 @@ import pytest
 from conftest import SMALL
 
 from fedpoison import cli
+from fedpoison.cli.options import parse_specs
+from fedpoison.errors import ScenarioError
 
 
 def test_tables_are_shown_although_they_cannot_be_written(fedpoison, tmp_path):
@@ -117,3 +119,13 @@ def test_the_command_prints_latex_and_nothing_else(command):
     assert "\\toprule" in out
     assert "figure and points" not in out
     assert (folder / "breakdown.pdf").is_file()
+
+
+def test_specs_that_mean_the_same_are_run_once_as_the_first_spells_them():
+    rules = parse_specs(
+        "strategies", "krum(), krum, nnm|median, krum(power=2), krum(power=1), nnm | median()"
+    )
+    assert rules == ["krum()", "nnm|median", "krum(power=1)"]
+    assert parse_specs("attacks", "ipm, ipm(epsilon=0.1), alie+ipm, alie() + ipm") == ["ipm", "alie+ipm"]
+    with pytest.raises(ScenarioError, match="unknown strategy 'kurm'"):
+        parse_specs("strategies", "krum, kurm")

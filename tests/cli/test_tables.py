@@ -98,3 +98,33 @@ def test_words_may_be_folded_and_no_column_takes_all_the_room():
     assert rows[0][-1] == "-1.5 [-2.0, -1.0]"
     widths = [len(rule) for rule in shown[-1].strip("└┘").split("┴")]
     assert max(widths) - min(widths) <= 3
+
+
+UGLY = TextTable(
+    "50 % of a_b & c", pd.DataFrame([["x_1 & {y}", "nnm | median"]], columns=["a#b", "c$d\\e~^"])
+)
+
+
+def test_latex_escapes_what_is_its_own_and_has_booktabs_rules():
+    text = UGLY.to_latex()
+    assert r"\caption{50 \% of a\_b \& c}" in text
+    assert r"a\#b & c\$d\textbackslash{}e\textasciitilde{}\textasciicircum{} \\" in text
+    assert r"x\_1 \& \{y\} & nnm \textbar{} median \\" in text
+    rules = [line for line in text.splitlines() if line.endswith("rule")]
+    assert rules == [r"\toprule", r"\midrule", r"\bottomrule"]
+    assert r"\begin{tabular}{lr}" in text
+
+
+def test_latex_breaks_a_table_that_fits_no_page():
+    for rows, environment in ((40, "table"), (41, "longtable")):
+        text = TextTable("many", pd.DataFrame({"row": ["x"] * rows})).to_latex()
+        assert f"\\begin{{{environment}}}" in text
+        assert text.count("x \\\\") == rows
+        assert r"\caption{many}" in text
+
+
+def test_markdown_escapes_what_would_end_a_cell():
+    lines = UGLY.to_markdown().splitlines()
+    assert lines[0] == r"**50 % of a\_b & c**"
+    assert r"nnm \| median" in lines[-1]
+    assert lines[-1].replace(r"\|", "").count("|") == 3

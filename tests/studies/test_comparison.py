@@ -2,25 +2,19 @@
 
 import json
 import math
-import re
 
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 
 from fedpoison.cli.compare import as_json, notes, tables
-from fedpoison.cli.options import parse_specs
-from fedpoison.cli.tables import TextTable
 from fedpoison.errors import RunError, ScenarioError
 from fedpoison.results.history import History
 from fedpoison.results.round import Failure, Round
-from fedpoison.results.run_frame import MEASURES
+from fedpoison.results.run_frame import MEASURES, estimate
 from fedpoison.simulation.batch import BatchResult
 from fedpoison.studies import figures
-from fedpoison.studies import statistics as intervals
 from fedpoison.studies.comparison import OPTIMISTIC, CompareCell, Comparison, check_reference, compare
-from fedpoison.studies.statistics import Estimate, coverage_note, estimate
 
 SEEDS = (0, 1, 2)
 RIGHT = {
@@ -58,48 +52,6 @@ def row(frame, attack, strategy, measure="accuracy"):
         (frame["attack"] == attack) & (frame["strategy"] == strategy) & (frame["measure"] == measure)
     ]
     return chosen.iloc[0]
-
-
-def test_the_interval_is_scipys():
-    values = [0.91, 0.87, 0.95, 0.9, 0.89]
-    ends = stats.bootstrap((values,), np.mean, rng=np.random.default_rng(0)).confidence_interval
-    assert estimate(values) == Estimate(pytest.approx(np.mean(values)), ends.low, ends.high)
-
-
-def test_the_interval_lies_near_that_of_a_plain_bootstrap():
-    generator = np.random.default_rng(7)
-    values = generator.normal(0.8, 0.05, size=30)
-    means = generator.choice(values, size=(20_000, 30)).mean(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    found = estimate(list(values))
-    assert found.low == pytest.approx(low, abs=2e-3)
-    assert found.high == pytest.approx(high, abs=2e-3)
-
-
-@pytest.mark.parametrize("values", [[0.1, 0.4], [0.9, 0.9, 0.95], [0.0, 1.0, 0.0, 0.0]])
-def test_the_interval_holds_the_mean_and_stays_within_the_values(values):
-    found = estimate(values)
-    assert min(values) - 1e-9 <= found.low < found.mean < found.high <= max(values) + 1e-9
-
-
-@pytest.mark.parametrize("seeds", [2, 3, 5, 9])
-def test_few_seeds_are_said_to_hold_the_mean_as_often_as_they_do(seeds, monkeypatch):
-    monkeypatch.setattr(intervals, "RESAMPLES", 999)  # the share is the same, and had sooner
-    samples = np.random.default_rng(seeds).normal(size=(400, seeds))
-    found = [estimate(list(sample)) for sample in samples]
-    held = np.mean([each.low <= 0 <= each.high for each in found])
-    said = int(re.search(r"about (\d+) %", coverage_note(seeds))[1]) / 100
-    assert held == pytest.approx(said, abs=0.06)  # three standard deviations of a share of 400
-    assert held < 0.95
-    assert not coverage_note(10)
-
-
-def test_no_interval_is_claimed_where_there_is_none():
-    assert estimate([0.7]) == Estimate(0.7, None, None)
-    assert estimate([0.7, 0.7, 0.7]) == Estimate(pytest.approx(0.7), pytest.approx(0.7), pytest.approx(0.7))
-    unknown = estimate([0.7, float("nan")])
-    assert np.isnan(unknown.mean)
-    assert unknown.low is None
 
 
 def test_estimates_are_means_over_the_seeds(made):
@@ -181,49 +133,9 @@ def test_json_has_no_nan(made, tmp_path):
     assert found["per_class_accuracy"]["backdoor"]["krum"] == pytest.approx([0.7, 1.0])
 
 
-UGLY = TextTable(
-    "50 % of a_b & c", pd.DataFrame([["x_1 & {y}", "nnm | median"]], columns=["a#b", "c$d\\e~^"])
-)
-
-
-def test_latex_escapes_what_is_its_own_and_has_booktabs_rules():
-    text = UGLY.to_latex()
-    assert r"\caption{50 \% of a\_b \& c}" in text
-    assert r"a\#b & c\$d\textbackslash{}e\textasciitilde{}\textasciicircum{} \\" in text
-    assert r"x\_1 \& \{y\} & nnm \textbar{} median \\" in text
-    rules = [line for line in text.splitlines() if line.endswith("rule")]
-    assert rules == [r"\toprule", r"\midrule", r"\bottomrule"]
-    assert r"\begin{tabular}{lr}" in text
-
-
-def test_latex_breaks_a_table_that_fits_no_page():
-    for rows, environment in ((40, "table"), (41, "longtable")):
-        text = TextTable("many", pd.DataFrame({"row": ["x"] * rows})).to_latex()
-        assert f"\\begin{{{environment}}}" in text
-        assert text.count("x \\\\") == rows
-        assert r"\caption{many}" in text
-
-
-def test_markdown_escapes_what_would_end_a_cell():
-    lines = UGLY.to_markdown().splitlines()
-    assert lines[0] == r"**50 % of a\_b & c**"
-    assert r"nnm \| median" in lines[-1]
-    assert lines[-1].replace(r"\|", "").count("|") == 3
-
-
 def test_a_reference_may_be_spelt_otherwise():
     assert check_reference(["nnm|median", "fedavg"], "nnm | median") == "nnm|median"
     assert check_reference(["multi-krum", "krum()"], "krum(power=2.0)") == "krum()"
-
-
-def test_specs_that_mean_the_same_are_run_once_as_the_first_spells_them():
-    rules = parse_specs(
-        "strategies", "krum(), krum, nnm|median, krum(power=2), krum(power=1), nnm | median()"
-    )
-    assert rules == ["krum()", "nnm|median", "krum(power=1)"]
-    assert parse_specs("attacks", "ipm, ipm(epsilon=0.1), alie+ipm, alie() + ipm") == ["ipm", "alie+ipm"]
-    with pytest.raises(ScenarioError, match="unknown strategy 'kurm'"):
-        parse_specs("strategies", "krum, kurm")
 
 
 ATTACKS, STRATEGIES = ["none", "ipm"], ["krum", "median"]
