@@ -1,4 +1,4 @@
-"""Axes of a study: lists of values of a field, ranges of values, and named settings of several fields."""
+"""Axes of a study: values of a field, ranges and named settings; and the figure that shows the axes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,17 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from fedpoison.errors import ScenarioError, unknown
 from fedpoison.scenario.scenario import Scenario
@@ -147,3 +155,55 @@ def _named_settings(axis: str, tables: Sequence[Mapping[str, Any]]) -> tuple[Axi
 
 def _label(value: object) -> Label:
     return value if isinstance(value, str | int | float) else str(value)
+
+
+AXIS_TITLES = {
+    "accuracy": "accuracy, %",
+    "worst_class_accuracy": "worst-class accuracy, %",
+    "success": "attack success, %",
+    "true_positive_rate": "malicious rejected, %",
+    "false_positive_rate": "honest rejected, %",
+    "malicious_mass": "trust in malicious, %",
+}
+"""Axis titles of the shares that a figure can show, by column."""
+
+
+def _several(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+def _measure(name: str) -> str:
+    if name not in AXIS_TITLES:
+        raise unknown("measure", name, AXIS_TITLES)
+    return name
+
+
+class StudyFigure(BaseModel):
+    """Figure of a study: means over the seeds after the last round."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["lines", "bars", "heatmap"]
+    x: str
+    """Axis along the panels, or the columns of a heat map."""
+    series: str
+    """Axis with a line, a bar or a row per value."""
+    facet: str | None = None
+    """Axis with a panel per value."""
+    measure: Annotated[
+        tuple[Annotated[str, AfterValidator(_measure)], ...], BeforeValidator(_several), Field(min_length=1)
+    ] = ("accuracy",)
+    """Measures, with a row of panels per measure."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, given: object) -> object:
+        for key in given if isinstance(given, Mapping) else ():
+            if key not in cls.model_fields:
+                raise unknown("key of a figure", key, cls.model_fields)
+        return given
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Axes in the figure."""
+        return tuple(axis for axis in (self.x, self.series, self.facet) if axis is not None)

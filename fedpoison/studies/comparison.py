@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from functools import cached_property
+from itertools import product
 from typing import Literal, Unpack
 
 import numpy as np
@@ -38,6 +40,7 @@ OPTIMISTIC = (
     "report the last round."
 )
 _PAIR = ["attack", "strategy"]
+_AXES = [*_PAIR, "seed"]
 
 
 @dataclass(frozen=True)
@@ -66,12 +69,7 @@ class Comparison:
 
     def cells(self) -> list[CompareCell]:
         """Return the runs in the order of attacks, strategies and seeds."""
-        return [
-            CompareCell(attack, strategy, seed)
-            for attack in self.attacks
-            for strategy in self.strategies
-            for seed in self.seeds
-        ]
+        return list(itertools.starmap(CompareCell, product(self.attacks, self.strategies, self.seeds)))
 
     def runs(self, attack: str, strategy: str) -> list[History]:
         """Return the histories of one attack against one strategy, per seed, without the stopped runs."""
@@ -94,8 +92,7 @@ class Comparison:
     @cached_property
     def frame(self) -> pd.DataFrame:
         """One row per run: `attack`, `strategy`, `seed`, `stopped`, measures and classes. See `run_frame`."""
-        runs = (((cell.attack, cell.strategy, cell.seed), self.record(cell)) for cell in self.cells())
-        return run_frame(["attack", "strategy", "seed"], runs)
+        return run_frame(_AXES, ((astuple(cell), self.record(cell)) for cell in self.cells()))
 
     @property
     def labels(self) -> int:
@@ -156,8 +153,8 @@ class Comparison:
 
     def stopped_runs(self) -> pd.DataFrame:
         """Return one row per run that stopped: `attack`, `strategy`, `seed` and the `reason`."""
-        rows = [(cell.attack, cell.strategy, cell.seed, reason) for cell, reason in self.stopped.items()]
-        return pd.DataFrame(rows, columns=["attack", "strategy", "seed", "reason"])
+        rows = [(*astuple(cell), reason) for cell, reason in self.stopped.items()]
+        return pd.DataFrame(rows, columns=[*_AXES, "reason"])
 
     def worst_case(self) -> pd.DataFrame:
         """Return one row per strategy with its worst case, by means over the seeds.
@@ -234,21 +231,13 @@ def compare(
     if base.groups:
         raise ScenarioError("groups: a comparison varies a single attack; omit the groups.")
     cells = {
-        CompareCell(attack, strategy, seed): base.replace(attack=attack, strategy=strategy, seed=seed)
-        for attack in attacks
-        for strategy in strategies
-        for seed in seeds
+        CompareCell(*labels): base.replace(**dict(zip(_AXES, labels, strict=True)))
+        for labels in product(attacks, strategies, seeds)
     }
     if at == "best":
         options.get("notify", _log.warning)(OPTIMISTIC)
     batch = run_all(cells.values(), **options)
     batch.check(ignore=batch.aggregation_failed if batch.histories else ())
-    histories = {
-        cell: batch.histories[scenario] for cell, scenario in cells.items() if scenario in batch.histories
-    }
-    stopped = {
-        cell: batch.failures[scenario].reason
-        for cell, scenario in cells.items()
-        if scenario in batch.failures
-    }
+    histories = {cell: batch.histories[run] for cell, run in cells.items() if run in batch.histories}
+    stopped = {cell: batch.failures[run].reason for cell, run in cells.items() if run in batch.failures}
     return Comparison(attacks, strategies, seeds, histories, at, stopped)

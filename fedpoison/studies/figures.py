@@ -18,10 +18,10 @@ from fedpoison import plotting
 from fedpoison.errors import ScenarioError
 from fedpoison.plotting import heat_map, heat_maps, legend, lines, panels, save, strategy_heat_map, style
 from fedpoison.results.run_frame import MEASURES, cross_table
-from fedpoison.studies.axes import Label
+from fedpoison.studies.axes import AXIS_TITLES, Label, StudyFigure
 from fedpoison.studies.breakdown_result import Breakdown, Curve
 from fedpoison.studies.comparison import Comparison
-from fedpoison.studies.study import AXIS_TITLES, Study, StudyFigure
+from fedpoison.studies.study import Study
 
 HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo", "--")
 RING: dict[str, Any] = {"marker": "o", "markersize": 10, "markerfacecolor": "none"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import tomllib
 from collections import Counter
@@ -11,77 +10,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
 from importlib.resources import files
+from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 import tomli_w
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from fedpoison.errors import ScenarioError, unknown
 from fedpoison.scenario.fields import read_toml
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.scenario.specs import validation_message
-from fedpoison.studies.axes import AxisValue, Label, expand_range, parse_axis
-
-AXIS_TITLES = {
-    "accuracy": "accuracy, %",
-    "worst_class_accuracy": "worst-class accuracy, %",
-    "success": "attack success, %",
-    "true_positive_rate": "malicious rejected, %",
-    "false_positive_rate": "honest rejected, %",
-    "malicious_mass": "trust in malicious, %",
-}
-"""Axis titles of the shares that a figure can show, by column."""
-
-
-def _several(value: object) -> object:
-    return (value,) if isinstance(value, str) else value
-
-
-def _measure(name: str) -> str:
-    if name not in AXIS_TITLES:
-        raise unknown("measure", name, AXIS_TITLES)
-    return name
-
-
-class StudyFigure(BaseModel):
-    """Figure of a study: means over the seeds after the last round."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: Literal["lines", "bars", "heatmap"]
-    x: str
-    """Axis along the panels, or the columns of a heat map."""
-    series: str
-    """Axis with a line, a bar or a row per value."""
-    facet: str | None = None
-    """Axis with a panel per value."""
-    measure: Annotated[
-        tuple[Annotated[str, AfterValidator(_measure)], ...], BeforeValidator(_several), Field(min_length=1)
-    ] = ("accuracy",)
-    """Measures, with a row of panels per measure."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known(cls, given: object) -> object:
-        for key in given if isinstance(given, Mapping) else ():
-            if key not in cls.model_fields:
-                raise unknown("key of a figure", key, cls.model_fields)
-        return given
-
-    @property
-    def axes(self) -> tuple[str, ...]:
-        """Axes in the figure."""
-        return tuple(axis for axis in (self.x, self.series, self.facet) if axis is not None)
+from fedpoison.studies.axes import AxisValue, Label, StudyFigure, expand_range, parse_axis
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,13 +152,9 @@ class Study(BaseModel):
     @cached_property
     def _cells(self) -> Sequence[StudyCell]:
         axis_values = self.axis_values()
-        combinations = (
-            dict(zip(axis_values, steps, strict=True)) for steps in itertools.product(*axis_values.values())
-        )
+        places = (dict(zip(axis_values, steps, strict=True)) for steps in product(*axis_values.values()))
         return [
-            self._cell(steps)
-            for steps in combinations
-            if not any(_matches(table, steps) for table in self.exclude)
+            self._cell(place) for place in places if not any(_matches(table, place) for table in self.exclude)
         ]
 
     def _cell(self, steps: Mapping[str, AxisValue]) -> StudyCell:
@@ -261,9 +197,8 @@ def _check_excluded(table: Mapping[str, Any], axis_values: Mapping[str, Sequence
         labels = [level.label for level in axis_values[axis]]
         for value in _as_sequence(wanted):
             if value not in labels:
-                raise ScenarioError(
-                    f"exclude: got {axis} {value!r}; choose from {', '.join(map(str, labels))}."
-                )
+                choices = ", ".join(map(str, labels))
+                raise ScenarioError(f"exclude: got {axis} {value!r}; choose from {choices}.")
 
 
 def _check_drawn(figure: StudyFigure, axis_values: Mapping[str, Sequence[AxisValue]]) -> None:

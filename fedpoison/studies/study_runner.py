@@ -22,8 +22,8 @@ from fedpoison.results.run_frame import MEASURES, measured, of_whole_groups
 from fedpoison.results.store import StoredRun
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.simulation.batch import BatchCallbacks, run_all
-from fedpoison.studies.axes import Label
-from fedpoison.studies.study import AXIS_TITLES, Study, StudyCell
+from fedpoison.studies.axes import AXIS_TITLES, Label
+from fedpoison.studies.study import Study, StudyCell
 
 _log = logging.getLogger(__name__)
 

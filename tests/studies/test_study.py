@@ -6,8 +6,8 @@ import pytest
 
 from fedpoison.errors import ScenarioError
 from fedpoison.simulation.run import simulate
-from fedpoison.studies.axes import RESERVED_COLUMNS
-from fedpoison.studies.study import AXIS_TITLES, Study
+from fedpoison.studies.axes import AXIS_TITLES, RESERVED_COLUMNS
+from fedpoison.studies.study import Study
 from fedpoison.studies.study_runner import StudyResults
 
 STUDY = """

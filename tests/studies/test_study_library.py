@@ -5,8 +5,9 @@ import pytest
 
 from experiments import central_poisoning
 from fedpoison.errors import ScenarioError
+from fedpoison.studies.axes import AXIS_TITLES
 from fedpoison.studies.figures import draw
-from fedpoison.studies.study import AXIS_TITLES, Study, built_in_studies, find_study
+from fedpoison.studies.study import Study, built_in_studies, find_study
 from fedpoison.studies.study_runner import plan, sweep
 
 NAMES = sorted(built_in_studies())

@@ -28,8 +28,7 @@ def mean_of_last(count: int) -> Readout:
     """
 
     def read(accuracy: pd.DataFrame) -> tuple[float, float]:
-        means = accuracy.iloc[-count:].mean()
-        return float(means.mean()), float(means.std())
+        return _spread(accuracy.iloc[-count:].mean())
 
     return read
 
@@ -40,18 +39,16 @@ def best(accuracy: pd.DataFrame) -> tuple[float, float]:
     >>> best(pd.DataFrame({0: [0.1, 0.9, 0.8], 1: [0.1, 0.7, 0.8]}))[0]
     0.8
     """
-    row = accuracy.iloc[int(accuracy.mean(axis=1).argmax())]
-    return float(row.mean()), float(row.std())
+    return _spread(accuracy.iloc[int(accuracy.mean(axis=1).argmax())])
 
 
 def after(number: int) -> Readout:
     """Return a readout of the accuracy after a round, or after the last evaluated round before it."""
+    return lambda accuracy: _spread(accuracy.loc[:number].iloc[-1])
 
-    def read(accuracy: pd.DataFrame) -> tuple[float, float]:
-        row = accuracy.loc[:number].iloc[-1]
-        return float(row.mean()), float(row.std())
 
-    return read
+def _spread(seeds: pd.Series[float]) -> tuple[float, float]:
+    return float(seeds.mean()), float(seeds.std())
 
 
 @dataclass(frozen=True, eq=False)
