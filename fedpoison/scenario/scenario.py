@@ -53,124 +53,85 @@ class Scenario(BaseModel):
             constructor raises pydantic's ValidationError, a ValueError, with the same message.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
-    seed: Annotated[int, About.COMPARED | About.REFERENCE, Field(description="Seed of random streams.")] = 0
-    rounds: Annotated[Positive, About.REFERENCE, Field(description="Number of training rounds.")] = 10
-    evaluate_every: Annotated[
-        Positive,
-        About.FEDERATION | About.REFERENCE,
-        Field(description="Interval between evaluations, in rounds. The last round is always evaluated."),
-    ] = 1
+    seed: Annotated[int, About.COMPARED | About.REFERENCE] = 0
+    """Seed of random streams."""
+    rounds: Annotated[Positive, About.REFERENCE] = 10
+    """Number of training rounds."""
+    evaluate_every: Annotated[Positive, About.FEDERATION | About.REFERENCE] = 1
+    """Interval between evaluations, in rounds. The last round is always evaluated."""
 
-    dataset: Annotated[
-        str,
-        AfterValidator(check_dataset),
-        About.REFERENCE,
-        Field(description="Data set. auto means: mnist if it is available, otherwise digits."),
-    ] = "auto"
-    train_samples: Annotated[
-        Count, Field(description="Total number of training samples, drawn at random. 0 means: all.")
-    ] = 0
-    test_samples: Annotated[Count, Field(description="Number of test samples. 0 means: all.")] = 0
-    partition: Annotated[
-        PartitionSpec, About.FEDERATION, Field(description="Partition of the training data over the clients.")
-    ] = read_partition("iid")
-    malicious_partition: Annotated[
-        PartitionSpec | None,
-        About.FEDERATION,
-        Field(description="Partition of the malicious clients' data. Default: as for honest clients."),
-    ] = None
-    model: Annotated[str, AfterValidator(models.check), Field(description="Model of the clients.")] = "cnn"
+    dataset: Annotated[str, AfterValidator(check_dataset), About.REFERENCE] = "auto"
+    """Data set. auto means: mnist if it is available, otherwise digits."""
+    train_samples: Count = 0
+    """Total number of training samples, drawn at random. 0 means: all."""
+    test_samples: Count = 0
+    """Number of test samples. 0 means: all."""
+    partition: Annotated[PartitionSpec, About.FEDERATION] = read_partition("iid")
+    """Partition of the training data over the clients."""
+    malicious_partition: Annotated[PartitionSpec | None, About.FEDERATION] = None
+    """Partition of the malicious clients' data. Default: as for honest clients."""
+    model: Annotated[str, AfterValidator(models.check)] = "cnn"
+    """Model of the clients."""
 
-    clients: Annotated[Positive, About.FEDERATION, Field(description="Number of clients.")] = 100
-    participation: Annotated[
-        float, About.FEDERATION, Field(gt=0, le=1, description="Share of the clients that train per round.")
-    ] = 1.0
+    clients: Annotated[Positive, About.FEDERATION] = 100
+    """Number of clients."""
+    participation: Annotated[float, About.FEDERATION, Field(gt=0, le=1)] = 1.0
+    """Share of the clients that train per round."""
 
-    epochs: Annotated[Positive, About.FEDERATION, Field(description="Local epochs per round.")] = 1
-    steps: Annotated[
-        Count, About.FEDERATION, Field(description="Number of local steps per round. 0 means: use --epochs.")
-    ] = 0
-    batch_size: Annotated[Positive, Field(description="Number of samples per local step.")] = 32
-    lr: Annotated[float, Field(gt=0, description="Learning rate of the clients.")] = 0.1
-    momentum: Annotated[float, Field(ge=0, lt=1, description="Momentum of the clients' SGD.")] = 0.0
-    persistent_momentum: Annotated[
-        bool, About.FEDERATION, Field(description="Keep each client's momentum buffer between rounds.")
-    ] = False
-    weight_decay: Annotated[float, Field(ge=0, description="Weight decay of the clients.")] = 0.0
-    proximal: Annotated[
-        float, About.FEDERATION, Field(ge=0, description="FedProx's mu. 0 means: no proximal term.")
-    ] = 0.0
-    precision: Annotated[Literal["fp32", "bf16"], Field(description="Number format in training.")] = "fp32"
-    dropout_seed: Annotated[
-        Count | None,
-        Field(description="Seed of one dropout mask for all clients and steps. Default: new masks."),
-    ] = None
+    epochs: Annotated[Positive, About.FEDERATION] = 1
+    """Local epochs per round."""
+    steps: Annotated[Count, About.FEDERATION] = 0
+    """Number of local steps per round. 0 means: use --epochs."""
+    batch_size: Positive = 32
+    """Number of samples per local step."""
+    lr: Annotated[float, Field(gt=0)] = 0.1
+    """Learning rate of the clients."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Momentum of the clients' SGD."""
+    persistent_momentum: Annotated[bool, About.FEDERATION] = False
+    """Keep each client's momentum buffer between rounds."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Weight decay of the clients."""
+    proximal: Annotated[float, About.FEDERATION, Field(ge=0)] = 0.0
+    """FedProx's mu. 0 means: no proximal term."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Number format in training."""
+    dropout_seed: Count | None = None
+    """Seed of one dropout mask for all clients and steps. Default: new masks."""
 
-    malicious: Annotated[
-        Share, About.SIZE | About.MALICIOUS | About.GROUP, Field(description="Share of malicious clients.")
-    ] = 0.2
+    malicious: Annotated[Share, About.SIZE | About.MALICIOUS | About.GROUP] = 0.2
+    """Share of malicious clients."""
     malicious_count: Annotated[
-        Count | None,
-        About.SIZE | About.MALICIOUS | About.GROUP | About.FEDERATION,
-        Field(description="Number of malicious clients. Default: --malicious."),
+        Count | None, About.SIZE | About.MALICIOUS | About.GROUP | About.FEDERATION
     ] = None
-    malicious_nodes: Annotated[
-        Nodes,
-        About.SIZE | About.MALICIOUS | About.GROUP | About.FEDERATION,
-        Field(description="Ids of the malicious clients, as in 1,4,9. Default: a random choice."),
-    ] = ()
-    malicious_per_round: Annotated[
-        Count | None,
-        About.MALICIOUS | About.GROUP | About.FEDERATION,
-        Field(description="Number of malicious clients that train per round. Default: random."),
-    ] = None
-    attack: Annotated[
-        AttackSpec,
-        About.GROUP | About.COMPARED,
-        Field(description="Attack of the malicious clients, or a combination as in backdoor+scaled-update."),
-    ] = NO_ATTACK
-    schedule: Annotated[
-        ScheduleSpec,
-        About.GROUP | About.COMPARED | About.FEDERATION,
-        Field(description="Rounds in which the malicious clients attack. In other rounds, they are honest."),
-    ] = ALWAYS
-    knowledge: Annotated[
-        KnowledgeName | None,
-        About.GROUP | About.COMPARED | About.FEDERATION,
-        Field(description="Updates that the attack sees. Default: the knowledge that the attack declares."),
-    ] = None
-    groups: Annotated[
-        Groups,
-        About.MALICIOUS | About.COMPARED | About.FEDERATION,
-        Field(description="Attacker group, as in 'alie: share=0.1'. Default: one group, by --attack."),
-    ] = ()
-    goal: Annotated[
-        AttackSpec | None,
-        About.COMPARED,
-        Field(description="Attack whose success is measured. Default: the first attack with a target."),
-    ] = None
+    """Number of malicious clients. Default: --malicious."""
+    malicious_nodes: Annotated[Nodes, About.SIZE | About.MALICIOUS | About.GROUP | About.FEDERATION] = ()
+    """Ids of the malicious clients, as in 1,4,9. Default: a random choice."""
+    malicious_per_round: Annotated[Count | None, About.MALICIOUS | About.GROUP | About.FEDERATION] = None
+    """Number of malicious clients that train per round. Default: random."""
+    attack: Annotated[AttackSpec, About.GROUP | About.COMPARED] = NO_ATTACK
+    """Attack of the malicious clients, or a combination as in backdoor+scaled-update."""
+    schedule: Annotated[ScheduleSpec, About.GROUP | About.COMPARED | About.FEDERATION] = ALWAYS
+    """Rounds in which the malicious clients attack. In other rounds, they are honest."""
+    knowledge: Annotated[KnowledgeName | None, About.GROUP | About.COMPARED | About.FEDERATION] = None
+    """Updates that the attack sees. Default: the knowledge that the attack declares."""
+    groups: Annotated[Groups, About.MALICIOUS | About.COMPARED | About.FEDERATION] = ()
+    """Attacker group, as in 'alie: share=0.1'. Default: one group, by --attack."""
+    goal: Annotated[AttackSpec | None, About.COMPARED] = None
+    """Attack whose success is measured. Default: the first attack with a target."""
 
-    strategy: Annotated[
-        str,
-        validated_by(read_aggregation),
-        About.COMPARED | About.FEDERATION,
-        Field(description="Aggregation on the server: a rule, or pre-aggregators | rule | server optimizer."),
-    ] = read_aggregation("fedavg")
-    tolerated: Annotated[
-        Count | None,
-        About.FEDERATION,
-        Field(
-            description="Number of malicious clients per round (f) that the rule is configured for. "
-            "Default: the true number."
-        ),
-    ] = None
-    root_samples: Annotated[
-        Positive,
-        About.FEDERATION,
-        Field(description="Number of clean samples that rules can use as root data."),
-    ] = 100
+    strategy: Annotated[str, validated_by(read_aggregation), About.COMPARED | About.FEDERATION] = (
+        read_aggregation("fedavg")
+    )
+    """Aggregation on the server: a rule, or pre-aggregators | rule | server optimizer."""
+    tolerated: Annotated[Count | None, About.FEDERATION] = None
+    """Number of malicious clients per round (f) that the rule is configured for. Default: the true number."""
+    root_samples: Annotated[Positive, About.FEDERATION] = 100
+    """Number of clean samples that rules can use as root data."""
 
     @model_validator(mode="after")
     def _check_combination(self) -> Self:
