@@ -22,12 +22,8 @@ def cnn(shape: Shape, classes: int) -> nn.Module:
     """Build the default model: two 5x5 convolutions (16 and 32 channels), a linear layer; 29k parameters."""
     channels, height, width = shape
     return nn.Sequential(
-        nn.Conv2d(channels, 16, 5, padding=2),
-        nn.MaxPool2d(2),
-        nn.ReLU(),
-        nn.Conv2d(16, 32, 5, padding=2),
-        nn.MaxPool2d(2),
-        nn.ReLU(),
+        *_convolution(channels, 16, 5, padding=2),
+        *_convolution(16, 32, 5, padding=2),
         nn.Flatten(),
         nn.Linear(32 * (height // 4) * (width // 4), classes),
     )
@@ -37,12 +33,8 @@ def cnn_mcmahan(shape: Shape, classes: int) -> nn.Module:
     """Build the CNN of McMahan et al. (AISTATS 2017) with 512 hidden units; 1.66M parameters."""
     channels, height, width = shape
     return nn.Sequential(
-        nn.Conv2d(channels, 32, 5, padding=2),
-        nn.MaxPool2d(2),
-        nn.ReLU(),
-        nn.Conv2d(32, 64, 5, padding=2),
-        nn.MaxPool2d(2),
-        nn.ReLU(),
+        *_convolution(channels, 32, 5, padding=2),
+        *_convolution(32, 64, 5, padding=2),
         nn.Flatten(),
         nn.Linear(64 * (height // 4) * (width // 4), 512),
         nn.ReLU(),
@@ -54,12 +46,8 @@ def lenet5(shape: Shape, classes: int) -> nn.Module:
     """Build LeNet-5 (LeCun et al., 1998) with max-pooling and ReLU; 62k parameters on 28x28."""
     channels, height, width = shape
     return nn.Sequential(
-        nn.Conv2d(channels, 6, 5, padding=2),
-        nn.MaxPool2d(2),
-        nn.ReLU(),
-        nn.Conv2d(6, 16, 5),
-        nn.MaxPool2d(2),
-        nn.ReLU(),
+        *_convolution(channels, 6, 5, padding=2),
+        *_convolution(6, 16, 5),
         nn.Flatten(),
         nn.Linear(16 * ((height // 2 - 4) // 2) * ((width // 2 - 4) // 2), 120),
         nn.ReLU(),
@@ -90,12 +78,8 @@ def cnn_byzfl(shape: Shape, classes: int) -> nn.Module:
     """Build the MNIST CNN of ByzFL: 20 and 50 channels, 500 hidden units; 431k parameters."""
     channels, height, width = shape
     return nn.Sequential(
-        nn.Conv2d(channels, 20, 5),
-        nn.MaxPool2d(2),
-        nn.ReLU(),
-        nn.Conv2d(20, 50, 5),
-        nn.MaxPool2d(2),
-        nn.ReLU(),
+        *_convolution(channels, 20, 5),
+        *_convolution(20, 50, 5),
         nn.Flatten(),
         nn.Linear(50 * (((height - 4) // 2 - 4) // 2) * (((width - 4) // 2 - 4) // 2), 500),
         nn.ReLU(),
@@ -122,6 +106,10 @@ def cnn_bucketing(shape: Shape, classes: int) -> nn.Module:
         Dropout(0.5),
         nn.Linear(128, classes),
     )
+
+
+def _convolution(inputs: int, outputs: int, size: int, *, padding: int = 0) -> list[nn.Module]:
+    return [nn.Conv2d(inputs, outputs, size, padding=padding), nn.MaxPool2d(2), nn.ReLU()]
 
 
 ModelBuilder = Callable[[Shape, int], nn.Module]

@@ -16,7 +16,7 @@ from enum import Enum
 from typing import Annotated, Any, Literal
 
 from clients.attacks.base import Attack
-from fedpoison.data import datasets
+from fedpoison.data.datasets import datasets
 from fedpoison.errors import unknown
 from fedpoison.scenario import registries
 from fedpoison.scenario.attackers import AttackerGroup

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from fedpoison.cli import catalogue
 from fedpoison.cli.options import Json
-from fedpoison.data import datasets
+from fedpoison.data.datasets import datasets
 from fedpoison.errors import unknown
 from fedpoison.scenario import registries
 from fedpoison.scenario.schedules import schedules

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clients.bounds import Positive, PositiveCount, Share, check_bounds
 from fedpoison.errors import ScenarioError
 
 
@@ -49,18 +50,15 @@ class Dirichlet:
     Classification", 2019. If a client gets fewer than `minimum` samples, the shares are drawn again.
     """
 
-    alpha: float = 0.5
+    alpha: Positive = 0.5
     """Concentration. Small: few classes per client. Large: nearly IID."""
-    minimum: int = 1
+    minimum: PositiveCount = 1
     """Smallest number of samples per client."""
 
     attempts = 100
 
     def __post_init__(self) -> None:
-        if self.alpha <= 0 or self.minimum < 1:
-            raise ValueError(
-                f"got alpha {self.alpha} and minimum {self.minimum}, expected above 0, and at least 1."
-            )
+        check_bounds(self)
 
     def __call__(self, labels: Tensor, clients: int, generator: torch.Generator) -> list[Tensor]:
         _check_samples(len(labels), clients * self.minimum)
@@ -92,12 +90,11 @@ class Shards:
     from Decentralized Data", AISTATS 2017, with two shards per client.
     """
 
-    shards: int = 2
+    shards: PositiveCount = 2
     """Number of shards per client."""
 
     def __post_init__(self) -> None:
-        if self.shards < 1:
-            raise ValueError(f"shards: got {self.shards} per client, expected at least 1.")
+        check_bounds(self)
 
     def __call__(self, labels: Tensor, clients: int, generator: torch.Generator) -> list[Tensor]:
         _check_samples(len(labels), clients * self.shards)
@@ -128,12 +125,11 @@ class Similarity:
     Learning", ICML 2020.
     """
 
-    gamma: float = 0.5
+    gamma: Share = 0.5
     """Share of the samples. 1 is IID, 0 is sorted."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.gamma <= 1:
-            raise ValueError(f"gamma: got {self.gamma}, expected 0 to 1.")
+        check_bounds(self)
 
     def __call__(self, labels: Tensor, clients: int, generator: torch.Generator) -> list[Tensor]:
         _check_samples(len(labels), clients)

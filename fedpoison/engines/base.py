@@ -57,21 +57,12 @@ class EngineGrid(MessageGrid):
     def train(self, client_batches: Sequence[ClientBatch]) -> Iterable[Sequence[ClientResult]]:
         """Return the results of the tasks of each client batch, in order."""
 
-    def set_run(self, run: Run) -> None:
-        """Do nothing: the process has one run, which is in no database."""
-
     @property
     def run(self) -> Run:
         return Run.create_empty(TaskIdentity.run_id)
 
     def get_node_ids(self) -> Iterable[int]:
         return range(FIRST_NODE_ID, FIRST_NODE_ID + self._federation.scenario.clients)
-
-    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        raise NotImplementedError("This grid replies at once: call send_and_receive.")
-
-    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        raise NotImplementedError("This grid replies at once: call send_and_receive.")
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None

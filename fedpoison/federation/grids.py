@@ -14,7 +14,16 @@ from fedpoison.federation.messages import CONFIG, METRICS, PARTITION
 
 
 class MessageGrid(Grid):
-    """A grid that creates messages. Subclasses deliver them."""
+    """A grid that creates messages. Subclasses deliver them, and reply at once."""
+
+    def set_run(self, run: Run) -> None:
+        """Do nothing: the process has one run, which is in no database."""
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        raise NotImplementedError("This grid replies at once: call send_and_receive.")
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        raise NotImplementedError("This grid replies at once: call send_and_receive.")
 
     def create_message(
         self,
@@ -28,13 +37,10 @@ class MessageGrid(Grid):
 
 
 class WrappedGrid(MessageGrid):
-    """A grid that passes all calls to another grid."""
+    """A grid that passes messages to another grid."""
 
     def __init__(self, grid: Grid) -> None:
         self.inner = grid
-
-    def set_run(self, run: Run) -> None:
-        self.inner.set_run(run)
 
     @property
     def run(self) -> Run:
@@ -42,12 +48,6 @@ class WrappedGrid(MessageGrid):
 
     def get_node_ids(self) -> Iterable[int]:
         return self.inner.get_node_ids()
-
-    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        return self.inner.push_messages(messages)
-
-    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        return self.inner.pull_messages(message_ids)
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None

@@ -194,9 +194,7 @@ class SimulationStrategy(Strategy):
             malicious=sorted(selection.malicious(server_round) & sampled),
             groups=[
                 GroupRecord(
-                    attack=group.attack,
-                    nodes=sorted(members & sampled),
-                    acted=group.is_active(server_round),
+                    attack=group.attack, nodes=sorted(members & sampled), acted=group.is_active(server_round)
                 )
                 for group, members in selection.groups_with_members(server_round)
             ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from clients import ATTACKS
 from clients.attacks.base import Attack
 from clients.attacks.composite import Composite
-from fedpoison.data import AUTO, datasets
+from fedpoison.data.datasets import AUTO, datasets
 from fedpoison.data.partitions import PARTITIONS, Partition
 from fedpoison.errors import ScenarioError, unknown
 from fedpoison.models import MODELS, ModelBuilder

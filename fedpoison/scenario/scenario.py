@@ -53,9 +53,7 @@ class Scenario(BaseModel):
             constructor raises pydantic's ValidationError, a ValueError, with the same message.
     """
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
     seed: Annotated[int, About.COMPARED | About.REFERENCE] = 0
     """Seed of random streams."""

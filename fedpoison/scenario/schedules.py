@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from clients.bounds import PositiveCount, check_bounds
 from fedpoison.registry import Registry
 from fedpoison.scenario.specs import Spec, read
 
@@ -28,6 +29,9 @@ class Schedule(Protocol):
 
 
 class _Fixed:
+    def __post_init__(self) -> None:
+        check_bounds(self)
+
     def rotation(self, server_round: int) -> int | None:
         return None
 
@@ -48,15 +52,16 @@ class Window(_Fixed):
     [3, 5, 7]
     """
 
-    start: int = 1
+    start: PositiveCount = 1
     """First round of the attack."""
     stop: int | None = None
     """Last round of the attack. Default: the last round of the run."""
-    every: int = 1
+    every: PositiveCount = 1
     """Interval between attacks, in rounds."""
 
     def __post_init__(self) -> None:
-        _check_window(self.start, self.stop, self.every)
+        check_bounds(self)
+        _check_order(self.start, self.stop)
 
     def active(self, server_round: int) -> bool:
         return _within(server_round, self.start, self.stop) and (server_round - self.start) % self.every == 0
@@ -66,11 +71,8 @@ class Window(_Fixed):
 class Once(_Fixed):
     """Attack in a single round."""
 
-    round: int = 1
+    round: PositiveCount = 1
     """Round of the attack."""
-
-    def __post_init__(self) -> None:
-        _check_positive("round", self.round)
 
     def active(self, server_round: int) -> bool:
         return server_round == self.round
@@ -84,11 +86,8 @@ class Sleeper(_Fixed):
     [5, 6, 7]
     """
 
-    until: int = 10
+    until: PositiveCount = 10
     """First round of the attack."""
-
-    def __post_init__(self) -> None:
-        _check_positive("until", self.until)
 
     def active(self, server_round: int) -> bool:
         return server_round >= self.until
@@ -102,15 +101,16 @@ class Rotating:
     [0, 0, 1, 1, 2, 2]
     """
 
-    every: int = 1
+    every: PositiveCount = 1
     """Interval between draws of the group, in rounds."""
-    start: int = 1
+    start: PositiveCount = 1
     """First round of the attack."""
     stop: int | None = None
     """Last round of the attack. Default: the last round of the run."""
 
     def __post_init__(self) -> None:
-        _check_window(self.start, self.stop, self.every)
+        check_bounds(self)
+        _check_order(self.start, self.stop)
 
     def active(self, server_round: int) -> bool:
         return _within(server_round, self.start, self.stop)
@@ -143,13 +143,6 @@ def _within(server_round: int, start: int, stop: int | None) -> bool:
     return start <= server_round and (stop is None or server_round <= stop)
 
 
-def _check_window(start: int, stop: int | None, every: int) -> None:
-    _check_positive("start", start)
-    _check_positive("every", every)
+def _check_order(start: int, stop: int | None) -> None:
     if stop is not None and stop < start:
         raise ValueError(f"stop: got round {stop}, expected at least start, round {start}.")
-
-
-def _check_positive(name: str, value: int) -> None:
-    if value < 1:
-        raise ValueError(f"{name}: got {value}, expected at least 1.")

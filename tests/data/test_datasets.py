@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from fedpoison.data import DATASETS, datasets, load_dataset
+from fedpoison.data import DATASETS, load_dataset
+from fedpoison.data.datasets import datasets
 from fedpoison.errors import DataError, ScenarioError
 from fedpoison.federation.federation import Federation
 from fedpoison.scenario.scenario import Scenario

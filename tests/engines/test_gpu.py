@@ -7,7 +7,7 @@ import torch
 
 from clients.attacks.data.label_flip import LabelFlip
 from fedpoison.devices import CPU, aggregation_device, deterministic_mode, resolve_device
-from fedpoison.engines.gpu import DeviceGrid, device_grid
+from fedpoison.engines.local import DeviceGrid, device_grid
 from fedpoison.engines.options import EngineOptions
 from fedpoison.errors import EngineError
 from fedpoison.federation.client import Task, TrainRequest
@@ -90,7 +90,7 @@ def test_too_little_memory_says_what_to_do(small, digits, monkeypatch):
     def exhausted(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("fedpoison.engines.gpu.train_clients_stacked", exhausted)
+    monkeypatch.setattr("fedpoison.engines.local.train_clients_stacked", exhausted)
     with pytest.raises(EngineError, match="no memory for a stack of 10 clients; train fewer at once"):
         played(Federation(small, digits))
 

@@ -84,8 +84,8 @@ def test_the_registry_is_sorted_and_spells_what_it_reads():
     [
         ("windw(start=3)", "unknown schedule 'windw': did you mean 'window'"),
         ("window(begin=3)", "unknown parameter of window 'begin'.*Choose from every, start, stop"),
-        ("window(start=0)", "start: got 0, expected at least 1"),
-        ("window(every=0)", "every: got 0, expected at least 1"),
+        ("window(start=0)", "start: got 0, expected 1 or more"),
+        ("window(every=0)", "every: got 0, expected 1 or more"),
         ("window(start=5, stop=4)", "stop: got round 4, expected at least start, round 5"),
         ("once(round=0)", "round: got 0"),
         ("sleeper(until=0)", "until: got 0"),

@@ -4,7 +4,7 @@ from typing import Literal
 
 import pytest
 
-from fedpoison.data import datasets
+from fedpoison.data.datasets import datasets
 from fedpoison.errors import ScenarioError
 from fedpoison.scenario.aggregation import build_aggregation, read_aggregation
 from fedpoison.scenario.registries import (
