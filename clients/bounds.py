@@ -1,7 +1,5 @@
 """Bounds of numeric parameters, declared in the type of a field and checked at construction."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass

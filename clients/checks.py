@@ -1,7 +1,5 @@
 """Checks of attacks: `check_attack` tests every property that the docstring of `Attack` lists."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import MutableMapping
 from copy import deepcopy

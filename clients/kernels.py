@@ -4,8 +4,6 @@ The kernels subtract an origin from the rows before they multiply them, and add 
 common part of nearly equal updates causes no cancellation.
 """
 
-from __future__ import annotations
-
 import math
 import threading
 from collections.abc import Callable, Iterator

@@ -24,7 +24,7 @@ from clients.attacks.base import NoAttack
 from clients.training.parameters import flatten
 from clients.training.samples import Samples
 from clients.training.trainer import LocalTraining, Trainer
-from clients.training.stacked import train_clients_stacked
+from clients.training.batch import train_clients_stacked
 from strategies import STRATEGIES
 
 def stream(seed):

@@ -1,7 +1,5 @@
 """The base class of attacks, its metadata card, and the contexts that its hooks receive."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -11,9 +9,7 @@ import torch
 from torch import Tensor
 
 from clients.bounds import check_bounds
-from clients.training.parameters import Layout
-from clients.training.samples import Samples
-from clients.training.trainer import Trainer
+from clients.training import Layout, Samples, Trainer
 
 RuleKind = Literal["turns", "by coordinate"] | None
 """Symmetry of a rule, which permits trials on fewer columns: see `CraftContext.rule_kind`."""
@@ -203,7 +199,7 @@ class Attack:
 class NoAttack(Attack):
     """Train and send like an honest client. A clean run uses it as the reference."""
 
-    card: ClassVar = AttackCard(paper="-", goal="none", idle_when="always")
+    card = AttackCard(paper="-", goal="none", idle_when="always")
 
 
 def crafts_updates(attack: Attack) -> bool:

@@ -1,7 +1,5 @@
 """Composition of attacks, and the call of `craft` with the declared knowledge."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -17,8 +15,7 @@ from clients.attacks.base import (
     Knowledge,
     crafts_updates,
 )
-from clients.training.samples import Samples
-from clients.training.trainer import Trainer
+from clients.training import Samples, Trainer
 
 _ORDER = (Knowledge.OWN, Knowledge.COLLUDING, Knowledge.OMNISCIENT)
 

@@ -1,6 +1,30 @@
 """Local training of clients, one after the other or stacked, with their samples and parameters."""
 
-from clients.training.samples import Samples
-from clients.training.trainer import LocalTraining, Trainer
+from typing import TYPE_CHECKING
 
-__all__ = ["LocalTraining", "Samples", "Trainer"]
+from fedpoison.registry import lazy_names
+
+if TYPE_CHECKING:
+    from clients.training.batch import Job as Job
+    from clients.training.batch import Trained as Trained
+    from clients.training.batch import train_clients as train_clients
+    from clients.training.dropout import Dropout as Dropout
+    from clients.training.parameters import Layout as Layout
+    from clients.training.parameters import flatten as flatten
+    from clients.training.parameters import layout_of as layout_of
+    from clients.training.parameters import load as load
+    from clients.training.parameters import split as split
+    from clients.training.samples import Samples as Samples
+    from clients.training.trainer import LocalTraining as LocalTraining
+    from clients.training.trainer import Trainer as Trainer
+
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "clients.training.batch": ["Job", "Trained", "train_clients"],
+        "clients.training.dropout": ["Dropout"],
+        "clients.training.parameters": ["Layout", "flatten", "layout_of", "load", "split"],
+        "clients.training.samples": ["Samples"],
+        "clients.training.trainer": ["LocalTraining", "Trainer"],
+    },
+)

@@ -1,7 +1,5 @@
 """Dropout with its own random stream, independent of the global one."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 

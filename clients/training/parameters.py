@@ -1,7 +1,5 @@
 """A model's parameters as one flat vector, which clients send, attacks change and servers aggregate."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 import torch

@@ -1,8 +1,7 @@
 """Labelled images in memory, normalised once."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -30,7 +29,7 @@ class Samples:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, index: Tensor) -> Samples:
+    def __getitem__(self, index: Tensor) -> Self:
         """Return the samples at `index`, integer positions or a mask (m,), as a copy."""
         poisoned = None if self.poisoned is None else self.poisoned[index]
         if index.dtype == torch.bool:
@@ -43,11 +42,11 @@ class Samples:
         index = index.to(self.images.device)
         return self.images.index_select(0, index), self.labels.index_select(0, index)  # quicker than [index]
 
-    def with_labels(self, labels: Tensor) -> Samples:
+    def with_labels(self, labels: Tensor) -> Self:
         """Return the same images with other labels (m,)."""
         return replace(self, labels=labels)
 
-    def to(self, device: torch.device) -> Samples:
+    def to(self, device: torch.device) -> Self:
         """Return these samples on `device`. The mask of poisoned samples is not moved."""
         return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
@@ -56,12 +55,12 @@ class Samples:
         mean, std = self._scale()
         return self.images * std + mean
 
-    def with_pixels(self, pixels: Tensor) -> Samples:
+    def with_pixels(self, pixels: Tensor) -> Self:
         """Return samples with `pixels` (m, c, h, w) in [0, 1] and the same labels."""
         mean, std = self._scale()
         return replace(self, images=(pixels.clamp(0, 1) - mean) / std)
 
-    def concatenated(self, others: Samples) -> Samples:
+    def concatenated(self, others: Self) -> Self:
         """Return these samples followed by `others`."""
         return replace(
             self,
@@ -75,13 +74,13 @@ class Samples:
         none = torch.zeros(len(self), dtype=torch.bool)
         return none if self.poisoned is None else self.poisoned.clone()
 
-    def replaced(self, mask: Tensor, others: Samples) -> Samples:
+    def replaced(self, mask: Tensor, others: Self) -> Self:
         """Replace the samples at `mask` (m,) by `others`, in a copy, and mark them as poisoned."""
         images, labels = self.images.clone(), self.labels.clone()
         images[mask], labels[mask] = others.images, others.labels
         return replace(self, images=images, labels=labels, poisoned=self.poison_mask() | mask)
 
-    def split_poisoned(self) -> tuple[Samples, Samples]:
+    def split_poisoned(self) -> tuple[Self, Self]:
         """Return the clean samples and the poisoned ones."""
         poisoned = self.poison_mask()
         return self[~poisoned], self[poisoned]

@@ -1,7 +1,5 @@
 """Local training: stochastic gradient descent on one client's samples."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass

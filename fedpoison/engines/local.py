@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from clients.attacks.composite import poisons_data
-from clients.training.batch import Job
-from clients.training.stacked import can_stack, poison_job, train_clients_stacked
+from clients.training.batch import Job, can_stack, poison_job, train_clients_stacked
 from clients.training.trainer import Trainer
 from fedpoison.devices import CPU, aggregation_device, deterministic_mode, device_name, resolve_device
 from fedpoison.engines.base import ClientBatch, EngineGrid

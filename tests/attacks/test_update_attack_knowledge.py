@@ -12,8 +12,8 @@ from clients.attacks.composite import craft_updates
 from clients.attacks.updates.alie import Alie, OptimalAlie
 from clients.attacks.updates.identical_coordinate import IdenticalCoordinate
 from clients.attacks.updates.ipm import Ipm, OptimalIpm
+from clients.attacks.updates.min_max import Tailored
 from clients.attacks.updates.rule_search import Probe
-from clients.attacks.updates.tailored import Tailored
 from fedpoison.federation.adversary import rule_kind
 from fedpoison.scenario.aggregation import build_aggregation
 

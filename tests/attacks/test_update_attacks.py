@@ -17,12 +17,11 @@ from clients.attacks.updates.free_rider import FreeRider
 from clients.attacks.updates.identical_coordinate import IdenticalCoordinate
 from clients.attacks.updates.ipm import Ipm, OptimalIpm
 from clients.attacks.updates.mimic import Mimic
-from clients.attacks.updates.min_max import Direction, MinMax, MinSum
+from clients.attacks.updates.min_max import Direction, MinMax, MinSum, Tailored
 from clients.attacks.updates.mpaf import Mpaf
 from clients.attacks.updates.poisoned_fl import PoisonedFl
 from clients.attacks.updates.rop import Rop
 from clients.attacks.updates.simple_updates import GaussianUpdate, NonFiniteUpdate, RandomUpdate
-from clients.attacks.updates.tailored import Tailored
 from clients.checks import check_attack
 from fedpoison.simulation.run import simulate
 

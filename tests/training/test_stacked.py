@@ -10,9 +10,8 @@ from clients.attacks.data.backdoor import Backdoor
 from clients.attacks.data.label_flip import LabelFlip
 from clients.attacks.training.pgd import Pgd
 from clients.attacks.updates.simple_updates import ScaledUpdate
-from clients.training.batch import train_clients
+from clients.training.batch import can_stack, train_clients, train_clients_stacked
 from clients.training.dropout import Dropout
-from clients.training.stacked import can_stack, train_clients_stacked
 from clients.training.trainer import LocalTraining, Trainer
 from fedpoison.federation.federation import Federation
 from fedpoison.models import MODELS, build

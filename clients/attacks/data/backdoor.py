@@ -1,10 +1,8 @@
 """Backdoors with a trigger: the model learns to predict the target for images with it."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -20,8 +18,8 @@ from clients.attacks.base import (
     check_class,
 )
 from clients.bounds import PositiveCount, Share
-from clients.training.samples import Samples, random_mask
-from clients.training.trainer import Trainer
+from clients.training import Samples, Trainer
+from clients.training.samples import random_mask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,12 +100,12 @@ class Backdoor(Square):
     Chain", 2017.
     """
 
-    card: ClassVar = AttackCard(
+    card = AttackCard(
         paper="Gu et al., 2017",
         goal=BACKDOOR_GOAL,
         deviations="BackFed poisons 20 of 64 samples; others a whole client. See `share`.",
     )
-    search_space: ClassVar = square_space()
+    search_space = square_space()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,13 +129,13 @@ class Blended(Trigger):
     cell: PositiveCount = 4
     """Side of a square of the checkerboard in pixels."""
 
-    card: ClassVar = AttackCard(
+    card = AttackCard(
         paper="Chen et al., 2017",
         goal=BACKDOOR_GOAL,
         idle_when="share or alpha is 0",
         deviations="The paper blends in noise or a cartoon; here a checkerboard replaces the cartoon.",
     )
-    search_space: ClassVar = SearchSpace(
+    search_space = SearchSpace(
         objective="backdoor", parameters={"share": SHARES, "alpha": Range(low=0.05, high=0.5)}
     )
 

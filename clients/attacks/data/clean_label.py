@@ -1,17 +1,14 @@
 """Clean-label poisoning: images with correct labels and the features of another class."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from clients.attacks.base import Attack, AttackCard, AttackGoal, ClientContext, check_class
 from clients.bounds import Count, NonNegative, Positive, Share
-from clients.training.samples import Samples, random_mask
-from clients.training.trainer import Trainer
+from clients.training import Samples, Trainer
+from clients.training.samples import random_mask
 
 COLLISION = "collision"
 """Key of the perturbed pixels in the client's memory."""
@@ -43,7 +40,7 @@ class CleanLabel(Attack):
     opacity: Share = 0.3
     """Opacity of the source image under the clean one. The paper uses it when all layers are trained."""
 
-    card: ClassVar = AttackCard(
+    card = AttackCard(
         paper="Shafahi et al., NeurIPS 2018",
         goal="make the model predict `target` for images of `source`, with correct labels",
         idle_when="share is 0, steps and opacity are 0, or the client has no image of one of the classes",

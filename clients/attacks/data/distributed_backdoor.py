@@ -1,9 +1,6 @@
 """The distributed backdoor attack (DBA): each attacker trains on its part of the trigger."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -36,16 +33,14 @@ class DistributedBackdoor(Trigger):
     value: Share = 1.0
     """Brightness of the bars, 0 to 1."""
 
-    card: ClassVar = AttackCard(
+    card = AttackCard(
         paper="Xie et al., ICLR 2020",
         goal="make the model predict `target` for images with the whole trigger, with all else unchanged",
         idle_when="share is 0; with fewer than 4 attackers no client trains on some bars",
         deviations="The authors also scale the update by 100 and train longer at a lower rate: compose with "
         "scaled-update, or choose model-replacement.",
     )
-    search_space: ClassVar = SearchSpace(
-        objective="backdoor", parameters={"share": SHARES, "length": (2, 4, 6)}
-    )
+    search_space = SearchSpace(objective="backdoor", parameters={"share": SHARES, "length": (2, 4, 6)})
 
     def stamp(self, pixels: Tensor) -> Tensor:
         for part in range(PARTS):

@@ -1,17 +1,13 @@
 """The edge-case backdoor on unusual samples of a class, without a trigger."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from clients.attacks.base import Attack, AttackCard, AttackGoal, ClientContext, check_class
 from clients.bounds import PositiveCount, Share
-from clients.training.samples import Samples
-from clients.training.trainer import Trainer
+from clients.training import Samples, Trainer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +26,7 @@ class EdgeCase(Attack):
     copies: PositiveCount = 5
     """Number of copies of each tail sample. They give a few samples more weight."""
 
-    card: ClassVar = AttackCard(
+    card = AttackCard(
         paper="Wang et al., NeurIPS 2020",
         goal="make the model predict `target` for unusual images of `source`, with all else unchanged",
         idle_when="share is 0, or the client has no image of `source`",

@@ -1,17 +1,14 @@
 """Injection: add mislabelled samples to the honest ones."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import torch
 
 from clients.attacks.base import Attack, AttackCard, ClientContext, Range, SearchSpace, check_class
 from clients.attacks.data.label_flip import wrong_labels
 from clients.bounds import Bounds, NonNegative
-from clients.training.samples import Samples
-from clients.training.trainer import Trainer
+from clients.training import Samples, Trainer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +26,8 @@ class Inject(Attack):
     target: Annotated[int, Bounds(at_least=-1)] = -1
     """Label of all added samples. -1 samples a wrong class for each."""
 
-    card: ClassVar = AttackCard(paper="Biggio et al., ICML 2012")
-    search_space: ClassVar = SearchSpace(parameters={"share": Range(low=0.1, high=5.0, log=True)})
+    card = AttackCard(paper="Biggio et al., ICML 2012")
+    search_space = SearchSpace(parameters={"share": Range(low=0.1, high=5.0, log=True)})
 
     def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
         generator = context.poison_generator

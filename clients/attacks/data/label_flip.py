@@ -1,9 +1,7 @@
 """Label flipping: honest training on wrong labels."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -18,8 +16,8 @@ from clients.attacks.base import (
     check_class,
 )
 from clients.bounds import Share
-from clients.training.samples import Samples, random_mask
-from clients.training.trainer import Trainer
+from clients.training import Samples, Trainer
+from clients.training.samples import random_mask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,12 +36,12 @@ class LabelFlip(Attack):
     source: int = 1
     target: int = 7
 
-    card: ClassVar = AttackCard(
+    card = AttackCard(
         paper="Tolpegin et al., ESORICS 2020",
         goal="lower the accuracy; with `targeted` and `all-to-one`, make the model predict `target`",
         deviations="ByzFL averages honest clients' gradients on flipped labels instead of training on them.",
     )
-    search_space: ClassVar = SearchSpace(parameters={"mode": ("mirror", "random"), "share": SHARES})
+    search_space = SearchSpace(parameters={"mode": ("mirror", "random"), "share": SHARES})
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,18 +1,15 @@
 """Attacks that change pixels but no labels: random noise, and adversarial perturbations."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from clients.attacks.base import SHARES, Attack, AttackCard, ClientContext, Range, SearchSpace
 from clients.bounds import Count, NonNegative, Share
-from clients.training.samples import Samples, random_mask
-from clients.training.trainer import Trainer
+from clients.training import Samples, Trainer
+from clients.training.samples import random_mask
 
 BATCH = 64
 """Images per gradient."""
@@ -31,10 +28,8 @@ class PixelNoise(Attack):
     share: Share = 1.0
     """Share of the local samples with noise."""
 
-    card: ClassVar = AttackCard(paper="Fung et al., RAID 2020")
-    search_space: ClassVar = SearchSpace(
-        parameters={"std": Range(low=0.1, high=3.0, log=True), "share": SHARES}
-    )
+    card = AttackCard(paper="Fung et al., RAID 2020")
+    search_space = SearchSpace(parameters={"std": Range(low=0.1, high=3.0, log=True), "share": SHARES})
 
     def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
         noisy = random_mask(len(samples), self.share, context.poison_generator)
@@ -63,13 +58,13 @@ class PixelPerturbation(Attack):
     share: Share = 0.5
     """Share of the local samples that are perturbed."""
 
-    card: ClassVar = AttackCard(
+    card = AttackCard(
         paper="Madry et al., ICLR 2018; Fowl et al., NeurIPS 2021",
         idle_when="epsilon, steps or share is 0",
         deviations="The attack starts from the clean image, not from a random one, and repeats with the new "
         "global model of each round. The papers take 40 or more steps.",
     )
-    search_space: ClassVar = SearchSpace(parameters={"epsilon": Range(low=0.05, high=0.5), "share": SHARES})
+    search_space = SearchSpace(parameters={"epsilon": Range(low=0.05, high=0.5), "share": SHARES})
 
     def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
         mask = random_mask(len(samples), self.share, context.poison_generator)

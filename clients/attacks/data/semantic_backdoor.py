@@ -1,17 +1,14 @@
 """The semantic backdoor, whose trigger is a natural property of images."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from clients.attacks.base import Attack, AttackCard, AttackGoal, ClientContext, check_class
 from clients.bounds import Share
-from clients.training.samples import Samples
-from clients.training.trainer import Trainer
+from clients.training import Samples, Trainer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +25,7 @@ class SemanticBackdoor(Attack):
     share: Share = 0.2
     """Share of the samples that count as images with the property."""
 
-    card: ClassVar = AttackCard(
+    card = AttackCard(
         paper="Bagdasaryan et al., AISTATS 2020",
         goal="make the model predict `target` for images with the property, with all else unchanged",
         idle_when="share is 0",

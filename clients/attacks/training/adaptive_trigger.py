@@ -1,11 +1,8 @@
 """A3FL: a trigger optimised against a model trained to resist the trigger."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -15,9 +12,8 @@ from torch.nn.functional import cosine_similarity, cross_entropy
 from clients.attacks.base import SHARES, TRIGGER, AttackCard, AttackGoal, ClientContext, SearchSpace
 from clients.attacks.data.backdoor import Trigger
 from clients.bounds import Count, NonNegative, Positive, PositiveCount
-from clients.training.parameters import split
-from clients.training.samples import Samples
-from clients.training.trainer import Trainer, batches
+from clients.training import Samples, Trainer, split
+from clients.training.trainer import batches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +37,7 @@ class AdaptiveTrigger(Trigger):
     balance: NonNegative = 1.0
     """lambda_0, the weight of the hardened model. 0 disables it."""
 
-    card: ClassVar = AttackCard(
+    card = AttackCard(
         paper="Zhang et al., NeurIPS 2023",
         goal="make the model predict `target` for images with the trigger, whatever honest clients learn",
         idle_when="share is 0",
@@ -49,9 +45,7 @@ class AdaptiveTrigger(Trigger):
         "share one trigger among the attackers; here each attacker takes 8 larger steps per round with one "
         "hardened model, on its own trigger.",
     )
-    search_space: ClassVar = SearchSpace(
-        objective="backdoor", parameters={"share": SHARES, "size": (3, 5, 7)}
-    )
+    search_space = SearchSpace(objective="backdoor", parameters={"share": SHARES, "size": (3, 5, 7)})
 
     def stamp(self, pixels: Tensor) -> Tensor:
         return self.stamped(pixels, self.initial(pixels))

@@ -1,9 +1,6 @@
 """Alternating minimisation: a boosted targeted step, then stealth steps."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +9,7 @@ from torch.nn.functional import cross_entropy
 from clients.attacks.base import AttackCard, ClientContext, Range
 from clients.attacks.data.backdoor import BACKDOOR_GOAL, Square, square_space
 from clients.bounds import Count, NonNegative, Positive
-from clients.training.samples import Samples
-from clients.training.trainer import Trainer
+from clients.training import Samples, Trainer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +30,7 @@ class AlternatingMinimization(Square):
     stealth_steps: Count = 5
     """Steps on the stealth objective after each targeted one."""
 
-    card: ClassVar = AttackCard(
+    card = AttackCard(
         paper="Bhagoji et al., ICML 2019",
         goal=BACKDOOR_GOAL,
         idle_when="share is 0, or all samples are poisoned (then a plain backdoor)",
@@ -42,7 +38,7 @@ class AlternatingMinimization(Square):
         "A targeted step is one mini-batch, boosted by a larger learning rate. The attacker takes as many "
         "steps as an honest client, rounded up. rho is FLPoison's; others take 1e-3.",
     )
-    search_space: ClassVar = square_space(boost=Range(low=1.0, high=30.0, log=True))
+    search_space = square_space(boost=Range(low=1.0, high=30.0, log=True))
 
     def train(self, trainer: Trainer, samples: Samples, context: ClientContext) -> float:
         clean, poisoned = samples.split_poisoned()

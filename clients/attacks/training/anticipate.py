@@ -1,10 +1,7 @@
 """Anticipate: a backdoor trained to survive future honest rounds."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +11,7 @@ from torch.nn.functional import cross_entropy
 from clients.attacks.base import AttackCard, ClientContext
 from clients.attacks.data.backdoor import DURABLE_GOAL, Square, square_space
 from clients.bounds import Count, Positive, PositiveCount
-from clients.training.samples import Samples
-from clients.training.trainer import Trainer
+from clients.training import Samples, Trainer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +32,7 @@ class Anticipate(Square):
     """Steps per step with anticipation, which is in the middle of these steps. Anticipation of two moves
     costs as much as eleven plain steps. 1 is the paper's."""
 
-    card: ClassVar = AttackCard(
+    card = AttackCard(
         paper="Wen et al., 2022",
         goal=DURABLE_GOAL,
         idle_when="share is 0, or all samples are poisoned; a plain backdoor if moves is 0, or with fewer "
@@ -44,7 +40,7 @@ class Anticipate(Square):
         deviations="An honest round is anticipated as one mini-batch on the attacker's clean samples, from "
         "its own weights. The paper anticipates in every step.",
     )
-    search_space: ClassVar = square_space(every=(1, 2, 6))
+    search_space = square_space(every=(1, 2, 6))
 
     def train(self, trainer: Trainer, samples: Samples, context: ClientContext) -> float:
         clean, poisoned = samples.split_poisoned()

@@ -1,9 +1,6 @@
 """Chameleon: a backdoor in features that are trained contrastively on the trigger."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +9,7 @@ from torch.nn.functional import normalize
 from clients.attacks.base import AttackCard, ClientContext, Range
 from clients.attacks.data.backdoor import DURABLE_GOAL, Square, square_space
 from clients.bounds import Positive
-from clients.training.samples import Samples
-from clients.training.trainer import Trainer
+from clients.training import Samples, Trainer
 
 HEAD = 2
 """Number of parameter tensors of the last, linear layer: weight and bias."""
@@ -37,7 +33,7 @@ class Chameleon(Square):
     pace: Positive = 0.1
     """Learning rate of the contrastive training, relative to local training."""
 
-    card: ClassVar = AttackCard(
+    card = AttackCard(
         paper="Dai & Li, ICML 2023",
         goal=DURABLE_GOAL,
         idle_when="share is 0",
@@ -45,7 +41,7 @@ class Chameleon(Square):
         "Facilitators have no extra weight in the loss. On `digits` the attack did not "
         "outlast a plain backdoor: see the threat model.",
     )
-    search_space: ClassVar = square_space(pace=Range(low=0.03, high=3.0, log=True))
+    search_space = square_space(pace=Range(low=0.03, high=3.0, log=True))
 
     def train(self, trainer: Trainer, samples: Samples, context: ClientContext) -> float:
         training = trainer.training

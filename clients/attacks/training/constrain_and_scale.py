@@ -1,9 +1,7 @@
 """Scaled backdoors: model replacement, and constrain and scale, which also stays near the global model."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +10,7 @@ from torch.nn.functional import cosine_similarity, cross_entropy
 from clients.attacks.base import AttackCard, ClientContext, CraftContext, Range
 from clients.attacks.data.backdoor import BACKDOOR_GOAL, Square, square_space
 from clients.bounds import Positive, PositiveShare
-from clients.training.samples import Samples
-from clients.training.trainer import Trainer
+from clients.training import Samples, Trainer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,13 +25,13 @@ class ModelReplacement(Square):
     factor: Positive | None = None
     """gamma. Default: n / f, the clients per malicious client in the round."""
 
-    card: ClassVar = AttackCard(
+    card = AttackCard(
         paper="Bagdasaryan et al., AISTATS 2020",
         goal=BACKDOOR_GOAL,
         idle_when="share is 0, or factor is 1 without one",
         deviations="FLPoison scales by 50, BackFed by 25, the authors of DBA by 100, FedML by n.",
     )
-    search_space: ClassVar = square_space(factor=Range(low=0.5, high=30.0, log=True))
+    search_space = square_space(factor=Range(low=0.5, high=30.0, log=True))
 
     def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
         return _boosted(own, self.factor, context)
@@ -54,14 +51,14 @@ class ConstrainAndScale(Square):
     factor: Positive | None = None
     """Factor of the update. Default: n / f, the clients per malicious client in the round."""
 
-    card: ClassVar = AttackCard(
+    card = AttackCard(
         paper="Bagdasaryan et al., AISTATS 2020",
         goal=BACKDOOR_GOAL,
         idle_when="share is 0",
         deviations="The authors lower the learning rate and stop once the backdoor works; here the attacker "
         "trains as long as an honest client.",
     )
-    search_space: ClassVar = square_space(alpha=Range(low=0.1, high=1.0), anomaly=("distance", "cosine"))
+    search_space = square_space(alpha=Range(low=0.1, high=1.0), anomaly=("distance", "cosine"))
 
     def train(self, trainer: Trainer, samples: Samples, context: ClientContext) -> float:
         def loss(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:

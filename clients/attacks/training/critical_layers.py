@@ -1,10 +1,7 @@
 """The layer-wise poisoning (LP) attack, which poisons only the layers that the backdoor needs."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -12,9 +9,7 @@ from torch import Tensor
 from clients.attacks.base import AttackCard, ClientContext, Range
 from clients.attacks.data.backdoor import BACKDOOR_GOAL, Square, square_space
 from clients.bounds import Positive, PositiveCount, Share
-from clients.training.parameters import Layout
-from clients.training.samples import Samples
-from clients.training.trainer import Trainer
+from clients.training import Layout, Samples, Trainer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +29,7 @@ class CriticalLayers(Square):
     probes: PositiveCount = 100
     """Number of triggered samples for the measurement of success."""
 
-    card: ClassVar = AttackCard(
+    card = AttackCard(
         paper="Zhuang et al., ICLR 2024",
         goal=BACKDOOR_GOAL,
         idle_when="share is 0, or all samples are poisoned (then a plain backdoor)",
@@ -42,7 +37,7 @@ class CriticalLayers(Square):
         "defence accepts them; here each uses only its own update, lambda is fixed, and success is "
         "measured on training samples.",
     )
-    search_space: ClassVar = square_space(strength=Range(low=0.5, high=5.0, log=True))
+    search_space = square_space(strength=Range(low=0.5, high=5.0, log=True))
 
     def train(self, trainer: Trainer, samples: Samples, context: ClientContext) -> float:
         clean, poisoned = samples.split_poisoned()

@@ -1,9 +1,6 @@
 """Neurotoxin: a backdoor in coordinates that honest clients rarely move."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -11,9 +8,7 @@ from torch import Tensor
 from clients.attacks.base import AttackCard, ClientContext, Range
 from clients.attacks.data.backdoor import DURABLE_GOAL, Square, square_space
 from clients.bounds import Share
-from clients.training.parameters import split
-from clients.training.samples import Samples
-from clients.training.trainer import Trainer
+from clients.training import Samples, Trainer, split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +22,7 @@ class Neurotoxin(Square):
     top: Share = 0.05
     """Share of the coordinates, the largest in magnitude, whose gradient is set to 0."""
 
-    card: ClassVar = AttackCard(
+    card = AttackCard(
         paper="Zhang et al., ICML 2022",
         goal=DURABLE_GOAL,
         idle_when="share is 0; in the first round, without an update, a plain backdoor",
@@ -35,7 +30,7 @@ class Neurotoxin(Square):
         "signed values. Weight decay still moves masked coordinates. "
         "On `digits` the attack did not outlast a plain backdoor: see the threat model.",
     )
-    search_space: ClassVar = square_space(top=Range(low=0.01, high=0.5, log=True))
+    search_space = square_space(top=Range(low=0.01, high=0.5, log=True))
 
     def train(self, trainer: Trainer, samples: Samples, context: ClientContext) -> float:
         if context.previous_model is None:

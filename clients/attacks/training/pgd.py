@@ -1,9 +1,7 @@
 """Projected gradient descent on the weights: a backdoor that does not go far."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -11,9 +9,7 @@ from torch import Tensor
 from clients.attacks.base import AttackCard, ClientContext, Range
 from clients.attacks.data.backdoor import BACKDOOR_GOAL, Square, square_space
 from clients.bounds import Positive, PositiveCount
-from clients.training.parameters import split
-from clients.training.samples import Samples
-from clients.training.trainer import Trainer
+from clients.training import Samples, Trainer, split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,14 +26,14 @@ class Pgd(Square):
     every: PositiveCount = 1
     """Steps per projection. The last step is always projected."""
 
-    card: ClassVar = AttackCard(
+    card = AttackCard(
         paper="Sun et al., 2019; Wang et al., NeurIPS 2020",
         goal=BACKDOOR_GOAL,
         idle_when="share is 0; a plain backdoor if no honest client leaves the radius",
         deviations="Radii depend on the model: BackFed has 10, FLPoison 0.25. Both papers also scale the "
         "projected update: compose with scaled-update.",
     )
-    search_space: ClassVar = square_space(radius=Range(low=0.05, high=5.0, log=True))
+    search_space = square_space(radius=Range(low=0.05, high=5.0, log=True))
 
     def train(self, trainer: Trainer, samples: Samples, context: ClientContext) -> float:
         start = split(context.model, context.layout)

@@ -1,10 +1,8 @@
 """A little is enough, with variants: attacks within the spread of the honest updates."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -31,13 +29,13 @@ class Alie(Attack):
     correction: Literal[0, 1] = 0
     """Delta degrees of freedom of the standard deviation: 0 is the authors', 1 is ByzFL's."""
 
-    card: ClassVar = AttackCard(
+    card = AttackCard(
         paper="Baruch et al., NeurIPS 2019",
         knowledge=Knowledge.COLLUDING,
         idle_when="z = 0: the paper's formula gives 0 for few clients, such as n = 10 with f = 2",
         deviations="Sign and standard deviation differ between libraries: see `direction`, `correction`.",
     )
-    search_space: ClassVar = SearchSpace(parameters={"z": Range(low=0.1, high=5.0), "direction": (-1, 1)})
+    search_space = SearchSpace(parameters={"z": Range(low=0.1, high=5.0), "direction": (-1, 1)})
 
     def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
         visible = own if seen is None else seen
@@ -90,13 +88,13 @@ class OptimalAlie(Attack):
     probe_coordinates: PositiveCount = 32_768
     """Number of coordinates, sampled per round, for trials of a coordinate-wise rule. All are sent."""
 
-    card: ClassVar = AttackCard(
+    card = AttackCard(
         paper="Allouah et al., AISTATS 2023",
         knowledge=Knowledge.OMNISCIENT,
         knows_rule=True,
         deviations="The search is ByzFL's, which only tries factors above the best one.",
     )
-    search_space: ClassVar = SearchSpace(parameters={"direction": (-1, 1)})
+    search_space = SearchSpace(parameters={"direction": (-1, 1)})
 
     def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
         probe = Probe(own, seen, context)
@@ -126,14 +124,14 @@ class SparseAlie(Attack):
     direction: Literal[-1, 1] = -1
     """As in `alie`: the standard deviation has no sign."""
 
-    card: ClassVar = AttackCard(
+    card = AttackCard(
         paper="Ozfatura et al., 2024",
         knowledge=Knowledge.OMNISCIENT,
         idle_when="scale and z are 0",
         deviations="FL-Byzantine-Library offers several pruners, by default the iterative FORCE on training "
         "data; the saliency here is a single step of FORCE on the honest updates.",
     )
-    search_space: ClassVar = SearchSpace(
+    search_space = SearchSpace(
         parameters={
             "share": Range(low=0.001, high=0.2, log=True),
             "scale": Range(low=0.5, high=5.0),

@@ -1,9 +1,6 @@
 """The attack on comparative gradient elimination."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -27,13 +24,13 @@ class AntiCge(Attack):
     margin: OpenShare = 1e-6
     """Difference from the norm of the next honest update, as a share of that norm."""
 
-    card: ClassVar = AttackCard(
+    card = AttackCard(
         paper="Gupta et al., DSN Workshops 2021 (the rule); ByzantineMomentum (the attack)",
         knowledge=Knowledge.OMNISCIENT,
         knows_rule=True,
         deviations="ByzantineMomentum sends NaN if more clients are malicious than tolerated.",
     )
-    search_space: ClassVar = SearchSpace()
+    search_space = SearchSpace()
 
     def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
         visible = own if seen is None else seen

@@ -1,10 +1,8 @@
 """Fang's attacks: on Krum, and on the trimmed mean and the median."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from math import sqrt
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal, Self
 
 import torch
 from torch import Tensor
@@ -30,14 +28,14 @@ class FangKrum(Attack):
     threshold: Positive = 1e-5
     """Smallest lambda. The attack sends it if Krum picks no larger one."""
 
-    card: ClassVar = AttackCard(
+    card = AttackCard(
         paper="Fang et al., USENIX Security 2020",
         knowledge=Knowledge.OMNISCIENT,
         knows_rule=True,
         deviations="The paper spreads the other malicious updates slightly around the first; here they are "
         "equal. FLPoison starts at lambda 1; public code uses the sign of the mean instead of Krum's pick.",
     )
-    search_space: ClassVar = SearchSpace()
+    search_space = SearchSpace()
 
     def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
         if seen is None or self.knowledge == "partial":
@@ -75,13 +73,13 @@ class FangTrimmedMean(Attack):
     b: Annotated[float, Bounds(at_least=1)] = 2.0
     """Factor beyond the honest values with full knowledge. secure-robust-federated-learning uses 1.5."""
 
-    card: ClassVar = AttackCard(
+    card = AttackCard(
         paper="Fang et al., USENIX Security 2020",
         knowledge=Knowledge.OMNISCIENT,
         deviations="The paper scales weights by b, this and Blades scale updates. The expected step is the "
         "sign of the mean of all updates, which the paper's rules follow closely.",
     )
-    search_space: ClassVar = SearchSpace(parameters={"b": Range(low=1.1, high=10.0, log=True)})
+    search_space = SearchSpace(parameters={"b": Range(low=1.1, high=10.0, log=True)})
 
     def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
         mean = column_mean(own)
@@ -112,7 +110,7 @@ class _Honest:
     d: int
 
     @classmethod
-    def from_updates(cls, honest: Tensor, squared: Tensor, step: Tensor) -> _Honest:
+    def from_updates(cls, honest: Tensor, squared: Tensor, step: Tensor) -> Self:
         length = float(step.count_nonzero())
         return cls(squared, squared_norms(honest), products_with(honest, step), length, len(step))
 

@@ -1,10 +1,8 @@
 """Free-riding: participation without training, disguised by noise."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from math import pow as power
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -31,7 +29,7 @@ class FreeRider(Attack):
     decay: NonNegative = 1.0
     """Exponent of the decrease of the noise over rounds."""
 
-    card: ClassVar = AttackCard(
+    card = AttackCard(
         paper="Fraboni et al., AISTATS 2021",
         goal="take part without work",
         deviations="FedML resends the last model, with fixed noise: base=last.",

@@ -1,9 +1,7 @@
 """The hidden vulnerability: the largest error in one coordinate that the rule accepts."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -35,7 +33,7 @@ class IdenticalCoordinate(Attack):
     probe_coordinates: PositiveCount = 32_768
     """Number of coordinates, sampled per round, for trials of a coordinate-wise rule. All are sent."""
 
-    card: ClassVar = AttackCard(
+    card = AttackCard(
         paper="El Mhamdi et al., ICML 2018",
         knowledge=Knowledge.OMNISCIENT,
         knows_rule=True,
@@ -43,7 +41,7 @@ class IdenticalCoordinate(Attack):
         deviations="ByzantineMomentum (`bulyan`) searches from 0 in steps of 1; here the first shift has "
         "the scale of the honest updates.",
     )
-    search_space: ClassVar = SearchSpace(parameters={"sign": (-1, 1)})
+    search_space = SearchSpace(parameters={"sign": (-1, 1)})
 
     def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
         direction = self._direction(own[0])

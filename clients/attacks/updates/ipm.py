@@ -1,9 +1,6 @@
 """Inner-product manipulation: aggregates with a negative inner product with the honest mean."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -29,12 +26,12 @@ class Ipm(Attack):
     epsilon: float = 0.1
     """Factor. Rules that select accept small values. Values above (n - f) / f reverse the mean."""
 
-    card: ClassVar = AttackCard(
+    card = AttackCard(
         paper="Xie et al., UAI 2019",
         knowledge=Knowledge.OMNISCIENT,
         deviations="Public defaults of epsilon run from 0.1 to 10.",
     )
-    search_space: ClassVar = SearchSpace(parameters={"epsilon": Range(low=0.05, high=20.0, log=True)})
+    search_space = SearchSpace(parameters={"epsilon": Range(low=0.05, high=20.0, log=True)})
 
     def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
         visible = own if seen is None else seen
@@ -59,13 +56,13 @@ class OptimalIpm(Attack):
     probe_coordinates: PositiveCount = 32_768
     """Number of coordinates, sampled per round, for trials of a coordinate-wise rule. All are sent."""
 
-    card: ClassVar = AttackCard(
+    card = AttackCard(
         paper="Allouah et al., AISTATS 2023",
         knowledge=Knowledge.OMNISCIENT,
         knows_rule=True,
         deviations="The search is ByzFL's, which only tries factors above the best one.",
     )
-    search_space: ClassVar = SearchSpace()
+    search_space = SearchSpace()
 
     def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
         probe = Probe(own, seen, context)

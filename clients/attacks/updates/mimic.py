@@ -1,11 +1,8 @@
 """Mimicry: over-representation of one honest client."""
 
-from __future__ import annotations
-
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -30,13 +27,13 @@ class Mimic(Attack):
     node: Count | None = None
     """Client to mimic, or the next honest one of the round. Default: the choice of the warm-up."""
 
-    card: ClassVar = AttackCard(
+    card = AttackCard(
         paper="Karimireddy et al., ICLR 2022",
         knowledge=Knowledge.OMNISCIENT,
         deviations="ByzFL mimics a fixed client: see `node`. Like the authors' code, each round's power step "
         "is normalised before it is averaged into z.",
     )
-    search_space: ClassVar = SearchSpace()
+    search_space = SearchSpace()
 
     def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
         visible, client_ids = (own, context.client_ids) if seen is None else (seen, context.seen_client_ids)

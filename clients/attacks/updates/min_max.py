@@ -1,13 +1,13 @@
-"""Min-max and min-sum: perturbations of the honest mean within the spread of the honest updates."""
-
-from __future__ import annotations
+"""Min-max, min-sum and tailored: perturbations of the honest mean, bounded by spread or rule."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 from torch import Tensor
 
 from clients.attacks.base import Attack, AttackCard, CraftContext, Knowledge, SearchSpace
+from clients.attacks.updates.rule_search import Evaluations, Probe, coarse_then_fine
+from clients.bounds import Positive, PositiveCount
 from clients.kernels import column_mean, column_std, inner_products, products_with, squared_norms, unit_vector
 from strategies.kernels.distances import distances_from_gram
 
@@ -42,14 +42,14 @@ class MinMax(Attack):
 
     direction: Direction = "std"
 
-    card: ClassVar = AttackCard(
+    card = AttackCard(
         paper="Shejwalkar & Houmansadr, NDSS 2021",
         knowledge=Knowledge.OMNISCIENT,
         idle_when="a single update is visible (then it is sent)",
         deviations="Public searches start at gamma 10 or 50 and cannot pass twice that; Blades stops at 5. "
         "The direction is std in the authors' notebooks, unit in Plato.",
     )
-    search_space: ClassVar = SearchSpace(parameters={"direction": DIRECTIONS})
+    search_space = SearchSpace(parameters={"direction": DIRECTIONS})
 
     def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
         visible = own if seen is None else seen
@@ -79,14 +79,14 @@ class MinSum(Attack):
     bound: Literal["max", "min"] = "max"
     """Honest update that sets the bound. `max` is the paper's, `min` is that of the authors' code."""
 
-    card: ClassVar = AttackCard(
+    card = AttackCard(
         paper="Shejwalkar & Houmansadr, NDSS 2021",
         knowledge=Knowledge.OMNISCIENT,
         idle_when="a single update is visible (then it is sent)",
         deviations="The authors' code and FL-Byzantine-Library bound by the smallest sum, FLPoison by the "
         "largest, as here: see `bound`.",
     )
-    search_space: ClassVar = SearchSpace(parameters={"direction": DIRECTIONS, "bound": ("max", "min")})
+    search_space = SearchSpace(parameters={"direction": DIRECTIONS, "bound": ("max", "min")})
 
     def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
         visible = own if seen is None else seen
@@ -97,3 +97,44 @@ class MinSum(Attack):
         length = squared_norms(direction[None])
         gamma = float((square / length).sqrt()) if length > 0 else 0.0
         return (mean + gamma * direction).expand_as(own).clone()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tailored(Attack):
+    """Send the honest mean with the perturbation that moves the aggregate of the server's rule furthest.
+
+    Shejwalkar, Houmansadr, "Manipulating the Byzantine: Optimizing Model Poisoning Attacks and Defenses for
+    Federated Learning", NDSS 2021. All malicious clients send mean + gamma * perturbation, with the gamma
+    that maximises |rule(updates) - mean|. The paper has one solution per rule. Here the attack tries updates
+    on the rule, so it works on every rule.
+
+    Raises:
+        ValueError: The context contains no rule.
+    """
+
+    direction: Direction = "std"
+    start: Positive = 10.0
+    """The paper's first gamma. The search covers `start` / 2^(evaluations / 2 - 1) to twice `start`."""
+    evaluations: Evaluations = 20
+    """Number of trials of the rule per round."""
+    probe_coordinates: PositiveCount = 32_768
+    """Number of coordinates, sampled per round, for trials of a coordinate-wise rule. All are sent."""
+
+    card = AttackCard(
+        paper="Shejwalkar & Houmansadr, NDSS 2021",
+        knowledge=Knowledge.OMNISCIENT,
+        knows_rule=True,
+        deviations="The authors' code tests whether multi-Krum and Bulyan select all malicious updates, and "
+        "measures the displacement for other rules; here the displacement is the measure for all rules.",
+    )
+    search_space = SearchSpace(parameters={"direction": DIRECTIONS})
+
+    def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
+        probe = Probe(own, seen, context)
+        direction = perturbation(probe.honest, probe.mean, self.direction)
+        gamma = coarse_then_fine(
+            probe.along(direction, coordinates=self.probe_coordinates),
+            largest=self.start,
+            evaluations=self.evaluations,
+        )
+        return (probe.mean + gamma * direction).expand_as(own).clone()

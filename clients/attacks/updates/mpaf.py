@@ -1,9 +1,7 @@
 """MPAF: fake clients that pull the model to a useless base model."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -26,12 +24,12 @@ class Mpaf(Attack):
     """`random` samples normal weights once, with the scale of each tensor in the initial model. `initial` is
     the initial model, as in PoisonedFL's init attack."""
 
-    card: ClassVar = AttackCard(
+    card = AttackCard(
         paper="Cao & Gong, CVPR Workshops 2022",
         knowledge=Knowledge.COLLUDING,
         idle_when="factor is 0 (then no step is sent)",
     )
-    search_space: ClassVar = SearchSpace(
+    search_space = SearchSpace(
         parameters={"factor": Range(low=1.0, high=1e6, log=True), "base": ("random", "initial")}
     )
 

@@ -1,11 +1,8 @@
 """PoisonedFL: updates in one fixed direction, computed only from the global models."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from math import sqrt
 from statistics import NormalDist
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -36,13 +33,13 @@ class PoisonedFl(Attack):
     confidence: OpenShare = 0.99
     """Confidence of the test that the model moves along s."""
 
-    card: ClassVar = AttackCard(
+    card = AttackCard(
         paper="Xie et al., CVPR 2025",
         knowledge=Knowledge.COLLUDING,
         deviations="The authors' code tabulates the quantile of the test for its four models; here the "
         "normal approximation results in the same numbers.",
     )
-    search_space: ClassVar = SearchSpace(parameters={"factor": Range(low=1.0, high=20.0, log=True)})
+    search_space = SearchSpace(parameters={"factor": Range(low=1.0, high=20.0, log=True)})
 
     def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
         memory, model = context.memory, context.model.to(own.dtype)

@@ -1,10 +1,7 @@
 """ROP, the relocated orthogonal perturbation."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from math import cos, radians, sin
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -36,13 +33,13 @@ class Rop(Attack):
     blend: Share = 0.9
     """lambda, the weight of the last global step in the reference."""
 
-    card: ClassVar = AttackCard(
+    card = AttackCard(
         paper="Ozfatura et al., IEEE TIFS 2024",
         knowledge=Knowledge.OMNISCIENT,
         idle_when="relocation is 0 and z is 0, which `alie`'s formula gives for few clients",
         deviations="FL-Byzantine-Library takes 0 for the first round's location.",
     )
-    search_space: ClassVar = SearchSpace(
+    search_space = SearchSpace(
         parameters={"angle": Range(low=90.0, high=270.0), "relocation": Range(low=0.0, high=1.0)}
     )
 

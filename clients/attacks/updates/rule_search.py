@@ -1,7 +1,5 @@
 """Search for the most damaging factor of an attack, with trials of updates on the server's rule."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Annotated
 

@@ -1,9 +1,7 @@
 """Simple attacks without knowledge of other updates: zero, noise, multiples, NaN."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -25,7 +23,7 @@ class ZeroUpdate(Attack):
     tensor([[0., 0.]])
     """
 
-    card: ClassVar = AttackCard(paper="Fraboni et al., AISTATS 2021", goal="take part without work")
+    card = AttackCard(paper="Fraboni et al., AISTATS 2021", goal="take part without work")
 
     def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
         return torch.zeros_like(own)
@@ -43,11 +41,11 @@ class SignFlip(Attack):
     tensor([[-1.,  3.]])
     """
 
-    card: ClassVar = AttackCard(
+    card = AttackCard(
         paper="Li et al., AAAI 2019",
         deviations="ByzFL sends minus the honest mean (ipm with epsilon 1), FLPoison minus the own.",
     )
-    search_space: ClassVar = SearchSpace()
+    search_space = SearchSpace()
 
     def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
         return -own
@@ -67,8 +65,8 @@ class ScaledUpdate(Attack):
 
     factor: float = -10.0
 
-    card: ClassVar = AttackCard(paper="Bagdasaryan et al., AISTATS 2020")
-    search_space: ClassVar = SearchSpace(parameters={"factor": Range(low=-30.0, high=-0.3)})
+    card = AttackCard(paper="Bagdasaryan et al., AISTATS 2020")
+    search_space = SearchSpace(parameters={"factor": Range(low=-30.0, high=-0.3)})
 
     def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
         return self.factor * own
@@ -88,11 +86,11 @@ class RandomUpdate(Attack):
     low: float = -1.0
     high: float = 1.0
 
-    card: ClassVar = AttackCard(
+    card = AttackCard(
         paper="Blanchard et al., NeurIPS 2017",
         deviations="FedML samples from -1 to 1, as here; Garfield from 0 to 1.",
     )
-    search_space: ClassVar = SearchSpace(
+    search_space = SearchSpace(
         parameters={"low": Range(low=-3.0, high=-0.01), "high": Range(low=0.01, high=3.0)}
     )
 
@@ -118,11 +116,11 @@ class GaussianUpdate(Attack):
     """Mean of the noise in every coordinate. Averaging over clients does not cancel a mean other than 0."""
     mode: Literal["replace", "add"] = "replace"
 
-    card: ClassVar = AttackCard(
+    card = AttackCard(
         paper="Blanchard et al., NeurIPS 2017",
         deviations="ByzFL and FLPoison replace the update with N(0, 1), as here; Blades samples N(.1, .1).",
     )
-    search_space: ClassVar = SearchSpace(
+    search_space = SearchSpace(
         parameters={"std": Range(low=0.001, high=3.0, log=True), "mode": ("replace", "add")}
     )
 
@@ -151,13 +149,13 @@ class NonFiniteUpdate(Attack):
     value: Literal["nan", "inf", "-inf"] = "nan"
     """`inf` is ByzFL's, `nan` is ByzantineMomentum's."""
 
-    card: ClassVar = AttackCard(
+    card = AttackCard(
         paper="Blanchard et al., NeurIPS 2017",
         goal="make the model unusable",
         idle_when="the server drops non-finite updates",
         finite=False,
     )
-    search_space: ClassVar = SearchSpace(parameters={"value": ("nan", "inf")})
+    search_space = SearchSpace(parameters={"value": ("nan", "inf")})
 
     def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
         return torch.full_like(own, float(self.value))
