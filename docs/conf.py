@@ -12,7 +12,7 @@ from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.ext.napoleon import GoogleDocstring
 
-from fedpoison.cli.catalogue import REGISTRIES
+from fedpoison.cli.list import REGISTRIES
 from fedpoison.studies.reproduce import STUDIES
 from fedpoison.studies.study import built_in_studies, find_study
 
@@ -89,7 +89,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "remarks": remarks,
     "studies": studies,
     "scenario": pages.scenario_fields,
-    **{kind: lambda kind=kind: pages.catalogue_page(kind) for kind in (*REGISTRIES, "datasets")},  # type: ignore[misc]
+    **{kind: lambda kind=kind: pages.catalogue_page(kind) for kind in REGISTRIES},  # type: ignore[misc]
 }
 """Text that replaces `<!-- generated: NAME -->`."""
 

@@ -48,16 +48,12 @@ def breakdown_command(
         float | None,
         typer.Option(
             help="Loss of accuracy that counts as broken, in percentage points compared with the run "
-            "without attackers. Default: 10.",
-            show_default=False,
+            "without attackers. Default: 10."
         ),
     ] = None,
     level: Annotated[
         float | None,
-        typer.Option(
-            help="Attack success that counts as broken, in per cent. Default: 50.",
-            show_default=False,
-        ),
+        typer.Option(help="Attack success that counts as broken, in per cent. Default: 50."),
     ] = None,
     shares: Annotated[
         str,

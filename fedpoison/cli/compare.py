@@ -48,8 +48,7 @@ def compare_command(
         str | None,
         typer.Option(
             help="Reference strategy for paired differences. Default: the strategy with the best worst-case "
-            "accuracy.",
-            show_default=False,
+            "accuracy."
         ),
     ] = None,
     at: Annotated[

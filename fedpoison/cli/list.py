@@ -1,29 +1,49 @@
-"""`fedpoison list`: list the available choices."""
+"""`fedpoison list`: the available choices, with their cards, docstrings and parameters."""
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import inspect
+import itertools
 import json
-from collections.abc import Callable, Mapping
-from typing import Annotated
+import re
+import textwrap
+import types
+import typing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markdown import Markdown
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from fedpoison.cli import catalogue
+from clients.attacks.base import Attack, AttackCard
 from fedpoison.cli.options import Json
 from fedpoison.data.datasets import datasets
 from fedpoison.errors import unknown
 from fedpoison.scenario import registries
+from fedpoison.scenario.attackers import AttackerGroup
 from fedpoison.scenario.schedules import schedules
 from fedpoison.studies.study import Study, built_in_studies, find_study
-from strategies.base import Stage
-from strategies.optimizers import ServerOptimizer
+
+REGISTRIES: dict[str, Callable[[], Mapping[str, Any]]] = {
+    "attacks": registries.attacks.entries,
+    "strategies": registries.strategies.entries,
+    "preaggregators": registries.preaggregators.entries,
+    "optimizers": registries.optimizers.entries,
+    "schedules": schedules.entries,
+    "datasets": datasets.entries,
+    "models": registries.models.entries,
+    "partitions": registries.partitions.entries,
+}
+"""Entries of each kind, by name."""
+KINDS = [*REGISTRIES, "studies"]
 
 
 def list_command(
@@ -44,57 +64,39 @@ def list_command(
 ) -> None:
     """List available attacks, strategies, data sets, models, partitions or built-in studies."""
     if kind is None:
-        typer.echo(json.dumps(list(_TABLES)) if as_object else f"fedpoison list {'|'.join(_TABLES)} [NAME]")
+        typer.echo(json.dumps(KINDS) if as_object else f"fedpoison list {'|'.join(KINDS)} [NAME]")
         return
-    if kind not in _TABLES:
-        raise unknown("kind", kind, _TABLES)
-    rows = _TABLES[kind]()
-    if name is not None and name not in rows:
-        raise unknown(kind, name, rows)
+    if kind not in KINDS:
+        raise unknown("kind", kind, KINDS)
+    rows = _studies() if kind == "studies" else {name: _row(it) for name, it in REGISTRIES[kind]().items()}
     if name is None:
-        if as_object:
-            typer.echo(json.dumps(rows))
-        else:
-            Console().print(_table(kind, rows))
+        _print(rows, lambda: [_table(kind, rows)], as_object=as_object)
+    elif name not in rows:
+        raise unknown(kind, name, rows)
     elif kind == "studies":
         study = find_study(name)
-        if as_object:
-            typer.echo(json.dumps(study.content()))
-        else:
-            _show_study(study)
+        _print(study.content(), lambda: _study_parts(study), as_object=as_object)
     else:
-        entry = next(entry for entry in catalogue.entries(kind) if entry.name == name)
-        if as_object:
-            typer.echo(json.dumps(dataclasses.asdict(entry)))
-        else:
-            _show(entry)
+        entry = next(entry for entry in entries(kind) if entry.name == name)
+        _print(dataclasses.asdict(entry), lambda: _entry_parts(entry), as_object=as_object)
 
 
-def _attacks() -> dict[str, dict[str, str]]:
-    return {
-        name: {
-            "what it does": _first_line(attack),
-            "paper": attack.card.paper,
-            "knowledge": attack.card.knowledge.value + (" + the rule" if attack.card.knows_rule else ""),
-        }
-        for name, attack in registries.attacks.entries().items()
-    }
+def _print(content: object, parts: Callable[[], Iterable[RenderableType]], *, as_object: bool) -> None:
+    if as_object:
+        typer.echo(json.dumps(content))
+    else:
+        Console(highlight=False).print(*parts(), sep="\n")
 
 
-def _carded(entries: Mapping[str, type[Stage | ServerOptimizer]]) -> dict[str, dict[str, str]]:
-    return {
-        name: {
-            "what it does": _first_line(entry),
-            "paper": entry.card.paper,
-            "needs": ", ".join(entry.card.needs) or "nothing",
-            "precondition": entry.card.precondition,
-        }
-        for name, entry in entries.items()
-    }
-
-
-def _described(entries: Mapping[str, object]) -> dict[str, dict[str, str]]:
-    return {name: {"what it is": _first_line(entry)} for name, entry in entries.items()}
+def _row(thing: Any) -> dict[str, str]:
+    """Return the facts about an entry in a list of all entries, with its summary first."""
+    summary, card = (inspect.getdoc(thing) or "").partition("\n")[0], getattr(thing, "card", None)
+    if card is None:
+        return {"what it is": getattr(thing, "title", summary)}
+    row = {"what it does": summary, "paper": card.paper}
+    if isinstance(card, AttackCard):
+        return row | {"knowledge": card.knowledge.value + (" + the rule" if card.knows_rule else "")}
+    return row | {"needs": ", ".join(card.needs) or "nothing", "precondition": card.precondition}
 
 
 def _studies() -> dict[str, dict[str, str]]:
@@ -103,19 +105,6 @@ def _studies() -> dict[str, dict[str, str]]:
         name: {"what it shows": study.title, "axes": ", ".join(study.axes), "runs": str(len(study.cells()))}
         for name, study in studies.items()
     }
-
-
-_TABLES: dict[str, Callable[[], dict[str, dict[str, str]]]] = {
-    "attacks": _attacks,
-    "strategies": lambda: _carded(registries.strategies.entries()),
-    "preaggregators": lambda: _carded(registries.preaggregators.entries()),
-    "optimizers": lambda: _carded(registries.optimizers.entries()),
-    "schedules": lambda: _described(schedules.entries()),
-    "datasets": lambda: {name: {"what it is": spec.title} for name, spec in datasets.entries().items()},
-    "models": lambda: _described(registries.models.entries()),
-    "partitions": lambda: _described(registries.partitions.entries()),
-    "studies": _studies,
-}
 
 
 def _table(title: str, rows: dict[str, dict[str, str]]) -> Table:
@@ -130,36 +119,181 @@ def _table(title: str, rows: dict[str, dict[str, str]]) -> Table:
     return table
 
 
-def _show(entry: catalogue.CatalogueEntry) -> None:
-    """Print everything about one entry, as in the documentation."""
-    console = Console()
-    console.print(f"[bold]{entry.name}[/]: {escape(entry.summary)}", highlight=False)
-    for paragraph in entry.text:
-        console.print(Markdown(paragraph))
+def _entry_parts(entry: CatalogueEntry) -> Iterator[RenderableType]:
+    """Yield everything about one entry, as in the documentation."""
+    yield f"[bold]{entry.name}[/]: {escape(entry.summary)}"
+    yield from map(Markdown, entry.text)
     if entry.facts:
-        console.print()
+        yield ""
     for title, value in entry.facts.items():
-        console.print(f"[dim]{title}:[/] {escape(value)}", highlight=False)
+        yield f"[dim]{title}:[/] {escape(value)}"
     if entry.parameters:
-        parameters = Table(title="parameters", title_justify="left")
-        for column in ("name", "takes", "default", "meaning"):
-            parameters.add_column(column)
+        parameters = Table("name", "takes", "default", "meaning", title="parameters", title_justify="left")
         for part in entry.parameters:
             row = map(Markdown, (part.values, part.default, part.meaning))
             parameters.add_row(f"[bold]{part.name}[/]", *row)
-        console.print(parameters)
+        yield parameters
 
 
-def _show_study(study: Study) -> None:
-    """Print the description, the axes and the size of a study."""
-    console = Console()
-    console.print(f"[bold]{study.name}[/]: {escape(study.title)}", highlight=False)
-    console.print(Markdown(study.description))
+def _study_parts(study: Study) -> Iterator[RenderableType]:
+    """Yield the description, the axes and the size of a study."""
+    yield f"[bold]{study.name}[/]: {escape(study.title)}"
+    yield Markdown(study.description)
     for axis, axis_values in study.axis_values().items():
         labels = ", ".join(str(level.label) for level in axis_values)
-        console.print(f"[dim]{axis}:[/] {escape(labels)}", highlight=False)
-    console.print(f"[dim]runs:[/] {len(study.cells())}", highlight=False)
+        yield f"[dim]{axis}:[/] {escape(labels)}"
+    yield f"[dim]runs:[/] {len(study.cells())}"
 
 
-def _first_line(entry: object) -> str:
-    return (inspect.getdoc(entry) or "").partition("\n")[0]
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of an entry."""
+
+    name: str
+    values: str
+    """Possible values, in Markdown."""
+    default: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class CatalogueEntry:
+    """One name that a scenario can use."""
+
+    name: str
+    summary: str
+    """First line of the docstring."""
+    text: Sequence[str] = ()
+    """Other paragraphs of the docstring, in Markdown."""
+    example: str = ""
+    """Doctest of the docstring."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """Fields of the metadata card, and the stages that an attack acts on."""
+    parameters: Sequence[Parameter] = ()
+
+
+def entries(kind: str) -> list[CatalogueEntry]:
+    """Return the entries of one kind, sorted by name.
+
+    >>> [entry.name for entry in entries("partitions")][:2]
+    ['dirichlet', 'iid']
+
+    Raises:
+        ScenarioError: the kind is unknown.
+    """
+    if kind not in REGISTRIES:
+        raise unknown("kind", kind, REGISTRIES)
+    found = REGISTRIES[kind]()
+    if kind == "datasets":
+        return [CatalogueEntry(name, source.title) for name, source in found.items()]
+    return [_entry(name, thing) for name, thing in sorted(found.items())]
+
+
+_STAGES = {"poison_data": "data", "train": "training", "craft": "updates"}
+
+
+def _entry(name: str, thing: object) -> CatalogueEntry:
+    lines, example = _without_example(inspect.getdoc(thing) or "")
+    summary, *text = lines
+    card = getattr(thing, "card", None)
+    facts = {} if card is None else dict(_facts(card))
+    if isinstance(thing, type) and issubclass(thing, Attack):
+        stages = [name for hook, name in _STAGES.items() if getattr(thing, hook) is not getattr(Attack, hook)]
+        facts = {"acts on": ", ".join(stages) or "nothing"} | facts
+    parameters = list(_parameters(thing)) if isinstance(thing, type) else []
+    return CatalogueEntry(name, summary, text, example, facts, parameters)
+
+
+def _without_example(doc: str) -> tuple[list[str], str]:
+    """Split a docstring into its paragraphs in Markdown and its doctest."""
+    paragraphs, examples = [], []
+    for block in doc.split("\n\n"):
+        if block.lstrip().startswith(">>>"):
+            examples.append(block)
+        elif not block.startswith("Raises:"):  # a matter of the API
+            is_list = block.startswith("- ")
+            paragraphs.append(markdown(block if is_list else " ".join(block.split())))
+    return paragraphs, "\n\n".join(examples)
+
+
+def markdown(text: str) -> str:
+    r"""Escape angle brackets and stars outside code, which Markdown reads as tags and emphasis.
+
+    >>> print(markdown("the largest <z, update>, `a<b>`, 2 * a*b"))
+    the largest &lt;z, update>, `a<b>`, 2 \* a\*b
+    """
+    return "".join(
+        part if part.startswith("`") else part.replace("<", "&lt;").replace("*", r"\*")
+        for part in re.split(r"(`[^`]*`)", text)
+    )
+
+
+def _facts(card: object) -> Iterator[tuple[str, str]]:
+    """Yield the texts of a metadata card by name, and its true flags as one list."""
+    flags = []
+    for described in dataclasses.fields(card):  # type: ignore[arg-type]
+        name, value = described.name.replace("_", " "), getattr(card, described.name)
+        if isinstance(value, bool):
+            flags += [name] if value else []
+        elif value:
+            text = value.value if isinstance(value, Enum) else value
+            yield name, markdown(", ".join(map(str, text)) if isinstance(text, tuple) else str(text))
+    if flags:
+        yield "true of it", ", ".join(flags)
+
+
+def _parameters(thing: type) -> Iterator[Parameter]:
+    if not dataclasses.is_dataclass(thing):
+        return
+    types_of, meanings = typing.get_type_hints(thing), _field_docs(thing)
+    for described in dataclasses.fields(thing):
+        default = "-" if described.default is dataclasses.MISSING else format_value(described.default)
+        meaning = markdown(" ".join(meanings.get(described.name, "").split()))
+        yield Parameter(described.name, format_type(types_of[described.name]), default, meaning)
+
+
+def _field_docs(thing: type) -> dict[str, str]:
+    """Return the docstring of each field of a dataclass and its bases."""
+    found: dict[str, str] = {}
+    for part in reversed(thing.__mro__):
+        if not dataclasses.is_dataclass(part):
+            continue
+        (body,) = ast.parse(textwrap.dedent(inspect.getsource(part))).body
+        statements = body.body if isinstance(body, ast.ClassDef) else []
+        for statement, after in itertools.pairwise(statements):
+            match statement, after:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=text)):
+                    found[name] = str(text)
+    return found
+
+
+def format_type(annotation: Any) -> str:
+    """Return the type of a parameter or field in words.
+
+    >>> format_type(Literal[1, 2]), format_type(float | None), format_type(tuple[int, ...])
+    ('`1`, `2`', 'number or none', 'list: whole number')
+    """
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        return format_type(arguments[0])
+    if origin is Literal:
+        return ", ".join(f"`{format_value(value)}`" for value in arguments)
+    if origin in (types.UnionType, typing.Union):
+        return " or ".join(format_type(part) for part in arguments)
+    if origin is tuple:
+        return f"list: {format_type(arguments[0])}"
+    return _WORDS[annotation]
+
+
+_WORDS: dict[Any, str] = {
+    bool: "true, false",
+    int: "whole number",
+    float: "number",
+    str: "text",
+    AttackerGroup: "group",
+    type(None): "none",
+}
+
+
+def format_value(value: object) -> str:
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)

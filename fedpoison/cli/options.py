@@ -37,22 +37,15 @@ Number = TypeVar("Number", int, float)
 Out = Annotated[Path, typer.Option("--out", "-o", help="Run store. Each run gets its own folder in it.")]
 Data = Annotated[
     Path | None,
-    typer.Option(help="Data set folder. Default: $FEDPOISON_DATA, or the user cache.", show_default=False),
+    typer.Option(help="Data set folder. Default: $FEDPOISON_DATA, or the user cache."),
 ]
 WorkerCount = Annotated[
     int | None,
-    typer.Option(
-        "--workers",
-        min=1,
-        help="Number of clients trained in parallel. Default: one per CPU.",
-        show_default=False,
-    ),
+    typer.Option("--workers", min=1, help="Number of clients trained in parallel. Default: one per CPU."),
 ]
 RayAddress = Annotated[
     str | None,
-    typer.Option(
-        help="Address of a Ray cluster: auto, or host:port. Default: a new cluster.", show_default=False
-    ),
+    typer.Option(help="Address of a Ray cluster: auto, or host:port. Default: a new cluster."),
 ]
 Attacks = Annotated[str, typer.Option(help="Attacks, separated by commas.")]
 Strategies = Annotated[str, typer.Option(help="Strategies, separated by commas.")]
@@ -83,7 +76,6 @@ class BatchSettings:
             min=1,
             help="Number of parallel runs. Default: one per CPU. With 1, runs stay in this process and Ray "
             "is not used.",
-            show_default=False,
         ),
     ] = None
     ray_address: RayAddress = None

@@ -21,9 +21,7 @@ from fedpoison.simulation.replay import Replay, ReplayResult, replay
 def replay_command(
     run: Annotated[Path, typer.Argument(help="Folder of a run that used --keep-updates.")],
     *,
-    server_round: Annotated[
-        int, typer.Option("--round", min=1, help="Round to aggregate.", show_default=False)
-    ],
+    server_round: Annotated[int, typer.Option("--round", min=1, help="Round to aggregate.")],
     strategies: Strategies = STRATEGIES,
     influence: Annotated[
         bool,
@@ -36,9 +34,7 @@ def replay_command(
     data_dir: Data = None,
     workers: Annotated[
         int | None,
-        typer.Option(
-            min=1, help="Number of threads that evaluate. Default: one per CPU.", show_default=False
-        ),
+        typer.Option(min=1, help="Number of threads that evaluate. Default: one per CPU."),
     ] = None,
     as_object: Json = False,
 ) -> None:

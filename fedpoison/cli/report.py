@@ -19,15 +19,12 @@ def report_command(
             "--output",
             "-o",
             help="File to write. Default: report.html in PATHS, or in the current folder for several PATHS.",
-            show_default=False,
         ),
     ] = None,
     title: Annotated[str, typer.Option(help="Title of the page.")] = "fedpoison report",
     figures: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder for the figures as SVG and PDF. Default: no such files.", show_default=False
-        ),
+        typer.Option(help="Folder for the figures as SVG and PDF. Default: no such files."),
     ] = None,
 ) -> None:
     """Write one HTML file about stored runs, which a browser opens without a network."""

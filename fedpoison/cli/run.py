@@ -44,7 +44,6 @@ def run_command(
             min=1,
             help="Number of clients that a worker trains in one call. It only changes the speed. "
             "Default: chosen by the engine.",
-            show_default=False,
         ),
     ] = None,
     device: Annotated[
@@ -58,10 +57,7 @@ def run_command(
     ray_address: RayAddress = None,
     ray_resources: Annotated[
         str | None,
-        typer.Option(
-            help="Resources that Ray reserves per worker, such as CPU=2,GPU=0.5. Default: CPU=1.",
-            show_default=False,
-        ),
+        typer.Option(help="Resources that Ray reserves per worker, such as CPU=2,GPU=0.5. Default: CPU=1."),
     ] = None,
     data_dir: Data = None,
     clean_run: Annotated[
@@ -75,8 +71,7 @@ def run_command(
         str | None,
         typer.Option(
             help="Rounds whose updates are saved for `fedpoison replay`: all, or numbers such as 3,17. "
-            "Default: none.",
-            show_default=False,
+            "Default: none."
         ),
     ] = None,
     tensorboard: Annotated[

@@ -13,7 +13,7 @@ from conftest import ROOT
 from nbclient import NotebookClient
 
 from clients import ATTACKS
-from fedpoison.cli import catalogue
+from fedpoison.cli import list as catalogue
 from fedpoison.cli.app import COMMANDS, app
 from fedpoison.errors import ScenarioError
 from fedpoison.scenario.scenario import Scenario
