@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from pathlib import Path
 from statistics import fmean
 from typing import Annotated, Literal
@@ -23,8 +21,9 @@ from fedpoison.cli.options import (
     with_scenario,
 )
 from fedpoison.cli.progress import BatchProgress
-from fedpoison.cli.tables import TextTable, format_interval, print_tables
+from fedpoison.cli.tables import TextTable, format_interval
 from fedpoison.errors import file_errors
+from fedpoison.results.metrics import json_number
 from fedpoison.results.run_frame import estimate, percent
 from fedpoison.results.store import content_name
 from fedpoison.scenario.fields import About, fields_about
@@ -87,10 +86,7 @@ def breakdown_command(
             **settings.options(progress),
         )
     folder = settings.out / content_name("breakdown", scenario.run_id, names, rules, numbers, grid, chosen)
-    if settings.as_object:
-        typer.echo(json.dumps(as_json(found) | {"path": str(folder)}))
-    else:
-        print_tables([table(found)], settings.form)
+    settings.show(lambda: as_json(found) | {"path": str(folder)}, lambda: [table(found)])
     for note in notes(found):
         settings.notes.print(f"* {note}", markup=False)
     seeds_used = f"{len(numbers)} seeds" if len(numbers) > 1 else "1 seed"
@@ -163,8 +159,8 @@ def _curve(curve: Curve, clients: int) -> dict[str, object]:
             {
                 "malicious": point.count,
                 "share": share(point.count),
-                "measured": [None if math.isnan(value) else value for value in point.measured],
-                "costs": [None if math.isnan(cost) else cost for cost in point.costs],
+                "measured": [json_number(value) for value in point.measured],
+                "costs": [json_number(cost) for cost in point.costs],
                 "broke": point.broke,
                 "stopped": point.stopped,
             }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -22,7 +21,7 @@ from fedpoison.cli.options import (
     with_scenario,
 )
 from fedpoison.cli.progress import BatchProgress
-from fedpoison.cli.tables import TextTable, format_interval, print_tables, to_records
+from fedpoison.cli.tables import TextTable, format_interval, to_records
 from fedpoison.errors import file_errors
 from fedpoison.results.run_frame import MEASURES, coverage_note, percent
 from fedpoison.results.store import content_name, file_name
@@ -67,10 +66,7 @@ def compare_command(
     with BatchProgress(len(names) * len(rules) * len(numbers), scenario.rounds) as progress:
         found = compare(scenario, names, rules, seeds=numbers, at=at, **settings.options(progress))
     folder = settings.out / content_name("compare", scenario.run_id, names, rules, numbers, reference, at)
-    if settings.as_object:
-        typer.echo(json.dumps(as_json(found, reference, folder)))
-    else:
-        print_tables(tables(found, reference), settings.form)
+    settings.show(lambda: as_json(found, reference, folder), lambda: tables(found, reference))
     for note in notes(found):
         settings.notes.print(f"* {note}", markup=False)
     settings.notes.print(_setting(found))

@@ -46,13 +46,9 @@ def doctor_command(*, data_dir: Data = None) -> None:
 
 
 def _packages() -> list[CheckResult]:
+    remedies = {"not installed": "install the package: pip install fedpoison"}
     found = {"python": platform.python_version(), **versions()}
-    return [
-        CheckResult(
-            name, version, "install the package: pip install fedpoison" if version == "not installed" else ""
-        )
-        for name, version in found.items()
-    ]
+    return [CheckResult(name, version, remedies.get(version, "")) for name, version in found.items()]
 
 
 def _imports() -> list[CheckResult]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import json
 import re
 import types
 import typing
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, cast
@@ -21,7 +22,7 @@ from pydantic.fields import FieldInfo
 from rich.console import Console
 
 from fedpoison.cli.progress import BatchProgress
-from fedpoison.cli.tables import Format
+from fedpoison.cli.tables import Format, TextTable, print_tables
 from fedpoison.errors import ScenarioError
 from fedpoison.scenario.aggregation import read_aggregation
 from fedpoison.scenario.attackers import AttackerGroup
@@ -93,6 +94,15 @@ class BatchSettings:
             "notify": progress.warn,
         }
 
+    def show(
+        self, content: Callable[[], Mapping[str, object]], tables: Callable[[], Sequence[TextTable]]
+    ) -> None:
+        """Print the result: as one JSON object if the user asked for it, and otherwise as tables."""
+        if self.as_object:
+            typer.echo(json.dumps(content()))
+        else:
+            print_tables(tables(), self.form)
+
     @property
     def notes(self) -> Console:
         """Console for all text but the tables: stderr, unless the tables are for the terminal."""
@@ -146,10 +156,7 @@ def with_scenario(*, without: Collection[str] = (), **defaults: object) -> Calla
     return decorate
 
 
-_File = Annotated[
-    Path | None,
-    typer.Argument(help="Scenario in TOML. Options override its fields."),
-]
+_File = Annotated[Path | None, typer.Argument(help="Scenario in TOML. Options override its fields.")]
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
 
 

@@ -90,12 +90,8 @@ class BatchProgress(ProgressLine):
     def _round(self, scenario: Scenario, record: Round) -> None:
         step = record.round - self._started[scenario.run_id]
         self._started[scenario.run_id] = record.round
-        self.update(
-            self._task,
-            advance=step,
-            news=f"{run_title(scenario)}, round {record.round}: {describe(record)}",
-            refresh=True,
-        )
+        news = f"{run_title(scenario)}, round {record.round}: {describe(record)}"
+        self.update(self._task, advance=step, news=news, refresh=True)
 
     def _end(self, scenario: Scenario, result: RunResult) -> None:
         self._ended += 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +10,7 @@ import typer
 
 from fedpoison.cli.options import BatchSettings, format_seeds, parse_seeds, with_batch_settings
 from fedpoison.cli.progress import BatchProgress
-from fedpoison.cli.tables import TextTable, print_tables
+from fedpoison.cli.tables import TextTable
 from fedpoison.errors import unknown
 from fedpoison.results.metrics import json_number
 from fedpoison.results.run_frame import format_spread, percent
@@ -55,11 +54,9 @@ def reproduce_command(
         raise unknown("study", name, STUDIES)
     study = STUDIES[name]
     cells = study.pick(cell or [])
-    if listing and settings.as_object:
-        typer.echo(json.dumps({"study": study.name, "cells": [_cell_json(one) for one in cells]}))
-        return
     if listing:
-        print_tables([_published(study, cells)], settings.form)
+        listed = {"study": study.name, "cells": [_cell_json(one) for one in cells]}
+        settings.show(lambda: listed, lambda: [_published(study, cells)])
         return
     numbers = parse_seeds(seeds) if seeds is not None else list(study.seeds)
     changes = {} if rounds is None else {"rounds": rounds}
@@ -67,10 +64,10 @@ def reproduce_command(
     longest = rounds or max(made.rounds for one in cells for made in one.scenarios)
     with BatchProgress(runs, longest) as progress:
         results = reproduce(cells, numbers, changes=changes, **settings.options(progress))
-    if settings.as_object:
-        typer.echo(json.dumps(_as_json(study, results, numbers, rounds)))
-    else:
-        print_tables([_compared(study, results, numbers, cut=rounds is not None)], settings.form)
+    settings.show(
+        lambda: _as_json(study, results, numbers, rounds),
+        lambda: [_compared(study, results, numbers, cut=rounds is not None)],
+    )
     reproduced = sum(result.matches for result in results)
     if rounds:
         settings.notes.print(f"stopped after {rounds} rounds: no verdict")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +11,7 @@ import typer
 
 from fedpoison.cli.options import BatchSettings, format_seeds, with_batch_settings, with_scenario
 from fedpoison.cli.progress import BatchProgress
-from fedpoison.cli.tables import TextTable, format_interval, print_tables
+from fedpoison.cli.tables import TextTable, format_interval
 from fedpoison.results.run_frame import coverage_note, estimate, percent
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.scenario.specs import split_outside
@@ -60,10 +59,10 @@ def search_command(
             on_planned=progress.add_runs,
             **settings.options(progress),
         )
-    if settings.as_object:
-        typer.echo(json.dumps(_as_json(found, scenario, objective, trials)))
-        return
-    print_tables([_table(found.trials[:SHOWN], scenario, objective)], settings.form)
+    settings.show(
+        lambda: _as_json(found, scenario, objective, trials),
+        lambda: [_table(found.trials[:SHOWN], scenario, objective)],
+    )
     clean = "" if found.clean is None else f"; without an attack: {percent(found.clean, 2)} % error"
     settings.notes.print(f"{trials} trials of {len(found.trials)} different attacks{clean}")
     settings.notes.print(f'strongest: --attack "{found.trials[0].attack}"', markup=False)

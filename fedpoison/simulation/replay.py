@@ -118,9 +118,7 @@ class _Replayer:
 
     def __init__(self, federation: Federation, saved: SavedUpdates, workers: Workers) -> None:
         goal = federation.goal
-        self._goal = (
-            None if goal is not None and goal.learned is not None else goal
-        )  # learned triggers are not saved
+        self._goal = goal if goal is None or goal.learned is None else None  # learned triggers are not saved
         self._evaluator = Evaluator(federation.test, self._goal, workers)
         self._federation = federation
         self._saved = saved
@@ -150,9 +148,8 @@ class _Replayer:
         """Aggregate these rows: all of them, or those in a mask (n,)."""
         saved = self._saved
         client_ids = tuple(saved.nodes[rows].tolist())
-        context = RuleAggregator(rule, self._federation, self._workers).context(
-            saved.round, saved.model, client_ids
-        )
+        aggregator = RuleAggregator(rule, self._federation, self._workers)
+        context = aggregator.context(saved.round, saved.model, client_ids)
         if self._root_update is None and context.root_update is not None:
             self._root_update = functools.cache(context.root_update)
         return rule(saved.updates[rows], saved.weights[rows], replace(context, root_update=self._root_update))
@@ -182,13 +179,11 @@ class _Replayer:
 
     def _training(self, trust: dict[int, float]) -> Training:
         saved = self._saved
-        group = GroupRecord(
-            attack=self._federation.scenario.threat, nodes=saved.attacking_clients, acted=True
-        )
+        threat, attacking = self._federation.scenario.threat, saved.attacking_clients
         return Training(
             sampled=saved.nodes.tolist(),
             malicious=saved.nodes[saved.malicious].tolist(),
-            groups=[group] if saved.attacking_clients else [],
+            groups=[GroupRecord(attack=threat, nodes=attacking, acted=True)] if attacking else [],
             trust=trust,
         )
 
