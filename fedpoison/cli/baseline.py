@@ -36,8 +36,7 @@ def baseline_command(
     console = Console()
     console.print(class_table(histories), crop=False)
     for name, history in histories.items():
-        success = (
-            "" if history.last.success is None else f", attack success {percent(history.last.success)} %"
-        )
-        result = f"{name}: accuracy {percent(history.last.accuracy)} %{success}: {history.path}"
+        last = history.last
+        success = "" if last.success is None else f", attack success {percent(last.success)} %"
+        result = f"{name}: accuracy {percent(last.accuracy)} %{success}: {history.path}"
         console.print(result, markup=False, soft_wrap=True)

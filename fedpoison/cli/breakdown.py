@@ -109,9 +109,8 @@ def table(found: Breakdown) -> TextTable:
         }
         for curve in found.curves
     ]
-    return TextTable(
-        f"Smallest malicious share that {found.criterion.description}", pd.DataFrame(rows), labels=2
-    )
+    title = f"Smallest malicious share that {found.criterion.description}"
+    return TextTable(title, pd.DataFrame(rows), labels=2)
 
 
 def notes(found: Breakdown) -> list[str]:

@@ -95,18 +95,14 @@ def _print(found: Replay, top: int) -> None:
     )
     rows: dict[str, Round] = {} if found.actual is None else {f"{scenario.strategy} (the run)": found.actual}
     rows |= {result.strategy: result.record for result in found.results}
+    rates = {result.strategy: result.rates for result in found.results}
     measured = {
-        name: {
-            "accuracy": record.accuracy,
-            "worst class": record.worst_class_accuracy,
-            "attack success": record.success,
-        }
+        name: (record.accuracy, record.worst_class_accuracy, record.success, *rates.get(name, (None, None)))
         for name, record in rows.items()
     }
-    for result in found.results:
-        measured[result.strategy] |= dict(zip(("caught", "blamed"), result.rates, strict=True))
-    frame = pd.DataFrame.from_dict(measured, orient="index").astype(float).rename_axis("strategy")
-    console.print(_table("After the round, %", frame), crop=False)
+    titles = ["accuracy", "worst class", "attack success", "caught", "blamed"]
+    frame = pd.DataFrame.from_dict(measured, orient="index", columns=titles).astype(float)
+    console.print(_table("After the round, %", frame.rename_axis("strategy")), crop=False)
     classes = {name: record.per_class_accuracy for name, record in rows.items()}
     console.print(_table("Accuracy by class, %", pd.DataFrame(classes).rename_axis("class")), crop=False)
     malicious = set(saved.attacking_clients)
@@ -142,11 +138,9 @@ def _print_influence(
         console.print(note, markup=False)
         return
     shown = known if len(known) <= 2 * top else pd.concat([known.head(top), known.tail(top)])
-    shown = shown.set_axis([_marked(int(client_id), malicious) for client_id in shown.index]).T.rename_axis(
-        "class"
-    )
+    shown.index = pd.Index([_marked(int(client_id), malicious) for client_id in shown.index])
     title = f"{strategy}: accuracy by class with the client minus without, in percentage points"
-    console.print(_table(title, shown), crop=False)
+    console.print(_table(title, shown.T.rename_axis("class")), crop=False)
 
 
 def _table(title: str, shares: pd.DataFrame) -> TextTable:

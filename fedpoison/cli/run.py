@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -21,7 +21,7 @@ from fedpoison.errors import ScenarioError
 from fedpoison.federation.federation import Federation
 from fedpoison.results.history import History
 from fedpoison.results.run_frame import percent
-from fedpoison.results.trackers import MLflow, TensorBoard, Tracker, WeightsAndBiases, with_trackers
+from fedpoison.results.trackers import MLflow, TensorBoard, WeightsAndBiases, with_trackers
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.simulation.run import run_federation, simulate_clean
 
@@ -99,15 +99,9 @@ def run_command(
     clean = None
     with RoundProgress((1 + clean_run) * scenario.rounds, title=run_title(scenario)) as progress:
         federation = Federation.load(scenario, data_dir=data_dir)
-        chosen: list[tuple[Callable[..., Tracker], Path | str | None]] = [
-            (TensorBoard, tensorboard),
-            (WeightsAndBiases, wandb),
-            (MLflow, mlflow),
-        ]
-        trackers = [
-            partial(tracker, federation.scenario, target) for tracker, target in chosen if target is not None
-        ]
-        with with_trackers(federation.scenario, trackers, progress.show) as on_round:
+        chosen = {TensorBoard: tensorboard, WeightsAndBiases: wandb, MLflow: mlflow}
+        opening = [partial(each, federation.scenario, to) for each, to in chosen.items() if to is not None]
+        with with_trackers(federation.scenario, opening, progress.show) as on_round:
             history = run_federation(
                 federation,
                 options,
@@ -140,9 +134,8 @@ def _rounds(text: str | None, last: int) -> Sequence[int]:
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
-        raise ScenarioError(
-            f"--keep-updates: got {text!r}, expected all, or rounds separated by commas."
-        ) from None
+        wanted = "all, or rounds separated by commas"
+        raise ScenarioError(f"--keep-updates: got {text!r}, expected {wanted}.") from None
 
 
 def _print(history: History, clean_run: History | None) -> None:
@@ -188,6 +181,5 @@ def _amounts(text: str) -> dict[str, float]:
     try:
         return {name.strip(): float(amount) for name, amount in (part.split("=") for part in text.split(","))}
     except ValueError:
-        raise ScenarioError(
-            f"--ray-resources: got {text!r}, expected name=amount, such as CPU=2,GPU=0.5."
-        ) from None
+        wanted = "name=amount, such as CPU=2,GPU=0.5"
+        raise ScenarioError(f"--ray-resources: got {text!r}, expected {wanted}.") from None

@@ -64,12 +64,7 @@ class History:
     def trust(self) -> pd.DataFrame:
         """Return the trust in each update: `round`, `node` (the client), `malicious`, `trust`."""
         rows = [
-            {
-                "round": record.round,
-                "node": client_id,
-                "malicious": client_id in record.training.malicious,
-                "trust": share,
-            }
+            (record.round, client_id, client_id in record.training.malicious, share)
             for record in self.records
             for client_id, share in (record.training.trust or {}).items()
         ]
@@ -183,9 +178,8 @@ class History:
         for name in fields_about(Scenario, About.REFERENCE):
             mine, theirs = getattr(self.scenario, name), getattr(clean_run.scenario, name)
             if mine != theirs:
-                raise ScenarioError(
-                    f"clean run: got {name} {theirs}, expected {mine}, as in the attacked run."
-                )
+                problem = f"got {name} {theirs}, expected {mine}, as in the attacked run."
+                raise ScenarioError(f"clean run: {problem}")
 
     def _classes(self, measure: Callable[[measures.Counts], Any]) -> pd.DataFrame:
         index = pd.Index([record.round for record in self.records], name="round")

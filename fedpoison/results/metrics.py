@@ -75,9 +75,7 @@ def trust_rates(trust: dict[int, float], malicious: Iterable[int]) -> tuple[floa
         Rejected shares of the malicious and of the honest clients. NaN: there are no such clients.
     """
     bad = set(malicious) & set(trust)
-    true, false = (
-        float(_ratio(len(rejected(trust) & group), len(group))) for group in (bad, set(trust) - bad)
-    )
+    true, false = (float(_ratio(len(rejected(trust) & some), len(some))) for some in (bad, set(trust) - bad))
     return true, false
 
 

@@ -149,9 +149,8 @@ class RunWriter:
         with file_errors(path, "; give another --out"):
             path.mkdir(parents=True, exist_ok=True)
             if not writer._acquire():
-                raise RunError(
-                    f"{path}: another process writes the same run; wait for it, or give another --out."
-                )
+                problem = "another process writes the same run; wait for it, or give another --out."
+                raise RunError(f"{path}: {problem}")
             writer.discard()
             (path / "scenario.toml").write_text(scenario.to_toml(), encoding="utf-8")
             (path / "environment.json").write_text(json.dumps(environment, indent=2) + "\n", encoding="utf-8")

@@ -31,6 +31,7 @@ from fedpoison.simulation.run import run_federation
 _log = logging.getLogger(__name__)
 
 RunResult = History | Failure
+_Results = Iterator[tuple[Scenario, RunResult]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,15 +135,13 @@ def run_all(
         EngineError: Ray does not start.
         RunError: a failure cannot be written into the store, or a complete run in the store is damaged.
     """
-    with ExitStack() as ray:
-        return _Runner(ray, keep_going=keep_going, permanent_failures=permanent_failures, **options).run(
-            scenarios
-        )
+    with batch_runner(keep_going=keep_going, permanent_failures=permanent_failures, **options) as run:
+        return run(scenarios)
 
 
 @contextmanager
 def batch_runner(
-    *, keep_going: bool = False, **options: Unpack[BatchOptions]
+    *, keep_going: bool = False, permanent_failures: bool = False, **options: Unpack[BatchOptions]
 ) -> Iterator[Callable[[Iterable[Scenario]], BatchResult]]:
     """Yield a function that runs a batch, for searches in which each batch depends on the previous results.
 
@@ -150,7 +149,7 @@ def batch_runner(
     `fresh`, each complete run is repeated once.
     """
     with ExitStack() as ray:
-        yield _Runner(ray, keep_going=keep_going, **options).run
+        yield _Runner(ray, keep_going=keep_going, permanent_failures=permanent_failures, **options).run
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,9 +163,6 @@ class _Plan:
     """Reasons why attacks of the scenario have no effect."""
     failure: Failure | None = None
     """Reason why the scenario is invalid."""
-
-
-_Results = Iterator[tuple[Scenario, RunResult]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,9 +207,8 @@ class _Runner:
             results[scenario] = result
             self.done.add(scenario)
             self._end(scenario, result)
-        return BatchResult.from_results(
-            {scenario: results[plan.scenario] for scenario, plan in requested.items()}
-        )
+        ended = {scenario: results[plan.scenario] for scenario, plan in requested.items()}
+        return BatchResult.from_results(ended)
 
     def _end(self, scenario: Scenario, result: RunResult) -> None:
         if isinstance(result, Failure):

@@ -86,9 +86,8 @@ def train_centralized(
             trained_at = time.perf_counter()
             evaluation = evaluator(weights, learned)
             seconds = {"train": trained_at - began, "evaluate": time.perf_counter() - trained_at}
-            records.append(
-                Round.from_evaluation(epoch, evaluation, goal, Training(train_loss=loss, seconds=seconds))
-            )
+            spent = Training(train_loss=loss, seconds=seconds)
+            records.append(Round.from_evaluation(epoch, evaluation, goal, spent))
             if folder is not None:
                 folder.append(records[-1])
             if on_round is not None:

@@ -76,9 +76,8 @@ def stream_rounds(scenario: Scenario, dataset: list[Any]) -> Iterator[Round | Fi
         try:
             federation = Federation(scenario, _fetched(dataset[0]))
             weights = run_in_process(federation, messages.put, workers=1)
-            messages.put(
-                FinishedRun(weights, federation.layout, environment("local", 1, federation.no_effect))
-            )
+            written = environment("local", 1, federation.no_effect)
+            messages.put(FinishedRun(weights, federation.layout, written))
         except BaseException as error:  # noqa: BLE001  # raised below, in the thread that Ray watches
             messages.put(error)
 

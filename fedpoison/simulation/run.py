@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from torch import Tensor
@@ -163,14 +163,12 @@ def run_in_process(federation: Federation, on_round: OnRound, *, workers: int | 
         return run_server(federation, grid, pool, on_round)
 
 
-@contextmanager
-def _open_grid(federation: Federation, options: EngineOptions) -> Iterator[tuple[EngineGrid, Workers]]:
-    """Yield the grid of the engine, and the workers of the server."""
+def _open_grid(
+    federation: Federation, options: EngineOptions
+) -> AbstractContextManager[tuple[EngineGrid, Workers]]:
+    """Open the grid of the engine, and the workers of the server."""
     if options.engine == "ray":
         from fedpoison.engines.ray import ray_grid  # noqa: PLC0415  # only this engine needs it
 
-        with ray_grid(federation, options) as opened:
-            yield opened
-    else:
-        with local_grid(federation, options) as opened:
-            yield opened
+        return ray_grid(federation, options)
+    return local_grid(federation, options)
