@@ -9,7 +9,10 @@ from fedpoison.registry import lazy_names
 
 if TYPE_CHECKING:
     from fedpoison.results.history import History as History
+    from fedpoison.results.round import Evaluation as Evaluation
     from fedpoison.results.round import Failure as Failure
+    from fedpoison.results.round import GroupRecord as GroupRecord
+    from fedpoison.results.round import OnRound as OnRound
     from fedpoison.results.round import Round as Round
     from fedpoison.results.round import Training as Training
     from fedpoison.results.store import RunWriter as RunWriter
@@ -19,7 +22,7 @@ __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
         "fedpoison.results.history": ["History"],
-        "fedpoison.results.round": ["Failure", "Round", "Training"],
+        "fedpoison.results.round": ["Evaluation", "Failure", "GroupRecord", "OnRound", "Round", "Training"],
         "fedpoison.results.store": ["RunWriter", "StoredRun"],
     },
 )
