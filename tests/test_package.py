@@ -1,9 +1,12 @@
-"""The whole package: a round needs torch alone, and every stream of random numbers has a name."""
+"""The whole package: torch alone for a round, a name for each random stream, one version in all files."""
 
+import re
 import subprocess
 import sys
+import tomllib
 
 import torch
+from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -73,3 +76,29 @@ def test_the_global_stream_is_left_alone():
     before = torch.random.get_rng_state()
     drawn(generator_for(0, "anything"))
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+def read(name):
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def test_all_files_name_the_same_version():
+    project = tomllib.loads(read("pyproject.toml"))["project"]["version"]
+    assert re.findall(r"^version: (.+)$", read("CITATION.cff"), re.MULTILINE) == [project]
+    assert re.findall(r"^## (.+?),", read("CHANGELOG.md"), re.MULTILINE)[0] == project
+
+
+def test_the_workflow_runs_the_gate_on_the_oldest_python_and_on_the_lowest_versions():
+    workflow = read(".github/workflows/test.yml")
+    project = tomllib.loads(read("pyproject.toml"))["project"]
+    assert re.findall(r"- run: (make .+)$", workflow, re.MULTILINE) == [
+        "make test",
+        'make test CONSTRAINTS="$RUNNER_TEMP/constraints.txt"',
+    ]
+    assert f'python: ["{project["requires-python"].removeprefix(">=")}"' in workflow
+    lowest = {
+        match[1]: match[2]
+        for text in project["dependencies"]
+        if (match := re.match(r"(flwr|torch|torchvision)(?:\[.*\])?>=([\d.]+)", text))
+    }
+    assert lowest == dict(re.findall(r"^ +(\w+)==([\d.]+)\.\*$", workflow, re.MULTILINE))

@@ -11,7 +11,7 @@ UNCHECKED = {}
 PAGES = [
     path
     for path in [
-        *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")),
+        *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")),
         *sorted((ROOT / "docs").rglob("*.md")),
     ]
     if path.relative_to(ROOT).as_posix() not in UNCHECKED
