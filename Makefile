@@ -6,7 +6,7 @@ CONSTRAINTS ?= constraints.txt
 
 .PHONY: help run test lint docs format clean
 help:
-	@echo "make run      compare 4 strategies under attack, on MNIST if it is available, otherwise on digits"
+	@echo "make run      compare 3 strategies without attack and under 2 attacks"
 	@echo "make test     check lint, types and import contracts, build the documentation, run all tests"
 	@echo "make lint     check lint, types and import contracts"
 	@echo "make docs     build the documentation in build/docs"
@@ -21,7 +21,8 @@ $(VENV)/installed: pyproject.toml $(CONSTRAINTS)
 	@touch $@
 
 run: $(VENV)/installed
-	$(BIN)/fedpoison compare --clients 40 --train-samples 6000 --rounds 6 --epochs 2 --batch-size 16
+	$(BIN)/fedpoison compare --clients 10 --malicious 0.3 --rounds 6 --epochs 2 --batch-size 8 \
+	  --train-samples 2000 --test-samples 2000 --attacks none,label-flip,scaled-update --strategies fedavg,multi-krum,median
 
 test: lint docs
 	$(BIN)/python -m pytest --cov --cov-report=term

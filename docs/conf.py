@@ -64,27 +64,7 @@ def studies() -> str:
     return "\n".join(parts)
 
 
-GUIDES = {
-    "start": "",
-    "concepts": "",
-    "threat-model": "",
-    "attacks-by-rules": "",
-    "comparing": "",
-    "studies": "",
-    "report": "",
-    "replay": "",
-    "engines": "",
-    "performance": "",
-    "reproducing": "",
-    "extending": "Add an attack or a strategy",
-}
-"""Guides in order, with the title in the margin if it differs from that of the page."""
 GENERATED: dict[str, Callable[[], str]] = {
-    "guides": lambda: "\n".join(
-        f"{title} <{page}>" if title else page
-        for page, title in GUIDES.items()
-        if (HERE / f"{page}.md").is_file()
-    ),
     "command line": pages.command_page,
     "remarks": remarks,
     "studies": studies,

@@ -1,11 +1,16 @@
 """The pages that Sphinx generates from the code, the code in the pages, and the notebook."""
 
-import importlib
 import importlib.util
+import json
+import os
 import re
 import shlex
+import subprocess
+import sys
+import tomllib
 from dataclasses import fields
 
+import matplotlib.pyplot as plt
 import nbformat
 import pytest
 import typer
@@ -18,7 +23,6 @@ from fedpoison.cli.app import COMMANDS, app
 from fedpoison.errors import ScenarioError
 from fedpoison.scenario.scenario import Scenario
 from strategies import OPTIMIZERS, PREAGGREGATORS, STRATEGIES
-from strategies.checks import check_rule
 
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
 CARDED = {
@@ -95,12 +99,64 @@ def test_commands_in_the_pages_are_ones_that_there_are(path):
             commands[name].make_context(name, arguments)
 
 
-def test_the_rule_in_the_guide_keeps_its_contract(tmp_path, monkeypatch):
-    guide = (ROOT / "docs/extending.md").read_text()
-    (code,) = re.findall(r"```python\n(# my_package/.*?)```", guide, re.DOTALL)
-    (tmp_path / "first_half.py").write_text(code)
-    monkeypatch.syspath_prepend(tmp_path)
-    check_rule(importlib.import_module("first_half").FirstHalf())
+def code_blocks(page, language="python"):
+    return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / page).read_text(), re.DOTALL | re.MULTILINE)
+
+
+def in_shell(*command, folder):
+    environment = os.environ | {"PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"}
+    done = subprocess.run(
+        [sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_package_of_the_guide_passes_its_tests_and_its_names_run(tmp_path):
+    """Write the files of the page, and install them with their entry points as metadata."""
+    (metadata,) = code_blocks("docs/extending.md", "toml")
+    (tmp_path / "my_package").mkdir()
+    (tmp_path / "my_package" / "__init__.py").touch()
+    for block in code_blocks("docs/extending.md"):
+        name, code = re.fullmatch(r"# (\S+\.py)\n(.*)", block, re.DOTALL).groups()
+        (tmp_path / name).write_text(code)
+    installed = tmp_path / "my_package-0.1.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 0.1\n")
+    groups = tomllib.loads(metadata)["project"]["entry-points"]
+    (installed / "entry_points.txt").write_text(
+        "".join(
+            f"[{group}]\n" + "".join(f"{name} = {target}\n" for name, target in entries.items())
+            for group, entries in groups.items()
+        )
+    )
+    in_shell("-m", "pytest", "-q", "-p", "no:cacheprovider", "test_my_package.py", folder=tmp_path)
+    (run,) = re.findall(r"^fedpoison (run .+)$", (ROOT / "docs/extending.md").read_text(), re.MULTILINE)
+    small = shlex.split("--clients 10 --train-samples 200 --test-samples 100 --model mlp-small --json")
+    printed = json.loads(in_shell("-m", "fedpoison", *shlex.split(run), *small, folder=tmp_path))
+    assert printed["rounds"] == 3
+    assert printed["threat"].startswith("reversed-mean(factor=5")
+
+
+def test_the_page_about_stored_runs_loads_the_model_that_the_run_saved(tmp_path, monkeypatch):
+    """Run all Python of the page in its order."""
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for block in code_blocks("docs/stored-runs.md"):
+        exec(compile(block, "docs/stored-runs.md", "exec"), names)  # noqa: S102  # the page's own code
+    assert names["accuracy"] == pytest.approx(names["run"].history.rounds()["accuracy"].iloc[-1])
+    plt.close("all")
+
+
+def test_the_command_of_the_first_page_is_that_of_make_run():
+    command = re.compile(r"(?:^|/)(fedpoison compare .*\n.*)$", re.MULTILINE)
+    texts = [(ROOT / name).read_text() for name in ("Makefile", "docs/index.md")]
+    options = [shlex.split(command.search(text)[1].replace("\\\n", "")) for text in texts]
+    pairs = [dict(zip(found[2::2], found[3::2], strict=True)) for found in options]
+    for samples in ("--train-samples", "--test-samples"):  # the digits have fewer samples than that
+        assert int(pairs[0].pop(samples)) == 2000
+    assert pairs[1].pop("--dataset") == "digits"
+    assert pairs[0] == pairs[1]
 
 
 PATH = ROOT / "experiments" / "notebooks" / "poisoning.ipynb"
