@@ -63,6 +63,8 @@ class SyntheticClients:
                     round=index + 1,
                     client_ids=client_ids if client_id is None else (client_id,),
                     seen_client_ids=tuple(range(self.m, self.m + self.h)),
+                    group_client_ids=client_ids,
+                    round_client_ids=tuple(range(self.m + self.h)),
                     clients=self.m + self.h,
                     malicious=self.m,
                     model=self.models[index],

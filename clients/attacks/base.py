@@ -123,6 +123,10 @@ class CraftContext:
     """The clients of the rows of `own`."""
     seen_client_ids: tuple[int, ...] = ()
     """The clients of the rows of `seen`, ascending. Empty without `seen`."""
+    group_client_ids: tuple[int, ...] = ()
+    """All clients of the attacker's group in the round, if the card declares `knows_rule`."""
+    round_client_ids: tuple[int, ...] = ()
+    """The clients of the rows of `rule`, in the server's order, if the card declares `knows_rule`."""
     clients: int = 1
     """Number of clients in the round, n."""
     malicious: int = 1
@@ -133,7 +137,9 @@ class CraftContext:
     initial_model: Tensor | None = None
     layout: Layout = ()
     rule: Callable[[Tensor], Tensor] | None = None
-    """The server's rule, `rule(updates (n, d)) -> (d,)`, if the card declares `knows_rule`."""
+    """The server's rule, `rule(updates (n, d)) -> (d,)`, if the card declares `knows_rule`. It needs one row
+    per client of `round_client_ids`, in this order. Weights, state and root data are the server's. Only the
+    random draws differ."""
     rule_kind: RuleKind = None
     """Symmetry of the rule, with which trials on fewer columns suffice. `turns`: a rotation of all updates
     rotates the aggregate. `by coordinate`: each coordinate depends only on that coordinate of the updates."""

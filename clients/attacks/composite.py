@@ -137,4 +137,8 @@ def _allowed(part: Attack, seen: Tensor | None, context: CraftContext) -> CraftC
     """Remove what `part` does not declare from the context."""
     if seen is None:
         context = replace(context, seen_client_ids=())
-    return context if part.card.knows_rule else replace(context, rule=None, rule_kind=None, tolerated=None)
+    if part.card.knows_rule:
+        return context
+    return replace(
+        context, rule=None, rule_kind=None, tolerated=None, group_client_ids=(), round_client_ids=()
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from flwr.app import Message, MessageType
@@ -30,8 +30,9 @@ from fedpoison.rng import generator_for
 from fedpoison.scenario.aggregation import FlowerStrategy
 from strategies.base import RuleCard
 
-KnownRule = Callable[[int], Callable[[Tensor], Tensor] | None]
-"""`known_rule(round)` returns the server's rule of that round, or None if attacks cannot know it."""
+KnownRule = Callable[[int, Sequence[Update]], Callable[[Tensor], Tensor] | None]
+"""`known_rule(round, updates)` returns the server's rule of that round for the clients of these updates, or
+None if attacks cannot know it."""
 
 
 class AdversaryGrid(WrappedGrid):
@@ -102,7 +103,9 @@ class AdversaryGrid(WrappedGrid):
         ]
         if not groups:
             return False
-        updates = {update.client_id: (update, reply) for update, reply in self._readable_updates(replies)}
+        readable = sorted(self._readable_updates(replies), key=lambda found: found[0].client_id)
+        updates = {update.client_id: (update, reply) for update, reply in readable}
+        rule = self._known_rule(server_round, [update for update, _ in readable])
         honest = tuple(sorted(updates.keys() - selection.attacking(server_round)))
         # Only omniscient attacks see honest updates: other attacks need no copy of them.
         omniscient = any(group.effective_knowledge is Knowledge.OMNISCIENT for _, group, _ in groups)
@@ -116,7 +119,13 @@ class AdversaryGrid(WrappedGrid):
                     torch.stack([update.weights.cpu() for update, _ in own.values()]).sub_(model),
                     seen,
                     self._contexts(
-                        server_round, model, index, tuple(own), honest=honest, clients=len(updates)
+                        server_round,
+                        model,
+                        index,
+                        tuple(own),
+                        honest=honest,
+                        received=tuple(updates),
+                        rule=rule,
                     ),
                     client_ids=tuple(own),
                     knowledge=None if group.knowledge is None else Knowledge(group.knowledge),
@@ -144,10 +153,10 @@ class AdversaryGrid(WrappedGrid):
         own: tuple[int, ...],
         *,
         honest: tuple[int, ...],
-        clients: int,
+        received: tuple[int, ...],
+        rule: Callable[[Tensor], Tensor] | None,
     ) -> ContextFactory:
         federation = self._federation
-        rule = self._known_rule(server_round)
 
         def build_context(attack: Attack, client_id: int | None) -> CraftContext:
             client_ids = own if client_id is None else (client_id,)
@@ -158,7 +167,9 @@ class AdversaryGrid(WrappedGrid):
                 round=server_round,
                 client_ids=client_ids,
                 seen_client_ids=honest,
-                clients=clients,
+                group_client_ids=own,
+                round_client_ids=received,
+                clients=len(received),
                 malicious=len(own),
                 model=model,
                 previous_model=self._previous_model,

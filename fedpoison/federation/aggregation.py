@@ -19,7 +19,7 @@ from fedpoison.federation.messages import ARRAYS, CONFIG, ROUND, Update, from_re
 from fedpoison.federation.workers import Workers
 from fedpoison.rng import generator_for
 from fedpoison.scenario.aggregation import FlowerStrategy
-from strategies.base import AggregationRule, Context, PreconditionError
+from strategies.base import Aggregate, AggregationRule, Context, PreconditionError
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +70,7 @@ class RuleAggregator:
         self._federation = federation
         self._workers = workers
         self._state: dict[str, Tensor] = {}
+        self._root: tuple[int, Tensor] | None = None
 
     def messages(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -88,13 +89,7 @@ class RuleAggregator:
         matrix: Tensor,
         replies: Sequence[Message],
     ) -> AggregationResult:
-        examples = [update.examples for update in updates]
-        weights = torch.tensor(examples, dtype=torch.float64, device=model.device)
-        client_ids = tuple(update.client_id for update in updates)
-        try:
-            aggregate = self.rule(matrix, weights, self.context(server_round, model, client_ids))
-        except PreconditionError as error:
-            raise AggregationError(f"round {server_round}: {error}") from None
+        aggregate = self.apply_rule(server_round, model, updates, matrix)
         self._state = dict(aggregate.state)
         weights = model + aggregate.update
         if not bool(torch.isfinite(weights).all()):
@@ -103,6 +98,35 @@ class RuleAggregator:
                 "use a strategy that bounds updates, or a smaller learning rate."
             )
         return AggregationResult(weights=weights, trust=aggregate.trust)
+
+    def apply_rule(
+        self,
+        server_round: int,
+        model: Tensor,
+        updates: Sequence[Update],
+        matrix: Tensor,
+        *,
+        purpose: str = "rule",
+    ) -> Aggregate:
+        """Return the rule's aggregate of a round without a change of the rule's state.
+
+        Args:
+            server_round: Round, counted from 1.
+            model: Global weights before the round, (d,).
+            updates: Content of the usable replies, ordered by client. Their weights are not read.
+            matrix: Updates (n, d), in the same order.
+            purpose: Name of the rule's random stream.
+
+        Raises:
+            AggregationError: too few updates for the rule.
+        """
+        examples = [update.examples for update in updates]
+        weights = torch.tensor(examples, dtype=torch.float64, device=model.device)
+        client_ids = tuple(update.client_id for update in updates)
+        try:
+            return self.rule(matrix, weights, self.context(server_round, model, client_ids, purpose=purpose))
+        except PreconditionError as error:
+            raise AggregationError(f"round {server_round}: {error}") from None
 
     def context(
         self, server_round: int, model: Tensor, client_ids: tuple[int, ...] | None, *, purpose: str = "rule"
@@ -123,6 +147,12 @@ class RuleAggregator:
         )
 
     def _root_update(self, server_round: int, model: Tensor) -> Tensor:
+        """Return the update of the root data. Trials of attackers share one training per round."""
+        if self._root is None or self._root[0] != server_round:
+            self._root = (server_round, self._train_on_root(server_round, model))
+        return self._root[1].clone()
+
+    def _train_on_root(self, server_round: int, model: Tensor) -> Tensor:
         generator = generator_for(self._federation.scenario.seed, "root training", server_round)
 
         def train(trainer: Trainer) -> Tensor:

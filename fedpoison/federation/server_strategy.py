@@ -122,20 +122,31 @@ class SimulationStrategy(Strategy):
     def summary(self) -> None:
         """Log nothing: the scenario contains all settings."""
 
-    def known_rule(self, server_round: int) -> Callable[[Tensor], Tensor] | None:
+    def known_rule(self, server_round: int, updates: Sequence[Update]) -> Callable[[Tensor], Tensor] | None:
         """Return the server's aggregation of this round as a function that an attacker can try.
 
-        It includes pre-aggregators and the optimizer, and does not change their state. Its random draws come
-        from the attacker's own stream, the same on each call, since an attacker cannot predict the server's
-        draws. The result is on the device of the updates.
+        The function aggregates a matrix with one row per usable reply exactly as the server does, with
+        pre-aggregators, optimizer, state, root data, identities and example counts. It does not change the
+        state. Its random draws come from the attacker's own stream, the same on each call, since an attacker
+        cannot predict the server's draws. The result is on the device of the matrix.
+
+        Args:
+            server_round: Round, counted from 1.
+            updates: Content of the usable replies, ordered by client. Their weights are not read.
         """
         aggregator = self.aggregator
         if not isinstance(aggregator, RuleAggregator):
             return None
 
-        def try_rule(updates: Tensor) -> Tensor:
-            context = aggregator.context(server_round, self.model, None, purpose="attackers' trials")
-            return aggregator.rule(updates.to(self.model.device), None, context).update.to(updates.device)
+        def try_rule(matrix: Tensor) -> Tensor:
+            tried = aggregator.apply_rule(
+                server_round,
+                self.model,
+                updates,
+                matrix.to(self.model.device),
+                purpose="attackers' trials",
+            )
+            return tried.update.to(matrix.device)
 
         return try_rule
 

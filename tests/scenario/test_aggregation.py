@@ -9,6 +9,7 @@ import torch
 from fedpoison.cli import list as catalogue
 from fedpoison.errors import ScenarioError
 from fedpoison.federation.federation import Federation
+from fedpoison.federation.messages import Update
 from fedpoison.federation.server_strategy import SimulationStrategy
 from fedpoison.federation.workers import Workers
 from fedpoison.scenario.aggregation import build_aggregation, read_aggregation
@@ -126,7 +127,8 @@ def test_attackers_try_the_whole_aggregation_out_without_moving_it(small):
     with Workers(federation.model, federation.scenario.training, 1) as workers:
         strategy = SimulationStrategy(federation, {}, workers)
     updates = torch.randn(10, len(federation.initial), generator=torch.Generator().manual_seed(0))
-    tried = strategy.known_rule(1)
+    clients = [Update(client_id, updates[client_id], examples=30, loss=1.0) for client_id in range(10)]
+    tried = strategy.known_rule(1, clients)
     first = tried(updates)
     assert torch.equal(first, tried(updates))
     assert first.shape == federation.initial.shape

@@ -1,5 +1,7 @@
 """Search for the most damaging factor of an attack, with trials of updates on the server's rule."""
 
+import itertools
+import math
 from collections.abc import Callable
 from typing import Annotated
 
@@ -64,7 +66,8 @@ def coarse_then_fine(objective: Objective, *, largest: float, evaluations: int) 
 class Probe:
     """Trials of one update for all malicious clients on the known rule.
 
-    If the attacker does not see the honest updates, repeated own updates replace them.
+    A trial has the rows that the server will have, in its order. If the attacker does not see the update of
+    a client, a visible update replaces it: an honest one, or an own one without sight of the honest.
 
     Args:
         own: the malicious clients' updates after their training, (m, d).
@@ -83,10 +86,8 @@ class Probe:
             )
         self._context = context
         self._rule = context.rule
-        self._craft_updates = max(len(own), context.malicious)
-        others = max(context.clients - self._craft_updates, 0)
-        self._others = own[torch.arange(others) % len(own)] if seen is None else seen
-        self.honest = self._others if len(self._others) else own
+        self._crafted, self._others = _split_rows(own, seen, context)
+        self.honest = seen if seen is not None else self._others if len(self._others) else own
         self.mean = column_mean(self.honest)
 
     def along(self, direction: Tensor, *, start: float = 1.0, coordinates: int) -> Callable[[float], float]:
@@ -103,20 +104,58 @@ class Probe:
             coordinates: largest size of the random subset.
         """
         rows, mean = self._others, self.mean
+        if not bool(torch.stack([mean, direction]).isfinite().all()):
+            return lambda _: -math.inf  # the honest updates are too large for their sum
         if self._context.rule_kind == "turns" and len(direction) > len(rows) + 2:
             rows, mean, direction = _in_their_span(rows, mean, direction)
         elif self._context.rule_kind == "by coordinate":
             chosen = _some(direction.nonzero()[:, 0], coordinates, self._context.generator)
             if len(chosen) < len(direction):
                 rows, mean, direction = rows[:, chosen], mean[chosen], direction[chosen]
-        sent = torch.cat([mean.expand(self._craft_updates, -1), rows])
+        sent = rows.new_empty(len(self._crafted), len(direction))
+        sent[~self._crafted] = rows
+        model = self._context.model if len(self._context.model) == len(direction) else None
 
         def displacement(factor: float) -> float:
-            sent[: self._craft_updates] = start * mean + factor * direction
+            crafted = start * mean + factor * direction
+            if not bool(crafted.isfinite().all()):
+                return -math.inf  # the server drops such an update
+            sent[self._crafted] = crafted if model is None else as_received(crafted, model)
             moved = self._rule(sent) - mean
-            return float(squared_norms(moved[None]).sqrt())
+            distance = float(squared_norms(moved[None]).sqrt())
+            return distance if math.isfinite(distance) else -math.inf
 
         return displacement
+
+
+def as_received(update: Tensor, model: Tensor) -> Tensor:
+    """Return `update` as the server computes it: a reply carries the sum of model and update, which rounds.
+
+    >>> as_received(torch.tensor([1e-9]), torch.tensor([1.0]))
+    tensor([0.])
+    """
+    return (model + update) - model
+
+
+def _split_rows(own: Tensor, seen: Tensor | None, context: CraftContext) -> tuple[Tensor, Tensor]:
+    """Return which rows of a trial are crafted, (n,) bool, and the other rows in the server's order."""
+    visible = own if seen is None else seen
+    if not context.round_client_ids:  # a context without identities: the crafted updates come first
+        count = max(len(own), context.malicious)
+        others = max(context.clients - count, 0) if seen is None else len(seen)
+        crafted = torch.arange(count + others) < count
+        return crafted, visible[torch.arange(others) % len(visible)] if seen is None else visible
+    group = set(context.group_client_ids)
+    crafted = torch.tensor([client_id in group for client_id in context.round_client_ids])
+    rows = {client_id: row for row, client_id in enumerate(context.seen_client_ids)}
+    stand_ins = itertools.cycle(range(len(visible)))
+    chosen = [
+        rows[client_id] if client_id in rows else next(stand_ins)
+        for client_id in context.round_client_ids
+        if client_id not in group
+    ]
+    complete = chosen == list(range(len(visible)))
+    return crafted, visible if complete else visible[torch.tensor(chosen, dtype=torch.long)]
 
 
 def _some(positions: Tensor, count: int, generator: torch.Generator) -> Tensor:
@@ -134,12 +173,22 @@ def _in_their_span(rows: Tensor, mean: Tensor, direction: Tensor) -> tuple[Tenso
 
     Lengths and angles do not change.
     """
+    h, scale = len(rows), 1.0
+    products = _span_products(rows, mean, direction)
+    if not bool(products.isfinite().all()):  # squares of huge updates exceed float32
+        scale = max(float(part.abs().max()) for part in (rows, mean, direction) if len(part))
+        products = _span_products(rows / scale, mean / scale, direction / scale)
+    values, vectors = torch.linalg.eigh(products)
+    found = vectors * values.clamp(min=0).sqrt() * scale
+    return found[:h] + found[h], found[h], found[h + 1]
+
+
+def _span_products(rows: Tensor, mean: Tensor, direction: Tensor) -> Tensor:
+    """Return the inner products (h + 2, h + 2), of `rows` minus `mean`, of `mean` and `direction`."""
     h = len(rows)
     products = torch.zeros(h + 2, h + 2, dtype=torch.float64)
     products[:h, :h] = inner_products(rows, origin=mean)
     for place, vector in ((h, mean), (h + 1, direction)):
         products[place, :h] = products[:h, place] = products_with(rows, vector, origin=mean)
         products[place, h:] = products[h:, place] = products_with(torch.stack([mean, direction]), vector)
-    values, vectors = torch.linalg.eigh(products)
-    found = vectors * values.clamp(min=0).sqrt()
-    return found[:h] + found[h], found[h], found[h + 1]
+    return products
