@@ -17,6 +17,7 @@ import typer
 from conftest import ROOT
 from nbclient import NotebookClient
 
+import fedpoison as fp
 from clients import ATTACKS
 from fedpoison.cli import list as catalogue
 from fedpoison.cli.app import COMMANDS, app
@@ -97,6 +98,13 @@ def test_commands_in_the_pages_are_ones_that_there_are(path):
         for line in re.findall(r"^fedpoison (.+)$", block.replace("\\\n", ""), re.MULTILINE):
             name, *arguments = shlex.split(line, comments=True)
             commands[name].make_context(name, arguments)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_python_in_the_pages_compiles_and_uses_names_that_there_are(path):
+    for code in code_blocks(path):
+        compile(code, str(path), "exec")
+        assert {*re.findall(r"\bfp\.(\w+)", code)} <= {*fp.__all__}
 
 
 def code_blocks(page, language="python"):
