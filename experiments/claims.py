@@ -1,7 +1,7 @@
 """Measure the claims of the README: `python -m experiments.claims` prints the table and checks every bound.
 
 MNIST, 100 clients IID, the default CNN, one local epoch at batch size 32, ten rounds, 20 % of the clients
-malicious. Runs that the store already holds are read, not made again. Takes about 8 minutes on two cores.
+malicious. Complete runs are loaded from the store. The runs take about 8 minutes on two cores.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def doctor_command(*, data_dir: Data = None) -> None:
 
 
 def _packages() -> list[CheckResult]:
-    remedies = {"not installed": "install the package: pip install fedpoison"}
+    remedies = {"not installed": "install fedpoison again: pip install . in a clone of its repository"}
     found = {"python": platform.python_version(), **versions()}
     return [CheckResult(name, version, remedies.get(version, "")) for name, version in found.items()]
 

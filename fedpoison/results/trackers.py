@@ -48,7 +48,7 @@ class WeightsAndBiases:
     """Tracker that reports to a project of Weights & Biases. It requires a login in the environment."""
 
     def __init__(self, scenario: Scenario, project: str) -> None:
-        wandb = _import("wandb", "fedpoison[wandb]")
+        wandb = _import("wandb", "wandb")
         self._run = wandb.init(project=project, name=scenario.run_id, config=scenario.content())
 
     def log(self, values: Mapping[str, float], step: int) -> None:
@@ -63,7 +63,7 @@ class MLflow:
     """Tracker that reports to an experiment of MLflow at MLFLOW_TRACKING_URI."""
 
     def __init__(self, scenario: Scenario, experiment: str) -> None:
-        self._mlflow = _import("mlflow", "fedpoison[mlflow]")
+        self._mlflow = _import("mlflow", "mlflow")
         self._mlflow.set_experiment(experiment)
         self._mlflow.start_run(run_name=scenario.run_id)
         try:

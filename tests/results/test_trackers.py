@@ -155,8 +155,8 @@ def test_a_run_of_mlflow_that_takes_no_parameters_is_left_as_failed(small, monke
     ("tracker", "module", "package"),
     [
         (TensorBoard, "torch.utils.tensorboard", "tensorboard"),
-        (WeightsAndBiases, "wandb", "fedpoison[wandb]"),
-        (MLflow, "mlflow", "fedpoison[mlflow]"),
+        (WeightsAndBiases, "wandb", "wandb"),
+        (MLflow, "mlflow", "mlflow"),
     ],
 )
 def test_a_missing_package_is_named_with_the_remedy(small, monkeypatch, tracker, module, package):
