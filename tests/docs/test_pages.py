@@ -167,6 +167,19 @@ def test_the_command_of_the_first_page_is_that_of_make_run():
     assert pairs[0] == pairs[1]
 
 
+def test_the_first_result_is_as_the_first_page_says():
+    """FedAvg recognises every class without an attack, and the median also under a label flip."""
+    scenario = Scenario(dataset="digits", clients=10, malicious=0.3, rounds=6, epochs=2, batch_size=8)
+    worst = {}
+    for attack, strategy in (("none", "fedavg"), ("label-flip", "fedavg"), ("label-flip", "median")):
+        last = fp.simulate(scenario.replace(attack=attack, strategy=strategy), device="cpu").last
+        worst[attack, strategy] = last.worst_class_accuracy
+        assert attack != "none" or last.accuracy > 0.95
+    assert worst["none", "fedavg"] > 0.9
+    assert worst["label-flip", "fedavg"] < 0.75
+    assert worst["label-flip", "median"] > 0.85
+
+
 PATH = ROOT / "experiments" / "notebooks" / "poisoning.ipynb"
 
 
