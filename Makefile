@@ -10,7 +10,7 @@ help:
 	@echo "make test     check lint, types and import contracts, build the documentation, run all tests"
 	@echo "make lint     check lint, types and import contracts"
 	@echo "make docs     build the documentation in build/docs"
-	@echo "make format   fix lint and format"
+	@echo "make format   fix lint and format, write fedpoison/cli/catalogue.json"
 	@echo "make clean    remove .venv, caches and build results"
 
 $(VENV)/installed: pyproject.toml $(CONSTRAINTS)
@@ -39,6 +39,7 @@ docs: $(VENV)/installed
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/python -m fedpoison.cli.describe
 
 clean:
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage dist

@@ -12,7 +12,7 @@ from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.ext.napoleon import GoogleDocstring
 
-from fedpoison.cli.list import REGISTRIES
+from fedpoison.cli.describe import REGISTRIES
 from fedpoison.studies.reproduce import STUDIES
 from fedpoison.studies.study import built_in_studies, find_study
 

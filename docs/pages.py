@@ -8,7 +8,8 @@ import click
 from pydantic.fields import FieldInfo
 
 from fedpoison.cli.app import COMMANDS, load_command
-from fedpoison.cli.list import CatalogueEntry, entries, format_type, format_value, markdown
+from fedpoison.cli.catalogue import CatalogueEntry
+from fedpoison.cli.describe import entries, format_type, format_value, markdown
 from fedpoison.cli.options import SCENARIO_PANEL
 from fedpoison.scenario.scenario import Scenario
 

@@ -13,6 +13,10 @@ from fedpoison.errors import unknown
 
 Entry = TypeVar("Entry")
 
+_KINDS = "attacks strategies preaggregators optimizers schedules datasets models partitions"
+GROUPS = {kind: f"fedpoison.{kind}" for kind in _KINDS.split()}
+"""Entry-point group of each kind of name that other packages can add."""
+
 
 def lazy_names(
     package: str, modules: Mapping[str, Sequence[str]]
@@ -46,6 +50,19 @@ def _on_path(group: str, _path: tuple[str, ...]) -> Mapping[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=group)}
 
 
+def misnamed_groups() -> list[str]:
+    """Return a message for each entry-point group of an installed package that fedpoison does not know."""
+    found = entry_points()
+    groups = {group for group in found.groups if group.startswith("fedpoison.")} - {*GROUPS.values()}
+    packages = sorted(
+        {(group, point.dist.name) for group in groups for point in found.select(group=group) if point.dist}
+    )
+    return [
+        f"package {package}: {unknown('entry-point group', group, GROUPS.values())}"
+        for group, package in packages
+    ]
+
+
 class Registry(Generic[Entry]):
     """The built-in entries of one kind by name, with those that other packages add as entry points.
 
@@ -58,21 +75,21 @@ class Registry(Generic[Entry]):
     def __init__(self, kind: str, builtin: Mapping[str, Entry], group: str) -> None:
         self.kind = kind
         self.group = group
-        self._builtin = builtin
+        self.builtin = builtin
 
     def entries(self) -> dict[str, Entry]:
         """Return all entries by name, sorted. A built-in entry hides an entry point of the same name."""
         points = added(self.group).items()
-        loaded = {name: point.load() for name, point in points if name not in self._builtin}
-        return dict(sorted({**loaded, **self._builtin}.items()))
+        loaded = {name: point.load() for name, point in points if name not in self.builtin}
+        return dict(sorted({**loaded, **self.builtin}.items()))
 
     def __contains__(self, name: str) -> bool:
-        return name in self._builtin or name in added(self.group)
+        return name in self.builtin or name in added(self.group)
 
     def __getitem__(self, name: str) -> Entry:
         """Return the entry of that name, or raise a ScenarioError that suggests the nearest name."""
-        if name in self._builtin:
-            return self._builtin[name]
+        if name in self.builtin:
+            return self.builtin[name]
         entries = self.entries()
         if name not in entries:
             raise unknown(self.kind, name, entries)

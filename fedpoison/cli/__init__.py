@@ -29,7 +29,7 @@ def main() -> None:
     try:
         from fedpoison.cli.app import app  # noqa: PLC0415
 
-        code = app(standalone_mode=False)
+        code = app(prog_name="fedpoison", standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt):
         code = INTERRUPTED
     except click.ClickException as error:

@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from fedpoison import __version__
+from fedpoison.cli.completion import completing_command
 from fedpoison.errors import unknown
 
 COMMANDS = {
@@ -39,12 +40,13 @@ def load_command(name: str) -> click.Command:
 
 
 class LazyCommand(TyperCommand):
-    """A command that is imported when it runs or prints its help."""
+    """A command that is imported when it runs or prints its help, and not for completion."""
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        return load_command(str(self.name)).make_context(info_name, args, parent, **extra)
+        load = completing_command if extra.get("resilient_parsing") else load_command
+        return load(str(self.name)).make_context(info_name, args, parent, **extra)
 
 
 class CommandGroup(TyperGroup):

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from fedpoison.cli.options import Data
 from fedpoison.errors import DataError
+from fedpoison.registry import GROUPS, added, misnamed_groups
 from fedpoison.results.provenance import versions
 
 
@@ -33,7 +34,7 @@ class CheckResult:
 def doctor_command(*, data_dir: Data = None) -> None:
     """Check installation, data sets and hardware. Exits with 1 if a check fails."""
     pair = check_pair(versions()["torch"], requires("torchvision") or [])
-    findings = [*_packages(), *_imports(), pair, _hardware(), *_data(data_dir), _disk()]
+    findings = [*_packages(), *_imports(), pair, *_plugins(), _hardware(), *_data(data_dir), _disk()]
     table = Table(show_header=False, box=None)
     for finding in findings:
         mark = "[red]✗[/]" if finding.remedy else "[green]✓[/]"
@@ -85,6 +86,15 @@ def check_pair(torch_version: str, needs: list[str]) -> CheckResult:
         f"torchvision needs {required}, got torch {torch_version}",
         "install the two together: pip install --force-reinstall torch torchvision",
     )
+
+
+def _plugins() -> list[CheckResult]:
+    """Count the names that other packages add, and report entry-point groups that fedpoison does not know."""
+    remedy = "correct the name of the group in the pyproject.toml of the package, and install it again"
+    unknown_groups = [CheckResult("plug-in", message, remedy) for message in misnamed_groups()]
+    counts = {kind: len(added(group)) for kind, group in GROUPS.items()}
+    found = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count) or "none"
+    return [CheckResult("plug-ins", found), *unknown_groups]
 
 
 def _hardware() -> CheckResult:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from experiments.benchmarks import aggregation, attacks, engines, measure, peers
+from experiments.benchmarks import aggregation, attacks, engines, measure, peers, startup
 from experiments.benchmarks.clock import Clock, UnavailableError
 from experiments.benchmarks.engines import PEAK, Runs, compare, measured, table
 from experiments.benchmarks.flops import training_flops
@@ -204,3 +204,13 @@ def test_phases_add_up(work):
     assert {"forward", "backward", "step", "data", "wire", "rule", "evaluation", "rest"} <= found.keys()
     assert sum(found.values()) == pytest.approx(100, abs=1)
     assert machinery == pytest.approx(sum(found[name] for name in MACHINERY), abs=1)
+
+
+def test_the_start_of_each_command_is_timed(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["startup", "--repeats", "1"])
+    light = {name: command for name, command in startup.COMMANDS.items() if "torch" not in name}
+    monkeypatch.setattr(startup, "COMMANDS", light)
+    startup.main()
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [name for name, _ in rows] == [f"| `{name}`" for name in light]
+    assert all(float(duration.strip(" |")) > 0 for _, duration in rows)

@@ -1,10 +1,18 @@
-"""`fedpoison list` names everything that can be chosen, `fedpoison doctor` what is there."""
+"""`fedpoison list` names everything that can be chosen, completion too, `fedpoison doctor` what is there."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
+from conftest import ROOT
 
+from fedpoison.cli.app import COMMANDS
+from fedpoison.cli.catalogue import FILE
+from fedpoison.cli.describe import REGISTRIES, built_in_catalogue
 from fedpoison.cli.doctor import check_pair
+from fedpoison.registry import GROUPS
 
 
 @pytest.mark.parametrize(
@@ -59,3 +67,115 @@ def test_doctor_explains_a_torch_that_does_not_fit():
     assert not check_pair("2.15.0", ["torch==2.15.0", "numpy"]).remedy
     assert "install the two together" in check_pair("2.14.0", ["torch==2.15.0"]).remedy
     assert "CPU-only" in check_pair("2.15.0+cpu", ["torch==2.15.0"]).found
+
+
+STARTED = """
+import sys
+from fedpoison.cli import main
+try:
+    main()
+except SystemExit:
+    pass
+heavy = {"torch", "pandas", "flwr", "ray", "pydantic", "matplotlib"}
+print("loaded:", *sorted(heavy & set(sys.modules)))
+"""
+
+
+def started(*arguments, **variables):
+    """Return the lines that a new process prints, of which the last names the slow libraries it loaded."""
+    ran = subprocess.run(
+        [sys.executable, "-c", STARTED, *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": "80", **variables},
+    )
+    return ran.stdout.splitlines()
+
+
+def completed(line):
+    words = str(len(line.split(" ")) - 1)
+    return started(_FEDPOISON_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=words)
+
+
+def test_the_list_of_all_commands_loads_no_command():
+    *shown, loaded = started("--help")
+    assert all(any(name in line for line in shown) for name in COMMANDS)
+    assert loaded == "loaded:"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["attacks"], "label-flip"),
+        (["strategies", "krum"], "byzantine"),
+        (["studies"], "malicious_share"),
+        (["studies", "malicious_share"], "runs: "),
+    ],
+)
+def test_lists_load_no_slow_library(arguments, word):
+    *shown, loaded = started("list", *arguments)
+    assert any(word in line for line in shown)
+    assert loaded == "loaded:"
+
+
+@pytest.mark.parametrize(
+    ("line", "choices"),
+    [
+        ("fedpoison re", ["report", "reproduce", "replay"]),
+        ("fedpoison run --malicious-p", ["--malicious-partition", "--malicious-per-round"]),
+        ("fedpoison run --attack backdoor+label", ["backdoor+label-flip"]),
+        ("fedpoison compare --strategies krum,trimmed", ["krum,trimmed-mean"]),
+        ("fedpoison baseline --dataset dig", ["digits"]),
+        ("fedpoison run --engine l", ["local"]),
+        ("fedpoison list opt", ["optimizers"]),
+        ("fedpoison list attacks ali", ["alie"]),
+        ("fedpoison sweep mal", ["malicious_share"]),
+    ],
+)
+def test_completion_offers_options_and_names_and_loads_no_slow_library(line, choices):
+    assert completed(line) == [*choices, "loaded:"]
+
+
+def test_the_catalogue_equals_the_code():
+    """The list of what is built in is a file, because the code needs torch to describe itself."""
+    fresh = json.loads(json.dumps(built_in_catalogue()))
+    remedy = f"{FILE.name} differs from the code: run make format, or python -m fedpoison.cli.describe"
+    assert json.loads(FILE.read_text(encoding="utf-8")) == fresh, remedy
+
+
+def test_every_kind_has_its_group_of_entry_points():
+    assert {kind: registry.group for kind, registry in REGISTRIES.items()} == GROUPS
+
+
+@pytest.fixture
+def installed(monkeypatch, tmp_path):
+    """Return a function that installs a package, by the name `theirs`, with these entry points."""
+
+    def install(entry_points):
+        folder = tmp_path / "theirs-1.0.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+        (folder / "entry_points.txt").write_text(entry_points)
+        monkeypatch.syspath_prepend(tmp_path)
+
+    return install
+
+
+def test_the_names_of_another_package_are_listed(fedpoison, installed):
+    installed("[fedpoison.models]\ntheir-cnn = fedpoison.models:mlp\n")
+    _, out, err = fedpoison("list", "models", "--json")
+    assert {"their-cnn", "cnn"} < set(json.loads(out))
+    assert err == ""
+    assert "1 models" in fedpoison("doctor")[1]
+
+
+@pytest.mark.parametrize("command", ["list attacks --json", "doctor"])
+def test_a_group_of_entry_points_that_does_not_exist_is_named(fedpoison, installed, command):
+    installed("[fedpoison.atacks]\nmine = theirs:Mine\n[other.atacks]\nmine = theirs:Mine\n")
+    code, out, err = fedpoison(*command.split())
+    told = " ".join((out if command == "doctor" else err).split())
+    assert "theirs: unknown entry-point group 'fedpoison.atacks': did you mean 'fedpoison.attacks'?" in told
+    assert "other" not in told
+    assert code == (command == "doctor")

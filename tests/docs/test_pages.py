@@ -19,7 +19,7 @@ from nbclient import NotebookClient
 
 import fedpoison as fp
 from clients import ATTACKS
-from fedpoison.cli import list as catalogue
+from fedpoison.cli import describe as catalogue
 from fedpoison.cli.app import COMMANDS, app
 from fedpoison.errors import ScenarioError
 from fedpoison.scenario.scenario import Scenario

@@ -6,7 +6,7 @@ from typing import ClassVar
 import pytest
 import torch
 
-from fedpoison.cli import list as catalogue
+from fedpoison.cli import describe as catalogue
 from fedpoison.errors import ScenarioError
 from fedpoison.federation.federation import Federation
 from fedpoison.federation.messages import Update
