@@ -43,9 +43,10 @@ class History:
         """Return one row per record: accuracies, loss, attack success, trust and update statistics.
 
         `acting` is the number of clients that attacked. The true and false positive rate, `trust_auroc` and
-        `malicious_mass` count these clients as malicious. The columns `malicious_norm`, `malicious_distance`
-        and `malicious_cosine` are means over their updates: norm, distance from the mean of the honest
-        updates, and cosine with that mean. `honest_norm` and `honest_distance` are means over the others.
+        `malicious_mass` count these clients as malicious. A dropped one of them counts as
+        rejected. The columns `malicious_norm`, `malicious_distance` and `malicious_cosine` are means over
+        their updates: norm, distance from the mean of the honest updates, and cosine with that mean.
+        `honest_norm` and `honest_distance` are means over the others.
         """
         return pd.DataFrame([_row(record) for record in self.records]).set_index("round")
 
@@ -216,7 +217,9 @@ def _row(record: Round) -> dict[str, float | int | None]:
     acting = set(training.acting)
     honest = set(training.sampled) - acting
     trust = training.trust
-    true_positives, false_positives = measures.trust_rates(trust, acting) if trust else (None, None)
+    true_positives, false_positives = (
+        measures.trust_rates(trust, acting, training.dropped) if trust else (None, None)
+    )
     return {
         "round": record.round,
         "accuracy": record.accuracy,

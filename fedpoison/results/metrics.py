@@ -65,17 +65,31 @@ def rejected(trust: dict[int, float]) -> set[int]:
     return {client_id for client_id, share in trust.items() if share < total / len(trust) / 2 or total == 0}
 
 
-def trust_rates(trust: dict[int, float], malicious: Iterable[int]) -> tuple[float, float]:
+def trust_rates(
+    trust: dict[int, float], malicious: Iterable[int], dropped: Iterable[int] = ()
+) -> tuple[float, float]:
     """Compute the true and the false positive rate of a rule that rejects malicious clients.
+
+    A malicious client whose reply was dropped counts as rejected. A dropped honest client does not count,
+    because the rule did not reject it.
 
     >>> trust_rates({0: 0.5, 1: 0.5, 2: 0.0}, malicious=[2])
     (1.0, 0.0)
+    >>> trust_rates({0: 0.5, 1: 0.5}, malicious=[2], dropped=[2])
+    (1.0, 0.0)
+
+    Args:
+        trust: weight of each client in the aggregate.
+        malicious: malicious clients. Clients without trust that were not dropped do not count.
+        dropped: clients whose reply was unusable.
 
     Returns:
         Rejected shares of the malicious and of the honest clients. NaN: there are no such clients.
     """
-    bad = set(malicious) & set(trust)
-    true, false = (float(_ratio(len(rejected(trust) & some), len(some))) for some in (bad, set(trust) - bad))
+    harmless = set(malicious) & set(dropped)
+    bad = set(malicious) & set(trust) | harmless
+    caught, honest = rejected(trust) | harmless, set(trust) - bad
+    true, false = (float(_ratio(len(caught & some), len(some))) for some in (bad, honest))
     return true, false
 
 

@@ -88,7 +88,7 @@ class Round:
     triggered: list[list[int]] | None = None
     """(k, k) on the triggered test samples, under an attack with a trigger."""
     attack_success_rate: float | None = None
-    """Share of triggered samples of other classes that is classified as the target."""
+    """Share of triggered samples of other classes that is classified as the target. None: no such sample."""
     source_to_target_rate: float | None = None
     """Share of the source class that is classified as the target, under an attack with both classes."""
     training: Training = field(default_factory=Training)
@@ -97,7 +97,7 @@ class Round:
     def from_evaluation(
         cls, number: int, evaluation: Evaluation, goal: AttackGoal | None, training: Training
     ) -> Self:
-        """Return the record of a round from its evaluation."""
+        """Return the record of a round from its evaluation. A rate without samples is None."""
         success = confused = None
         if goal is not None and evaluation.triggered is not None:
             success = measures.attack_success_rate(evaluation.triggered, goal.target)
@@ -108,8 +108,8 @@ class Round:
             confusion=evaluation.confusion.tolist(),
             loss=evaluation.loss if math.isfinite(evaluation.loss) else None,
             triggered=None if evaluation.triggered is None else evaluation.triggered.tolist(),
-            attack_success_rate=success,
-            source_to_target_rate=confused,
+            attack_success_rate=measures.json_number(success),
+            source_to_target_rate=measures.json_number(confused),
             training=training,
         )
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +51,66 @@ class FlowerStrategy:
     def build(self, byzantine: int) -> FlowerStrategy:
         """Return self: in Flower, the number of malicious clients is an argument of some strategies."""
         return self
+
+    def check_clients(self, sampled: int) -> None:
+        """Check the arguments that depend on the number of clients that train per round.
+
+        Raises:
+            ScenarioError: the strategy would wait for ever, or never aggregate, or ignore an argument.
+        """
+        for name in ("min_train_nodes", "min_available_nodes", "num_nodes_to_select"):
+            if self.arguments.get(name, 1) > sampled:
+                raise self._refused(name, f"at most the {sampled} clients of a round")
+        byzantine = self.arguments.get("num_malicious_nodes", 0)
+        needed = 4 * byzantine + 3 if self.name == "Bulyan" else byzantine + 3 if byzantine else 1
+        if needed > sampled:
+            formula = "4 f + 3" if self.name == "Bulyan" else "f + 3"
+            raise self._refused(
+                "num_malicious_nodes", f"f with {formula} of at most the {sampled} clients of a round"
+            )
+
+    def check_values(self, flower_class: Callable[..., object]) -> None:
+        """Check the arguments that the constructor of Flower's class does not check, then call it.
+
+        Raises:
+            ScenarioError: an argument has a wrong type or value, or fedpoison sets it.
+        """
+        for name, parameter in inspect.signature(flower_class).parameters.items():
+            if name not in self.arguments:
+                if parameter.default is inspect.Parameter.empty:
+                    raise ScenarioError(f"{FLOWER}{self.name}: got no {name}, expected {name}=<value>.")
+                continue
+            value, kind = self.arguments[name], parameter.annotation
+            if name in _SET_BY_US and value != parameter.default:
+                raise self._refused(name, f"{parameter.default}, since {_SET_BY_US[name]}")
+            if isinstance(value, bool) or not isinstance(value, (int, float) if kind is float else kind):
+                raise self._refused(name, "an integer" if kind is int else f"a {kind.__name__}")
+            least = 1 if name in _COUNTS else 0
+            if kind is not str and not least <= value < math.inf:
+                raise self._refused(name, f"a finite number, {least} or more")
+        try:
+            flower_class(**self.arguments)
+        except (TypeError, ValueError) as error:
+            raise ScenarioError(f"{FLOWER}{self.name}: Flower refuses the arguments: {error}") from None
+
+    def _refused(self, name: str, expected: str) -> ScenarioError:
+        return ScenarioError(
+            f"{FLOWER}{self.name}: {name}: got {self.arguments.get(name)}, expected {expected}."
+        )
+
+
+_COUNTS = ("min_train_nodes", "min_available_nodes", "num_nodes_to_select")
+"""Arguments of Flower's strategies that are numbers of clients, at least 1."""
+_SET_BY_US = {
+    "fraction_train": "the field participation of the scenario sets the share of clients per round",
+    "fraction_evaluate": "the server evaluates the model, not the clients",
+    "min_evaluate_nodes": "the server evaluates the model, not the clients",
+    "weighted_by_key": "the clients' replies use this key",
+    "arrayrecord_key": "the clients' replies use this key",
+    "configrecord_key": "the messages to clients use this key",
+    "train_loss_key": "the clients' replies use this key",
+}
+"""Arguments of Flower's strategies with a fixed value, and the reason."""
 
 
 def read_aggregation(spec: str) -> Spec[Aggregation | FlowerStrategy]:
@@ -154,4 +216,6 @@ def _flower_class(spec: str) -> FlowerStrategy:
     for argument in arguments:
         if argument not in choices:
             raise unknown(f"argument of {name}", argument, choices)
-    return FlowerStrategy(name, arguments)
+    found = FlowerStrategy(name, arguments)
+    found.check_values(classes[name])
+    return found

@@ -139,7 +139,9 @@ class Scenario(BaseModel):
         if len(sizes) > 1:
             raise ValueError(f"got {' and '.join(sizes)}, expected at most one of them.")
         self.selection  # noqa: B018  # raises if the federation is too small for the groups
-        if not isinstance(self.aggregation, FlowerStrategy):
+        if isinstance(self.aggregation, FlowerStrategy):
+            self.aggregation.check_clients(self.sampled)
+        else:
             require(self.aggregation, self.sampled)
         return self
 

@@ -18,7 +18,7 @@ from clients.attacks.training.alternating_minimization import AlternatingMinimiz
 from clients.attacks.training.anticipate import Anticipate
 from clients.attacks.training.chameleon import Chameleon
 from clients.attacks.training.constrain_and_scale import ConstrainAndScale, ModelReplacement
-from clients.attacks.training.critical_layers import CriticalLayers, critical, layers
+from clients.attacks.training.critical_layers import CriticalLayers, critical, layers, strengthened
 from clients.attacks.training.neurotoxin import Neurotoxin
 from clients.attacks.training.pgd import Pgd
 from clients.training.parameters import layout_of
@@ -214,9 +214,9 @@ def test_stealth_draws_towards_the_benign_update(mixed, whole):
     assert distances[1] < 0.7 * distances[0]
 
 
-def test_layers_are_weight_and_bias_together(deep):
+def test_layers_are_single_tensors(deep):
     masks = layers(layout_of(deep.model))
-    assert [int(mask.sum()) for mask in masks] == [4 * 9 + 4, 36 * 12 + 12, 12 * 10 + 10]
+    assert [int(mask.sum()) for mask in masks] == [4 * 9, 4, 36 * 12, 12, 12 * 10, 10]
     assert bool((torch.stack(masks).sum(dim=0) == 1).all())
 
 
@@ -237,6 +237,15 @@ def test_the_critical_layers_are_found(needed, tau):
     assert found.nonzero().flatten().tolist() == sorted(3 * layer + i for layer in expected for i in range(3))
     if tau > 0.9:
         assert sorted(expected) == needed
+
+
+def test_beyond_one_the_malicious_update_is_multiplied():
+    model, benign, malicious = torch.tensor([0.0]), torch.tensor([1.0]), torch.tensor([3.0])
+    for strength in (0.25, 0.5, 1.0, 1.5, 4.0):
+        expected = strength * 3 + max(0, 1 - strength)
+        assert strengthened(model, benign, malicious, strength).item() == pytest.approx(expected)
+        shifted = strengthened(model + 5, benign + 5, malicious + 5, strength)
+        assert shifted.item() == pytest.approx(5 + expected)
 
 
 def test_only_critical_layers_leave_the_benign_model(mixed, deep):

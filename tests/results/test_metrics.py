@@ -6,8 +6,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn import metrics
 
+from clients.attacks.base import AttackGoal
 from fedpoison.federation.server_strategy import update_statistics
 from fedpoison.results import metrics as measures
+from fedpoison.results.round import Evaluation, Round, Training
 
 labels = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=60)
 
@@ -56,6 +58,12 @@ def test_trust_rates_tell_who_was_caught_and_who_was_blamed():
     caught, blamed = measures.trust_rates({0: 1.0}, malicious=[])
     assert np.isnan(caught)
     assert blamed == 0
+
+
+def test_dropped_attackers_count_as_rejected():
+    trust = {0: 0.5, 1: 0.5}
+    assert measures.trust_rates(trust, malicious=[2, 3], dropped=[2, 3]) == (1.0, 0.0)
+    assert measures.trust_rates(trust, malicious=[0, 2], dropped=[2, 4]) == (0.5, 0.0)
 
 
 def test_a_rule_that_believes_nobody_rejects_everybody():
@@ -125,3 +133,14 @@ def test_tiny_updates_are_measured_too():
     found = update_statistics(torch.full((2, 4), 1e-24), [0, 1], honest=[0, 1])
     assert found.norms == pytest.approx({0: 2e-24, 1: 2e-24})
     assert found.cosines == pytest.approx({0: 1.0, 1: 1.0})
+
+
+def test_no_record_has_a_rate_that_is_not_a_number():
+    """Rates without samples are left out."""
+    counts = np.array([[0, 0], [1, 3]])
+    evaluation = Evaluation(confusion=counts, loss=1.0, triggered=counts)
+    goal = AttackGoal(target=1, source=0)
+    record = Round.from_evaluation(1, evaluation, goal, Training())
+    assert record.attack_success_rate is None
+    assert record.source_to_target_rate is None
+    assert "NaN" not in record.to_json()

@@ -75,7 +75,21 @@ def test_flower_classes_can_be_named():
 
 @pytest.mark.parametrize(
     ("spec", "words"),
-    [("flwr:FedAdm", "did you mean 'FedAdam'"), ("flwr:FedAdam(et=1)", "did you mean 'eta'")],
+    [
+        ("flwr:FedAdm", "did you mean 'FedAdam'"),
+        ("flwr:FedAdam(et=1)", "did you mean 'eta'"),
+        ("flwr:FedAvg(fraction_train=0.5)", "expected 1.0, since the field participation"),
+        ("flwr:FedAvg(fraction_train=0)", "expected 1.0, since the field participation"),
+        ("flwr:FedAvg(fraction_evaluate=0.5)", "the server evaluates the model"),
+        ("flwr:FedAvg(arrayrecord_key=weights)", "expected arrays, since"),
+        ("flwr:FedAvg(min_available_nodes=0)", "got 0, expected a finite number, 1 or more"),
+        ("flwr:Krum(num_malicious_nodes=-1)", "got -1, expected a finite number, 0 or more"),
+        ("flwr:Krum(num_malicious_nodes=1.5)", "got 1.5, expected an integer"),
+        ("flwr:FedProx(proximal_mu=nan)", "got nan, expected"),
+        ("flwr:FedProx(proximal_mu=big)", "got big, expected a float"),
+        ("flwr:FedTrimmedAvg(beta=0.5)", "Flower refuses the arguments: `beta` must be"),
+        ("flwr:QFedAvg", "got no client_learning_rate"),
+    ],
 )
 def test_flower_classes_are_checked_too(spec, words):
     with pytest.raises(ScenarioError, match=words):
@@ -127,3 +141,19 @@ def test_other_packages_can_rely_on_the_entry_point_groups():
         "datasets",
     ]
     assert [registry.group for registry in kinds] == [f"fedpoison.{name}" for name in names]
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("flwr:FedAvg(min_available_nodes=11)", "got 11, expected at most the 10 clients of a round"),
+        ("flwr:FedAvg(min_train_nodes=11)", "got 11, expected at most the 10 clients of a round"),
+        ("flwr:Krum(num_malicious_nodes=50)", "got 50, expected f with f \\+ 3 of at most the 10 clients"),
+        ("flwr:Krum(num_malicious_nodes=8)", "got 8, expected f with f \\+ 3"),
+        ("flwr:Bulyan(num_malicious_nodes=2)", "got 2, expected f with 4 f \\+ 3 of at most the 10 clients"),
+        ("flwr:MultiKrum(num_nodes_to_select=11)", "got 11, expected at most the 10 clients of a round"),
+    ],
+)
+def test_flower_strategies_that_could_not_aggregate_are_refused_before_the_run(small, spec, words):
+    with pytest.raises(ScenarioError, match=words):
+        small.replace(strategy=spec)

@@ -19,13 +19,15 @@ class CriticalLayers(Square):
     Zhuang, Yu, Wang, Hua, Li, Yuan, "Backdoor Federated Learning by Poisoning Backdoor-Critical Layers",
     ICLR 2024. The client trains a benign model on clean samples, then a malicious one on all samples. Layers
     rank by the loss of success when the benign layer replaces the malicious one. In that order, malicious
-    layers enter the benign model until the backdoor works nearly as well as in the malicious model.
+    layers enter the benign model until the backdoor works nearly as well as in the malicious model. As in the
+    authors' code, a layer is one tensor of the model: weight and bias rank apart.
     """
 
     tau: Share = 0.95
     """Minimum success of the critical layers, as a share of the malicious model's success."""
     strength: Positive = 1.0
-    """lambda, the step of the critical layers from benign (0) to malicious (1). It may exceed 1."""
+    """lambda. The critical layers are global + lambda (malicious - global) + max(0, 1 - lambda) (benign -
+    global): from benign (0) to malicious (1), and beyond 1 a multiple of the malicious update."""
     probes: PositiveCount = 100
     """Number of triggered samples for the measurement of success."""
 
@@ -54,22 +56,31 @@ class CriticalLayers(Square):
             return float((trainer.predict(probes.images).argmax(dim=1) == probes.labels).double().mean())
 
         mask = critical(benign, malicious, layers(context.layout), success, self.tau)
-        trainer.load(torch.where(mask, benign + self.strength * (malicious - benign), benign))
+        strong = strengthened(context.model.to(benign), benign, malicious, self.strength)
+        trainer.load(torch.where(mask, strong, benign))
         return loss
 
 
+def strengthened(model: Tensor, benign: Tensor, malicious: Tensor, strength: float) -> Tensor:
+    """Return model + strength (malicious - model) + max(0, 1 - strength) (benign - model), (d,).
+
+    >>> strengthened(torch.tensor([0.0]), torch.tensor([1.0]), torch.tensor([3.0]), 1.5)
+    tensor([4.5000])
+    """
+    start = benign if strength <= 1 else model  # up to 1, the model cancels
+    return start + strength * (malicious - start)
+
+
 def layers(layout: Layout) -> list[Tensor]:
-    """Return the mask (d,) of the coordinates of each layer, weight and bias together.
+    """Return the mask (d,) of the coordinates of each tensor of the model.
 
     >>> one, two = torch.Size([1]), torch.Size([2])
-    >>> [mask.tolist() for mask in layers((("0.weight", two), ("0.bias", one), ("2.weight", one)))]
-    [[True, True, True, False], [False, False, False, True]]
+    >>> [mask.tolist() for mask in layers((("0.weight", two), ("0.bias", one)))]
+    [[True, True, False], [False, False, True]]
     """
-    names = [name.rpartition(".")[0] for name, _ in layout]
     sizes = torch.tensor([shape.numel() for _, shape in layout])
-    order = list(dict.fromkeys(names))
-    owner = torch.tensor([order.index(name) for name in names]).repeat_interleave(sizes)
-    return [owner == layer for layer in range(len(order))]
+    owner = torch.arange(len(layout)).repeat_interleave(sizes)
+    return [owner == layer for layer in range(len(layout))]
 
 
 def critical(
