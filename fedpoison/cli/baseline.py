@@ -12,7 +12,7 @@ from fedpoison.cli.tables import class_table
 from fedpoison.results.history import History
 from fedpoison.results.run_frame import percent
 from fedpoison.scenario.scenario import Scenario
-from fedpoison.simulation.centralized import FEDERATION_ONLY, train_centralized
+from fedpoison.simulation.centralized import FEDERATION_ONLY, check_centralized, train_centralized
 
 
 @with_scenario(without=FEDERATION_ONLY, rounds=5)
@@ -23,6 +23,7 @@ def baseline_command(
 
     The table compares both per class. A round is one epoch. --malicious is the share of poisoned samples.
     """
+    check_centralized(scenario)
     variants = {"clean": scenario.replace(attack="none")}
     if scenario.attack != "none":
         variants[scenario.attack] = scenario

@@ -75,6 +75,7 @@ def reproduce_command(
         settings.notes.print(f"{reproduced} of {len(results)} reproduced, {format_seeds(numbers)}")
     for remark in study.remarks:
         settings.notes.print(f"- {remark}")
+    settings.notes.print(f"runs: {settings.out}", markup=False)
 
 
 def _published(study: Publication, cells: Sequence[PublishedValue]) -> TextTable:

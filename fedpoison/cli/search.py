@@ -61,13 +61,26 @@ def search_command(
         )
     settings.show(
         lambda: _as_json(found, scenario, objective, trials),
-        lambda: [_table(found.trials[:SHOWN], scenario, objective)],
+        lambda: [_table(found, scenario, objective)],
     )
-    clean = "" if found.clean is None else f"; without an attack: {percent(found.clean, 2)} % error"
+    clean = ""
+    if found.clean is not None:
+        clean = f"; {_measured(objective)} without an attack: {percent(1 - found.clean, 2)} %"
     settings.notes.print(f"{trials} trials of {len(found.trials)} different attacks{clean}")
     settings.notes.print(f'strongest: --attack "{found.trials[0].attack}"', markup=False)
     if found.repeats:
         settings.notes.print(_repeated(found.repeats), markup=False)
+    settings.notes.print(f"runs: {settings.out}", markup=False)
+
+
+def _measured(objective: str) -> str:
+    """Return the accuracy that an attack reduces.
+
+    >>> _measured("accuracy"), _measured("class"), _measured("class:3")
+    ('accuracy', 'worst-class accuracy', 'accuracy of class 3')
+    """
+    names = {"accuracy": "accuracy", "class": "worst-class accuracy"}
+    return names.get(objective, f"accuracy of {objective.replace(':', ' ')}")
 
 
 def _repeated(repeats: Sequence[ConfirmationRun]) -> str:
@@ -84,19 +97,26 @@ def _repeated(repeats: Sequence[ConfirmationRun]) -> str:
     more = [strength - clean for strength, clean in pairs if strength is not None and clean is not None]
     if more:
         gain = estimate(more)
-        points = format_interval(gain.mean, gain.low, gain.high, signed=True)
-        text += f", {points} points compared with clean runs"
+        points = format_interval(gain.mean, gain.low, gain.high)
+        text = f"repeated with {format_seeds(seeds)}: accuracy lost {points} points, compared with clean runs"
     few = coverage_note(len(seeds))
     return f"{text} (95 % bootstrap intervals; {few})" if few else text
 
 
-def _table(trials: Sequence[SearchTrial], scenario: Scenario, objective: str) -> TextTable:
-    heading = "success, %" if objective == "backdoor" else "error, %"
+def _table(found: SearchResult, scenario: Scenario, objective: str) -> TextTable:
+    """Return the strongest attacks, with the accuracy that each one costs in percentage points."""
+    heading = "success, %" if objective == "backdoor" else f"{_measured(objective)} lost, points"
     rows = [
-        {"attack": trial.attack, heading: "stopped" if trial.stopped else percent(trial.strength, 2)}
-        for trial in trials
+        {"attack": trial.attack, heading: _strength(trial, found.clean or 0.0)}
+        for trial in found.trials[:SHOWN]
     ]
     return TextTable(f"Strongest against {scenario.strategy}, by {objective}", pd.DataFrame(rows))
+
+
+def _strength(trial: SearchTrial, clean: float) -> str:
+    if trial.stopped:
+        return "stopped"
+    return percent(None if trial.strength is None else trial.strength - clean, 2)
 
 
 def _as_json(found: SearchResult, scenario: Scenario, objective: str, trials: int) -> dict[str, object]:

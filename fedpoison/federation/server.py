@@ -78,11 +78,18 @@ def run_server(
 
 @contextmanager
 def suppress_flower_logs() -> Iterator[None]:
-    """Suppress Flower's log messages below the level of a warning within the context."""
+    """Suppress Flower's messages below the level of a warning, and a needless warning, within the context."""
     logger = logging.getLogger("flwr")
     level = logger.level
     logger.setLevel(logging.WARNING)
+    logger.addFilter(_is_useful)
     try:
         yield
     finally:
+        logger.removeFilter(_is_useful)
         logger.setLevel(level)
+
+
+def _is_useful(record: logging.LogRecord) -> bool:
+    """Return whether a message is not about the evaluation by clients, which fedpoison never asks for."""
+    return "fraction_evaluate is set to 0" not in record.getMessage()

@@ -53,16 +53,10 @@ def train_centralized(
         ScenarioError: the attack is not an attack on the data.
         DataError: the data set is not available.
     """
-    if scenario.groups:
-        raise ScenarioError("groups: centralized training has one attack; set attack and malicious instead.")
+    check_centralized(scenario)
     unset = {name: Scenario.model_fields[name].default for name in FEDERATION_ONLY}
     alone = scenario.replace(**unset | {"clients": 1})
     federation = Federation.load(alone, data_dir=data_dir)
-    if not only_poisons_data(_attack(federation)):
-        raise ScenarioError(
-            f"attack {scenario.attack}: changes updates or training, but central training has no clients; "
-            "choose one on the data, such as label-flip, pixel-noise, inject or backdoor."
-        )
     folder = None
     if out is not None:
         path = out / f"{CENTRALIZED}{federation.scenario.run_id}"
@@ -97,6 +91,17 @@ def train_centralized(
     return History(federation.scenario, records, folder.path if folder else None)
 
 
+def check_centralized(scenario: Scenario) -> None:
+    """Raise a ScenarioError if centralized training cannot use the attack of `scenario`."""
+    if scenario.groups:
+        raise ScenarioError("groups: centralized training has one attack; set attack and malicious instead.")
+    if not only_poisons_data(_attack(scenario)):
+        raise ScenarioError(
+            f"attack {scenario.attack}: changes updates or training, but central training has no clients; "
+            "choose one on the data, such as label-flip, pixel-noise, inject or backdoor."
+        )
+
+
 def only_poisons_data(attack: Attack) -> bool:
     """Return whether `attack` changes the data only."""
     if isinstance(attack, Composite):
@@ -104,9 +109,9 @@ def only_poisons_data(attack: Attack) -> bool:
     return not crafts_updates(attack) and type(attack).train is Attack.train
 
 
-def _attack(federation: Federation) -> Attack:
+def _attack(scenario: Scenario) -> Attack:
     """Return the attack of a scenario with a single group of attackers."""
-    (group,) = federation.scenario.attackers
+    (group,) = scenario.attackers
     return group.built_attack
 
 
@@ -116,7 +121,7 @@ def _train(job: Job, trainer: Trainer) -> Trained:
 
 def _poisoned(federation: Federation, trainer: Trainer) -> tuple[Samples, list[Tensor]]:
     """Return the training samples, with the malicious share poisoned, and the learned trigger if any."""
-    attack = _attack(federation)
+    attack = _attack(federation.scenario)
     if isinstance(attack, NoAttack):
         return federation.train, []
     generator = generator_for(federation.scenario.seed, "poisoned samples")

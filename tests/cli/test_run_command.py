@@ -1,6 +1,7 @@
 """The command line, as its user meets it, and which fields of a file a command takes."""
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -104,6 +105,28 @@ def test_a_run_prints_its_folder_last(fedpoison, tmp_path):
     _, out, _ = fedpoison("run", *SMALL, "--rounds", "1", "--out", tmp_path)
     (folder,) = tmp_path.iterdir()
     assert out.rstrip().endswith(str(folder))
+
+
+def test_no_warning_of_flower_about_its_own_settings_is_shown(fedpoison, tmp_path):
+    told = []
+    options = ["--strategy", "flwr:FedAvg", "--rounds", "1", "--out", tmp_path]
+    handler = logging.Handler()
+    handler.emit = lambda record: told.append(record.getMessage())
+    logging.getLogger("flwr").addHandler(handler)
+    try:
+        code, _, err = fedpoison("run", *SMALL, *options)
+    finally:
+        logging.getLogger("flwr").removeHandler(handler)
+    assert (code, told) == (0, [])
+    assert "fraction_evaluate" not in err
+
+
+def test_an_attack_without_use_for_the_baseline_is_refused_before_any_training(fedpoison, tmp_path):
+    for attack in ("sign-flip", "backdoor+alie", "pgd"):
+        code, out, err = fedpoison("baseline", "--dataset", "digits", "--attack", attack, "--out", tmp_path)
+        assert (code, out) == (2, "")
+        assert f"attack {attack}: changes updates or training" in err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_version_is_printed(fedpoison):

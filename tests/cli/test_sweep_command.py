@@ -305,6 +305,11 @@ def test_a_search_prints_what_it_found_in_every_form(small, tmp_path, fedpoison)
     _, out, err = fedpoison(*arguments, "--format", "markdown")
     assert out.startswith("**Strongest against fedavg, by accuracy**\n")
     assert "strongest:" not in out
+    assert "accuracy lost, points" in out
+    lost = 100 * (max(strengths) - found["clean"])
+    assert f" {lost:.2f} |" in out
+    assert f"accuracy without an attack: {100 * (1 - found['clean']):.2f} %" in err
+    assert err.rstrip().endswith(f"runs: {tmp_path}")
     assert f'strongest: --attack "{found["attacks"][0]["attack"]}"' in err
 
 

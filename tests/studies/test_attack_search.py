@@ -161,7 +161,7 @@ def test_the_command_names_the_strongest(small, tmp_path, monkeypatch, capsys):
     [
         (
             [(0.3, 0.2), (0.4, 0.3)],
-            "seeds 1, 2: 35.0 [30.0, 40.0] %, +10.0 [+10.0, +10.0] points compared with clean runs",
+            "seeds 1, 2: accuracy lost 10.0 [10.0, 10.0] points, compared with clean runs",
         ),
         ([(0.3, None)], "with seed 1: 30.0 %"),
         (
