@@ -184,9 +184,9 @@ def honest() -> torch.Tensor:
 def fedpoison(monkeypatch, capsys):
     """Return a function that runs the command line and gives its exit code, stdout and stderr."""
 
-    def run(*arguments):
+    def run(*arguments, width=200):
         monkeypatch.setattr(sys, "argv", ["fedpoison", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "200")
+        monkeypatch.setenv("COLUMNS", str(width))
         code = 0
         try:
             cli.main()

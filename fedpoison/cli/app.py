@@ -11,6 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from fedpoison import __version__
 from fedpoison.cli.completion import completing_command
+from fedpoison.cli.help import HelpCommand
 from fedpoison.errors import unknown
 
 COMMANDS = {
@@ -35,7 +36,7 @@ def load_command(name: str) -> click.Command:
     function = getattr(import_module(f"fedpoison.cli.{name}"), f"{name}_command")
     paragraphs = [" ".join(paragraph.split()) for paragraph in (function.__doc__ or "").split("\n\n")]
     single = typer.Typer(add_completion=False, context_settings=_SETTINGS)
-    single.command(name, help="\n\n".join(paragraphs))(function)
+    single.command(name, cls=HelpCommand, help="\n\n".join(paragraphs))(function)
     return typer.main.get_command(single)
 
 

@@ -21,6 +21,7 @@ from click.core import ParameterSource
 from pydantic.fields import FieldInfo
 from rich.console import Console
 
+from fedpoison.cli.help import field_help
 from fedpoison.cli.progress import BatchProgress
 from fedpoison.cli.tables import Format, TextTable, print_tables
 from fedpoison.errors import ScenarioError
@@ -184,7 +185,7 @@ def _option(name: str, field: FieldInfo, default: object) -> inspect.Parameter:
     is_share = any(isinstance(part, annotated_types.Le) and part.le == 1 for part in field.metadata)
     option = typer.Option(
         *_NAMES.get(name, ()),
-        help=field.description,
+        help=field_help(field.description or "", [field, field.annotation]),
         rich_help_panel=SCENARIO_PANEL,
         parser=_parse_share if is_share else None,
         metavar="SHARE" if is_share else None,

@@ -150,6 +150,32 @@ def test_the_help_says_what_each_argument_is(fedpoison, name):
         assert argument.help[:40] in out
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_cuts_nothing_at_80_columns(fedpoison, monkeypatch, name):
+    _, out, _ = fedpoison(name, "--help", width=80)
+    assert max(map(len, out.splitlines())) <= 80
+    assert "…" not in out
+    words = {word.strip(",") for word in out.split()}
+    options = [part for part in load_command(name).params if isinstance(part, click.Option)]
+    assert {each for part in options for each in [*part.opts, *part.secondary_opts]} <= words
+
+
+def test_the_help_has_ranges_choices_and_defaults_in_words(fedpoison):
+    _, out, _ = fedpoison("run", "--help")
+    shown = " ".join(out.replace("│", " ").split())
+    for words in (
+        "--workers INTEGER Number of clients trained in parallel. At least 1. Default: one per CPU.",
+        "--rounds INTEGER Number of training rounds. At least 1. Default: 10.",
+        "--malicious SHARE Share of malicious clients. From 0 to 1. Default: 0.2.",
+        "--participation SHARE Share of the clients that train per round. More than 0, at most 1.",
+        "--momentum NUMBER Momentum of the clients' SGD. At least 0, less than 1. Default: 0.0.",
+        "--precision TEXT Number format in training. One of fp32, bf16. Default: fp32.",
+        "or Flower's runtime. One of local, ray, flower. Default: local.",
+    ):
+        assert words in shown
+    assert "RANGE" not in shown
+
+
 @pytest.mark.parametrize("field", Scenario.model_fields)
 def test_every_field_is_an_option(fedpoison, field):
     _, out, _ = fedpoison("run", "--help")
