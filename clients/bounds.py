@@ -46,6 +46,7 @@ PositiveShare = Annotated[float, Bounds(above=0, at_most=1)]
 OpenShare = Annotated[float, Bounds(above=0, below=1)]
 Positive = Annotated[float, Bounds(above=0)]
 NonNegative = Annotated[float, Bounds(at_least=0)]
+Multiple = Annotated[float, Bounds(above=0, at_most=1e9)]
 Count = Annotated[int, Bounds(at_least=0)]
 PositiveCount = Annotated[int, Bounds(at_least=1)]
 

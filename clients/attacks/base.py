@@ -188,6 +188,10 @@ class Attack:
         """
         return own
 
+    def claimed_examples(self, own: int) -> int:
+        """Return the number of examples that the client reports, given its number before any attack."""
+        return own
+
     def goal(self, classes: int) -> AttackGoal | None:
         """Return the measurement of the attack's success, or None for an attack without a target.
 

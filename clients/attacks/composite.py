@@ -62,6 +62,11 @@ class Composite(Attack):
             own = part.craft(own, seen, context)
         return own
 
+    def claimed_examples(self, own: int) -> int:
+        for part in self.parts:
+            own = part.claimed_examples(own)
+        return own
+
     def goal(self, classes: int) -> AttackGoal | None:
         goals = [part.goal(classes) for part in self.parts]
         return next((goal for goal in goals if goal is not None), None)

@@ -46,6 +46,7 @@ class Trained:
     weights: Tensor
     """Final parameters, (d,)."""
     examples: int
+    """Number of examples that the client reports."""
     loss: float
     """Mean over the batches."""
 
@@ -60,11 +61,15 @@ def train_clients(trainer: Trainer, jobs: Sequence[Job]) -> Iterator[Trained]:
         trainer.load(context.model)
         if poisons_data(job.attack) or replaces_training(job.attack):
             samples = job.attack.poison_data(job.own(), trainer, context)
-            examples, loss = len(samples), job.attack.train(trainer, samples, context)
+            loss = job.attack.train(trainer, samples, context)
         else:
-            examples = job.examples
             loss = trainer.fit(job.samples, context.generator, memory=context.memory, part=job.part)
-        yield Trained(client_id=context.client_id, weights=trainer.weights(), examples=examples, loss=loss)
+        yield Trained(
+            client_id=context.client_id,
+            weights=trainer.weights(),
+            examples=job.attack.claimed_examples(job.examples),
+            loss=loss,
+        )
 
 
 def can_stack(model: nn.Module, attack: Attack) -> bool:
@@ -113,12 +118,15 @@ def train_clients_stacked(trainer: Trainer, jobs: Sequence[Job]) -> Iterator[Tra
     )
     losses = _train(trainer, weights, velocity, _Batches.from_jobs(stacked, taken, device))
     rows = {each: row for row, each in enumerate(order)}
-    for each, job in enumerate(ready):
+    for each, job in enumerate(jobs):
         row = rows[each]
         if velocity is not None and training.persistent_momentum:
             job.context.memory["momentum"] = velocity[row].clone()
         yield Trained(
-            client_id=job.context.client_id, weights=weights[row], examples=job.examples, loss=losses[row]
+            client_id=job.context.client_id,
+            weights=weights[row],
+            examples=job.attack.claimed_examples(job.examples),
+            loss=losses[row],
         )
 
 

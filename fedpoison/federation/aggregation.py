@@ -15,7 +15,16 @@ from torch import Tensor
 from clients.training.trainer import Trainer
 from fedpoison.errors import AggregationError
 from fedpoison.federation.federation import Federation
-from fedpoison.federation.messages import ARRAYS, CONFIG, ROUND, Update, from_record
+from fedpoison.federation.messages import (
+    ARRAYS,
+    CONFIG,
+    EXAMPLES,
+    METRICS,
+    ROUND,
+    Update,
+    client_weights,
+    from_record,
+)
 from fedpoison.federation.workers import Workers
 from fedpoison.rng import generator_for
 from fedpoison.scenario.aggregation import FlowerStrategy
@@ -120,8 +129,7 @@ class RuleAggregator:
         Raises:
             AggregationError: too few updates for the rule.
         """
-        examples = [update.examples for update in updates]
-        weights = torch.tensor(examples, dtype=torch.float64, device=model.device)
+        weights = client_weights(updates, self._federation.scenario).to(model.device)
         client_ids = tuple(update.client_id for update in updates)
         try:
             return self.rule(matrix, weights, self.context(server_round, model, client_ids, purpose=purpose))
@@ -193,6 +201,9 @@ class FlowerAggregator:
         matrix: Tensor,
         replies: Sequence[Message],
     ) -> AggregationResult:
+        if self._federation.scenario.weights == "uniform":
+            for reply in replies:
+                reply.content.metric_records[METRICS][EXAMPLES] = 1
         arrays, _ = self._strategy.aggregate_train(server_round, replies)
         if arrays is None:
             return AggregationResult(weights=model, trust=None)

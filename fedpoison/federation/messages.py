@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -107,9 +107,15 @@ class Update:
     weights: Tensor
     """The client's weights after training, (d,)."""
     examples: float
-    """Number of training samples of the client."""
+    """Number of training samples that the client reports."""
     loss: float
     """Mean training loss. NaN if the reply has none."""
+
+
+def client_weights(updates: Sequence[Update], scenario: Scenario) -> Tensor:
+    """Return the weight of each client for the strategy, (n,), float64, as the scenario's `weights` says."""
+    uniform = scenario.weights == "uniform"
+    return torch.tensor([1.0 if uniform else update.examples for update in updates], dtype=torch.float64)
 
 
 def read_reply(reply: Message, client_id: int, layout: Layout) -> Update:

@@ -25,6 +25,8 @@ class About(Flag):
     """Not used in centralized training."""
     COMPARED = auto()
     """Attack, strategy or seed of a run. The other fields are the setting that compared runs share."""
+    ADDED = auto()
+    """Left out of the content at its default, since scenarios without the field have a run id already."""
     REFERENCE = auto()
     """Equal in a run and in the clean run that it is compared with."""
 

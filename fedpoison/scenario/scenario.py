@@ -128,6 +128,8 @@ class Scenario(BaseModel):
     """Aggregation on the server: a rule, or pre-aggregators | rule | server optimizer."""
     tolerated: Annotated[Count | None, About.FEDERATION] = None
     """Number of malicious clients per round (f) that the rule is configured for. Default: the true number."""
+    weights: Annotated[Literal["examples", "uniform"], About.FEDERATION | About.ADDED] = "examples"
+    """Weight of each client for the strategy: its reported number of examples, or the same for all."""
     root_samples: Annotated[Positive, About.FEDERATION] = 100
     """Number of clean samples that rules can use as root data."""
 
@@ -195,7 +197,8 @@ class Scenario(BaseModel):
 
     def content(self) -> dict[str, Any]:
         """Return the fields as plain values, without unset fields and fields that `groups` replaces."""
-        unused = set(fields_about(type(self), About.GROUP)) if self.groups else None
+        unused = set(fields_about(type(self), About.GROUP)) if self.groups else set[str]()
+        unused |= set(fields_about(type(self), About.ADDED)) - set(changed(self, About.ADDED))
         values = self.model_dump(mode="json", exclude=unused)
         values["groups"] = [group.content() for group in self.groups]
         return {name: value for name, value in values.items() if value not in (None, [])}

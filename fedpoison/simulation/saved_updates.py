@@ -16,7 +16,7 @@ from torch import Tensor
 
 from fedpoison.errors import RunError, ScenarioError
 from fedpoison.federation.federation import Federation
-from fedpoison.federation.messages import Update
+from fedpoison.federation.messages import Update, client_weights
 from fedpoison.results.store import StoredRun
 
 
@@ -111,7 +111,7 @@ class UpdateRecorder:
             round=server_round,
             model=model,
             updates=matrix,
-            weights=torch.tensor([update.examples for update in updates], dtype=torch.float64),
+            weights=client_weights(updates, self._federation.scenario),
             nodes=torch.tensor(client_ids),
             malicious=torch.tensor([client_id in malicious for client_id in client_ids]),
             acting=torch.tensor([client_id in attacking for client_id in client_ids]),

@@ -319,6 +319,7 @@ OTHERS = {
     "proximal": 3.0,
     "tolerated": 1,
     "root_samples": 9,
+    "weights": "uniform",
 }
 
 
@@ -343,7 +344,10 @@ def test_what_a_command_takes_from_no_file_is_said(fedpoison, tmp_path):
         ("search --attacks ipm --trials 1 --jobs 1", "attack groups goal"),
         (
             "baseline",
-            "clients partition epochs steps persistent_momentum proximal strategy tolerated root_samples",
+            (
+                "clients partition epochs steps persistent_momentum proximal strategy tolerated root_samples "
+                "weights"
+            ),
         ),
     ],
 )

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from clients.attacks.base import Attack, AttackCard, AttackGoal, ClientContext, check_class
-from clients.bounds import PositiveCount, Share
+from clients.bounds import Multiple, PositiveCount, Share
 from clients.training import Samples, Trainer
 
 
@@ -25,6 +25,9 @@ class EdgeCase(Attack):
     """Share of the source class that counts as its tail."""
     copies: PositiveCount = 5
     """Number of copies of each tail sample. They give a few samples more weight."""
+    claimed: Multiple = 1.0
+    """Number of examples that the client reports, as a multiple of its own number before the attack. The
+    server weights it by this number. The default is honest, and more buys weight."""
 
     card = AttackCard(
         paper="Wang et al., NeurIPS 2020",
@@ -45,6 +48,9 @@ class EdgeCase(Attack):
         edge = samples[mask]
         poisoned = samples.replaced(mask, edge.with_labels(torch.full_like(edge.labels, self.target)))
         return poisoned.concatenated(poisoned[mask.nonzero().flatten().repeat(self.copies - 1)])
+
+    def claimed_examples(self, own: int) -> int:
+        return max(1, round(self.claimed * own))
 
     def goal(self, classes: int) -> AttackGoal | None:
         check_class("source", self.source, classes)

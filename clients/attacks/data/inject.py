@@ -7,7 +7,7 @@ import torch
 
 from clients.attacks.base import Attack, AttackCard, ClientContext, Range, SearchSpace, check_class
 from clients.attacks.data.label_flip import wrong_labels
-from clients.bounds import Bounds, NonNegative
+from clients.bounds import Bounds, Multiple, NonNegative
 from clients.training import Samples, Trainer
 
 
@@ -25,6 +25,9 @@ class Inject(Attack):
     """Standard deviation of the noise on the added images, in pixel values from 0 to 1."""
     target: Annotated[int, Bounds(at_least=-1)] = -1
     """Label of all added samples. -1 samples a wrong class for each."""
+    claimed: Multiple = 1.0
+    """Number of examples that the client reports, as a multiple of its own number before the attack. The
+    server weights it by this number. The default is honest, and 1 + `share` counts the added samples."""
 
     card = AttackCard(paper="Biggio et al., ICML 2012")
     search_space = SearchSpace(parameters={"share": Range(low=0.1, high=5.0, log=True)})
@@ -40,9 +43,12 @@ class Inject(Attack):
         poisoned = added.with_pixels(added.pixels() + self.std * noise).with_labels(labels)
         return samples.concatenated(added.replaced(torch.ones(len(added), dtype=torch.bool), poisoned))
 
+    def claimed_examples(self, own: int) -> int:
+        return max(1, round(self.claimed * own))
+
     def goal(self, classes: int) -> None:
         if self.target >= 0:
             check_class("target", self.target, classes)
 
     def no_effect(self, clients: int, malicious: int) -> str | None:
-        return "share is 0: no sample is added" if not self.share else None
+        return "share is 0: no sample is added" if not self.share and self.claimed == 1 else None
