@@ -30,6 +30,9 @@ from fedpoison.rng import generator_for
 from fedpoison.scenario.aggregation import FlowerStrategy
 from strategies.base import Aggregate, AggregationRule, Context, PreconditionError
 
+BATCH = 128
+"""Number of images per forward pass of `predict`. Their activations fit in the cache."""
+
 
 @dataclass(frozen=True, eq=False)
 class AggregationResult:
@@ -173,7 +176,7 @@ class RuleAggregator:
     def _predict(self, weights: Tensor, images: Tensor) -> Tensor:
         def predict(trainer: Trainer) -> Tensor:
             trainer.load(weights)
-            return trainer.predict(images)
+            return torch.cat([trainer.predict(part) for part in images.split(BATCH)])
 
         return self._workers.run(predict)
 

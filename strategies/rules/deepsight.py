@@ -17,8 +17,8 @@ from strategies.kernels.layers import output_weights, spans
 from strategies.kernels.order_statistics import median_of
 from strategies.kernels.weighted_sums import clip_factors, weighted
 
-BATCH = 2_000
-"""Number of noise images per prediction."""
+NEIGHBOURS = 3
+"""Number of nearest other rows that give the density of a row in HDBSCAN."""
 EPSILON = 1e-6
 """Least probability, so that the quotients of predictions are finite."""
 
@@ -53,7 +53,9 @@ class DeepSight(Rule):
         needs=("model", "randomness"),
         precondition="n >= 3",
         cost="O(n^2 d), and seeds x images predictions of every client's model, which dominate",
-        deviations="HDBSCAN uses 3 neighbours and clusters of 5 or more, as in FLPoison. An update in no "
+        deviations="HDBSCAN uses 3 neighbours and clusters of 5 or more, as FLPoison does with the library "
+        "hdbscan, which does not count a row as its own neighbour. Of equal distances, that library's default "
+        "algorithm may link other rows than its exact one, which is used here. An update in no "
         "cluster of the last clustering is a cluster of its own; FLPoison rejects it. DDifs divide class "
         "probabilities; FLPoison divides logits.",
         translation_equivariant=False,
@@ -99,20 +101,13 @@ class DeepSight(Rule):
         generator = round_generator(context)
         result = []
         for _ in range(self.seeds):
-            totals: list[Tensor] = []
-            for start in range(0, self.images, BATCH):
-                count = min(BATCH, self.images - start)
-                noise = torch.rand((count, *context.image_shape), generator=generator)
-                usual = context.predict(context.model, noise).double().softmax(dim=1) + EPSILON
-                quotients = [
-                    (context.predict(context.model + update, noise).double().softmax(dim=1) / usual).sum(
-                        dim=0
-                    )
-                    for update in updates
-                ]
-                totals.append(torch.stack(quotients))
-            mean = torch.stack(totals).sum(dim=0) / self.images
-            result.append(np.nan_to_num(mean.cpu().numpy()))
+            noise = torch.rand((self.images, *context.image_shape), generator=generator)
+            usual = context.predict(context.model, noise).double().softmax(dim=1) + EPSILON
+            quotients = [
+                (context.predict(context.model + update, noise).double().softmax(dim=1) / usual).mean(dim=0)
+                for update in updates
+            ]
+            result.append(np.nan_to_num(torch.stack(quotients).cpu().numpy()))
         return result
 
     def accepted(self, clusters: Labels, suspicious: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
@@ -162,9 +157,19 @@ def cluster_distances(
 
 
 def hdbscan(features: npt.NDArray[np.float64], *, metric: str, allow_single_cluster: bool = False) -> Labels:
-    """Return the cluster of each row (n,), or -1 for a row in no cluster."""
+    """Return the cluster of each row (n,), or -1 for a row in no cluster.
+
+    >>> numbers = np.array([3.0, 8, 8, 9, 10, 17, 20, 24, 28, 29])
+    >>> hdbscan(numbers[:, None], metric="euclidean").tolist()
+    [-1, -1, -1, -1, -1, -1, -1, -1, -1, -1]
+    """
     from sklearn.cluster import HDBSCAN  # noqa: PLC0415  # a second to import, for this rule alone
 
-    clustering = HDBSCAN(min_samples=3, metric=metric, allow_single_cluster=allow_single_cluster, copy=True)
+    clustering = HDBSCAN(
+        min_samples=min(NEIGHBOURS + 1, len(features)),  # scikit-learn counts the row itself
+        metric=metric,
+        allow_single_cluster=allow_single_cluster,
+        copy=True,
+    )
     labels: Labels = clustering.fit_predict(features)
     return labels

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
-from aggregating import CLASSES, LAYOUT, PIXELS, D, backdoored, close, honest, inspected, normal, seeded
+from aggregating import (
+    CLASSES,
+    LAYOUT,
+    PIXELS,
+    D,
+    backdoored,
+    close,
+    honest,
+    inspected,
+    normal,
+    predict,
+    seeded,
+)
 from oracles import trust as oracles
 
 from strategies.base import Context, InputError
 from strategies.rules.afa import AFA
 from strategies.rules.auror import Auror
 from strategies.rules.clipped_clustering import ClippedClustering
-from strategies.rules.deepsight import DeepSight
+from strategies.rules.deepsight import DeepSight, hdbscan
 from strategies.rules.flame import Flame
 from strategies.rules.flanders import Flanders
 from strategies.rules.fldetector import FLDetector
@@ -93,6 +106,36 @@ def test_slsgd_is_the_papers():
     result = SLSGD(byzantine=2, alpha=0.6)(rows)
     close(result.update, oracles.slsgd(rows.numpy(), 2, 0.6))
     assert float(result.trust.sum()) == pytest.approx(0.6)
+
+
+GIVEN = [3, 8, 8, 9, 10, 17, 20, 24, 28, 29]
+
+
+@pytest.mark.parametrize("n", [3, 4, 8, 12, 40])
+def test_clusters_of_deepsight_are_those_of_the_authors_library(n):
+    for seed in range(8):
+        features = normal(n, 3, seed=seed).numpy()
+        features[: n // 2] += 6
+        ours, theirs = hdbscan(features, metric="euclidean"), oracles.hdbscan_labels(features, min_samples=3)
+        assert ((ours < 0) == (theirs < 0)).all()
+        assert len({*zip(ours, theirs, strict=True)}) == len({*ours}) == len({*theirs})
+
+
+def test_deepsight_does_not_count_a_row_as_its_own_neighbour():
+    features = np.array(GIVEN, dtype=float)[:, None]
+    assert hdbscan(features, metric="euclidean").tolist() == [-1] * len(GIVEN)
+    assert oracles.hdbscan_labels(features, min_samples=3).tolist() == [-1] * len(GIVEN)
+
+
+def test_deepsight_predicts_once_per_model_and_seed():
+    calls = []
+
+    def counted(weights, images):
+        calls.append(len(images))
+        return predict(weights, images)
+
+    DeepSight(images=3000, seeds=2)(backdoored(8, 2), None, inspected(predict=counted))
+    assert calls == [3000] * 2 * 9
 
 
 @pytest.mark.parametrize("n", [3, 8, 16])
