@@ -54,7 +54,7 @@ class DeepSight(Rule):
         precondition="n >= 3",
         cost="O(n^2 d), and seeds x images predictions of every client's model, which dominate",
         deviations="HDBSCAN uses 3 neighbours and clusters of 5 or more, as FLPoison does with the library "
-        "hdbscan, which does not count a row as its own neighbour. Of equal distances, that library's default "
+        "hdbscan, which does not count a row as its own neighbour. Of equal distances, its default "
         "algorithm may link other rows than its exact one, which is used here. An update in no "
         "cluster of the last clustering is a cluster of its own; FLPoison rejects it. DDifs divide class "
         "probabilities; FLPoison divides logits.",

@@ -1,4 +1,4 @@
-"""The spectral filter: remove clients one by one until the covariance is within a bound."""
+"""The spectral filter: remove clients one by one until the largest variance is within a bound."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class SpectralFilter(ByzantineRule):
 
     Zhu, Wang, Pang, Wang, Jiao, Song, Jordan, "Byzantine-Robust Federated Learning with Optimal
     Statistical Rates and Privacy Guarantees", 2022. The filter is known from robust mean estimation. While
-    the largest eigenvalue of the weighted covariance exceeds `expansion` sigma^2, and the weights sum to more
-    than n - 2f: c_i <- c_i (1 - t_i / max t), with t_i the squared deviation along the top eigenvector. The
-    farthest client gets weight 0.
+    the square of the largest eigenvalue of the weighted covariance exceeds `expansion` sigma^2, at most 2f
+    times: c_i <- c_i (1 - t_i / max t), with t_i the squared deviation along the top eigenvector. Each step
+    removes the farthest client.
 
     >>> import torch
     >>> SpectralFilter(byzantine=1, sigma=1.0)(torch.tensor([[1.0], [1.0], [1.0], [90.0]])).update
@@ -30,9 +30,10 @@ class SpectralFilter(ByzantineRule):
     """
 
     sigma: float = 1e-5
-    """Known standard deviation of honest updates along any direction."""
+    """Known bound on the operator norm of the honest updates' covariance: their largest variance along any
+    direction."""
     expansion: float = 20.0
-    """Largest variance along any direction, as a multiple of sigma^2."""
+    """Square of the largest accepted eigenvalue, as a multiple of sigma^2."""
     block: int | None = None
     """Number of coordinates that are filtered together, 1000 in the authors' code. Default: all."""
 
@@ -41,8 +42,9 @@ class SpectralFilter(ByzantineRule):
         needs=("byzantine",),
         precondition="n > 2f",
         cost="O(n^2 d)",
-        deviations="The authors' code filters until the bound holds, without a limit on the removed weight, "
-        "and in blocks of 1000 coordinates, because it forms the covariance: see `byzantine` and `block`.",
+        deviations="The authors' code takes a share eps of malicious clients and removes at most "
+        "2 int(eps n), here 2f. It filters blocks of 1000 coordinates, because it forms the covariance: see "
+        "`block`.",
         scale_equivariant=False,
         mean_without_byzantine=True,
     )
@@ -64,9 +66,9 @@ class SpectralFilter(ByzantineRule):
     def _shares(self, updates: Tensor) -> Tensor:
         squared, n = squared_distances(updates), len(updates)
         kept = torch.ones(n, dtype=torch.float64, device=updates.device)
-        while bool(kept.sum() > n - 2 * self.byzantine):
+        for _ in range(2 * self.byzantine):
             variance, deviations = principal_direction(squared, kept)
-            if variance <= self.expansion * self.sigma**2:
+            if variance <= self.expansion**0.5 * self.sigma:
                 break
             fewer = without_farthest(kept, deviations)
             if not bool(fewer.sum() > 0):  # all clients that are left deviate equally

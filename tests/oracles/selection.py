@@ -108,9 +108,9 @@ def spectral_filter(updates, f, sigma, expansion=20.0, block=None):
     for start in range(0, d, block or d):
         columns = updates[:, start : start + (block or d)]
         weights = [1.0] * n
-        while sum(weights) > n - 2 * f:
+        for _ in range(2 * f):
             _, value, deviations = principal(columns, weights)
-            if value <= expansion * sigma**2:
+            if value**2 <= expansion * sigma**2:
                 break
             weights = down_weighted(weights, deviations)
         shares = [c / sum(weights) for c in weights]

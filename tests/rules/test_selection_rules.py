@@ -137,6 +137,17 @@ def test_the_laws_hold_for_other_settings(rule):
     check_rule(rule)
 
 
+def test_the_spectral_filter_removes_nobody_within_the_authors_bound():
+    rows = 1e-3 * torch.from_numpy(drawn(10, 20))
+    assert torch.equal(SpectralFilter(byzantine=2)(rows).trust, torch.full((10,), 0.1, dtype=torch.float64))
+
+
+def test_the_spectral_filter_removes_at_most_two_clients_per_tolerated_one():
+    for f in (1, 2, 3):
+        trust = SpectralFilter(byzantine=f)(torch.from_numpy(drawn(10, 20))).trust
+        assert (trust == 0).sum() == 2 * f
+
+
 def test_dnc_draws_new_coordinates_for_every_test():
     updates = drawn(9, 40, 2)
     generator = torch.Generator().manual_seed(8)
