@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from textwrap import fill, wrap
 from typing import Literal
 
 import pandas as pd
@@ -22,12 +21,16 @@ Format = Literal["terminal", "markdown", "latex"]
 
 BORDER = len("│  ")
 """Width of the border and the padding of a column."""
-LABEL_WIDTH = 12
-"""Width that a column of words needs to be readable. Longer words are folded."""
 NARROWEST = 4
 """Minimum width of a column of words, even if the table becomes wider than the terminal."""
 PAGE = 40
 """Number of rows on a page. In LaTeX, a table with more rows is a `longtable`."""
+
+
+_NAMES = r"[^ |+(,]*(?: *[|+,]|[ (]) *|[^ |+(,]+"
+"""Pieces of a text between which a line can end without breaking a name."""
+_WORDS = r"[^-_=]*[-_=]+|[^-_=]+"
+"""Pieces of a name between which a line can end without breaking a word."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,39 +42,76 @@ class _Column:
     numbers: bool
 
     @property
-    def width(self) -> int:
-        """Width without any folding."""
-        return max(map(cell_len, [self.name, *self.cells]))
+    def least(self) -> int:
+        """Smallest width, which breaks words but no number."""
+        return max(map(cell_len, self.cells), default=1) if self.numbers else NARROWEST
 
     @property
-    def least(self) -> int:
-        """Smallest readable width."""
+    def goals(self) -> list[int]:
+        """Smallest widths without a broken word, without a broken name, and without any folding."""
         foldable = [self.name] if self.numbers else [self.name, *self.cells]
-        words = [word for text in foldable for word in wrap(text, 1, break_long_words=False)]
-        longest = min(LABEL_WIDTH, max(map(cell_len, words), default=1))
-        return max([longest, *map(cell_len, self.cells)]) if self.numbers else longest
+        names = [piece for text in foldable for piece in re.findall(_NAMES, text)]
+        words = [piece for name in names for piece in re.findall(_WORDS, name)]
+        return [
+            max([self.least, *(cell_len(piece.rstrip()) for piece in pieces)])
+            for pieces in (words, names, foldable)
+        ]
 
-    def add_to(self, table: Table, *, whole: bool) -> None:
-        """Add the column without its cells to a rich table. Unless `whole`, fold the name over numbers."""
-        fixed = self.numbers and not whole
-        table.add_column(
-            Text(fill(self.name, self.least) if fixed else self.name),
-            justify="right" if self.numbers else "left",
-            overflow="fold",
-            width=self.least if fixed else None,
-        )
+    @property
+    def readable(self) -> int:
+        """Smallest width without a broken name."""
+        return self.goals[1]
+
+    def folded(self, width: int) -> Iterator[str]:
+        """Yield the cells, with lines of at most `width`."""
+        yield from (cell if self.numbers else fold(cell, width) for cell in self.cells)
+
+
+def fold(text: str, width: int) -> str:
+    """Fold a text between names, or inside a name that is too long for a line.
+
+    >>> fold("backdoor+scaled-update(factor=5)", 15).split()
+    ['backdoor+', 'scaled-update(', 'factor=5)']
+    """
+    lines = [""]
+    for piece in _pieces(text, width, _NAMES, _WORDS):
+        if lines[-1] and cell_len((lines[-1] + piece).rstrip()) > width:
+            lines.append("")
+        lines[-1] += piece
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _pieces(text: str, width: int, *patterns: str) -> Iterator[str]:
+    """Yield the pieces of a text, divided further by the next pattern if they are too wide."""
+    for piece in re.findall(patterns[0], text) if patterns else text:
+        if cell_len(piece.rstrip()) > width and patterns:
+            yield from _pieces(piece, width, *patterns[1:])
+        else:
+            yield piece
 
 
 def _table_width(columns: Iterable[int]) -> int:
     return 1 + sum(width + BORDER for width in columns)
 
 
+def _widths(columns: Sequence[_Column], room: int) -> list[int]:
+    """Return a width per column. The narrowest column grows first, up to one goal after the other."""
+    widths = [column.least for column in columns]
+    for goals in zip(*(column.goals for column in columns), strict=True):
+        while _table_width(widths) < room:
+            growing = [place for place, goal in enumerate(goals) if widths[place] < goal]
+            if not growing:
+                break
+            widths[min(growing, key=lambda place: widths[place])] += 1
+    return widths
+
+
 @dataclass(frozen=True, eq=False)
 class TextTable:
     """A table of text, which rich prints in the terminal.
 
-    If the columns do not fit into the terminal, rich folds words, never numbers. If they still do not fit,
-    the table is split into several parts, each with the row labels.
+    If the columns do not fit into the terminal, words are folded between names, and numbers are never
+    folded. If they still do not fit, the table is split into several parts, each with the row labels.
     """
 
     title: str
@@ -101,22 +141,24 @@ class TextTable:
         for number, part in enumerate(self._parts(columns, options.max_width)):
             if number == 0:
                 yield Text(self.title, style="table.title")
+            widths = _widths(part, options.max_width)
             table = Table()
-            whole = _table_width(column.width for column in part) <= options.max_width
-            for column in part:
-                column.add_to(table, whole=whole)
-            for row in zip(*(column.cells for column in part), strict=True):
+            for column, width in zip(part, widths, strict=True):
+                heading = Text(fold(column.name, width))
+                table.add_column(heading, justify="right" if column.numbers else "left", width=width)
+            cells = (column.folded(width) for column, width in zip(part, widths, strict=True))
+            for row in zip(*cells, strict=True):
                 table.add_row(*map(Text, row))
             if self.total:
                 table.rows[-1].style = "bold"
-            narrowest = _table_width(column.least if column.numbers else NARROWEST for column in part)
-            yield from console.render(table, options.update_width(max(options.max_width, narrowest)))
+            total = max(options.max_width, _table_width(widths))
+            yield from console.render(table, options.update_width(total))
 
     def _parts(self, columns: Sequence[_Column], width: int) -> Iterator[list[_Column]]:
         """Yield columns that fit side by side: the labels, and at least one other column."""
         part = labels = list(columns[: self.labels])
         for column in columns[self.labels :]:
-            if part != labels and _table_width(one.least for one in [*part, column]) > width:
+            if part != labels and _table_width(one.readable for one in [*part, column]) > width:
                 yield part
                 part = labels
             part = [*part, column]

@@ -100,6 +100,37 @@ def test_words_may_be_folded_and_no_column_takes_all_the_room():
     assert max(widths) - min(widths) <= 3
 
 
+ATTACKS = ["label-flip(source=1, target=7)", "backdoor+scaled-update", "alternating-minimization"]
+RULES = ["fedavg", "nnm|trimmed-mean(byzantine=2)", "geometric-median", "centered-clipping", "multi-krum"]
+
+
+def test_no_name_is_broken_at_80_columns():
+    """Neither in the heading of a column of numbers, nor in a column of words."""
+    columns = {rule: ["64.0 [61.0, 67.0]" if rule == "fedavg" else "64.0"] * 3 for rule in RULES}
+    pairs = [(attack, rule) for attack in ATTACKS for rule in RULES]
+    under = [f"0.0 under {attack}" for attack, _ in pairs]
+    weakest = {"strategy": [rule for _, rule in pairs], "accuracy": under, "worst class": under}
+    labels = {"attack": ATTACKS, "strategy": RULES[:3]}
+    for table in (
+        TextTable("Accuracy, %", pd.DataFrame({"attack": ATTACKS} | columns)),
+        TextTable("Weakest, %", pd.DataFrame(weakest), words=["accuracy", "worst class"]),
+        TextTable("Study", pd.DataFrame(labels | {"accuracy": ["1.0 ± 2.0"] * 3}), labels=2),
+    ):
+        shown = lines(table, 80)
+        assert all(len(line) <= 80 for line in shown)
+        words = re.split(r"[\s|+(,│┃]+", "\n".join(shown))
+        names = {name for text in table.cells.to_numpy().ravel() for name in re.split(r"[\s|+(,]+", text)}
+        names |= {name for text in table.cells.columns for name in re.split(r"[\s|(]", text)}
+        assert names <= set(words)
+
+
+def test_ten_classes_fit_into_80_columns_with_a_long_name():
+    classes = {str(label): ["99"] * len(RULES) for label in range(10)}
+    shown = lines(TextTable("none: accuracy by class, %", pd.DataFrame({"strategy": RULES} | classes)), 80)
+    assert sum(line.startswith("┏") for line in shown) == 1
+    assert max(map(len, shown)) <= 80
+
+
 UGLY = TextTable(
     "50 % of a_b & c", pd.DataFrame([["x_1 & {y}", "nnm | median"]], columns=["a#b", "c$d\\e~^"])
 )
