@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any, cast, get_args, get_type_hints
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,13 +54,31 @@ PositiveCount = Annotated[int, Bounds(at_least=1)]
 def check_bounds(instance: object) -> None:
     """Check every field of the dataclass `instance` whose type declares `Bounds`. None is always allowed.
 
+    No parameter may be NaN or infinite.
+
     Raises:
-        ValueError: A value is outside its bounds. The message names the field, the value and the bounds.
+        ValueError: A value is outside its bounds, or not finite. The message names the field and the value.
     """
     for name, bounds in _bounds_of(type(instance)).items():  # type: ignore[arg-type]  # classes do hash
         value = getattr(instance, name)
         if value is not None and value not in bounds:
             raise ValueError(f"{name}: got {value}, expected {bounds}.")
+    for name, value in _numbers_of(instance).items():
+        if not math.isfinite(value):
+            raise ValueError(f"{name}: got {value}, expected a finite number.")
+
+
+def check_no_nan(instance: object) -> None:
+    """Raise ValueError if a parameter of the dataclass `instance` is NaN."""
+    for name, value in _numbers_of(instance).items():
+        if math.isnan(value):
+            raise ValueError(f"{name}: got nan, expected a number.")
+
+
+def _numbers_of(instance: object) -> dict[str, float]:
+    """Return the floating-point parameters of the dataclass `instance`, by name."""
+    values = {each.name: getattr(instance, each.name) for each in fields(cast("Any", instance))}
+    return {name: value for name, value in values.items() if isinstance(value, float)}
 
 
 @cache  # resolving the type hints takes far longer than checking a dozen numbers

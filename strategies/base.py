@@ -271,31 +271,3 @@ def as_shares(weights: Tensor | None, updates: Tensor) -> Tensor:
     if not bool(total > 0):
         raise InputError("weights: got only zeros, expected at least one client with a positive weight.")
     return shares / total
-
-
-def positive(**parameters: float) -> None:
-    """Raise ValueError unless every parameter is a number above 0."""
-    for name, value in parameters.items():
-        if not value > 0:
-            raise ValueError(f"{name}: got {value}, expected a number above 0.")
-
-
-def require_non_negative(**parameters: float) -> None:
-    """Raise ValueError unless every parameter is 0 or more."""
-    for name, value in parameters.items():
-        if not value >= 0:
-            raise ValueError(f"{name}: got {value}, expected 0 or more.")
-
-
-def fraction(**parameters: float) -> None:
-    """Raise ValueError unless every parameter is above 0 and at most 1."""
-    for name, value in parameters.items():
-        if not 0 < value <= 1:
-            raise ValueError(f"{name}: got {value}, expected more than 0 and at most 1.")
-
-
-def one_of(*choices: str, **parameters: str) -> None:
-    """Raise ValueError unless every parameter is one of the choices."""
-    for name, value in parameters.items():
-        if value not in choices:
-            raise ValueError(f"{name}: got {value!r}, expected {' or '.join(map(repr, choices))}.")

@@ -208,9 +208,9 @@ def adaptive_step(
 def _check_adaptive(lr: float, tau: float, start: float | None, **betas: float) -> None:
     _finite_positive(lr=lr, tau=tau)
     _decay(**betas)
-    if start is not None and start < 0:
+    if start is not None and not 0 <= start < math.inf:
         raise ValueError(
-            f"start: got {start}, expected a second moment of 0 or more, or none for tau squared."
+            f"start: got {start}, expected a finite second moment of 0 or more, or none for tau squared."
         )
 
 

@@ -15,6 +15,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from pydantic import TypeAdapter, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
+from clients.bounds import check_no_nan
 from fedpoison.errors import ScenarioError, unknown
 from fedpoison.registry import Registry
 
@@ -130,6 +131,10 @@ class Call(Generic[T]):
             built: T = _adapter(self.chosen_class).validate_python(values)  # type: ignore[arg-type]  # classes do hash
         except ValidationError as error:
             raise ScenarioError(f"{self.text}: {validation_message(error)}") from None
+        try:
+            check_no_nan(built)  # not every class of another package does that itself
+        except ValueError as error:
+            raise ScenarioError(f"{self.text}: {error}") from None
         return built
 
     def to_spec(self, built: T, *, kept: Collection[str] = ()) -> str:

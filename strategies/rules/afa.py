@@ -13,6 +13,7 @@ from strategies.kernels.client_memory import client_memory
 from strategies.kernels.distances import NOTHING, lengths_and_cosines
 from strategies.kernels.order_statistics import median_of
 from strategies.kernels.weighted_sums import weighted
+from strategies.parameters import positive, require_non_negative
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,11 +50,8 @@ class AFA(Rule):
     )
 
     def __post_init__(self) -> None:
-        if not (self.slack > 0 and self.step >= 0 and self.prior > 0):
-            raise ValueError(
-                f"slack, step, prior: got {self.slack}, {self.step}, {self.prior}, "
-                "expected a positive slack and prior, and a step of 0 or more."
-            )
+        positive(slack=self.slack, prior=self.prior)
+        require_non_negative(step=self.step)
         if not 0 < self.certainty < 1:
             raise ValueError(f"certainty: got {self.certainty}, expected a probability between 0 and 1.")
 

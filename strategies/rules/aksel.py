@@ -7,9 +7,10 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from strategies.base import Aggregate, ByzantineRule, Context, RuleCard, one_of
+from strategies.base import Aggregate, ByzantineRule, Context, RuleCard
 from strategies.kernels.distances import row_norms
 from strategies.kernels.weighted_sums import mean_of_lowest
+from strategies.parameters import one_of
 from strategies.rules.median import Median
 
 

@@ -8,11 +8,12 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from strategies.base import Aggregate, Context, Rule, RuleCard, fraction, require_non_negative
+from strategies.base import Aggregate, Context, Rule, RuleCard
 from strategies.kernels.layers import output_columns
 from strategies.kernels.order_statistics import over_sorted_columns
 from strategies.kernels.spectral import two_means
 from strategies.kernels.weighted_sums import mean_of
+from strategies.parameters import fraction, require_non_negative
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,9 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from strategies.base import Aggregate, Context, Rule, RuleCard, positive
+from strategies.base import Aggregate, Context, Rule, RuleCard
 from strategies.kernels.distances import gram, norms_around, row_norms
 from strategies.kernels.weighted_sums import clip_factors, combine
+from strategies.parameters import limit, positive
 
 CENTRE = "centre"
 
@@ -46,7 +47,8 @@ class CenteredClipping(Rule):
     )
 
     def __post_init__(self) -> None:
-        positive(tau=self.tau, iterations=self.iterations)
+        limit(tau=self.tau)
+        positive(iterations=self.iterations)
 
     def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
         centre = context.state.get(CENTRE, torch.zeros_like(updates[0])).to(updates)

@@ -8,10 +8,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from strategies.base import Aggregate, Context, Rule, RuleCard, positive, refuse_non_finite
+from strategies.base import Aggregate, Context, Rule, RuleCard, refuse_non_finite
 from strategies.kernels.distances import cosine_distances, lengths_and_cosines
 from strategies.kernels.order_statistics import median_of
 from strategies.kernels.weighted_sums import clip_factors, weighted
+from strategies.parameters import limit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,7 @@ class ClippedClustering(Rule):
     checks_values: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        positive(bound=self.bound)
+        limit(bound=self.bound)
 
     def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
         sizes, angles = lengths_and_cosines(updates)

@@ -8,10 +8,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from strategies.base import Aggregate, Context, Rule, RuleCard, positive, require_non_negative
+from strategies.base import Aggregate, Context, Rule, RuleCard
 from strategies.kernels.client_memory import gaussian, round_generator
 from strategies.kernels.distances import row_norms
 from strategies.kernels.weighted_sums import clip_factors, combine
+from strategies.parameters import limit, require_non_negative
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,7 @@ class CRFL(Rule):
     )
 
     def __post_init__(self) -> None:
-        positive(rho=self.rho)
+        limit(rho=self.rho)
         require_non_negative(growth=self.growth, noise=self.noise)
 
     def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:

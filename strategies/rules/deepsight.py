@@ -10,12 +10,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from strategies.base import Aggregate, Context, InputError, Rule, RuleCard, fraction
+from strategies.base import Aggregate, Context, InputError, Rule, RuleCard
 from strategies.kernels.client_memory import round_generator
 from strategies.kernels.distances import cosine_distances, lengths_and_cosines, row_norms
 from strategies.kernels.layers import output_weights, spans
 from strategies.kernels.order_statistics import median_of
 from strategies.kernels.weighted_sums import clip_factors, weighted
+from strategies.parameters import fraction
 
 NEIGHBOURS = 3
 """Number of nearest other rows that give the density of a row in HDBSCAN."""

@@ -8,11 +8,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from strategies.base import Aggregate, ByzantineRule, Context, RuleCard, positive, require_non_negative
+from strategies.base import Aggregate, ByzantineRule, Context, RuleCard
 from strategies.kernels.client_memory import round_generator
 from strategies.kernels.distances import squared_distances
 from strategies.kernels.spectral import principal_direction
 from strategies.kernels.weighted_sums import mean_of
+from strategies.parameters import positive, require_non_negative
 
 
 @dataclass(frozen=True, kw_only=True)

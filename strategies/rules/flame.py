@@ -8,19 +8,12 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from strategies.base import (
-    Aggregate,
-    Context,
-    InputError,
-    Rule,
-    RuleCard,
-    refuse_non_finite,
-    require_non_negative,
-)
+from strategies.base import Aggregate, Context, InputError, Rule, RuleCard, refuse_non_finite
 from strategies.kernels.client_memory import gaussian, round_generator
 from strategies.kernels.distances import cosine_distances, lengths_and_cosines, row_norms
 from strategies.kernels.order_statistics import median_of
 from strategies.kernels.weighted_sums import clip_factors, weighted
+from strategies.parameters import require_non_negative
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,10 +8,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from strategies.base import Aggregate, ByzantineRule, Context, RuleCard, positive
+from strategies.base import Aggregate, ByzantineRule, Context, RuleCard
 from strategies.kernels.client_memory import client_memory, round_generator
 from strategies.kernels.columns import one_thread
 from strategies.kernels.weighted_sums import mean_of
+from strategies.parameters import positive
 
 
 @dataclass(frozen=True, kw_only=True)

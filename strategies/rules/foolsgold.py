@@ -8,11 +8,12 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from strategies.base import Aggregate, Context, Rule, RuleCard, positive
+from strategies.base import Aggregate, Context, Rule, RuleCard
 from strategies.kernels.client_memory import client_memory
 from strategies.kernels.distances import lengths_and_cosines
 from strategies.kernels.layers import output_columns
 from strategies.kernels.weighted_sums import weighted
+from strategies.parameters import positive
 
 EPSILON = 1e-5
 """Constant that the authors' code adds to the largest similarities, so that they are not 0."""

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 import strategies
-from strategies.base import Aggregate, ByzantineRule, Context, Rule, RuleCard, as_shares, positive
+from strategies.base import Aggregate, ByzantineRule, Context, Rule, RuleCard, as_shares
 from strategies.kernels.client_memory import round_generator
 from strategies.kernels.weighted_sums import mean_of_lowest
+from strategies.parameters import positive
 
 COLUMNWISE = {"mean-around-median", "median", "phocas", "trimmed-mean"}
 """Coordinate-wise bases: one call aggregates all pieces."""

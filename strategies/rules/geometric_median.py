@@ -7,9 +7,10 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from strategies.base import Aggregate, Context, Rule, RuleCard, one_of, positive, require_non_negative
+from strategies.base import Aggregate, Context, Rule, RuleCard
 from strategies.kernels.distances import gram, norms_around, row_norms
 from strategies.kernels.weighted_sums import weighted
+from strategies.parameters import one_of, positive, require_non_negative
 
 FAR = 100.0
 """Largest quotient of the median squared distances of the origin and of the most central row."""

@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from strategies.base import Aggregate, Context, Rule, RuleCard, finite_norms, positive
+from strategies.base import Aggregate, Context, Rule, RuleCard, finite_norms
 from strategies.kernels.columns import over_chunks, sum_over_chunks
 from strategies.kernels.layers import spans
 from strategies.kernels.order_statistics import median_of
 from strategies.kernels.weighted_sums import clip_factors
+from strategies.parameters import limit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,7 @@ class LASA(Rule):
     def __post_init__(self) -> None:
         if not 0 <= self.sparsity < 1:
             raise ValueError(f"sparsity: got {self.sparsity}, expected from 0 to less than 1.")
-        positive(norm_bound=self.norm_bound, sign_bound=self.sign_bound)
+        limit(norm_bound=self.norm_bound, sign_bound=self.sign_bound)
 
     def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
         d = updates.shape[1]

@@ -9,9 +9,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from strategies.base import Aggregate, ByzantineRule, Context, PreconditionError, RuleCard, positive
+from strategies.base import Aggregate, ByzantineRule, Context, PreconditionError, RuleCard
 from strategies.kernels.distances import squared_distances
 from strategies.kernels.weighted_sums import mean_of
+from strategies.parameters import positive
 
 Conflicts = Sequence[int]
 """Bit mask of the conflicting vertices of each vertex."""

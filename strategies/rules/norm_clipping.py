@@ -7,9 +7,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from strategies.base import Aggregate, Context, Rule, RuleCard, finite_norms, positive, require_non_negative
+from strategies.base import Aggregate, Context, Rule, RuleCard, finite_norms
 from strategies.kernels.client_memory import gaussian, round_generator
 from strategies.kernels.weighted_sums import clip_factors, weighted
+from strategies.parameters import limit, positive, require_non_negative
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ class NormClipping(Rule):
     checks_values: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        positive(clip=self.clip)
+        limit(clip=self.clip)
 
     def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
         return clipped_mean(updates, shares, self.clip)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from strategies.base import Aggregate, Context, Rule, RuleCard
 from strategies.kernels.sign_votes import agreement, sign_votes
+from strategies.parameters import positive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +39,7 @@ class SignMajority(Rule):
     )
 
     def __post_init__(self) -> None:
-        if self.step is not None and not self.step > 0:
-            raise ValueError(f"step: got {self.step}, expected a positive number, or None.")
+        positive(step=1 if self.step is None else self.step)
 
     def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
         majority = sign_votes(updates).sign().to(updates.dtype)

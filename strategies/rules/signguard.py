@@ -8,10 +8,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from strategies.base import Aggregate, Context, Rule, RuleCard, finite_norms, fraction
+from strategies.base import Aggregate, Context, Rule, RuleCard, finite_norms
 from strategies.kernels.client_memory import round_generator
 from strategies.kernels.order_statistics import median_of
 from strategies.kernels.weighted_sums import clip_factors, weighted
+from strategies.parameters import fraction
 
 SAME = 1e-6
 """The least bandwidth: points closer than this are one."""

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from strategies.base import Aggregate, ByzantineRule, Context, RuleCard, fraction
+from strategies.base import Aggregate, ByzantineRule, Context, RuleCard
+from strategies.parameters import fraction
 from strategies.rules.trimmed_mean import TrimmedMean
 
 

@@ -11,10 +11,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from strategies.base import Aggregate, ByzantineRule, Context, PreconditionError, RuleCard, positive
+from strategies.base import Aggregate, ByzantineRule, Context, PreconditionError, RuleCard
 from strategies.kernels.columns import one_thread
 from strategies.kernels.distances import squared_distances
 from strategies.kernels.weighted_sums import mean_of
+from strategies.parameters import positive
 
 BATCH = 2048
 """Number of subsets whose eigenvalues are computed together."""

@@ -8,10 +8,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from strategies.base import Aggregate, ByzantineRule, Context, RuleCard, positive
+from strategies.base import Aggregate, ByzantineRule, Context, RuleCard
 from strategies.kernels.distances import squared_distances
 from strategies.kernels.spectral import principal_direction, without_farthest
 from strategies.kernels.weighted_sums import combine
+from strategies.parameters import positive
 
 
 @dataclass(frozen=True, kw_only=True)

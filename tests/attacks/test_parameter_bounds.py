@@ -41,6 +41,9 @@ class Narrower(Bounded):
         ({"count": -1}, "count: got -1, expected 0 or more."),
         ({"least": 0}, "least: got 0, expected 1 or more."),
         ({"target": -2}, "target: got -2, expected -1 or more."),
+        ({"factor": float("inf")}, "factor: got inf, expected a finite number."),
+        ({"free": float("nan")}, "free: got nan, expected a finite number."),
+        ({"free": float("-inf")}, "free: got -inf, expected a finite number."),
     ],
     ids=repr,
 )

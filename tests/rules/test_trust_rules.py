@@ -208,7 +208,7 @@ def test_what_is_missing_is_named(rule, context, fault):
         (lambda: Flanders(byzantine=-1), "byzantine: got -1"),
         (lambda: Flanders(sampled=0), "window, sampled, iterations"),
         (lambda: Flanders(ridge=0), "ridge: got 0"),
-        (lambda: AFA(slack=0), "slack, step, prior"),
+        (lambda: AFA(slack=0), "slack: got 0"),
         (lambda: AFA(certainty=1), "certainty: got 1"),
         (lambda: SLSGD(byzantine=-1), "byzantine: got -1"),
         (lambda: SLSGD(alpha=0), "alpha: got 0"),

@@ -1,5 +1,6 @@
 import math
 import typing
+from dataclasses import fields
 from typing import Literal
 
 import pytest
@@ -157,3 +158,42 @@ def test_other_packages_can_rely_on_the_entry_point_groups():
 def test_flower_strategies_that_could_not_aggregate_are_refused_before_the_run(small, spec, words):
     with pytest.raises(ScenarioError, match=words):
         small.replace(strategy=spec)
+
+
+def numbers_of(registry):
+    """Return the parameters of the registered classes that take floating-point numbers, as (name, field)."""
+    found = []
+    for name, kind in registry.entries().items():
+        hints = typing.get_type_hints(kind)
+        found += [(name, each.name) for each in fields(kind) if "float" in str(hints[each.name])]
+    return found
+
+
+LIMITS = {
+    ("centered-clipping", "tau"),
+    ("clipped-clustering", "bound"),
+    ("crfl", "rho"),
+    ("lasa", "norm_bound"),
+    ("lasa", "sign_bound"),
+    ("norm-clipping", "clip"),
+    ("signguard", "high"),
+}
+"""Parameters of rules for which infinity means: no limit."""
+REGISTRIES = [attacks, strategies, preaggregators, optimizers, partitions, schedules]
+
+
+@pytest.mark.parametrize("registry", REGISTRIES, ids=lambda registry: registry.kind)
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e400"])
+def test_no_number_of_anything_registered_is_nan_or_infinite_without_sense(registry, value):
+    for name, field in numbers_of(registry):
+        if (name, field) in LIMITS and value in ("inf", "1e400"):
+            assert getattr(build(registry, f"{name}({field}={value})"), field) == math.inf
+            continue
+        with pytest.raises(ScenarioError, match=field):
+            build(registry, f"{name}({field}={value})")
+
+
+def test_the_numbers_of_attacks_and_rules_are_found():
+    assert ("scaled-update", "factor") in numbers_of(attacks)
+    assert len(numbers_of(attacks)) > 50
+    assert len(numbers_of(strategies)) > 25
