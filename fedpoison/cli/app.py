@@ -16,16 +16,16 @@ from fedpoison.errors import unknown
 
 COMMANDS = {
     "run": "Run one scenario, and evaluate the global model per class after every round.",
-    "compare": "Run every attack against every strategy on the same seeds, print tables and write figures.",
+    "compare": "Run every attack against every strategy on the same seeds, print tables, and save figures.",
     "breakdown": "Find the smallest malicious share that breaks each strategy.",
-    "sweep": "Run the missing scenarios of a study, print a table and save results and figure.",
+    "sweep": "Run the missing scenarios of a study, print a table, and save the results and a figure.",
     "baseline": "Train a centralized model on clean data, and with --attack another one on poisoned data.",
-    "search": "Search for the attack, and its parameters, that harms a strategy most.",
-    "report": "Write one HTML file about stored runs, which a browser opens without a network.",
+    "search": "Find the attack and the parameters that harm a strategy most.",
+    "report": "Write one HTML file about stored runs. A browser opens the file without a network.",
     "reproduce": "Repeat published experiments, and compare our numbers with the published ones.",
     "replay": "Aggregate the updates of one round with other strategies, without any training.",
     "list": "List available attacks, strategies, data sets, models, partitions or built-in studies.",
-    "doctor": "Check installation, data sets and hardware. Exits with 1 if a check fails.",
+    "doctor": "Check installation, data sets and hardware. If a check fails, the exit code is 1.",
 }
 """Each command with the first line of its help. The module `fedpoison.cli.NAME` has `NAME_command`."""
 _SETTINGS = {"help_option_names": ["-h", "--help"]}

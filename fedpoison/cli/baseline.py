@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from fedpoison.cli.options import Data, Out, WorkerCount, with_scenario
+from fedpoison.cli.options import Data, EvaluationThreads, Out, with_scenario
 from fedpoison.cli.progress import RoundProgress
 from fedpoison.cli.tables import class_table
 from fedpoison.results.history import History
@@ -17,11 +17,12 @@ from fedpoison.simulation.centralized import FEDERATION_ONLY, check_centralized,
 
 @with_scenario(without=FEDERATION_ONLY, rounds=5)
 def baseline_command(
-    *, scenario: Scenario, out: Out = Path("runs"), workers: WorkerCount = None, data_dir: Data = None
+    *, scenario: Scenario, out: Out = Path("runs"), workers: EvaluationThreads = None, data_dir: Data = None
 ) -> None:
     """Train a centralized model on clean data, and with --attack another one on poisoned data.
 
-    The table compares both per class. A round is one epoch. --malicious is the share of poisoned samples.
+    The table compares the two models per class. A round is one epoch. --malicious is the share of poisoned
+    samples.
     """
     check_centralized(scenario)
     variants = {"clean": scenario.replace(attack="none")}

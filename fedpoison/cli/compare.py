@@ -53,12 +53,12 @@ def compare_command(
     at: Annotated[
         At,
         typer.Option(
-            help="Evaluated round of each run: the last, or the best, which overrates every strategy."
+            help="Round of each run that counts: the last or the best. The best overrates every strategy."
         ),
     ] = "last",
     settings: BatchSettings,
 ) -> None:
-    """Run every attack against every strategy on the same seeds, print tables and write figures."""
+    """Run every attack against every strategy on the same seeds, print tables, and save figures."""
     names, rules = parse_specs("attacks", attacks), parse_specs("strategies", strategies)
     numbers = parse_seeds(seeds)
     if reference is not None:

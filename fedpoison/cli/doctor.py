@@ -32,7 +32,7 @@ class CheckResult:
 
 
 def doctor_command(*, data_dir: Data = None) -> None:
-    """Check installation, data sets and hardware. Exits with 1 if a check fails."""
+    """Check installation, data sets and hardware. If a check fails, the exit code is 1."""
     pair = check_pair(versions()["torch"], requires("torchvision") or [])
     findings = [*_packages(), *_imports(), pair, *_plugins(), _hardware(), *_data(data_dir), _disk()]
     table = Table(show_header=False, box=None)

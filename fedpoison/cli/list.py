@@ -24,8 +24,8 @@ def list_command(
         str | None,
         typer.Argument(
             metavar="[KIND]",
-            help="One of attacks, strategies, preaggregators, optimizers, schedules, datasets, models, "
-            "partitions, studies. Default: list these kinds.",
+            help="Kind of entries: one of attacks, strategies, preaggregators, optimizers, schedules, "
+            "datasets, models, partitions, studies. Default: list these kinds.",
         ),
     ] = None,
     name: Annotated[
@@ -109,7 +109,10 @@ def _entry_parts(entry: CatalogueEntry) -> Iterator[RenderableType]:
     for title, value in entry.facts.items():
         yield f"[dim]{title}:[/] {escape(value)}"
     if entry.parameters:
-        parameters = Table("name", "takes", "default", "meaning", title="parameters", title_justify="left")
+        parameters = Table(title="parameters", title_justify="left")
+        parameters.add_column("name", no_wrap=True)
+        for heading in ("takes", "default", "meaning"):
+            parameters.add_column(heading)
         for part in entry.parameters:
             row = map(Markdown, (part.values, part.default, part.meaning))
             parameters.add_row(f"[bold]{part.name}[/]", *row)

@@ -45,6 +45,10 @@ WorkerCount = Annotated[
     int | None,
     typer.Option("--workers", min=1, help="Number of clients trained in parallel. Default: one per CPU."),
 ]
+EvaluationThreads = Annotated[
+    int | None,
+    typer.Option("--workers", min=1, help="Number of threads that evaluate. Default: one per CPU."),
+]
 RayAddress = Annotated[
     str | None,
     typer.Option(help="Address of a Ray cluster: auto, or host:port. Default: a new cluster."),
@@ -65,7 +69,7 @@ class BatchSettings:
 
     form: Annotated[
         Format,
-        typer.Option("--format", help="Format of the tables. LaTeX needs booktabs and longtable."),
+        typer.Option("--format", help="Format of the tables. LaTeX needs the packages booktabs and longtable."),
     ] = "terminal"
     as_object: Json = False
     out: Out = Path("runs")
@@ -76,8 +80,8 @@ class BatchSettings:
         int | None,
         typer.Option(
             min=1,
-            help="Number of parallel runs. Default: one per CPU. With 1, runs stay in this process and Ray "
-            "is not used.",
+            help="Number of parallel runs. With 1, runs stay in this process and Ray is not used. "
+            "Default: one per CPU.",
         ),
     ] = None
     ray_address: RayAddress = None
@@ -157,7 +161,7 @@ def with_scenario(*, without: Collection[str] = (), **defaults: object) -> Calla
     return decorate
 
 
-_File = Annotated[Path | None, typer.Argument(help="Scenario in TOML. Options override its fields.")]
+_File = Annotated[Path | None, typer.Argument(help="Scenario, a TOML file. Options override its fields.")]
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
 
 

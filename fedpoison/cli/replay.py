@@ -10,7 +10,7 @@ import pandas as pd
 import typer
 from rich.console import Console
 
-from fedpoison.cli.options import STRATEGIES, Data, Json, Strategies, parse_specs
+from fedpoison.cli.options import STRATEGIES, Data, EvaluationThreads, Json, Strategies, parse_specs
 from fedpoison.cli.tables import TextTable
 from fedpoison.results.metrics import json_number
 from fedpoison.results.round import Round
@@ -32,10 +32,7 @@ def replay_command(
         typer.Option(min=1, help="Number of clients with the largest and the smallest influence to show."),
     ] = 3,
     data_dir: Data = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="Number of threads that evaluate. Default: one per CPU."),
-    ] = None,
+    workers: EvaluationThreads = None,
     as_object: Json = False,
 ) -> None:
     """Aggregate the updates of one round with other strategies, without any training.

@@ -27,7 +27,7 @@ def report_command(
         typer.Option(help="Folder for the figures as SVG and PDF. Default: no such files."),
     ] = None,
 ) -> None:
-    """Write one HTML file about stored runs, which a browser opens without a network."""
+    """Write one HTML file about stored runs. A browser opens the file without a network."""
     from fedpoison.report import write_report  # noqa: PLC0415  # half a second to import
 
     with Console(stderr=True).status("writing the report") as status:

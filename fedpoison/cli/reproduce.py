@@ -25,7 +25,7 @@ NAMES = ("bucketing", "byzfl-heatmap", "byzfl-quickstart")
 @with_batch_settings
 def reproduce_command(
     *,
-    name: Annotated[str, typer.Argument(metavar="STUDY", help=f"One of {', '.join(NAMES)}.")],
+    name: Annotated[str, typer.Argument(metavar="STUDY", help=f"Study: one of {', '.join(NAMES)}.")],
     cell: Annotated[
         list[str] | None,
         typer.Option(help="Name of a cell, or a pattern such as '*/krum/*'. Repeatable. Default: all cells."),

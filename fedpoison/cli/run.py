@@ -42,17 +42,17 @@ def run_command(
         int | None,
         typer.Option(
             min=1,
-            help="Number of clients that a worker trains in one call. It only changes the speed. "
+            help="Number of clients that a worker trains in one call. The number changes the speed only. "
             "Default: chosen by the engine.",
         ),
     ] = None,
     device: Annotated[
         Device,
-        typer.Option(help="Device of the local engine. auto selects CUDA if available, and else the CPU."),
+        typer.Option(help="Device of the local engine. auto selects CUDA if it is available, otherwise the CPU."),
     ] = "auto",
     deterministic: Annotated[
         bool,
-        typer.Option("--deterministic", help="Bitwise reproducible results on CUDA. This is slower."),
+        typer.Option("--deterministic", help="Bitwise reproducible results on CUDA. Training is slower."),
     ] = False,
     ray_address: RayAddress = None,
     ray_resources: Annotated[
@@ -64,7 +64,7 @@ def run_command(
         bool,
         typer.Option(
             "--twin",
-            help="Run the scenario without attack, too, unless this run is stored, and show the damage.",
+            help="Also run the scenario without the attack, and show the damage. A stored clean run is used again.",
         ),
     ] = False,
     keep_updates: Annotated[

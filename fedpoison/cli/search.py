@@ -46,7 +46,7 @@ def search_command(
     ] = 3,
     settings: BatchSettings,
 ) -> None:
-    """Search for the attack, and its parameters, that harms a strategy most."""
+    """Find the attack and the parameters that harm a strategy most."""
     from fedpoison.studies.attack_search import parse_objective, search  # noqa: PLC0415  # Optuna is slow
 
     with BatchProgress(0, scenario.rounds) as progress:

@@ -49,9 +49,9 @@ def sweep_command(
     ] = False,
     settings: BatchSettings,
 ) -> None:
-    """Run the missing scenarios of a study, print a table and save results and figure.
+    """Run the missing scenarios of a study, print a table, and save the results and a figure.
 
-    If a run fails, the command lists it and exits with 1. Use --retry-failed to repeat such runs.
+    If a run fails, the command lists the run, and the exit code is 1. --retry-failed repeats failed runs.
     """
     found = find_study(study)
     chosen = found.replace(**_changes(changes or [], found.axis_values()))

@@ -63,11 +63,11 @@ class Scenario(BaseModel):
     """Interval between evaluations, in rounds. The last round is always evaluated."""
 
     dataset: Annotated[str, AfterValidator(check_dataset), About.REFERENCE] = "auto"
-    """Data set. auto means: mnist if it is available, otherwise digits."""
+    """Data set. auto selects mnist if it is available, otherwise digits."""
     train_samples: Count = 0
-    """Total number of training samples, drawn at random. 0 means: all."""
+    """Total number of training samples, drawn at random. 0 means all samples."""
     test_samples: Count = 0
-    """Number of test samples. 0 means: all."""
+    """Number of test samples. 0 means all samples."""
     partition: Annotated[PartitionSpec, About.FEDERATION] = read_partition("iid")
     """Partition of the training data over the clients."""
     malicious_partition: Annotated[PartitionSpec | None, About.FEDERATION] = None
@@ -83,7 +83,7 @@ class Scenario(BaseModel):
     epochs: Annotated[Positive, About.FEDERATION] = 1
     """Local epochs per round."""
     steps: Annotated[Count, About.FEDERATION] = 0
-    """Number of local steps per round. 0 means: use --epochs."""
+    """Number of local steps per round. 0 means --epochs instead."""
     batch_size: Positive = 32
     """Number of samples per local step."""
     lr: Annotated[float, Field(gt=0)] = 0.1
@@ -95,7 +95,7 @@ class Scenario(BaseModel):
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """Weight decay of the clients."""
     proximal: Annotated[float, About.FEDERATION, Field(ge=0)] = 0.0
-    """FedProx's mu. 0 means: no proximal term."""
+    """FedProx's mu. 0 means no proximal term."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Number format in training."""
     dropout_seed: Count | None = None
@@ -106,7 +106,7 @@ class Scenario(BaseModel):
     malicious_count: Annotated[
         Count | None, About.SIZE | About.MALICIOUS | About.GROUP | About.FEDERATION
     ] = None
-    """Number of malicious clients. Default: --malicious."""
+    """Number of malicious clients. Default: the share --malicious."""
     malicious_nodes: Annotated[Nodes, About.SIZE | About.MALICIOUS | About.GROUP | About.FEDERATION] = ()
     """Ids of the malicious clients, as in 1,4,9. Default: a random choice."""
     malicious_per_round: Annotated[Count | None, About.MALICIOUS | About.GROUP | About.FEDERATION] = None

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import fields
 
 import pytest
 from conftest import ROOT
@@ -56,6 +57,19 @@ def test_lists_and_entries_are_objects_on_demand(fedpoison):
     assert [part["name"] for part in entry["parameters"]] == ["byzantine", "excluded", "power"]
     _, out, _ = fedpoison("list", "studies", "malicious_share", "--json")
     assert set(json.loads(out)["axes"]) == {"attack", "strategy", "malicious", "seed"}
+
+
+@pytest.mark.parametrize("kind", ["attacks", "strategies"])
+def test_no_name_of_an_entry_or_a_parameter_is_broken_at_80_columns(fedpoison, kind):
+    registered = REGISTRIES[kind].entries()
+    _, out, _ = fedpoison("list", kind, width=80)
+    assert {*registered} <= set(out.split())
+    longest = max(
+        (len(part.name), name, part.name) for name, thing in registered.items() for part in fields(thing)
+    )
+    _, out, _ = fedpoison("list", kind, longest[1], width=80)
+    assert longest[2] in out.split()
+    assert max(map(len, out.splitlines())) <= 80
 
 
 def test_doctor_tells_what_is_there(fedpoison):

@@ -107,6 +107,24 @@ def test_a_run_prints_its_folder_last(fedpoison, tmp_path):
     assert out.rstrip().endswith(str(folder))
 
 
+@pytest.mark.parametrize(
+    ("command", "pattern"),
+    [
+        ("compare --attacks none --strategies fedavg --jobs 1 --seeds 0", "compare-*"),
+        ("breakdown --attacks ipm --strategies fedavg --shares 0.4 --jobs 1", "breakdown-*"),
+        ("baseline", "central-*"),
+    ],
+)
+def test_the_folder_of_the_results_is_printed_last(fedpoison, tmp_path, command, pattern):
+    small = ["--dataset", "digits", "--train-samples", 400, "--model", "mlp-small", "--rounds", 1]
+    name, *options = command.split()
+    size = [] if name == "baseline" else ["--clients", 5]
+    code, out, _ = fedpoison(name, *small, *size, *options, "--out", tmp_path)
+    (folder,) = tmp_path.glob(pattern)
+    assert code == 0
+    assert out.rstrip().endswith(str(folder))
+
+
 def test_no_warning_of_flower_about_its_own_settings_is_shown(fedpoison, tmp_path):
     told = []
     options = ["--strategy", "flwr:FedAvg", "--rounds", "1", "--out", tmp_path]
