@@ -69,7 +69,7 @@ class BatchSettings:
 
     form: Annotated[
         Format,
-        typer.Option("--format", help="Format of the tables. LaTeX needs the packages booktabs and longtable."),
+        typer.Option("--format", help="Format of the tables. LaTeX needs booktabs and longtable."),
     ] = "terminal"
     as_object: Json = False
     out: Out = Path("runs")

@@ -48,7 +48,9 @@ def run_command(
     ] = None,
     device: Annotated[
         Device,
-        typer.Option(help="Device of the local engine. auto selects CUDA if it is available, otherwise the CPU."),
+        typer.Option(
+            help="Device of the local engine. auto selects CUDA if it is available, otherwise the CPU."
+        ),
     ] = "auto",
     deterministic: Annotated[
         bool,
@@ -64,7 +66,8 @@ def run_command(
         bool,
         typer.Option(
             "--twin",
-            help="Also run the scenario without the attack, and show the damage. A stored clean run is used again.",
+            help="Also run the scenario without the attack, and show the damage. A stored clean run is "
+            "used again.",
         ),
     ] = False,
     keep_updates: Annotated[
