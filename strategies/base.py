@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, final, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.linalg import LinAlgError  # type: ignore[attr-defined]  # public, but not in `__all__`
 
 from strategies.kernels.columns import STREAMED, Layout, over_chunks
 from strategies.kernels.distances import row_norms
@@ -151,13 +153,23 @@ class Rule(ABC):
 
         Raises:
             InputError: the matrix is not (n, d) floating point and finite, the weights do not fit, or the
-                context lacks an input that the card needs.
+                context lacks an input that the card needs. Or sums or products of large numbers overflow.
             PreconditionError: n is below `minimum`.
         """
+        updates = updates.detach()
         shares = valid_shares(self, updates, weights)
         if not self.checks_values:
             refuse_non_finite(updates)
-        return self.aggregate(updates, shares, context or Context())
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):  # the result is checked
+                result = self.aggregate(updates, shares, context or Context())
+        except (OverflowError, LinAlgError) as error:
+            refuse_non_finite(updates)
+            raise too_large(self, updates) from error
+        if not bool(result.update.isfinite().all() and result.trust.isfinite().all()):
+            refuse_non_finite(updates)
+            raise too_large(self, updates)
+        return result
 
     @abstractmethod
     def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
@@ -202,6 +214,7 @@ def require(stage: Stage, clients: int) -> None:
 
 def checked(stage: Stage, updates: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
     """Check the input as `Rule` does, and return the updates and the shares (n,) of their clients."""
+    updates = updates.detach()
     shares = valid_shares(stage, updates, weights)
     refuse_non_finite(updates)
     return updates, shares
@@ -236,6 +249,15 @@ def refuse_non_finite(updates: Tensor, evidence: Tensor | None = None) -> None:
         )
 
 
+def too_large(stage: Stage, updates: Tensor) -> InputError:
+    """Return the error of `stage` for finite updates (n, d) whose sums or products overflow."""
+    largest = float(updates.abs().max())
+    return InputError(
+        f"updates: {type(stage).__name__} overflows for {updates.dtype} values up to {largest:.3g}, expected "
+        "smaller values. Drop the rows with the largest values, or scale the updates."
+    )
+
+
 def finite_norms(updates: Tensor) -> Tensor:
     """Return the Euclidean norms (n,), float64, of the rows of `updates` (n, d), or raise InputError.
 
@@ -264,7 +286,7 @@ def as_shares(weights: Tensor | None, updates: Tensor) -> Tensor:
     n = len(updates)
     if weights is None:
         return torch.full((n,), 1 / n, dtype=torch.float64, device=updates.device)
-    shares = weights.to(device=updates.device, dtype=torch.float64)
+    shares = weights.detach().to(device=updates.device, dtype=torch.float64)
     if shares.shape != (n,) or not bool(torch.isfinite(shares).all()) or bool((shares < 0).any()):
         raise InputError(f"weights: got {tuple(weights.shape)}, expected {n} finite numbers, none negative.")
     total = shares.sum()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, replace
-from itertools import count
 
 from torch import Tensor
 
@@ -11,6 +11,9 @@ from strategies.base import Aggregate, AggregationRule, Context, RuleCard, Stage
 from strategies.kernels.weighted_sums import mixed
 from strategies.optimizers import ServerOptimizer
 from strategies.preaggregators import PreAggregator
+
+LARGEST = 2**63 - 1
+"""End of the search for the smallest number of updates."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,14 +67,15 @@ class Pipeline(AggregationRule):
 
     @property
     def minimum(self) -> int:
-        return next(n for n in count(1) if self._defined(n))
+        # A stage that is defined for n updates is defined for more, so bisection finds the smallest n.
+        return 1 + bisect_left(range(1, LARGEST), 1, key=self._defined)
 
     def __call__(
         self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None
     ) -> Aggregate:
         context = context or Context()
         state = context.state
-        rows = updates
+        rows = updates = updates.detach()
         links: list[Tensor] = []
         for part in self.pre:
             link = part(rows, context)

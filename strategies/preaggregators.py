@@ -17,6 +17,7 @@ from strategies.base import (
     Tolerant,
     finite_norms,
     refuse_non_finite,
+    too_large,
     valid_shares,
 )
 from strategies.kernels.distances import squared_distances
@@ -65,10 +66,14 @@ class PreAggregator(ABC):
                 the card needs.
             PreconditionError: n is below `minimum`.
         """
+        updates = updates.detach()
         valid_shares(self, updates, None)
         if not self.checks_values:
             refuse_non_finite(updates)
-        return self.coefficients(updates, context or Context())
+        result = self.coefficients(updates, context or Context())
+        if not bool(result.isfinite().all()):
+            raise too_large(self, updates)
+        return result
 
     @abstractmethod
     def coefficients(self, updates: Tensor, context: Context) -> Tensor:

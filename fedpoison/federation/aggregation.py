@@ -28,7 +28,7 @@ from fedpoison.federation.messages import (
 from fedpoison.federation.workers import Workers
 from fedpoison.rng import generator_for
 from fedpoison.scenario.aggregation import FlowerStrategy
-from strategies.base import Aggregate, AggregationRule, Context, PreconditionError
+from strategies.base import Aggregate, AggregationRule, Context, InputError, PreconditionError
 
 BATCH = 128
 """Number of images per forward pass of `predict`. Their activations fit in the cache."""
@@ -136,7 +136,7 @@ class RuleAggregator:
         client_ids = tuple(update.client_id for update in updates)
         try:
             return self.rule(matrix, weights, self.context(server_round, model, client_ids, purpose=purpose))
-        except PreconditionError as error:
+        except (PreconditionError, InputError) as error:
             raise AggregationError(f"round {server_round}: {error}") from None
 
     def context(

@@ -206,10 +206,15 @@ def lengths_and_cosines(updates: Tensor) -> tuple[Tensor, Tensor]:
 
     A row of zeros has cosine 0 with every row, itself included.
 
+    Raises:
+        OverflowError: an inner product is not finite.
+
     >>> lengths_and_cosines(torch.tensor([[2.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]))[1][0]
     tensor([ 1.,  0., -1.], dtype=torch.float64)
     """
     products = gram(updates)
+    if not bool(products.isfinite().all()):
+        raise OverflowError("the squared norms overflow")
     sizes = products.diagonal().sqrt()
     scale = torch.where(sizes > 0, sizes, 1)
     angles = products / (scale[:, None] * scale)

@@ -170,12 +170,25 @@ def middle(ordered: Tensor) -> Tensor:
     """
     n = ordered.shape[-1]
     below, above = ordered[..., (n - 1) // 2], ordered[..., n // 2]
-    return below + (above - below) / 2
+    return below + (above / 2 - below / 2)  # the difference itself could overflow
 
 
 def median_of(values: Tensor) -> Tensor:
     """Return the median (...) of values (..., n) in any order."""
     return middle(values.sort(dim=-1).values)
+
+
+def mean_within(ordered: Tensor) -> Tensor:
+    """Return the mean (c,) of values (c, k) that ascend along each row. It is finite if the values are.
+
+    >>> mean_within(torch.tensor([[1.0, 3.0], [3e38, 3e38]]))
+    tensor([2.0000e+00, 3.0000e+38])
+    """
+    mean = ordered.mean(dim=1)
+    if not bool(mean.isfinite().all()):  # the sum overflows
+        parts = (ordered / ordered.shape[1]).sum(dim=1).clamp(ordered[:, 0], ordered[:, -1])
+        mean = torch.where(mean.isfinite(), mean, parts)
+    return mean
 
 
 def mean_of_nearest(ordered: Tensor, values: Tensor, centre: Tensor, kept: int) -> tuple[Tensor, Tensor]:
@@ -199,7 +212,7 @@ def mean_of_nearest(ordered: Tensor, values: Tensor, centre: Tensor, kept: int) 
     # gather copies them, without an index for every value.
     windows = ordered.contiguous().as_strided((c * n - kept + 1, kept), (1, 1))
     nearest = windows.index_select(0, first + n * torch.arange(c, device=first.device))
-    return nearest.mean(dim=1), shares_within(values, nearest[:, 0], nearest[:, -1])
+    return mean_within(nearest), shares_within(values, nearest[:, 0], nearest[:, -1])
 
 
 def _first_kept(ordered: Tensor, centre: Tensor, kept: int) -> Tensor:

@@ -18,12 +18,17 @@ def principal_direction(squared: Tensor, weights: Tensor) -> tuple[float, Tensor
         squared: squared distances between the rows, (n, n) float64.
         weights: the rows' weights, (n,) float64, not all 0.
 
+    Raises:
+        OverflowError: a distance is not finite.
+
     >>> line = torch.tensor([-1.0, 1.0, 3.0], dtype=torch.float64)
     >>> weights = torch.tensor([1.0, 1.0, 0.0], dtype=torch.float64)
     >>> variance, deviations = principal_direction((line[:, None] - line).square(), weights)
     >>> round(variance, 6), deviations.round(decimals=6)
     (1.0, tensor([1., 1., 9.], dtype=torch.float64))
     """
+    if not bool(squared.isfinite().all()):
+        raise OverflowError("the squared distances overflow")
     shares = weights / weights.sum()
     roots = shares.sqrt()
     with one_thread():  # more threads change the last bits of the eigenvectors

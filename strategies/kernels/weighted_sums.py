@@ -14,9 +14,15 @@ FEW = 0.25
 """Largest share of rows that is copied out of the matrix. Beyond it, a product with all rows costs less, even
 though most coefficients are 0."""
 
+LEAST_SHARE = 1e-9
+"""Smallest coefficient that is recognised as 1/m."""
+
 
 def combine(coefficients: Tensor, updates: Tensor) -> Tensor:
     """Return `coefficients @ updates` (d,), for coefficients (n,) in float64.
+
+    If all coefficients but zeros are 1/m, the rows are added first, and the sum is divided by m once, so that
+    the mean of 1, 4 and 7 is exactly 4. If a sum overflows, it is computed again in float64.
 
     >>> import torch
     >>> combine(torch.tensor([0.5, 0.0, 0.5]), torch.tensor([[1.0], [9.0], [3.0]]))
@@ -27,16 +33,31 @@ def combine(coefficients: Tensor, updates: Tensor) -> Tensor:
         return updates[int(kept)] * coefficients[kept].to(updates.dtype)
     few = len(kept) < FEW * len(coefficients)
     factors = (coefficients[kept] if few else coefficients).to(updates.dtype)
+    divisor = _divisor(coefficients[kept])
+    ones = (factors != 0).to(factors)
     result = updates.new_empty(updates.shape[1])
 
     def work(columns: slice) -> None:
         block = updates[:, columns]
-        result[columns] = factors @ (block[kept] if few else block)
+        rows = block[kept] if few else block
+        part = factors @ rows if divisor is None else (ones @ rows).div_(divisor)
+        if not bool(part.isfinite().all()):
+            part = (coefficients[kept] if few else coefficients).double() @ rows.double()
+        result[columns] = part
 
     # Selected rows are copied before the product, and the copy should stay in the cache. All rows together
     # are read once from memory, where long runs are faster.
     over_chunks(work, updates, values=CACHED if few else STREAMED)
     return result
+
+
+def _divisor(coefficients: Tensor) -> int | None:
+    """Return m if all coefficients (k,) are 1/m, otherwise None."""
+    if not len(coefficients) or not bool((coefficients == coefficients[0]).all()):
+        return None
+    share = float(coefficients[0])
+    divisor = round(1 / share) if share > LEAST_SHARE else 0
+    return divisor if divisor and 1 / divisor == share else None
 
 
 def mixed(coefficients: Tensor, updates: Tensor) -> Tensor:

@@ -49,6 +49,11 @@ class FLTrust(Rule):
             )
         root = context.root_update().to(updates)
         size = row_norms(root[None])
+        if not bool(size.isfinite().all()):
+            raise InputError(
+                "root update: contains NaN or infinity, expected finite values. "
+                "Lower the learning rate, or check the root data."
+            )
         # The rows and the root are divided by their norms before the product, which could overflow otherwise.
         scale = torch.where(sizes > 0, sizes, 1).to(updates.dtype)[:, None]
         unit = root / torch.where(size > 0, size, 1).to(root.dtype)
@@ -58,4 +63,6 @@ class FLTrust(Rule):
         trust = cosine.clamp(0, 1)
         trust /= trust.sum().clamp(min=torch.finfo(torch.float64).tiny)
         factors = torch.where(trust > 0, trust * size / scale.flatten().double(), 0)
+        if bool((factors > torch.finfo(updates.dtype).max).any()):  # rows of denormal numbers
+            updates, factors = (updates.double() / scale.double()).to(updates.dtype), trust * size
         return Aggregate(update=combine(factors, updates), trust=trust)

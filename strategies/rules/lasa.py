@@ -78,7 +78,8 @@ class LASA(Rule):
 
         # NumPy's partition is faster than torch's kthvalue, and releases the lock of the interpreter.
         def least(row: Tensor) -> float:
-            return float(np.partition(row.abs().numpy(), dropped)[dropped])
+            values = row.abs() if row.dtype != torch.bfloat16 else row.abs().float()  # unknown to NumPy
+            return float(np.partition(values.numpy(), dropped)[dropped])
 
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
             return torch.tensor(list(pool.map(least, updates)), dtype=updates.dtype)

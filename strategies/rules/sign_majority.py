@@ -51,4 +51,7 @@ class SignMajority(Rule):
 def typical_magnitude(updates: Tensor) -> Tensor:
     """Return the median over the clients of their mean absolute coordinate, ()."""
     magnitudes: Tensor = torch.linalg.vector_norm(updates, ord=1, dim=1) / updates.shape[1]
+    if not bool(magnitudes.isfinite().all()) or magnitudes.dtype == torch.bfloat16:  # no quantile in bfloat16
+        sums: Tensor = torch.linalg.vector_norm(updates, ord=1, dim=1, dtype=torch.float64)
+        return (sums / updates.shape[1]).quantile(0.5).to(updates.dtype)
     return magnitudes.quantile(0.5)

@@ -63,6 +63,8 @@ class SMEA(ByzantineRule):
                 "fewer malicious clients, or use caf, which filters by the same eigenvalue."
             )
         squared = squared_distances(updates)
+        if not bool(squared.isfinite().all()):
+            raise OverflowError("the squared distances overflow")
         best, smallest = torch.arange(n, device=updates.device), math.inf
         for batch in self._batches(n):
             tried = torch.tensor(batch, device=updates.device)

@@ -9,7 +9,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from strategies.base import Aggregate, ByzantineRule, Context, RuleCard
-from strategies.kernels.order_statistics import mean_of_nearest, middle, shares_within
+from strategies.kernels.order_statistics import mean_of_nearest, mean_within, middle, shares_within
 from strategies.kernels.weighted_sums import coordinate_wise
 
 
@@ -41,7 +41,7 @@ class TrimmedMean(ByzantineRule):
 
         def core(ordered: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
             kept = ordered[:, low:high]
-            return kept.mean(dim=1), shares_within(values, kept[:, 0], kept[:, -1])
+            return mean_within(kept), shares_within(values, kept[:, 0], kept[:, -1])
 
         return coordinate_wise(updates, core)
 
@@ -112,4 +112,4 @@ class Phocas(_MeanAround):
     )
 
     def centre(self, ordered: Tensor) -> Tensor:
-        return ordered[:, self.byzantine : ordered.shape[1] - self.byzantine].mean(dim=1)
+        return mean_within(ordered[:, self.byzantine : ordered.shape[1] - self.byzantine])

@@ -15,7 +15,8 @@ def fedavg(updates, weights=None):
     n, d = updates.shape
     weights = np.ones(n) if weights is None else weights
     trust = np.array([weight / sum(weights) for weight in weights])
-    return np.array([sum(trust[i] * updates[i, j] for i in range(n)) for j in range(d)]), trust
+    sums = [sum(weights[i] * updates[i, j] for i in range(n)) for j in range(d)]
+    return np.array(sums) / sum(weights), trust
 
 
 def mean_of_rows(updates, rows):

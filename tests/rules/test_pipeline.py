@@ -146,3 +146,10 @@ def test_what_is_not_finite_is_named_by_its_client():
     pipeline = Pipeline(pre=(Bucketing(order="fixed"),), rule=Median())
     with pytest.raises(InputError, match=r"rows \[5\] contain NaN"):
         pipeline(updates)
+
+
+@pytest.mark.parametrize("byzantine", [1_000_000, 2_147_483_648])
+def test_the_smallest_number_of_updates_is_found_at_once(byzantine):
+    krum = Krum(byzantine=byzantine)
+    assert Pipeline(pre=(NNM(byzantine=0),), rule=krum).minimum == 2 * byzantine + 3
+    assert Pipeline(pre=(Bucketing(size=2),), rule=krum).minimum == 4 * byzantine + 5

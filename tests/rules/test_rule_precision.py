@@ -1,4 +1,4 @@
-"""The rules that select decide as in exact arithmetic, and their searches are exact."""
+"""Rules decide as in exact arithmetic, and finite updates give a finite result or an error of ours."""
 
 from __future__ import annotations
 
@@ -9,15 +9,23 @@ import torch
 from aggregating import agree, crowd, drawn
 from oracles import selection as oracles
 
-from strategies.base import Context, PreconditionError
+from strategies import PREAGGREGATORS, STRATEGIES
+from strategies.base import Context, InputError, PreconditionError
+from strategies.pipeline import Pipeline
+from strategies.rules.bulyan import Bulyan
 from strategies.rules.caf import CAF
 from strategies.rules.centered_clipping import CenteredClipping
 from strategies.rules.dnc import DnC
+from strategies.rules.fedavg import FedAvg
+from strategies.rules.fltrust import FLTrust
 from strategies.rules.geometric_median import GeometricMedian
 from strategies.rules.mda import MDA, CoverSearch
 from strategies.rules.monna import MoNNA
+from strategies.rules.slsgd import SLSGD
 from strategies.rules.smea import SMEA
 from strategies.rules.spectral_filter import SpectralFilter
+from strategies.rules.trimmed_mean import MeanAroundMedian, Phocas, TrimmedMean
+from strategies.synthetic import SyntheticRounds
 
 
 @pytest.mark.parametrize("far", [False, True])
@@ -136,3 +144,98 @@ def test_too_costly_searches_are_refused_with_the_knob_to_turn():
         SMEA(byzantine=5)(rows)
     with pytest.raises(PreconditionError, match="needs more than 3 steps for 40 updates. Raise `steps`"):
         MDA(byzantine=15, steps=3)(rows)
+
+
+def extreme_updates():
+    """Return names and finite updates of which sums, squares or quotients overflow."""
+    usual = SyntheticRounds(n=11, dtype=torch.float64).updates[0]
+    signs = usual.sign()
+    one_row = usual.clone()
+    one_row[0] = 1e300
+    yield "all 1e38", torch.full_like(usual, 1e38).float()
+    yield "signs of 3e38", (3e38 * signs).float()
+    yield "largest float32", torch.full_like(usual, torch.finfo(torch.float32).max).float()
+    yield "one row of 1e300", one_row
+    yield "all 1e300", torch.full_like(usual, 1e300)
+    yield "signs of 1e308", 1e308 * signs
+    yield "denormal", torch.full_like(usual, 1e-42).float()
+    yield "bfloat16", usual.bfloat16()
+
+
+EXTREME = dict(extreme_updates())
+MAY_OVERFLOW = {"largest float32", "one row of 1e300", "all 1e300", "signs of 1e308"}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("case", EXTREME)
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_finite_updates_give_a_finite_aggregate_or_an_error(name, case):
+    cheaper = {"deepsight": {"images": 50, "seeds": 1}}.get(name, {})
+    tolerated = {"byzantine": 2} if "byzantine" in STRATEGIES[name].card.needs else {}
+    rule = STRATEGIES[name](**cheaper, **tolerated)
+    updates = EXTREME[case]
+    rounds = SyntheticRounds(n=11, dtype=updates.dtype)
+    try:
+        result = rule(updates, rounds.weights, rounds.context())
+    except InputError:
+        assert case in MAY_OVERFLOW
+        return
+    assert result.update.dtype == updates.dtype
+    assert bool(result.update.isfinite().all() and result.trust.isfinite().all())
+
+
+@pytest.mark.parametrize("case", EXTREME)
+@pytest.mark.parametrize("name", PREAGGREGATORS)
+def test_finite_updates_give_finite_coefficients_or_an_error(name, case):
+    updates = EXTREME[case]
+    try:
+        coefficients = PREAGGREGATORS[name]()(updates, SyntheticRounds(n=11, dtype=updates.dtype).context())
+    except InputError:
+        assert case in MAY_OVERFLOW
+        return
+    assert bool(coefficients.isfinite().all())
+
+
+def test_the_error_of_an_overflow_names_the_rule_and_the_largest_value():
+    with pytest.raises(InputError, match=r"CAF overflows for torch.float64 values up to 1e\+300"):
+        CAF(byzantine=2)(EXTREME["one row of 1e300"])
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [TrimmedMean(byzantine=2), Phocas(byzantine=2), MeanAroundMedian(byzantine=2), Bulyan(byzantine=1)],
+    ids=repr,
+)
+def test_the_mean_of_large_numbers_is_a_large_number(rule):
+    rows = torch.full((9, 3), 1e38)
+    torch.testing.assert_close(rule(rows).update, rows[0])
+    torch.testing.assert_close(SLSGD(byzantine=2, alpha=0.5)(rows).update, rows[0] / 2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("rule", [FedAvg(), CenteredClipping()], ids=repr)
+def test_the_mean_of_whole_numbers_is_exact(rule, dtype):
+    rows = torch.tensor([[1.0], [4.0], [7.0]], dtype=dtype)
+    assert float(rule(rows).update) == 4.0
+    assert float(rule(rows, torch.tensor([5.0, 5.0, 5.0])).update) == 4.0
+
+
+@pytest.mark.parametrize("fault", [torch.nan, torch.inf])
+def test_fltrust_refuses_a_root_update_that_is_not_finite(fault):
+    root = torch.tensor([1.0, fault])
+    with pytest.raises(InputError, match="root update: contains NaN or infinity"):
+        FLTrust()(torch.ones(3, 2), None, Context(root_update=lambda: root))
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_no_graph_is_handed_on(name):
+    cheaper = {"deepsight": {"images": 50, "seeds": 1}}.get(name, {})
+    rounds = SyntheticRounds(n=9)
+    updates, weights = rounds.updates[0].requires_grad_(), rounds.weights.requires_grad_()
+    for rule in (
+        STRATEGIES[name](**cheaper),
+        Pipeline(pre=(PREAGGREGATORS["clipping"](),), rule=STRATEGIES[name](**cheaper)),
+    ):
+        result = rule(updates, weights, rounds.context())
+        tensors = [result.update, result.trust, *result.state.values()]
+        assert not any(tensor.requires_grad for tensor in tensors)
