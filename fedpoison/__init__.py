@@ -6,13 +6,23 @@ Flower, on first use.
 
 from __future__ import annotations
 
+from importlib.machinery import PathFinder
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedpoison.registry import lazy_names
 
 if TYPE_CHECKING:
     from clients.checks import check_attack as check_attack
+    from fedpoison import attacks as attacks
+    from fedpoison import rules as rules
+    from fedpoison.api import breakdown as breakdown
+    from fedpoison.api import compare as compare
+    from fedpoison.api import load_run as load_run
+    from fedpoison.api import load_runs as load_runs
+    from fedpoison.api import search as search
+    from fedpoison.api import sweep as sweep
     from fedpoison.errors import DataError as DataError
     from fedpoison.errors import EngineError as EngineError
     from fedpoison.errors import FedPoisonError as FedPoisonError
@@ -27,14 +37,26 @@ if TYPE_CHECKING:
     from fedpoison.simulation.replay import replay as replay
     from fedpoison.simulation.run import simulate as simulate
     from fedpoison.simulation.run import simulate_clean as simulate_clean
-    from fedpoison.studies.attack_search import search as search
-    from fedpoison.studies.breakdown_point import breakdown as breakdown
-    from fedpoison.studies.comparison import compare as compare
     from fedpoison.studies.study import Study as Study
-    from fedpoison.studies.study_runner import plan as plan
-    from fedpoison.studies.study_runner import sweep as sweep
     from strategies.checks import check_rule as check_rule
 
+
+
+def _check_not_hidden() -> None:
+    """Raise ImportError if another module called `strategies` or `clients` hides that of fedpoison."""
+    root = Path(__file__).resolve().parents[1]
+    for name in ("strategies", "clients"):
+        found = PathFinder.find_spec(name)
+        places = [] if found is None else [found.origin, *(found.submodule_search_locations or ())]
+        ours = [place for place in places if place and Path(place).resolve().is_relative_to(root / name)]
+        if places and not ours:
+            raise ImportError(
+                f"{places[0] or places[1]} hides the package {name!r} of fedpoison in {root}; "
+                "rename it, or run Python from another folder."
+            )
+
+
+_check_not_hidden()
 try:
     __version__ = version("fedpoison")
 except PackageNotFoundError:  # a checkout that is not installed
@@ -44,6 +66,8 @@ __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
         "clients.checks": ["check_attack"],
+        "fedpoison": ["attacks", "rules"],
+        "fedpoison.api": ["breakdown", "compare", "load_run", "load_runs", "search", "sweep"],
         "fedpoison.errors": ["DataError", "EngineError", "FedPoisonError", "RunError", "ScenarioError"],
         "fedpoison.report.write": ["write_report"],
         "fedpoison.results.history": ["History"],
@@ -53,11 +77,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "fedpoison.simulation.centralized": ["train_centralized"],
         "fedpoison.simulation.replay": ["replay"],
         "fedpoison.simulation.run": ["simulate", "simulate_clean"],
-        "fedpoison.studies.attack_search": ["search"],
-        "fedpoison.studies.breakdown_point": ["breakdown"],
-        "fedpoison.studies.comparison": ["compare"],
         "fedpoison.studies.study": ["Study"],
-        "fedpoison.studies.study_runner": ["plan", "sweep"],
         "strategies.checks": ["check_rule"],
     },
 )

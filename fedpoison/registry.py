@@ -25,14 +25,18 @@ def lazy_names(
 
     Args:
         package: `__name__` of the package.
-        modules: Public names by their module, such as `fedpoison.results.history`.
+        modules: Public names by their module, such as `fedpoison.results.history`. The names of the
+            package itself are those of its submodules.
     """
     places = {name: module for module, names in modules.items() for name in names}
 
     def load(name: str) -> object:
         if name not in places:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(import_module(places[name]), name)
+        place = places[name]
+        value = (
+            import_module(f"{package}.{name}") if place == package else getattr(import_module(place), name)
+        )
         vars(sys.modules[package])[name] = value
         return value
 

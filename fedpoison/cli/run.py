@@ -157,7 +157,7 @@ def _print(history: History, clean_run: History | None) -> None:
     if last.success is not None:
         clean = "" if clean_run is None else f" ({percent(clean_run.last.success)} % in the clean run)"
         console.print(f"attack success {percent(last.success)} %{clean}")
-    rates = history.rounds().iloc[-1]
+    rates = history.to_frame().iloc[-1]
     if last.training.acting and last.training.trust is not None:
         console.print(
             f"the rule rejected {percent(rates['true_positive_rate'])} % of the malicious "

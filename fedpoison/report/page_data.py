@@ -185,7 +185,7 @@ def _run(run: StoredRun, limits: Limits) -> dict[str, object]:
 
 def _trust(history: History) -> list[float | None]:
     """Return the means of rejection rates, AUROC and malicious mass over the rounds with an attack."""
-    frame = history.rounds()
+    frame = history.to_frame()
     columns = ["true_positive_rate", "false_positive_rate", "trust_auroc", "malicious_mass"]
     means = frame.loc[frame["acting"] > 0, columns].astype(float).mean()
     return [None if math.isnan(value) else round(float(value), 3) for value in means]

@@ -39,11 +39,11 @@ class ReportSummary:
 
 
 def write_report(
-    paths: Iterable[Path],
-    output: Path | None = None,
+    paths: str | Path | Iterable[str | Path],
+    output: str | Path | None = None,
     *,
     title: str = "fedpoison report",
-    figures: Path | None = None,
+    figures: str | Path | None = None,
     on_figure: Callable[[int], None] = lambda _: None,
 ) -> ReportSummary:
     """Write one self-contained HTML file about stored runs, and return a summary of its contents.
@@ -58,9 +58,10 @@ def write_report(
     Raises:
         RunError: No run can be read, or a file cannot be written.
     """
-    paths = list(paths)
-    output = output or (paths[0] if len(paths) == 1 else Path()) / "report.html"
-    found = load_runs(paths)
+    several = [paths] if isinstance(paths, str | Path) else paths
+    folders = [Path(path) for path in several]
+    output = Path(output or (folders[0] if len(folders) == 1 else Path()) / "report.html")
+    found = load_runs(folders)
     contents = PageData.from_runs(found.runs)
     drawn = 0
     try:
@@ -69,7 +70,7 @@ def write_report(
         if figures is not None:
             from fedpoison.report.figures import write_figures  # noqa: PLC0415  # matplotlib takes a second to import
 
-            drawn = write_figures(contents, figures, on_figure)
+            drawn = write_figures(contents, Path(figures), on_figure)
     except OSError as error:
         raise RunError(f"{error.filename or output}: cannot be written ({error.strerror}).") from None
     unfinished = len(contents.unfinished)

@@ -12,6 +12,7 @@ import pandas as pd
 
 from fedpoison.errors import ScenarioError
 from fedpoison.results import metrics as measures
+from fedpoison.results.display import Displayed
 from fedpoison.results.metrics import json_number
 from fedpoison.results.round import Round
 from fedpoison.scenario.fields import About, fields_about
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True, eq=False)
-class History:
+@dataclass(frozen=True, eq=False, repr=False)
+class History(Displayed):
     """Records of one run. The first record is the initial model's."""
 
     scenario: Scenario
@@ -39,7 +40,7 @@ class History:
         """Wall-clock time of all rounds, in seconds."""
         return sum(sum(record.training.seconds.values()) for record in self.records)
 
-    def rounds(self) -> pd.DataFrame:
+    def to_frame(self) -> pd.DataFrame:
         """Return one row per record: accuracies, loss, attack success, trust and update statistics.
 
         `acting` is the number of clients that attacked. The true and false positive rate, `trust_auroc` and
@@ -75,7 +76,7 @@ class History:
         """Return one row per round and sampled client (`node`).
 
         `group` is the position of the client's group in the scenario, and `acted` is whether it attacked.
-        `norm`, `distance` and `cosine` describe its update, as in `rounds`. `trust` is the weight of the
+        `norm`, `distance` and `cosine` describe its update, as in `to_frame`. `trust` is the weight of the
         update, and `dropped` is the reason why its reply is unusable.
         """
         return pd.DataFrame(
@@ -96,7 +97,7 @@ class History:
         """
         self._check_clean_run(clean_run)
         damage = clean_run.per_class() - self.per_class()
-        damage["all"] = clean_run.rounds()["accuracy"] - self.rounds()["accuracy"]
+        damage["all"] = clean_run.to_frame()["accuracy"] - self.to_frame()["accuracy"]
         return damage
 
     def recovery_half_life(self, clean_run: History | None = None) -> float:
@@ -126,6 +127,19 @@ class History:
         """Title of a figure: strategy, attack and data set."""
         return f"{self.scenario.strategy} under {self.scenario.threat} ({self.scenario.dataset})"
 
+    @property
+    def headline(self) -> str:
+        """Title, number of rounds, and accuracies after the last round."""
+        rounds = f"{self.last.round} of {self.scenario.rounds} rounds"
+        facts = [f"accuracy {self.last.accuracy:.1%}", f"worst class {self.last.worst_class_accuracy:.1%}"]
+        if self.last.attack_success_rate is not None:
+            facts.append(f"attack success {self.last.attack_success_rate:.1%}")
+        return f"{self.title}, seed {self.scenario.seed}, {rounds}: {', '.join(facts)}"
+
+    def shown_frame(self) -> pd.DataFrame:
+        """Return the accuracy, the loss and the accuracy of each class after each round."""
+        return self.to_frame()[["accuracy", "loss"]].join(self.per_class())
+
     def summary(self, clean_run: History | None = None) -> dict[str, object]:
         """Return the result of the run as plain values for JSON, with None for missing numbers.
 
@@ -135,7 +149,7 @@ class History:
         Raises:
             ScenarioError: as for `damage`.
         """
-        last, rates = self.last, self.rounds().iloc[-1]
+        last, rates = self.last, self.to_frame().iloc[-1]
         clean = None if clean_run is None else clean_run.last
         damage = None if clean_run is None else self.damage(clean_run).drop(columns="all").iloc[-1]
         return {

@@ -81,7 +81,7 @@ class MLflow:
 
 def measures(scenario: Scenario, record: Round) -> dict[str, float]:
     """Return the finite numbers in a round's row of `History.rounds`, and the accuracy of each class."""
-    row = History(scenario, [record]).rounds().iloc[0].astype(float)
+    row = History(scenario, [record]).to_frame().iloc[0].astype(float)
     classes = {f"class/{label}": share for label, share in enumerate(record.per_class_accuracy)}
     return {name: value for name, value in {**row, **classes}.items() if math.isfinite(value)}
 

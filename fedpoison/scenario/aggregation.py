@@ -10,7 +10,7 @@ from typing import Any
 
 from fedpoison.errors import ScenarioError, unknown
 from fedpoison.scenario.registries import optimizers, preaggregators, strategies
-from fedpoison.scenario.specs import Call, Spec, format_call, parse_call, split_outside
+from fedpoison.scenario.specs import Call, Spec, describe, format_call, parse_call, split_outside
 from strategies.base import AggregationRule
 from strategies.optimizers import ServerOptimizer
 from strategies.pipeline import Pipeline
@@ -113,10 +113,11 @@ _SET_BY_US = {
 """Arguments of Flower's strategies with a fixed value, and the reason."""
 
 
-def read_aggregation(spec: str) -> Spec[Aggregation | FlowerStrategy]:
+def read_aggregation(spec: str | AggregationRule) -> Spec[Aggregation | FlowerStrategy]:
     """Return an aggregation's spec in canonical form, with its parsed form.
 
-    Parameters at their default are left out, except a `byzantine` that the spec sets.
+    Parameters at their default are left out, except a `byzantine` that the spec sets. An object, which is a
+    rule or a `Pipeline` of registered classes, sets its `byzantine`.
 
     >>> read_aggregation("nnm | krum( power = 2, byzantine = 1 )")
     'nnm | krum(byzantine=1)'
@@ -126,6 +127,8 @@ def read_aggregation(spec: str) -> Spec[Aggregation | FlowerStrategy]:
     """
     if isinstance(spec, Spec) and spec.kind == strategies.kind:
         return spec
+    if not isinstance(spec, str):
+        return read_aggregation(_describe(spec))
     if spec.startswith(FLOWER) and len(split_outside(spec, "|")) == 1:
         described = _flower_class(spec)
         return Spec(format_call(FLOWER + described.name, described.arguments), strategies.kind, described)
@@ -147,6 +150,15 @@ def build_aggregation(spec: str, *, byzantine: int) -> AggregationRule | FlowerS
         ScenarioError: as `read_aggregation`.
     """
     return read_aggregation(spec).value.build(byzantine)
+
+
+def _describe(rule: AggregationRule) -> str:
+    parts: list[object] = [rule]
+    if isinstance(rule, Pipeline):
+        parts = [*rule.pre, rule.rule, *filter(None, [rule.optimizer])]
+    return " | ".join(
+        describe(part, strategies, preaggregators, optimizers, kept=TOLERANCE) for part in parts
+    )
 
 
 def _parse_pipeline(spec: str) -> Aggregation:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from clients import ATTACKS
 from clients.attacks.base import Attack
-from clients.attacks.composite import Composite
+from clients.attacks.composite import Composite, parts_of
 from fedpoison.data.datasets import AUTO, datasets
 from fedpoison.data.partitions import PARTITIONS, Partition
 from fedpoison.errors import ScenarioError, unknown
@@ -26,8 +26,11 @@ partitions: Registry[type[Partition]] = Registry("partition", PARTITIONS, "fedpo
 models: Registry[ModelBuilder] = Registry("model", MODELS, "fedpoison.models")
 
 
-def read_attack(spec: str) -> Spec[Attack]:
+def read_attack(spec: str | Attack) -> Spec[Attack]:
     """Return an attack's spec in canonical form with its object. `a + b` runs one attack after the other.
+
+    Args:
+        spec: A spec, or an object of a registered class, or a `Composite` of such objects.
 
     >>> read_attack("backdoor(target=3) + scaled-update( factor = 5 )")
     'backdoor(target=3)+scaled-update(factor=5.0)'
@@ -37,7 +40,8 @@ def read_attack(spec: str) -> Spec[Attack]:
     """
     if isinstance(spec, Spec) and spec.kind == attacks.kind:
         return spec
-    parts = [read(attacks, part) for part in split_outside(spec, "+")]
+    given = split_outside(spec, "+") if isinstance(spec, str) else parts_of(spec)
+    parts = [read(attacks, part) for part in given]
     if not parts:
         raise ScenarioError("attack: got an empty text, expected a name such as label-flip, or none.")
     if len(parts) == 1:
@@ -61,7 +65,7 @@ def build_attack(spec: str) -> Attack:
     return read_attack(spec).value
 
 
-def read_partition(spec: str) -> Spec[Partition]:
+def read_partition(spec: str | Partition) -> Spec[Partition]:
     """Return a partition's spec in canonical form with its object."""
     return read(partitions, spec)
 

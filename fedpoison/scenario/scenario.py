@@ -43,7 +43,8 @@ class Scenario(BaseModel):
     """Settings that determine the result of a run. Engines and workers are not part of it.
 
     Create one with `Scenario(...)`, `Scenario.load(path)` or `Scenario.parse(mapping)`. Fields such as
-    `partition` take specs: a name, or a name with parameters such as `dirichlet(alpha=0.1)`.
+    `partition` take specs: a name, or a name with parameters such as `dirichlet(alpha=0.1)`. They also take
+    objects, such as `Krum(byzantine=2)`.
 
     >>> Scenario(attack="label-flip(mode=targeted)", strategy="krum", clients=20).attack
     'label-flip(mode=targeted)'
@@ -163,13 +164,13 @@ class Scenario(BaseModel):
             raise ScenarioError(validation_message(error)) from None
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: str | Path) -> Self:
         """Load the scenario from a TOML file.
 
         Raises:
             ScenarioError: the file cannot be read, is not TOML, or has an invalid field.
         """
-        return cls.parse(read_toml(path))
+        return cls.parse(read_toml(Path(path)))
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some fields changed. All fields are validated again.
@@ -178,6 +179,12 @@ class Scenario(BaseModel):
             ScenarioError: as `parse`.
         """
         return self.parse({name: getattr(self, name) for name in type(self).model_fields} | changes)
+
+    @classmethod
+    def given(cls, scenario: Self | None, fields: Mapping[str, Any]) -> Self:
+        """Return the scenario with some fields changed, as `replace`. None: the default scenario."""
+        base = cls() if scenario is None else scenario
+        return base.replace(**fields) if fields else base
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Return a copy. Fields in `update` are validated, as in `replace`."""

@@ -130,7 +130,7 @@ SCHEDULES: dict[str, type[Schedule]] = {
 schedules: Registry[type[Schedule]] = Registry("schedule", SCHEDULES, "fedpoison.schedules")
 
 
-def read_schedule(spec: str) -> Spec[Schedule]:
+def read_schedule(spec: str | Schedule) -> Spec[Schedule]:
     """Return a schedule's spec in canonical form with its object, such as `window(start=3, stop=8)`.
 
     Raises:

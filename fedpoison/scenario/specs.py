@@ -171,24 +171,64 @@ class Spec(str, Generic[T]):  # noqa: SLOT000  # it has two attributes
         return type(self), (str(self), self.kind, self.value)
 
 
-def read(registry: Registry[type[T]], spec: str) -> Spec[T]:
+def read(registry: Registry[type[T]], spec: str | T) -> Spec[T]:
     """Return a spec in canonical form with its object. Parameters at their default are left out.
 
+    Args:
+        registry: Dataclasses; their fields are the parameters.
+        spec: A name, with or without parameters, or an object of a class in `registry`.
+
     Raises:
-        ScenarioError: the name or a parameter is unknown, or a value is invalid.
+        ScenarioError: the name or a parameter is unknown, a value is invalid, or the object has no spec.
     """
     if isinstance(spec, Spec) and spec.kind == registry.kind:
         return spec
+    if not isinstance(spec, str):
+        return read(registry, describe(spec, registry))
     call = Call.check(registry, spec, *parse_call(spec))
     built = call.build()
     return Spec(call.to_spec(built), registry.kind, built)
 
 
-def validated_by(reader: Callable[[str], str]) -> WrapValidator:
-    """Return a pydantic validator that replaces the text of a field by `reader(text)`."""
+def describe(built: object, *registries: Registry[Any], kept: Collection[str] = ()) -> str:
+    """Return the spec of an object whose class is in one of the registries.
+
+    Args:
+        built: A dataclass; its fields are the parameters.
+        registries: Where to look for the class, in this order.
+        kept: Parameters that the spec sets even if they have their default.
+
+    Raises:
+        ScenarioError: no registry has the class, or a spec cannot express a value.
+    """
+    kinds = " or ".join(registry.kind for registry in registries)
+    for registry in registries:
+        for name, known in registry.entries().items():
+            if known is type(built):
+                values = {
+                    described.name: getattr(built, described.name)
+                    for described in dataclasses.fields(known)
+                    if described.name in kept or getattr(built, described.name) != _default(described)
+                }
+                spec = format_call(name, values)
+                if build(registry, spec) != built:
+                    raise ScenarioError(
+                        f"{kinds}: got {built!r}, which differs from {spec}; expected parameters that are "
+                        "numbers, texts or truth values."
+                    )
+                return spec
+    raise ScenarioError(
+        f"{kinds}: got {built!r}, and {type(built).__name__} is not registered; give a name, an object of a "
+        "registered class, or add the class by an entry point."
+    )
+
+
+def validated_by(reader: Callable[[Any], str]) -> WrapValidator:
+    """Return a pydantic validator that replaces the text or object of a field by `reader(value)`."""
 
     def validate(value: object, handler: ValidatorFunctionWrapHandler) -> str:
-        return reader(value if isinstance(value, Spec) else handler(value))
+        given = isinstance(value, Spec) or (dataclasses.is_dataclass(value) and not isinstance(value, type))
+        return reader(value if given else handler(value))
 
     return WrapValidator(validate)
 

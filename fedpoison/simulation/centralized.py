@@ -31,35 +31,38 @@ FEDERATION_ONLY = fields_about(Scenario, About.FEDERATION)
 
 
 def train_centralized(
-    scenario: Scenario,
+    scenario: Scenario | None = None,
     *,
-    out: Path | None = None,
+    out: str | Path | None = None,
     workers: int | None = None,
-    data_dir: Path | None = None,
+    data_dir: str | Path | None = None,
     on_round: OnRound | None = None,
+    **fields: object,
 ) -> History:
     """Train one model on all data and return its history. Each of `scenario.rounds` is one epoch.
 
     An attack on the data poisons the share `scenario.malicious` of the training samples.
 
     Args:
-        scenario: scenario to train. Fields that describe a federation are ignored.
+        scenario: scenario to train. Fields that describe a federation are ignored. Default: `Scenario()`.
         out: run store. Default: write no files.
         workers: number of threads for the evaluation; training uses one thread. Default: one per CPU.
         data_dir: folder of the data sets, as for `simulate`.
         on_round: function that receives the record of each epoch.
+        fields: fields of the scenario that differ, as for `simulate`.
 
     Raises:
         ScenarioError: the attack is not an attack on the data.
         DataError: the data set is not available.
     """
+    scenario = Scenario.given(scenario, fields)
     check_centralized(scenario)
     unset = {name: Scenario.model_fields[name].default for name in FEDERATION_ONLY}
     alone = scenario.replace(**unset | {"clients": 1})
-    federation = Federation.load(alone, data_dir=data_dir)
+    federation = Federation.load(alone, data_dir=None if data_dir is None else Path(data_dir))
     folder = None
     if out is not None:
-        path = out / f"{CENTRALIZED}{federation.scenario.run_id}"
+        path = Path(out) / f"{CENTRALIZED}{federation.scenario.run_id}"
         folder = RunWriter.begin(path, federation.scenario, environment("central", workers))
     goal = federation.goal
     records: list[Round] = []

@@ -76,12 +76,12 @@ class Replay:
 
 
 def replay(
-    run: Path,
+    run: str | Path,
     server_round: int,
     strategies: Sequence[str],
     *,
     influence: bool = True,
-    data_dir: Path | None = None,
+    data_dir: str | Path | None = None,
     workers: int | None = None,
 ) -> Replay:
     """Aggregate the saved updates of a round with other strategies, and evaluate the results.
@@ -102,11 +102,12 @@ def replay(
         RunError: the updates were not saved, or are too few for a rule.
         DataError: the data set is not available.
     """
-    history = StoredRun(run).history
-    saved = SavedUpdates.read(run, server_round)
+    folder = Path(run)
+    history = StoredRun(folder).history
+    saved = SavedUpdates.read(folder, server_round)
     scenario = history.scenario
     rules = {spec: _rule(spec, scenario.byzantine) for spec in strategies}
-    federation = Federation.load(scenario, data_dir=data_dir)
+    federation = Federation.load(scenario, data_dir=None if data_dir is None else Path(data_dir))
     with Workers(federation.model, scenario.training, workers) as pool:
         replayer = _Replayer(federation, saved, pool)
         results = [replayer.replay(spec, rule, influence=influence) for spec, rule in rules.items()]

@@ -28,9 +28,9 @@ _log = logging.getLogger(__name__)
 
 
 def simulate(
-    scenario: Scenario,
+    scenario: Scenario | None = None,
     *,
-    out: Path | None = None,
+    out: str | Path | None = None,
     engine: Engine = "local",
     workers: int | None = None,
     clients_per_task: int | None = None,
@@ -38,15 +38,16 @@ def simulate(
     deterministic: bool = False,
     ray_address: str | None = None,
     ray_resources: Mapping[str, float] | None = None,
-    data_dir: Path | None = None,
+    data_dir: str | Path | None = None,
     on_round: OnRound | None = None,
     keep_updates: Collection[int] = (),
     notify: Notify = _log.warning,
+    **fields: object,
 ) -> History:
     """Run a scenario and return its history.
 
     Args:
-        scenario: scenario to run.
+        scenario: scenario to run. Default: `Scenario()`.
         out: run store, in which the run gets a folder with its run id as name. Default: write no files.
         engine: engine that computes the clients. All engines give the same result.
         workers: number of clients that train at the same time, as in `EngineOptions`.
@@ -59,6 +60,7 @@ def simulate(
         on_round: function that receives the record of each round after the round.
         keep_updates: rounds whose updates are saved in the run's folder for `replay`; not on `flower`.
         notify: function that receives a warning before the first round for each attack without effect.
+        fields: fields of the scenario that differ, such as `attack="alie"` or `strategy=Krum(byzantine=2)`.
 
     Raises:
         ScenarioError: the scenario cannot be run. Raised before any training.
@@ -75,11 +77,12 @@ def simulate(
         ray_address=ray_address,
         ray_resources=ray_resources,
     )
+    folder = None if data_dir is None else Path(data_dir)
     return run_federation(
-        Federation.load(scenario, data_dir=data_dir),
+        Federation.load(Scenario.given(scenario, fields), data_dir=folder),
         options,
-        out=out,
-        data_dir=data_dir,
+        out=None if out is None else Path(out),
+        data_dir=folder,
         on_round=on_round,
         keep_updates=keep_updates,
         notify=notify,
@@ -87,13 +90,14 @@ def simulate(
 
 
 def simulate_clean(
-    scenario: Scenario,
+    scenario: Scenario | None = None,
     options: EngineOptions = DEFAULTS,
     *,
-    out: Path | None = None,
-    data_dir: Path | None = None,
+    out: str | Path | None = None,
+    data_dir: str | Path | None = None,
     on_round: OnRound | None = None,
     notify: Notify = _log.warning,
+    **fields: object,
 ) -> History:
     """Return the history of a scenario's clean run: the same seed, clients, data and rounds, without attack.
 
@@ -102,14 +106,18 @@ def simulate_clean(
 
     Other arguments and errors as for `simulate`.
     """
-    attacked = Federation.load(scenario, data_dir=data_dir)
+    folder = None if data_dir is None else Path(data_dir)
+    attacked = Federation.load(Scenario.given(scenario, fields), data_dir=folder)
     federation = Federation(attacked.scenario.without_attack(attacked.goal_attack), attacked.dataset)
-    if out is not None:
-        stored = StoredRun(out / federation.scenario.run_id)
+    store = None if out is None else Path(out)
+    if store is not None:
+        stored = StoredRun(store / federation.scenario.run_id)
         if stored.complete:
             warn_version_mismatch([stored], notify)
             return stored.history
-    return run_federation(federation, options, out=out, data_dir=data_dir, on_round=on_round, notify=notify)
+    return run_federation(
+        federation, options, out=store, data_dir=folder, on_round=on_round, notify=notify
+    )
 
 
 def run_federation(

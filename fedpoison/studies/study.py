@@ -100,9 +100,9 @@ class Study(BaseModel):
             raise ScenarioError(validation_message(error)) from None
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: str | Path) -> Self:
         """Return the study in a TOML file."""
-        content = read_toml(path)
+        content = read_toml(Path(path))
         try:
             return cls.parse(content)
         except ScenarioError as error:

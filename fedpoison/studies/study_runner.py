@@ -130,7 +130,7 @@ def _place(cell: StudyCell) -> tuple[Label, ...]:
 
 
 def _rows(cell: StudyCell, history: History) -> Iterator[dict[str, object]]:
-    rounds = history.rounds().reset_index().to_dict("records")
+    rounds = history.to_frame().reset_index().to_dict("records")
     for record, row in zip(history.records, rounds, strict=True):
         yield {
             "run_id": history.scenario.run_id,

@@ -147,7 +147,7 @@ def test_what_is_not_evaluated_is_trained_all_the_same(lively, tmp_path):
         assert record.confusion == every.records[record.round].confusion
         assert record.training.sampled == every.records[record.round].training.sampled
     assert {"train", "aggregate", "evaluate"} <= some.last.training.seconds.keys()
-    assert some.rounds().index.tolist() == some.per_class().index.tolist() == [0, 2, 4, 5]
+    assert some.to_frame().index.tolist() == some.per_class().index.tolist() == [0, 2, 4, 5]
     assert math.isnan(some.recovery_half_life())
     with pytest.raises(ScenarioError, match="got evaluate_every 1, expected 2"):
         some.damage(every)

@@ -99,7 +99,7 @@ def test_the_damage_and_the_defence(small):
 
 def test_a_selecting_rule_names_the_attackers(small):
     history = simulate(small.replace(attack="scaled-update", strategy="multi-krum"))
-    rates = history.rounds()
+    rates = history.to_frame()
     assert (rates["true_positive_rate"][1:] == 1).all()
     assert (rates["false_positive_rate"][1:] == 0).all()
     trust = history.trust()

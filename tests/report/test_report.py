@@ -95,7 +95,7 @@ def test_the_numbers_are_those_of_the_runs(found, page):
         history = histories[run["id"]]
         assert run["rounds"] == [0, 1, 2, 3, 4]
         np.testing.assert_allclose(np.array(run["classes"], float) / 1e5, history.per_class().T, atol=5e-6)
-        np.testing.assert_allclose(np.array(run["accuracy"]) / 1e5, history.rounds()["accuracy"], atol=5e-6)
+        np.testing.assert_allclose(np.array(run["accuracy"]) / 1e5, history.to_frame()["accuracy"], atol=5e-6)
         np.testing.assert_array_equal(np.reshape(run["matrices"][-1], (10, 10)), history.last.counts)
         lines = [data["lines"][place] for place in run["scenario"]]
         assert lines == history.scenario.to_toml().splitlines()

@@ -48,7 +48,7 @@ def twin_with(scenario, shares):
 
 
 def test_the_rounds_say_whom_the_rule_believed(attacked):
-    rounds = attacked.rounds()
+    rounds = attacked.to_frame()
     assert rounds["acting"].tolist() == [0, 0, 1, 0, 0]
     attack = rounds.loc[2]
     assert attack["trust_auroc"] == 1

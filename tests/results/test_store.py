@@ -34,7 +34,7 @@ def test_it_is_read_back_as_it_was(history):
 
 
 def test_the_frames_agree_with_the_records(history):
-    rounds, classes = history.rounds(), history.per_class()
+    rounds, classes = history.to_frame(), history.per_class()
     assert rounds.index.tolist() == [0, 1, 2, 3]
     assert classes.shape == (4, 10)
     assert rounds["accuracy"].iloc[-1] == history.last.accuracy

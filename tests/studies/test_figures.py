@@ -51,7 +51,7 @@ def test_accuracy_by_round_draws_every_strategy(comparison):
         assert axes.get_title() == attack
         drawn = {line.get_label(): line.get_ydata() for line in axes.lines}
         for strategy in comparison.strategies:
-            curves = [100 * run.rounds()["accuracy"] for run in comparison.runs(attack, strategy)]
+            curves = [100 * run.to_frame()["accuracy"] for run in comparison.runs(attack, strategy)]
             np.testing.assert_allclose(drawn[strategy], np.mean(curves, axis=0))
 
 

@@ -161,7 +161,7 @@ def _cell_result(cell: PublishedValue, rows: Sequence[Sequence[Scenario]], batch
         return CellResult(cell, None, None, failures[0].reason)
     read = [
         cell.reading(
-            pd.DataFrame({scenario.seed: batch.histories[scenario].rounds()["accuracy"] for scenario in row})
+            pd.DataFrame({each.seed: batch.histories[each].to_frame()["accuracy"] for each in row})
         )
         for row in rows
     ]

@@ -1,0 +1,86 @@
+"""The functions of `import fedpoison as fp`: keywords, names or objects, texts or paths."""
+
+import pytest
+
+import fedpoison as fp
+from fedpoison.attacks import Alie, Backdoor, Composite, ScaledUpdate
+from fedpoison.rules import NNM, Adam, Krum, Median, Pipeline
+
+TINY = {
+    "dataset": "digits", "model": "mlp", "clients": 8, "rounds": 2, "train_samples": 400, "test_samples": 200,
+}  # fmt: skip
+
+
+def test_fields_and_objects_are_the_scenario(tmp_path):
+    run = fp.simulate(attack=Alie(z=1.0), strategy=Krum(byzantine=2), out=str(tmp_path), **TINY)
+    same = fp.Scenario.parse({**TINY, "attack": "alie(z=1.0)", "strategy": "krum(byzantine=2)"})
+    assert run.scenario == same
+    assert run.path == tmp_path / same.run_id
+    again = fp.load_run(str(run.path))
+    assert again.records == run.records
+    assert [each.scenario for each in fp.load_runs(str(tmp_path))] == [same]
+    assert fp.simulate(same, seed=3).scenario == same.replace(seed=3)
+
+
+@pytest.mark.parametrize(
+    ("field", "given", "spec"),
+    [
+        ("strategy", Median(), "median"),
+        ("strategy", Krum(), "krum(byzantine=0)"),
+        (
+            "strategy",
+            Pipeline(pre=(NNM(byzantine=3),), rule=Median(), optimizer=Adam(lr=0.5)),
+            "nnm(byzantine=3) | median | adam(lr=0.5)",
+        ),
+        ("attack", Composite(parts=(Backdoor(target=3), ScaledUpdate(factor=5.0))), "backdoor(target=3)+scaled-update(factor=5.0)"),
+    ],
+)  # fmt: skip
+def test_an_object_has_the_canonical_spec(field, given, spec):
+    assert getattr(fp.Scenario(**{field: given}), field) == spec
+    assert fp.Scenario(**{field: given}) == fp.Scenario(**{field: spec})
+
+
+@pytest.mark.parametrize(
+    ("field", "given", "message"),
+    [
+        ("strategy", Adam(), "expected exactly one rule"),
+        ("attack", Krum(), r"attack: got Krum\(.*Krum is not registered"),
+        ("attack", Alie, "attack: Input should be a valid string"),
+        ("atack", "alie", "did you mean 'attack'"),
+    ],
+)
+def test_a_wrong_object_is_refused(field, given, message):
+    with pytest.raises(fp.ScenarioError, match=message):
+        fp.simulate(**{field: given})
+
+
+def test_compare_takes_names_objects_and_fields():
+    found = fp.compare(["none", Alie(z=0.5)], "median", seeds=range(2), jobs=1, **TINY)
+    assert list(found.attacks) == ["none", "alie(z=0.5)"]
+    assert found.strategies == ["median"]
+    assert len(found.to_frame()) == 4
+    assert all(history.scenario.clients == 8 for history in found.histories.values())
+    assert all(history.path is None for history in found.histories.values())
+
+
+def test_breakdown_of_one_pair_has_one_threshold():
+    found = fp.breakdown("sign-flip(factor=-20)", "fedavg", shares=[0.5], jobs=1, **TINY)
+    assert found.threshold == 1 / 8
+
+
+def test_search_takes_a_strategy():
+    found = fp.search("fedavg", attacks=["sign-flip"], trials=1, confirm=0, jobs=1, **TINY)
+    assert [trial.attack.partition("(")[0] for trial in found.trials] == ["sign-flip"]
+
+
+def test_sweep_takes_a_study_or_its_path(tmp_path):
+    study = tmp_path / "mine.toml"
+    study.write_text("[base]\n" + "".join(f"{k} = {v!r}\n" for k, v in TINY.items()) + "[axes]\nseed = [0, 1]\n")
+    found = fp.sweep(str(study), jobs=1)
+    assert len(found.histories) == 2
+    assert set(fp.sweep(fp.Study.load(str(study)), jobs=1).frame["seed"]) == {0, 1}
+
+
+def test_a_misspelt_keyword_is_named():
+    with pytest.raises(fp.ScenarioError, match="did you mean 'rounds'"):
+        fp.compare("none", "fedavg", round=3)
