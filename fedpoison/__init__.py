@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from strategies.checks import check_rule as check_rule
 
 
-
 def _check_not_hidden() -> None:
     """Raise ImportError if another module called `strategies` or `clients` hides that of fedpoison."""
     root = Path(__file__).resolve().parents[1]

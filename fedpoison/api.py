@@ -5,11 +5,12 @@ They take a scenario or its fields as keywords, algorithms as names or objects, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import cast
+from typing import TypeVar, cast
 
 from clients.attacks.base import Attack
 from fedpoison.errors import ScenarioError
@@ -26,6 +27,7 @@ from fedpoison.studies.comparison import At, Comparison
 from fedpoison.studies.study import Study, find_study
 from strategies.base import AggregationRule
 
+Key = TypeVar("Key")
 Attacks = str | Attack | Iterable[str | Attack]
 """One attack or several, as specs or objects."""
 Strategies = str | AggregationRule | Iterable[str | AggregationRule]
@@ -61,9 +63,10 @@ def compare(
         EngineError: Ray is not available.
     """
     with _batch(scenario, out, settings) as (base, options):
-        return comparison.compare(
-            base, _attacks(attacks), _strategies(strategies), tuple(seeds), at=at, **options
+        found = comparison.compare(
+            base, _attacks(attacks), _strategies(strategies), seeds=tuple(seeds), at=at, **options
         )
+    return found if out is not None else replace(found, histories=_without_path(found.histories))
 
 
 def breakdown(
@@ -182,10 +185,9 @@ def sweep(
     data = None if data_dir is None else Path(data_dir)
     chosen = study if isinstance(study, Study) else find_study(str(study))
     with _store(out) as store:
-        planned = study_runner.plan(
-            chosen, out=store, retry_failed=retry_failed, fresh=fresh, data_dir=data
-        )
-        return study_runner.sweep(planned, jobs=jobs, ray_address=ray_address, data_dir=data)
+        planned = study_runner.plan(chosen, out=store, retry_failed=retry_failed, fresh=fresh, data_dir=data)
+        found = study_runner.sweep(planned, jobs=jobs, ray_address=ray_address, data_dir=data)
+    return found if out is not None else replace(found, histories=_without_path(found.histories))
 
 
 def load_run(path: str | Path) -> History:
@@ -220,6 +222,11 @@ def _attacks(given: Attacks) -> list[str]:
 def _strategies(given: Strategies) -> list[str]:
     several = given if isinstance(given, Iterable) and not isinstance(given, str) else [given]
     return [read_aggregation(strategy) for strategy in several]
+
+
+def _without_path(histories: Mapping[Key, History]) -> dict[Key, History]:
+    """Return the histories of runs whose temporary folders no longer exist."""
+    return {key: replace(history, path=None) for key, history in histories.items()}
 
 
 @contextmanager

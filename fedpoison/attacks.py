@@ -49,6 +49,7 @@ from clients.attacks.updates.ipm import OptimalIpm as OptimalIpm
 from clients.attacks.updates.mimic import Mimic as Mimic
 from clients.attacks.updates.min_max import MinMax as MinMax
 from clients.attacks.updates.min_max import MinSum as MinSum
+from clients.attacks.updates.min_max import Tailored as Tailored
 from clients.attacks.updates.mpaf import Mpaf as Mpaf
 from clients.attacks.updates.poisoned_fl import PoisonedFl as PoisonedFl
 from clients.attacks.updates.rop import Rop as Rop
@@ -58,4 +59,3 @@ from clients.attacks.updates.simple_updates import RandomUpdate as RandomUpdate
 from clients.attacks.updates.simple_updates import ScaledUpdate as ScaledUpdate
 from clients.attacks.updates.simple_updates import SignFlip as SignFlip
 from clients.attacks.updates.simple_updates import ZeroUpdate as ZeroUpdate
-from clients.attacks.updates.tailored import Tailored as Tailored

@@ -3,7 +3,7 @@
 import pytest
 
 import fedpoison as fp
-from fedpoison.attacks import Alie, Backdoor, Composite, ScaledUpdate
+from fedpoison.attacks import Alie, Backdoor, Composite
 from fedpoison.rules import NNM, Adam, Krum, Median, Pipeline
 
 TINY = {
@@ -32,9 +32,9 @@ def test_fields_and_objects_are_the_scenario(tmp_path):
             Pipeline(pre=(NNM(byzantine=3),), rule=Median(), optimizer=Adam(lr=0.5)),
             "nnm(byzantine=3) | median | adam(lr=0.5)",
         ),
-        ("attack", Composite(parts=(Backdoor(target=3), ScaledUpdate(factor=5.0))), "backdoor(target=3)+scaled-update(factor=5.0)"),
+        ("attack", Composite(parts=(Backdoor(target=3), Alie())), "backdoor(target=3)+alie"),
     ],
-)  # fmt: skip
+)
 def test_an_object_has_the_canonical_spec(field, given, spec):
     assert getattr(fp.Scenario(**{field: given}), field) == spec
     assert fp.Scenario(**{field: given}) == fp.Scenario(**{field: spec})
@@ -64,7 +64,7 @@ def test_compare_takes_names_objects_and_fields():
 
 
 def test_breakdown_of_one_pair_has_one_threshold():
-    found = fp.breakdown("sign-flip(factor=-20)", "fedavg", shares=[0.5], jobs=1, **TINY)
+    found = fp.breakdown("scaled-update(factor=-50)", "fedavg", shares=[0.5], jobs=1, **TINY)
     assert found.threshold == 1 / 8
 
 
@@ -75,12 +75,53 @@ def test_search_takes_a_strategy():
 
 def test_sweep_takes_a_study_or_its_path(tmp_path):
     study = tmp_path / "mine.toml"
-    study.write_text("[base]\n" + "".join(f"{k} = {v!r}\n" for k, v in TINY.items()) + "[axes]\nseed = [0, 1]\n")
+    base = "".join(f"{name} = {value!r}\n" for name, value in TINY.items())
+    study.write_text(f"[base]\n{base}[axes]\nseed = [0, 1]\n")
     found = fp.sweep(str(study), jobs=1)
+    assert (found.study.name, found.study.title) == ("mine", "mine")
     assert len(found.histories) == 2
-    assert set(fp.sweep(fp.Study.load(str(study)), jobs=1).frame["seed"]) == {0, 1}
+    assert set(fp.sweep(fp.Study.load(str(study)), jobs=1).to_frame()["seed"]) == {0, 1}
 
 
 def test_a_misspelt_keyword_is_named():
     with pytest.raises(fp.ScenarioError, match="did you mean 'rounds'"):
         fp.compare("none", "fedavg", round=3)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    store = tmp_path_factory.mktemp("runs")
+    study = {"name": "s", "base": TINY, "axes": {"lr": [0.1, 0.2], "strategy": ["fedavg", "median"]}}
+    drawn = {**study, "figure": {"kind": "lines", "x": "lr", "series": "strategy"}}
+    run = fp.simulate(out=store, keep_updates=[1], attack="ipm", **TINY)
+    return {
+        "History": run,
+        "Comparison": fp.compare(["none", "ipm"], ["fedavg", "median"], jobs=1, out=store, **TINY),
+        "Breakdown": fp.breakdown("ipm", "fedavg", shares=[0.25], jobs=1, out=store, **TINY),
+        "SearchResult": fp.search(attacks=["ipm", "alie"], trials=2, confirm=1, jobs=1, out=store, **TINY),
+        "StudyResults": fp.sweep(fp.Study.parse(drawn), jobs=1, out=store),
+        "Replay": fp.replay(str(run.path), 1, ["median", "fedavg"]),
+    }
+
+
+KINDS = ["History", "Comparison", "Breakdown", "SearchResult", "StudyResults", "Replay"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_result_is_a_frame_a_figure_a_short_text_and_html(results, kind):
+    result = results[kind]
+    assert type(result).__name__ == kind
+    assert len(result.to_frame()) > 0
+    assert result.plot().axes
+    text = repr(result)
+    assert text.startswith(result.headline)
+    assert len(text.splitlines()) <= 14
+    assert len(text) < 1500
+    assert result._repr_html_().startswith("<p>")
+    assert "<table" in result._repr_html_()
+
+
+def test_the_numbers_of_a_short_text_are_those_of_the_run(results):
+    run = results["History"]
+    assert f"accuracy {run.last.accuracy:.1%}, worst class {run.last.worst_class_accuracy:.1%}" in repr(run)
+    assert results["Comparison"].shown_frame().loc["ipm", "fedavg"] == run.last.accuracy

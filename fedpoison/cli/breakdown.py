@@ -190,4 +190,4 @@ def _write(found: Breakdown, folder: Path, ending: str) -> None:
 
     folder.mkdir(parents=True, exist_ok=True)
     save(figures.breakdown_curves(found), folder / f"breakdown.{ending}")
-    found.points().to_csv(folder / "points.csv", index=False)
+    found.to_frame().to_csv(folder / "points.csv", index=False)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -20,13 +21,18 @@ from fedpoison.federation.evaluation import Evaluator, evaluate
 from fedpoison.federation.federation import Federation
 from fedpoison.federation.workers import Workers
 from fedpoison.results import metrics as measures
+from fedpoison.results.display import Displayed
 from fedpoison.results.history import History
 from fedpoison.results.metrics import Counts
 from fedpoison.results.round import GroupRecord, Round, Training
+from fedpoison.results.run_frame import measured
 from fedpoison.results.store import StoredRun
 from fedpoison.scenario.aggregation import FlowerStrategy, build_aggregation
 from fedpoison.simulation.saved_updates import SavedUpdates
 from strategies.base import Aggregate, AggregationRule, InputError, PreconditionError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +67,8 @@ class ReplayResult:
         return measures.trust_rates(dict(self.trust), self.record.training.acting)
 
 
-@dataclass(frozen=True, eq=False)
-class Replay:
+@dataclass(frozen=True, eq=False, repr=False)
+class Replay(Displayed):
     """One round of a run under several strategies."""
 
     history: History
@@ -73,6 +79,35 @@ class Replay:
     def actual(self) -> Round | None:
         """Record of the round in the run. None: the round was not evaluated."""
         return next((record for record in self.history.records if record.round == self.saved.round), None)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per strategy: measures after the round, rejected shares, and class accuracies.
+
+        `true_positive_rate` and `false_positive_rate` are the rejected shares of the attacking and of the
+        honest clients. `class_3` is the accuracy of class 3.
+        """
+        rows = [
+            {
+                "strategy": result.strategy,
+                **dict(zip(("true_positive_rate", "false_positive_rate"), result.rates, strict=True)),
+                **measured(result.record),
+            }
+            for result in self.results
+        ]
+        return pd.DataFrame(rows).set_index("strategy")
+
+    @property
+    def headline(self) -> str:
+        """Round and run."""
+        return f"round {self.saved.round} of {self.history.title}, {len(self.saved.nodes)} updates"
+
+    def plot(self) -> Figure:
+        """Draw the heat map of the accuracy of each class (columns) with each strategy (rows)."""
+        from fedpoison.plotting import strategy_heat_map  # noqa: PLC0415  # matplotlib takes a second to import
+
+        classes = self.to_frame().filter(like="class_").drop(columns="worst_class_accuracy")
+        labels = classes.rename(columns=lambda name: name.removeprefix("class_"))
+        return strategy_heat_map(100 * labels, self.headline)
 
 
 def replay(

@@ -115,9 +115,7 @@ def simulate_clean(
         if stored.complete:
             warn_version_mismatch([stored], notify)
             return stored.history
-    return run_federation(
-        federation, options, out=store, data_dir=folder, on_round=on_round, notify=notify
-    )
+    return run_federation(federation, options, out=store, data_dir=folder, on_round=on_round, notify=notify)
 
 
 def run_federation(

@@ -5,19 +5,25 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Unpack
+from statistics import fmean
+from typing import TYPE_CHECKING, Literal, Unpack
 
 import optuna
+import pandas as pd
 
 from clients.attacks.base import Candidates, Range
 from fedpoison.errors import RunError, ScenarioError, unknown
 from fedpoison.federation.federation import Federation
+from fedpoison.results.display import Displayed
 from fedpoison.results.round import Round
 from fedpoison.scenario.registries import attacks as registered
 from fedpoison.scenario.registries import read_attack
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.scenario.specs import format_call
 from fedpoison.simulation.batch import BatchOptions, BatchResult, batch_runner
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Parameters = Mapping[str, Candidates]
 """Values of an attack's parameters that a search tries, by name."""
@@ -66,8 +72,8 @@ class ConfirmationRun:
     """Objective of the clean run with that seed; None if the objective needs an attack."""
 
 
-@dataclass(frozen=True)
-class SearchResult:
+@dataclass(frozen=True, repr=False)
+class SearchResult(Displayed):
     """Result of a search."""
 
     trials: list[SearchTrial]
@@ -75,6 +81,27 @@ class SearchResult:
     clean: float | None
     """Objective of the clean run; None if the objective needs an attack."""
     repeats: list[ConfirmationRun]
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per trial, strongest first: `attack`, `strength` (NaN: failed) and `stopped`."""
+        return pd.DataFrame(
+            [(trial.attack, trial.strength, trial.stopped) for trial in self.trials],
+            columns=["attack", "strength", "stopped"],
+        ).astype({"strength": float})
+
+    @property
+    def headline(self) -> str:
+        """Number of trials, the objective without attack, and the mean of the confirmation runs."""
+        clean = "" if self.clean is None else f", {self.clean:.3f} without attack"
+        confirmed = [repeat.strength for repeat in self.repeats if repeat.strength is not None]
+        again = f", {fmean(confirmed):.3f} with {len(confirmed)} other seeds" if confirmed else ""
+        return f"strongest of {len(self.trials)} attacks{clean}{again}"
+
+    def plot(self) -> Figure:
+        """Draw the greatest strength of each attack, over all its parameters."""
+        from fedpoison.studies.figures import strength_by_attack  # noqa: PLC0415  # matplotlib takes a second to import
+
+        return strength_by_attack(self.to_frame())
 
 
 def parse_objective(name: str) -> SearchObjective:

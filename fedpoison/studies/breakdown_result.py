@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import pandas as pd
 
 from fedpoison.errors import ScenarioError, unknown
+from fedpoison.results.display import Displayed
 from fedpoison.results.round import Round
-from fedpoison.results.run_frame import MEASURES
+from fedpoison.results.run_frame import MEASURES, cross_table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 POINTS = 10.0
 LEVEL = 50.0
@@ -220,8 +225,8 @@ class Curve:
         return {point.count: point.broke for point in self.points}
 
 
-@dataclass(frozen=True, eq=False)
-class Breakdown:
+@dataclass(frozen=True, eq=False, repr=False)
+class Breakdown(Displayed):
     """Curves of a search, and their criterion."""
 
     criterion: BreakdownCriterion
@@ -233,7 +238,51 @@ class Breakdown:
     def attacks(self) -> list[str]:
         return list(dict.fromkeys(curve.pair.attack for curve in self.curves))
 
-    def points(self) -> pd.DataFrame:
+    @property
+    def threshold(self) -> float | None:
+        """Smallest share of malicious clients that broke the strategy. None: no share of the search did.
+
+        Raises:
+            ScenarioError: The search has more than one attack and strategy; see `thresholds`.
+        """
+        if len(self.curves) != 1:
+            raise ScenarioError(f"threshold: got {len(self.curves)} pairs, expected one; use thresholds().")
+        point = self.curves[0].breaking_point
+        return None if point is None else point.count / self.clients
+
+    def thresholds(self) -> pd.DataFrame:
+        """Return the smallest share that broke each strategy (columns) under each attack (rows).
+
+        NaN: no share of the search broke it.
+        """
+        points = [curve.breaking_point for curve in self.curves]
+        columns = {
+            "attack": [curve.pair.attack for curve in self.curves],
+            "strategy": [curve.pair.strategy for curve in self.curves],
+            "share": [math.nan if point is None else point.count / self.clients for point in points],
+        }
+        frame = pd.DataFrame(columns)
+        return cross_table(frame, "share", "attack", "strategy")
+
+    @property
+    def headline(self) -> str:
+        """Criterion, and the size of the search."""
+        return (
+            f"smallest malicious share that {self.criterion.description}, of {self.clients} clients, "
+            f"{len(self.seeds)} seeds (NaN: none)"
+        )
+
+    def shown_frame(self) -> pd.DataFrame:
+        """Return `thresholds`."""
+        return self.thresholds()
+
+    def plot(self) -> Figure:
+        """Draw the cost by the malicious share, with a panel per attack and a line per strategy."""
+        from fedpoison.studies.figures import breakdown_curves  # noqa: PLC0415  # matplotlib takes a second to import
+
+        return breakdown_curves(self)
+
+    def to_frame(self) -> pd.DataFrame:
         """Return one row per attack, strategy, number of malicious clients and seed.
 
         `value` is the measure and `cost` is compared with the limit. Both are NaN if the run stopped. `broke`

@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from functools import cached_property
 from itertools import product
-from typing import Literal, Unpack
+from typing import TYPE_CHECKING, Literal, Unpack
 
 import numpy as np
 import pandas as pd
 
 from fedpoison.errors import ScenarioError, unknown
+from fedpoison.results.display import Displayed
 from fedpoison.results.history import History
 from fedpoison.results.round import Round
 from fedpoison.results.run_frame import (
@@ -29,6 +30,9 @@ from fedpoison.results.run_frame import (
 from fedpoison.scenario.aggregation import read_aggregation
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.simulation.batch import BatchOptions, run_all
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _log = logging.getLogger(__name__)
 
@@ -52,8 +56,8 @@ class CompareCell:
     seed: int
 
 
-@dataclass(frozen=True, eq=False)
-class Comparison:
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison(Displayed):
     """Runs of a matrix of attacks and strategies.
 
     A mean is NaN if a run stopped with any seed: a mean over the other seeds would hide the worst case.
@@ -89,9 +93,33 @@ class Comparison:
             return history.last
         return max(history.records[1:], key=lambda record: record.accuracy)
 
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per run: `attack`, `strategy`, `seed`, `stopped`, measures and classes.
+
+        See `run_frame`.
+        """
+        return self._frame
+
+    @property
+    def headline(self) -> str:
+        """Size of the comparison."""
+        return (
+            f"accuracy of {len(self.strategies)} strategies under {len(self.attacks)} attacks, mean over "
+            f"{len(self.seeds)} seeds, in the {self.at} round; {len(self.stopped)} runs stopped"
+        )
+
+    def shown_frame(self) -> pd.DataFrame:
+        """Return the mean accuracy by attack (rows) and strategy (columns)."""
+        return self.table("accuracy")
+
+    def plot(self) -> Figure:
+        """Draw a heat map per measure: attacks (rows) by strategies (columns)."""
+        from fedpoison.studies.figures import attack_by_strategy  # noqa: PLC0415  # matplotlib takes a second to import
+
+        return attack_by_strategy(self)
+
     @cached_property
-    def frame(self) -> pd.DataFrame:
-        """One row per run: `attack`, `strategy`, `seed`, `stopped`, measures and classes. See `run_frame`."""
+    def _frame(self) -> pd.DataFrame:
         return run_frame(_AXES, ((astuple(cell), self.record(cell)) for cell in self.cells()))
 
     @property
@@ -100,19 +128,19 @@ class Comparison:
         return len(next(iter(self.histories.values())).last.per_class_accuracy)
 
     def values(self, measure: str, attack: str, strategy: str) -> list[float]:
-        """Return a column of `frame` for one attack and strategy: a value per seed, NaN without one."""
-        chosen = (self.frame["attack"] == attack) & (self.frame["strategy"] == strategy)
-        return list(self.frame.loc[chosen, measure])
+        """Return a column of `to_frame` for one attack and strategy: a value per seed, NaN without one."""
+        chosen = (self._frame["attack"] == attack) & (self._frame["strategy"] == strategy)
+        return list(self._frame.loc[chosen, measure])
 
     def table(self, measure: str, reduce: Literal["mean", "std"] = "mean") -> pd.DataFrame:
         """Return attacks (rows) by strategies (columns).
 
         Args:
-            measure: A column of `frame`, such as those in `MEASURES`.
+            measure: A column of `to_frame`, such as those in `MEASURES`.
             reduce: Mean over the seeds, or standard deviation of a sample.
         """
         return cross_table(
-            self.frame, measure, "attack", "strategy", lambda values: values.agg(reduce, skipna=False)
+            self._frame, measure, "attack", "strategy", lambda values: values.agg(reduce, skipna=False)
         )
 
     def per_class(self) -> pd.DataFrame:
@@ -120,8 +148,8 @@ class Comparison:
 
         A seed whose test set lacks a class does not count in the mean of that class.
         """
-        columns = class_columns(self.frame)
-        means = of_whole_groups(self.frame, _PAIR, columns).groupby(_PAIR, sort=False)[columns].mean()
+        columns = class_columns(self._frame)
+        means = of_whole_groups(self._frame, _PAIR, columns).groupby(_PAIR, sort=False)[columns].mean()
         return means.set_axis(pd.RangeIndex(len(columns), name="class"), axis=1)
 
     def classes(self, attack: str) -> pd.DataFrame:
@@ -133,7 +161,7 @@ class Comparison:
 
         A measure that a run lacks, such as the success of an attack without a target, is NaN.
         """
-        return intervals(self.frame, _PAIR)
+        return intervals(self._frame, _PAIR)
 
     def differences(self, reference: str | None = None) -> pd.DataFrame:
         """Return the rows of `estimates` for each strategy minus the reference, paired over the seeds.
@@ -145,7 +173,7 @@ class Comparison:
             ScenarioError: The reference is none of the strategies.
         """
         reference = self.most_robust() if reference is None else check_reference(self.strategies, reference)
-        return intervals(paired_differences(self.frame, "strategy", reference, ["attack", "seed"]), _PAIR)
+        return intervals(paired_differences(self._frame, "strategy", reference, ["attack", "seed"]), _PAIR)
 
     def most_robust(self) -> str:
         """Return the strategy with the best worst-case accuracy; strategies that stopped are last."""

@@ -70,7 +70,7 @@ def breakdown_curves(found: Breakdown) -> Figure:
     """
     figure, grid = panels(len(found.attacks))
     strategies = list(dict.fromkeys(curve.pair.strategy for curve in found.curves))
-    points = found.points()
+    points = found.to_frame()
     points["share"] *= 100
     points["cost"] = 100 * points["cost"].where(points["stopped"].isna())  # one stopped seed leaves a gap
     for axes, attack in zip(grid, found.attacks, strict=True):
@@ -104,6 +104,21 @@ def _mark(axes: Axes, curves: Sequence[Curve], found: Breakdown, strategies: Seq
             share, height = 100 * curve.undefined / found.clients, 1 - 0.06 * drawn[curve.undefined]
             axes.plot(share, height, color=colour, zorder=3, **CROSS, **edge)
             drawn[curve.undefined] += 1
+
+
+def strength_by_attack(trials: pd.DataFrame) -> Figure:
+    """Return a bar per attack: its greatest strength in the search.
+
+    Args:
+        trials: One row per trial: `attack` (a spec) and `strength`, as `SearchResult.to_frame`.
+    """
+    names = trials["attack"].str.partition("(")[0]
+    strengths = trials["strength"].groupby(names).max().sort_values()
+    figure = Figure(figsize=(6.0, 1.2 + 0.3 * len(strengths)), layout="constrained")
+    axes = figure.subplots()
+    axes.barh(list(strengths.index), strengths.to_numpy())
+    axes.set_xlabel("strength of the attack (1 minus the accuracy, or success)")
+    return figure
 
 
 def draw(study: Study, runs: pd.DataFrame) -> Figure:

@@ -18,6 +18,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from fedpoison.errors import ScenarioError, unknown
+from fedpoison.results.store import file_name
 from fedpoison.scenario.fields import read_toml
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.scenario.specs import validation_message
@@ -52,7 +53,8 @@ class Study(BaseModel):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
     """Name of the study and of the folder of its results."""
-    title: str
+    title: str = ""
+    """Title of tables and figures. Default: the name."""
     description: str = ""
     """Question that the study answers."""
     base: dict[str, Any] = {}
@@ -95,14 +97,14 @@ class Study(BaseModel):
             if name not in cls.model_fields:
                 raise unknown("key of a study", name, cls.model_fields)
         try:
-            return cls(**content)
+            return cls(**{"title": content.get("name", "")} | content)
         except ValidationError as error:
             raise ScenarioError(validation_message(error)) from None
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Return the study in a TOML file."""
-        content = read_toml(Path(path))
+        """Return the study in a TOML file. Default of its name: the name of the file."""
+        content = {"name": file_name(Path(path).stem)} | read_toml(Path(path))
         try:
             return cls.parse(content)
         except ScenarioError as error:

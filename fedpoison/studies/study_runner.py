@@ -8,13 +8,14 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
 from fedpoison.data import AUTO, Dataset, load_dataset
 from fedpoison.errors import file_errors
 from fedpoison.federation.federation import resolve_dataset
+from fedpoison.results.display import Displayed
 from fedpoison.results.history import History
 from fedpoison.results.provenance import Notify, warn_version_mismatch
 from fedpoison.results.round import Failure
@@ -25,11 +26,14 @@ from fedpoison.simulation.batch import BatchCallbacks, run_all
 from fedpoison.studies.axes import AXIS_TITLES, Label
 from fedpoison.studies.study import Study, StudyCell
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, eq=False)
-class StudyResults:
+@dataclass(frozen=True, eq=False, repr=False)
+class StudyResults(Displayed):
     """Finished runs of a study, and the failures of the other runs."""
 
     study: Study
@@ -40,7 +44,7 @@ class StudyResults:
     def rounds(self) -> pd.DataFrame:
         """One row per run and evaluated round: the axes, `run_id`, `seed`, `round`, measures, classes.
 
-        The measures are those of `History.rounds`. `success` is the success rate of a targeted attack, and
+        The measures are those of `History.to_frame`. `success` is the success rate of a targeted attack, and
         `class_3` is the accuracy of class 3.
         """
         rows = [row for cell, history in self.histories.items() for row in _rows(cell, history)]
@@ -68,12 +72,35 @@ class StudyResults:
         ]
         return pd.DataFrame(rows, columns=[*self.study.axes, "run_id", "reason", "refused"])
 
-    @cached_property
-    def frame(self) -> pd.DataFrame:
-        """One row per combination of all axes, in the order of the study, with `runs` and `stopped`.
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per combination of all axes, in the order of the study, with `runs` and `stopped`.
 
         A run that failed for any reason counts as stopped.
         """
+        return self._frame
+
+    @property
+    def headline(self) -> str:
+        """Name and title of the study, and its numbers of complete and failed runs."""
+        counts = f"{len(self.histories)} complete runs, {len(self.failures)} failed runs"
+        return f"{self.study.name} ({self.study.title}), {counts}"
+
+    def shown_frame(self) -> pd.DataFrame:
+        """Return `summary`."""
+        return self.summary() if self.histories else self.failed
+
+    def plot(self) -> Figure:
+        """Draw the figure of the study.
+
+        Raises:
+            ScenarioError: The study has no figure.
+        """
+        from fedpoison.studies.figures import draw  # noqa: PLC0415  # matplotlib takes a second to import
+
+        return draw(self.study, self.complete_runs)
+
+    @cached_property
+    def _frame(self) -> pd.DataFrame:
         ended = dict(zip(map(_place, self.histories), self.runs.to_dict("records"), strict=True))
         rows = [
             {**cell.axis_labels, **ended.get(_place(cell), {}), "stopped": _place(cell) not in ended}
@@ -84,7 +111,7 @@ class StudyResults:
     @property
     def seeds(self) -> pd.DataFrame:
         """One row per combination of the axes except the seed: number of runs `asked` for and `ended`."""
-        stopped = self.frame.groupby(self._without_seed, sort=False)["stopped"]
+        stopped = self._frame.groupby(self._without_seed, sort=False)["stopped"]
         counts = pd.DataFrame({"asked": stopped.size(), "ended": stopped.size() - stopped.sum()})
         return counts.reset_index()
 
@@ -92,7 +119,7 @@ class StudyResults:
     def complete_runs(self) -> pd.DataFrame:
         """The rows of `runs`, with measures only if every seed of a combination ended, as means need it."""
         measures = self.runs.columns.intersection([*AXIS_TITLES])
-        whole = of_whole_groups(self.frame, self._without_seed, measures)
+        whole = of_whole_groups(self._frame, self._without_seed, measures)
         return whole[~whole["stopped"]].drop(columns="stopped").reset_index(drop=True)
 
     def summary(self, reduce: Literal["mean", "std"] = "mean") -> pd.DataFrame:

@@ -134,7 +134,7 @@ def test_a_server_that_has_to_stop_is_broken(search):
     assert (curve.breaking_point.count, curve.breaking_point.stopped) == (7, REFUSED.reason)
     assert REFUSED.reason in notes(found)[0]
     assert table(found).cells["costs"].tolist() == ["stops"]
-    stopped = found.points().query("malicious == 7").iloc[0]
+    stopped = found.to_frame().query("malicious == 7").iloc[0]
     assert stopped["broke"]
     assert math.isnan(stopped["cost"])
     json.dumps(as_json(found), allow_nan=False)
@@ -231,7 +231,7 @@ def test_real_runs_are_what_they_are_alone_and_are_read_again(small, tmp_path):
     assert told == []
     made = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/model.safetensors")}
     again = breakdown(small, ["scaled-update"], ["fedavg"], **options)
-    pd.testing.assert_frame_equal(again.points(), found.points())
+    pd.testing.assert_frame_equal(again.to_frame(), found.to_frame())
     assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/model.safetensors")} == made
 
 

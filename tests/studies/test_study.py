@@ -207,7 +207,7 @@ def test_the_names_of_columns_are_taken(small):
     history = simulate(small.replace(rounds=1))
     (cell,) = study.cells()
     results = StudyResults(study, {cell: history}, {})
-    columns = {*results.rounds.columns, *results.frame.columns}
+    columns = {*results.rounds.columns, *results.to_frame().columns}
     measured = {name for name in columns if not name.startswith("class_")}
     assert measured | {*results.failed.columns, *results.seeds.columns} == RESERVED_COLUMNS
     assert set(AXIS_TITLES) <= measured

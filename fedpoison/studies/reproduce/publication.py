@@ -160,9 +160,7 @@ def _cell_result(cell: PublishedValue, rows: Sequence[Sequence[Scenario]], batch
     if failures:
         return CellResult(cell, None, None, failures[0].reason)
     read = [
-        cell.reading(
-            pd.DataFrame({each.seed: batch.histories[each].to_frame()["accuracy"] for each in row})
-        )
+        cell.reading(pd.DataFrame({each.seed: batch.histories[each].to_frame()["accuracy"] for each in row}))
         for row in rows
     ]
     return CellResult(cell, *min(read))
