@@ -207,7 +207,7 @@ def describe(built: object, *registries: Registry[Any], kept: Collection[str] = 
             if known is type(built):
                 values = {
                     described.name: getattr(built, described.name)
-                    for described in dataclasses.fields(known)
+                    for described in dataclasses.fields(known)  # type: ignore[arg-type]  # registered classes are dataclasses
                     if described.name in kept or getattr(built, described.name) != _default(described)
                 }
                 spec = format_call(name, values)

@@ -97,7 +97,7 @@ class Study(BaseModel):
             if name not in cls.model_fields:
                 raise unknown("key of a study", name, cls.model_fields)
         try:
-            return cls(**{"title": content.get("name", "")} | content)
+            return cls(**{"title": content.get("name", ""), **content})
         except ValidationError as error:
             raise ScenarioError(validation_message(error)) from None
 

@@ -152,7 +152,7 @@ def test_the_page_about_stored_runs_loads_the_model_that_the_run_saved(tmp_path,
     names = {}
     for block in code_blocks("docs/stored-runs.md"):
         exec(compile(block, "docs/stored-runs.md", "exec"), names)  # noqa: S102  # the page's own code
-    assert names["accuracy"] == pytest.approx(names["run"].history.rounds()["accuracy"].iloc[-1])
+    assert names["accuracy"] == pytest.approx(names["run"].history.to_frame()["accuracy"].iloc[-1])
     plt.close("all")
 
 

@@ -16,7 +16,7 @@ from fedpoison.simulation.run import simulate
 
 
 def malicious_mass(scenario):
-    return simulate(scenario.replace(rounds=1)).rounds()["malicious_mass"].iloc[-1]
+    return simulate(scenario.replace(rounds=1)).to_frame()["malicious_mass"].iloc[-1]
 
 
 @pytest.mark.parametrize(
