@@ -203,12 +203,36 @@ class ByzantineRule(Tolerant, Rule):
     """Base class of rules with the parameter `byzantine`."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class RelaxableRule(ByzantineRule):
+    """Base class of rules that are still defined for fewer updates than their theorem needs."""
+
+    strict: bool = field(default=True, repr=False)
+    """Refuse fewer updates than the theorem needs. If false, the rule also runs outside its theorem."""
+
+    @property
+    @abstractmethod
+    def guaranteed(self) -> int:
+        """Smallest number of updates for which the theorem is true."""
+
+    @property
+    @abstractmethod
+    def defined(self) -> int:
+        """Smallest number of updates for which the rule can be computed."""
+
+    @property
+    def minimum(self) -> int:
+        return self.guaranteed if self.strict else self.defined
+
+
 def require(stage: Stage, clients: int) -> None:
     """Raise PreconditionError unless `stage` is defined for this number of updates."""
     if clients < stage.minimum:
+        relaxed = isinstance(stage, RelaxableRule) and stage.strict and clients >= stage.defined
         raise PreconditionError(
             f"{stage!r} needs {stage.card.precondition}: at least {stage.minimum} updates, got {clients}. "
             "Tolerate fewer malicious clients, or train more clients per round."
+            + (" With strict=false, the rule runs without its guarantee." if relaxed else "")
         )
 
 

@@ -7,13 +7,35 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from strategies.base import Aggregate, AggregationRule, Context, RuleCard, Stage, State, as_shares, require
+from strategies.base import (
+    Aggregate,
+    AggregationRule,
+    Context,
+    RelaxableRule,
+    RuleCard,
+    Stage,
+    State,
+    as_shares,
+    require,
+)
 from strategies.kernels.weighted_sums import mixed
 from strategies.optimizers import ServerOptimizer
 from strategies.preaggregators import PreAggregator
 
 LARGEST = 2**63 - 1
 """End of the search for the smallest number of updates."""
+
+
+def without_guarantee(rule: object, clients: int) -> list[str]:
+    """Return a warning if `rule` aggregates fewer updates than its theorem needs, or an empty list."""
+    if isinstance(rule, Pipeline):
+        for part in rule.pre:
+            clients = part.rows(clients)
+        rule = rule.rule
+    if not isinstance(rule, RelaxableRule) or clients >= rule.guaranteed:
+        return []
+    needed = f"{rule.card.precondition} for its guarantee: at least {rule.guaranteed} updates, got {clients}"
+    return [f"{rule!r} needs {needed}. With strict=false, it runs without the guarantee."]
 
 
 @dataclass(frozen=True, kw_only=True)

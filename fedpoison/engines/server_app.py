@@ -25,7 +25,7 @@ def main(grid: Grid, context: Context) -> None:
     path = (out or Path("runs").absolute()) / federation.scenario.run_id
     folder = RunWriter.begin(path, federation.scenario, environment("flower", None, federation.no_effect))
     print(f"fedpoison: the run is written into {path}")  # noqa: T201  # for `flwr run --stream`
-    for reason in federation.no_effect:
+    for reason in federation.warnings:
         print(f"fedpoison: warning: {reason}")  # noqa: T201
     with (
         Workers(federation.model, federation.scenario.training) as workers,

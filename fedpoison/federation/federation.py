@@ -26,6 +26,7 @@ from fedpoison.scenario.attackers import first_goal
 from fedpoison.scenario.registries import models, read_partition
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.scenario.selection import AttackerSelection
+from strategies.pipeline import without_guarantee
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,11 @@ class Federation:
     def no_effect(self) -> list[str]:
         """A reason for each attack of the scenario that cannot have an effect."""
         return self.selection.no_effect(self.scenario.rounds)
+
+    @property
+    def warnings(self) -> list[str]:
+        """Warnings before the first round: attacks without effect, and a rule without its guarantee."""
+        return self.no_effect + without_guarantee(self.scenario.aggregation, self.scenario.sampled)
 
     @cached_property
     def train(self) -> Samples:

@@ -134,7 +134,7 @@ def run_federation(
     if keep_updates and (out is None or flower):
         where = "no run store" if out is None else "engine flower"
         raise ScenarioError(f"keep_updates: got {where}, expected a run store, and engine local or ray.")
-    for reason in federation.no_effect:
+    for reason in federation.warnings:
         notify(reason)
     if flower:
         from fedpoison.engines.flower import run_on_flower  # noqa: PLC0415  # only this engine needs it

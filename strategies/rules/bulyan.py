@@ -8,14 +8,14 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from strategies.base import Aggregate, ByzantineRule, Context, RuleCard, refuse_non_finite
+from strategies.base import Aggregate, Context, RelaxableRule, RuleCard, refuse_non_finite
 from strategies.kernels.distances import krum_scores, squared_distances
 from strategies.kernels.order_statistics import mean_of_nearest, middle, over_sorted_columns
 from strategies.parameters import one_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bulyan(ByzantineRule):
+class Bulyan(RelaxableRule):
     """Select n - 2f updates by Krum and average, per coordinate, their n - 4f values nearest to the median.
 
     El Mhamdi, Guerraoui, Rouault, "The Hidden Vulnerability of Distributed Learning in Byzantium",
@@ -35,7 +35,9 @@ class Bulyan(ByzantineRule):
         needs=("byzantine",),
         precondition="n > 4f + 2",
         cost="O(n^2 d + n^3 log n)",
-        deviations="Flower and ByzantineMomentum select by one run of Multi-Krum: see `selection`.",
+        deviations="Flower and ByzantineMomentum select by one run of Multi-Krum: see `selection`. Of equal "
+        "Krum scores, the row with the smaller sum of distances to all others is selected; the paper has no "
+        "rule for ties, and other libraries select the first row.",
         mean_without_byzantine=True,
     )
     checks_values: ClassVar[bool] = True
@@ -45,8 +47,12 @@ class Bulyan(ByzantineRule):
         one_of("iterated", "one-shot", selection=self.selection)
 
     @property
-    def minimum(self) -> int:
+    def guaranteed(self) -> int:
         return 4 * self.byzantine + 3
+
+    @property
+    def defined(self) -> int:
+        return 4 * self.byzantine + 1
 
     def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
         n, f = len(updates), self.byzantine
@@ -55,7 +61,8 @@ class Bulyan(ByzantineRule):
         if self.selection == "iterated":
             selected = iterated_krum(squared, byzantine=f, select=n - 2 * f)
         else:
-            selected = krum_scores(squared, neighbours=n - f - 2).sort(stable=True).indices[: n - 2 * f]
+            scores = krum_scores(squared, neighbours=max(1, n - f - 2))
+            selected = scores.sort(stable=True).indices[: n - 2 * f]
         selected = selected.sort().values  # ascending rows are read faster than rows in order of their scores
 
         def around_median(ordered: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:

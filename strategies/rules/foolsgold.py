@@ -44,8 +44,9 @@ class FoolsGold(Rule):
         cost="O(n^2 d), and memory of one row per client, of the output layer's size",
         deviations="The paper adds the weighted updates; here, as in the authors' code, the sum is divided "
         "by n, so that trust sums to at most 1. Only the output layer's weights are compared, as in the "
-        "authors' code; without a layout, or with `features` all, all coordinates are compared. Several "
-        "libraries index the memory by the position in the round; here it is by client.",
+        "authors' code. That code also scales each client's update to a norm of at most 1 before it is "
+        "added; here, no update is scaled. Without a layout, or with `features` all, all coordinates are "
+        "compared. Several libraries index the memory by the position in the round; here it is by client.",
         unanimous=False,
         translation_equivariant=False,
     )

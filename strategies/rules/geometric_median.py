@@ -67,10 +67,10 @@ class GeometricMedian(Rule):
 
     nu: float | None = None
     """Smallest distance that the iteration distinguishes. Default: a millionth of the typical distance of two
-    updates. RFA uses 1e-6 and ByzFL .1, which turns the median of small updates into their mean: with a fixed
+    updates. RFA uses 1e-5 and ByzFL .1, which turns the median of small updates into their mean: with a fixed
     number, the result does not scale with the updates."""
     iterations: int = 1000
-    """Largest number of iterations. RFA stops after 3, because each of its iterations exchanges messages."""
+    """Largest number of iterations. RFA's code runs at most 4, because each of them exchanges messages."""
     tolerance: float = 1e-10
     """Length of the last step as a share of the median distance to the updates."""
     start: Literal["mean", "zero"] = "mean"
@@ -80,8 +80,9 @@ class GeometricMedian(Rule):
         paper="Pillutla et al., IEEE TSP 2022",
         precondition="n >= 1",
         cost="O(n^2 d)",
-        deviations="Iterates until it converges. RFA: nu=1e-6, iterations=3; ByzFL: nu=.1, iterations=3, "
-        "start=zero, no weights; neither tests for convergence (tolerance=0).",
+        deviations="Iterates until it converges. RFA's code: nu=1e-5, iterations=4, and it stops if the "
+        "objective changes by less than the share 1e-6. ByzFL: nu=.1, iterations=3, start=zero, no weights, "
+        "and no test for convergence (tolerance=0).",
         rotation_equivariant=True,
     )
 

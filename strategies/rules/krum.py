@@ -7,13 +7,13 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from strategies.base import Aggregate, ByzantineRule, Context, RuleCard, refuse_non_finite
+from strategies.base import Aggregate, Context, RelaxableRule, RuleCard, refuse_non_finite
 from strategies.kernels.distances import Power, krum_scores, squared_distances
 from strategies.kernels.weighted_sums import mean_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class Krum(ByzantineRule):
+class Krum(RelaxableRule):
     """Select the update with the smallest sum of squared distances to its n - f - 2 nearest others.
 
     Blanchard, El Mhamdi, Guerraoui, Stainer, "Machine Learning with Adversaries: Byzantine Tolerant
@@ -35,18 +35,23 @@ class Krum(ByzantineRule):
         needs=("byzantine",),
         precondition="n > 2f + 2",
         cost="O(n^2 d)",
-        deviations="Neighbours and exponent differ between libraries: see `excluded` and `power`.",
+        deviations="Neighbours and exponent differ between libraries: see `excluded` and `power`. ByzFL and "
+        "Flower also take n <= 2f + 2, as here with `strict` false: scores then count at least 1 neighbour.",
         rotation_equivariant=True,
     )
     checks_values: ClassVar[bool] = True
 
     @property
-    def minimum(self) -> int:
+    def guaranteed(self) -> int:
         return 2 * self.byzantine + 3
+
+    @property
+    def defined(self) -> int:
+        return self.byzantine + 2
 
     def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
         squared = squared_distances(updates)
         refuse_non_finite(updates, squared)
-        neighbours = len(updates) - self.byzantine - self.excluded
+        neighbours = max(1, len(updates) - self.byzantine - self.excluded)
         scores = krum_scores(squared, neighbours=neighbours, power=self.power)
         return mean_of(scores.argmin().reshape(1), updates)

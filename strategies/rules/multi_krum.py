@@ -7,13 +7,13 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from strategies.base import Aggregate, ByzantineRule, Context, RuleCard, refuse_non_finite
+from strategies.base import Aggregate, Context, RelaxableRule, RuleCard, refuse_non_finite
 from strategies.kernels.distances import Power, krum_scores, squared_distances
 from strategies.kernels.weighted_sums import mean_of_lowest
 
 
 @dataclass(frozen=True, kw_only=True)
-class MultiKrum(ByzantineRule):
+class MultiKrum(RelaxableRule):
     """Average the `select` updates with the smallest Krum scores.
 
     Blanchard, El Mhamdi, Guerraoui, Stainer, "Machine Learning with Adversaries: Byzantine Tolerant
@@ -36,7 +36,8 @@ class MultiKrum(ByzantineRule):
         needs=("byzantine",),
         precondition="n > 2f + 2",
         cost="O(n^2 d)",
-        deviations="ByzFL averages n - f as here; Flower's default is 1, others n - f - 2: see `select`.",
+        deviations="ByzFL averages n - f as here; Flower's default is 1, others n - f - 2: see `select`. "
+        "With `strict` false, a score counts at least 1 neighbour.",
         mean_without_byzantine=True,
         rotation_equivariant=True,
     )
@@ -48,12 +49,16 @@ class MultiKrum(ByzantineRule):
             raise ValueError(f"select: got {self.select}, expected at least 1 update to average.")
 
     @property
-    def minimum(self) -> int:
+    def guaranteed(self) -> int:
         return max(2 * self.byzantine + 3, self.select or 0)
+
+    @property
+    def defined(self) -> int:
+        return max(self.byzantine + 2, self.select or 0)
 
     def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
         squared = squared_distances(updates)
         refuse_non_finite(updates, squared)
         honest = len(updates) - self.byzantine
-        scores = krum_scores(squared, neighbours=honest - self.excluded, power=self.power)
+        scores = krum_scores(squared, neighbours=max(1, honest - self.excluded), power=self.power)
         return mean_of_lowest(scores, self.select or honest, updates)

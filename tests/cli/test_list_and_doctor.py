@@ -54,7 +54,7 @@ def test_lists_and_entries_are_objects_on_demand(fedpoison):
     _, out, _ = fedpoison("list", "strategies", "krum", "--json")
     entry = json.loads(out)
     assert entry["name"] == "krum"
-    assert [part["name"] for part in entry["parameters"]] == ["byzantine", "excluded", "power"]
+    assert [part["name"] for part in entry["parameters"]] == ["byzantine", "strict", "excluded", "power"]
     _, out, _ = fedpoison("list", "studies", "malicious_share", "--json")
     assert set(json.loads(out)["axes"]) == {"attack", "strategy", "malicious", "seed"}
 

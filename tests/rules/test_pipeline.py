@@ -10,7 +10,7 @@ from oracles import pipeline as oracles
 from strategies.base import Aggregate, Context, InputError, PreconditionError, RuleCard
 from strategies.checks import check_rule
 from strategies.optimizers import SGD, Adam, Yogi
-from strategies.pipeline import Pipeline
+from strategies.pipeline import Pipeline, without_guarantee
 from strategies.preaggregators import ARC, NNM, Bucketing, Clipping
 from strategies.rules.fedavg import FedAvg
 from strategies.rules.krum import Krum
@@ -153,3 +153,10 @@ def test_the_smallest_number_of_updates_is_found_at_once(byzantine):
     krum = Krum(byzantine=byzantine)
     assert Pipeline(pre=(NNM(byzantine=0),), rule=krum).minimum == 2 * byzantine + 3
     assert Pipeline(pre=(Bucketing(size=2),), rule=krum).minimum == 4 * byzantine + 5
+
+
+def test_a_rule_outside_its_theorem_gives_a_warning():
+    relaxed = Krum(byzantine=1, strict=False)
+    assert "at least 5 updates, got 4" in without_guarantee(relaxed, 4)[0]
+    assert "got 4" in without_guarantee(Pipeline(pre=(Bucketing(size=2),), rule=relaxed), 8)[0]
+    assert without_guarantee(relaxed, 5) == without_guarantee(Median(), 1) == []

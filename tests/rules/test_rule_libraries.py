@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import byzfl
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from flwr.serverapp.strategy.fedtrimmedavg import trim_mean
 from flwr.serverapp.strategy.multikrum import select_multikrum
 from oracles import selection as oracles
 
-from strategies.base import Context
+from strategies.base import Context, PreconditionError
 from strategies.rules.bulyan import Bulyan
 from strategies.rules.caf import CAF
 from strategies.rules.centered_clipping import CenteredClipping
@@ -151,3 +153,15 @@ def test_byzfl_agrees_on_caf_until_a_removed_client_is_the_farthest():
             np.testing.assert_allclose(ours, byzfl.CAF(f=1)(updates), rtol=1e-5)
             compared += 1
     assert compared > 10
+
+
+@pytest.mark.parametrize("n", [3, 4])
+def test_rules_that_are_not_strict_equal_byzfl_outside_the_theorem(n):
+    updates = drawn(n, 5)
+    for ours, theirs in (
+        (Krum(byzantine=1, excluded=1, strict=False), byzfl.Krum(f=1)),
+        (MultiKrum(byzantine=1, excluded=1, strict=False), byzfl.MultiKrum(f=1)),
+    ):
+        np.testing.assert_allclose(ours(torch.from_numpy(updates)).update, theirs(updates))
+        with pytest.raises(PreconditionError, match="With strict=false, the rule runs without its guarantee"):
+            replace(ours, strict=True)(torch.from_numpy(updates))
