@@ -98,6 +98,16 @@ def test_impossible_knobs_are_refused(kind, parameters):
         kind(**parameters)
 
 
+@pytest.mark.parametrize(("counts", "replaced"), [((30, 30, 30, 30), True), ((30, 90, 30, 30), False)])
+def test_the_default_factor_replaces_the_model_only_among_clients_of_equal_weight(counts, replaced):
+    own = torch.tensor([[1.0, -2.0]])
+    crafting = CraftContext(generator=torch.Generator(), clients=4, malicious=1, model=torch.zeros(2))
+    sent = ModelReplacement().craft(own, None, crafting)
+    rows = torch.cat([sent, torch.zeros(3, 2)])  # honest updates near convergence
+    average = torch.tensor(counts, dtype=torch.float32) @ rows / sum(counts)
+    assert torch.allclose(average, own[0]) == replaced
+
+
 @pytest.mark.parametrize(
     ("attack", "least"),
     [

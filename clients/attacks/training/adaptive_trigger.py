@@ -43,7 +43,8 @@ class AdaptiveTrigger(Trigger):
         idle_when="share is 0",
         deviations="The authors take 200 steps of 0.01 in a round, with a fresh hardened model every 10, and "
         "share one trigger among the attackers; here each attacker takes 8 larger steps per round with one "
-        "hardened model, on its own trigger.",
+        "hardened model, on its own trigger. The authors' code takes the cosine of the gradients of both "
+        "models, here it is that of their weights.",
     )
     search_space = SearchSpace(objective="backdoor", parameters={"share": SHARES, "size": (3, 5, 7)})
 

@@ -36,7 +36,8 @@ class AlternatingMinimization(Square):
         idle_when="share is 0, or all samples are poisoned (then a plain backdoor)",
         deviations="The paper targets a few test images with wrong labels, here the target has a trigger. "
         "A targeted step is one mini-batch, boosted by a larger learning rate. The attacker takes as many "
-        "steps as an honest client, rounded up. rho is FLPoison's; others take 1e-3.",
+        "steps as an honest client, rounded up. The authors' rho, 1e-4, weights half the squared distance, "
+        "which is 5e-5 here; FLPoison takes 1e-4, others 1e-3.",
     )
     search_space = square_space(boost=Range(low=1.0, high=30.0, log=True))
 

@@ -38,8 +38,8 @@ class Chameleon(Square):
         goal=DURABLE_GOAL,
         idle_when="share is 0",
         deviations="The features and the classifier get one local training each, the authors take more. "
-        "Facilitators have no extra weight in the loss. On `digits` the attack did not "
-        "outlast a plain backdoor: see the threat model.",
+        "The authors' temperature is 0.07. Facilitators have no extra weight in the loss. On `digits` the "
+        "attack did not outlast a plain backdoor: see the threat model.",
     )
     search_space = square_space(pace=Range(low=0.03, high=3.0, log=True))
 

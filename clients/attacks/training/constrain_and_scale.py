@@ -23,13 +23,14 @@ class ModelReplacement(Square):
     """
 
     factor: Positive | None = None
-    """gamma. Default: n / f, the clients per malicious client in the round."""
+    """gamma. Default: n / f, the clients per malicious client in the round, for clients of equal weight."""
 
     card = AttackCard(
         paper="Bagdasaryan et al., AISTATS 2020",
         goal=BACKDOOR_GOAL,
         idle_when="share is 0, or factor is 1 without one",
-        deviations="FLPoison scales by 50, BackFed by 25, the authors of DBA by 100, FedML by n.",
+        deviations="With n / f the average is the backdoored model only if all clients have equal weights. "
+        "FLPoison scales by 50, BackFed by 25, the authors of DBA by 100, FedML by n.",
     )
     search_space = square_space(factor=Range(low=0.5, high=30.0, log=True))
 
@@ -81,7 +82,7 @@ class ConstrainAndScale(Square):
 def _boosted(own: Tensor, factor: float | None, context: CraftContext) -> Tensor:
     """Multiply the updates `own` (m, d) by `factor`. Default: n / f.
 
-    With n / f the mean over n clients moves by the mean of the f malicious updates. Bagdasaryan et al.,
-    AISTATS 2020, assume one attacker, and use n / eta with a server's learning rate eta.
+    With n / f the unweighted mean over n clients moves by the mean of the f malicious updates. Bagdasaryan
+    et al., AISTATS 2020, assume one attacker, and use n / eta with a server's learning rate eta.
     """
     return (context.clients / context.malicious if factor is None else factor) * own
