@@ -16,8 +16,8 @@ from fedpoison.federation.client import (
     ClientResult,
     Task,
     TrainRequest,
+    answer_query,
     error_line,
-    partition_reply,
     train_reply,
 )
 from fedpoison.federation.federation import Federation
@@ -108,7 +108,10 @@ class EngineGrid(MessageGrid):
 
     def _reply_to_query(self, message: Message) -> Message:
         if message.metadata.message_type == MessageType.QUERY:
-            return Message(partition_reply(_client_id(message)), reply_to=message)
+            client_id = _client_id(message)
+            reply, memory = answer_query(message.content, client_id, self._memories.get(client_id, {}))
+            self._memories[client_id] = memory
+            return Message(reply, reply_to=message)
         return _failure(message, f"no handler for messages of type {message.metadata.message_type}")
 
 

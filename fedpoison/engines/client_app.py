@@ -5,19 +5,22 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-from flwr.app import ArrayRecord, Context, Message
+from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 from torch import Tensor
 
 from clients.training.trainer import Trainer
-from fedpoison.federation.client import TrainRequest, partition_reply, train_client, train_reply
+from fedpoison.federation.client import (
+    TrainRequest,
+    answer_query,
+    memory_record,
+    train_client,
+    train_reply,
+)
 from fedpoison.federation.federation import Federation
-from fedpoison.federation.messages import PARTITION, from_record, read_context
+from fedpoison.federation.messages import MEMORY, PARTITION, as_tensor, from_record, read_context
 from fedpoison.scenario.scenario import Scenario
 from strategies.kernels.columns import use_one_thread
-
-MEMORY = "memory"
-"""Record of Flower's state with the memory that a client keeps from round to round."""
 
 app = ClientApp()
 
@@ -32,14 +35,17 @@ def train(message: Message, context: Context) -> Message:
     request = TrainRequest.read(message, lambda record: from_record(record, federation.layout))
     trained = train_client(federation, trainer, _client_id(context), request, memory)
     if memory:
-        context.state[MEMORY] = ArrayRecord(dict(memory))
+        context.state[MEMORY] = memory_record(memory)
     return Message(train_reply(federation.layout, trained, memory), reply_to=message)
 
 
 @app.query()
 def query(message: Message, context: Context) -> Message:
-    """Reply with the partition of this client."""
-    return Message(partition_reply(_client_id(context)), reply_to=message)
+    """Reply with the partition of this client. Return or replace its memory if the query asks for it."""
+    reply, memory = answer_query(message.content, _client_id(context), _stored_memory(context))
+    if memory:
+        context.state[MEMORY] = memory_record(memory)
+    return Message(reply, reply_to=message)
 
 
 @functools.cache
@@ -55,4 +61,4 @@ def _client_id(context: Context) -> int:
 
 def _stored_memory(context: Context) -> dict[str, Tensor]:
     record = context.state.array_records.get(MEMORY)
-    return {} if record is None else dict(record.to_torch_state_dict())
+    return {} if record is None else {name: as_tensor(kept) for name, kept in record.items()}

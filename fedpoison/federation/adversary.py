@@ -26,6 +26,7 @@ from fedpoison.federation.messages import (
     read_reply,
     to_record,
 )
+from fedpoison.results.checkpoint import Key, RunState, owned_by, owner_state
 from fedpoison.rng import generator_for
 from fedpoison.scenario.aggregation import FlowerStrategy
 from strategies.base import RuleCard
@@ -56,7 +57,8 @@ class AdversaryGrid(WrappedGrid):
         self._federation = federation
         self._client_ids = client_ids
         self._known_rule = known_rule
-        self._memories: dict[tuple[int, Attack, int | None], dict[str, Tensor]] = defaultdict(dict)
+        self._memories: defaultdict[tuple[int, str, int | None], dict[str, Tensor]] = defaultdict(dict)
+        """Memory by group, attack (its `repr`) and client. None: the clients of the group share a memory."""
         self._previous_model: Tensor | None = None
         self._triggers: dict[int, Tensor] = {}
         rule = federation.scenario.aggregation
@@ -68,6 +70,24 @@ class AdversaryGrid(WrappedGrid):
     def triggers(self) -> list[Tensor]:
         """The latest learned trigger of each malicious client that has one, in the order of the clients."""
         return [self._triggers[client_id] for client_id in sorted(self._triggers)]
+
+    def state(self) -> dict[Key, Tensor]:
+        """Return what the attackers remember after a round, for a checkpoint."""
+        seen = {} if self._previous_model is None else {"model": self._previous_model}
+        memories: dict[Key, Tensor] = {
+            (*owner, name): kept for owner, memory in self._memories.items() for name, kept in memory.items()
+        }
+        triggers: dict[Key, Tensor] = {(client_id,): trigger for client_id, trigger in self._triggers.items()}
+        return owned_by("attack", memories) | owned_by("trigger", triggers) | owned_by("attacker", seen)
+
+    def restore(self, state: RunState) -> None:
+        """Set the state that `state` returned."""
+        for (index, attack, client_id, name), kept in owner_state("attack", state).items():
+            owner = int(str(index)), str(attack), None if client_id is None else int(client_id)
+            self._memories[owner][str(name)] = kept
+        for (client_id,), trigger in owner_state("trigger", state).items():
+            self._triggers[int(str(client_id))] = trigger
+        self._previous_model = state.get(("attacker", "model"))
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
@@ -178,7 +198,7 @@ class AdversaryGrid(WrappedGrid):
                 rule=rule,
                 rule_kind=self._rule_kind,
                 tolerated=federation.scenario.byzantine,
-                memory=self._memories[index, attack, client_id],
+                memory=self._memories[index, repr(attack), client_id],
             )
 
         return build_context

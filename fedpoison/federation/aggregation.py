@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import flwr.serverapp.strategy as flower
+import numpy as np
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, RecordDict
 from flwr.serverapp import Grid
@@ -21,11 +22,14 @@ from fedpoison.federation.messages import (
     EXAMPLES,
     METRICS,
     ROUND,
+    TensorArray,
     Update,
+    as_tensor,
     client_weights,
     from_record,
 )
 from fedpoison.federation.workers import Workers
+from fedpoison.results.checkpoint import Key, RunState
 from fedpoison.rng import generator_for
 from fedpoison.scenario.aggregation import FlowerStrategy
 from strategies.base import Aggregate, AggregationRule, Context, InputError, PreconditionError
@@ -72,6 +76,12 @@ class Aggregator(Protocol):
         Raises:
             RunError: too few usable replies for the rule, or a non-finite result.
         """
+
+    def state(self) -> dict[Key, Tensor]:
+        """Return what the aggregator remembers after a round, for a checkpoint."""
+
+    def restore(self, state: RunState) -> None:
+        """Set the state that `state` returned."""
 
 
 class RuleAggregator:
@@ -138,6 +148,12 @@ class RuleAggregator:
             return self.rule(matrix, weights, self.context(server_round, model, client_ids, purpose=purpose))
         except (PreconditionError, InputError) as error:
             raise AggregationError(f"round {server_round}: {error}") from None
+
+    def state(self) -> dict[Key, Tensor]:
+        return {(name,): kept for name, kept in self._state.items()}
+
+    def restore(self, state: RunState) -> None:
+        self._state = {str(name): kept for (name,), kept in state.items()}
 
     def context(
         self, server_round: int, model: Tensor, client_ids: tuple[int, ...] | None, *, purpose: str = "rule"
@@ -213,3 +229,30 @@ class FlowerAggregator:
         return AggregationResult(
             weights=from_record(arrays, self._federation.layout).to(model.device), trust=None
         )
+
+    def state(self) -> dict[Key, Tensor]:
+        """Return the arrays in the attributes of Flower's strategy, which has no interface for its state.
+
+        The second part of each name is the type of the attribute.
+        """
+        state: dict[Key, Tensor] = {}
+        for attribute, value in vars(self._strategy).items():
+            if isinstance(value, ArrayRecord):
+                state |= {(attribute, "record", name): as_tensor(kept) for name, kept in value.items()}
+            elif isinstance(value, dict):
+                arrays = {name: kept for name, kept in value.items() if isinstance(kept, np.ndarray)}
+                state |= {(attribute, "dict", name): torch.tensor(kept) for name, kept in arrays.items()}
+            elif isinstance(value, list):
+                state |= {(attribute, "list", i): torch.tensor(kept) for i, kept in enumerate(value)}
+        return state
+
+    def restore(self, state: RunState) -> None:
+        for attribute, kind in dict.fromkeys(key[:2] for key in state):
+            kept = {key[2]: value for key, value in state.items() if key[:2] == (attribute, kind)}
+            arrays = {name: value.cpu().numpy() for name, value in kept.items()}
+            value: object = arrays
+            if kind == "record":
+                value = ArrayRecord({str(name): TensorArray(tensor) for name, tensor in kept.items()})
+            elif kind == "list":
+                value = [arrays[i] for i in range(len(arrays))]
+            setattr(self._strategy, str(attribute), value)

@@ -21,12 +21,14 @@ from fedpoison.federation.messages import (
     CONFIG,
     EXAMPLES,
     LOSS,
+    MEMORY,
     METRICS,
     PARTITION,
     PREVIOUS,
     PROXIMAL,
     ROUND,
     TensorArray,
+    as_tensor,
     to_record,
 )
 
@@ -156,6 +158,26 @@ def train_reply(layout: Layout, trained: Trained, memory: Mapping[str, Tensor]) 
     return reply
 
 
-def partition_reply(client_id: int) -> RecordDict:
-    """Return the content of a client's reply to `discover_clients`."""
-    return RecordDict({METRICS: MetricRecord({PARTITION: client_id})})
+def answer_query(
+    content: RecordDict, client_id: int, memory: Mapping[str, Tensor]
+) -> tuple[RecordDict, Mapping[str, Tensor]]:
+    """Return the content of a client's reply to a query, and the memory of the client after the query.
+
+    A query that contains a memory replaces the memory of the client: its run continues from a checkpoint.
+
+    Args:
+        content: Content of the query.
+        client_id: The client, which is also the number of its partition.
+        memory: Memory of the client.
+    """
+    if MEMORY in content.array_records:
+        memory = {name: as_tensor(kept) for name, kept in content.array_records[MEMORY].items()}
+    reply = RecordDict({METRICS: MetricRecord({PARTITION: client_id})})
+    if content.config_records[CONFIG].get(MEMORY):
+        reply[MEMORY] = memory_record(memory)
+    return reply, memory
+
+
+def memory_record(memory: Mapping[str, Tensor]) -> ArrayRecord:
+    """Return the memory of a client as named arrays that share memory with it."""
+    return ArrayRecord({name: TensorArray(kept) for name, kept in memory.items()})

@@ -13,6 +13,7 @@ from flwr.serverapp import Grid
 from torch import Tensor
 
 from fedpoison.federation.adversary import AdversaryGrid
+from fedpoison.federation.checkpoints import Checkpoints, RunningServer
 from fedpoison.federation.evaluation import Evaluator
 from fedpoison.federation.federation import Federation
 from fedpoison.federation.grids import discover_clients
@@ -28,6 +29,8 @@ def run_server(
     workers: Workers,
     on_round: OnRound,
     on_updates: OnUpdates | None = None,
+    *,
+    checkpoints: Checkpoints | None = None,
 ) -> Tensor:
     """Run all rounds of the scenario on the clients of `grid` and return the final global weights (d,).
 
@@ -37,6 +40,7 @@ def run_server(
         workers: Trainers for evaluation and for rules that train. The rule runs on their device.
         on_round: Called with the record of each evaluated round. The first is round 0, the initial model.
         on_updates: Called with the updates of each round before the aggregation.
+        checkpoints: Saves the state of the run, and contains the state to continue from. Default: none.
 
     Raises:
         EngineError: the grid does not have the scenario's clients.
@@ -48,7 +52,19 @@ def run_server(
     strategy = SimulationStrategy(federation, client_ids, workers, on_updates)
     adversary = AdversaryGrid(grid, federation, client_ids, strategy.known_rule)
 
+    running = RunningServer(federation, grid, client_ids, strategy, adversary)
+    if checkpoints is not None and checkpoints.start is not None:
+        running.restore(checkpoints.start)
     spent: defaultdict[str, float] = defaultdict(float)
+
+    def after_round(flower_round: int, arrays: ArrayRecord) -> MetricRecord | None:
+        server_round = flower_round + strategy.rounds_done
+        if server_round and not flower_round:
+            return None  # the record of this round is that of the checkpoint
+        metrics = evaluate(server_round, arrays)
+        if checkpoints is not None and 0 < server_round < federation.scenario.rounds:
+            checkpoints.after_round(server_round, lambda: running.state(server_round))
+        return metrics
 
     def evaluate(server_round: int, arrays: ArrayRecord) -> MetricRecord | None:
         training = strategy.report if server_round else Training()
@@ -69,9 +85,9 @@ def run_server(
     strategy.start(
         grid=adversary,
         initial_arrays=to_record(strategy.model, federation.layout),
-        num_rounds=federation.scenario.rounds,
+        num_rounds=federation.scenario.rounds - strategy.rounds_done,
         timeout=float("inf"),
-        evaluate_fn=evaluate,
+        evaluate_fn=after_round,
     )
     return strategy.model.cpu()
 

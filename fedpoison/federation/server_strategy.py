@@ -22,6 +22,7 @@ from fedpoison.federation.federation import Federation
 from fedpoison.federation.grids import NodeSubsetGrid
 from fedpoison.federation.messages import PREVIOUS, PayloadError, Update, read_reply, to_record
 from fedpoison.federation.workers import Workers
+from fedpoison.results.checkpoint import Key, RunState, owned_by, owner_state
 from fedpoison.results.round import GroupRecord, Training
 from fedpoison.scenario.aggregation import FlowerStrategy
 from strategies.kernels.columns import sum_over_chunks
@@ -62,6 +63,8 @@ class SimulationStrategy(Strategy):
         self.model: Tensor = federation.initial.to(aggregation_device(workers.device))
         """Global weights before the next round, (d,)."""
         self.previous_model: Tensor | None = None
+        self.rounds_done = 0
+        """Rounds before a checkpoint from which the run continues. Flower counts the rounds after it."""
         self.report = Training()
         """Record of the last aggregated round."""
         self._matrix = self.model.new_empty(0, len(self.model))
@@ -72,6 +75,7 @@ class SimulationStrategy(Strategy):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """Sample the clients of the round and return their train messages."""
+        server_round += self.rounds_done
         self._sampled = self._federation.selection.sample(server_round)
         chosen = NodeSubsetGrid(grid, [self._node_ids[client_id] for client_id in self._sampled])
         messages = self.aggregator.messages(server_round, arrays, config, chosen)
@@ -87,6 +91,7 @@ class SimulationStrategy(Strategy):
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Aggregate the usable replies, in the order of clients, and return the new global weights."""
+        server_round += self.rounds_done
         received = {self._client_ids[reply.metadata.src_node_id]: reply for reply in replies}
         trained_at = time.perf_counter()
         updates, dropped = self._read_replies(received)
@@ -121,6 +126,21 @@ class SimulationStrategy(Strategy):
 
     def summary(self) -> None:
         """Log nothing: the scenario contains all settings."""
+
+    def state(self) -> dict[Key, Tensor]:
+        """Return the models and the state of the rule after a round, for a checkpoint."""
+        models = {"global": self.model}
+        if self.previous_model is not None:
+            models["previous"] = self.previous_model
+        return owned_by("model", models) | owned_by("rule", self.aggregator.state())
+
+    def restore(self, server_round: int, state: RunState) -> None:
+        """Set the state that `state` returned after a round."""
+        here = {key: kept.to(self.model.device) for key, kept in state.items()}
+        self.rounds_done = server_round
+        self.model = here["model", "global"]
+        self.previous_model = here.get(("model", "previous"))
+        self.aggregator.restore(owner_state("rule", here))
 
     def known_rule(self, server_round: int, updates: Sequence[Update]) -> Callable[[Tensor], Tensor] | None:
         """Return the server's aggregation of this round as a function that an attacker can try.
