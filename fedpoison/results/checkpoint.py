@@ -57,7 +57,11 @@ class Checkpoint:
 
     def copy(self) -> Self:
         """Return a checkpoint whose tensors are contiguous copies in main memory."""
-        return type(self)(self.run_id, self.round, {key: _copy(kept) for key, kept in self.state.items()})
+        copies = {
+            key: kept.detach().cpu().clone(memory_format=torch.contiguous_format)
+            for key, kept in self.state.items()
+        }
+        return type(self)(self.run_id, self.round, copies)
 
     def write(self, path: Path) -> None:
         """Write the checkpoint. A write that is interrupted, even by a power cut, keeps the previous one.
@@ -65,7 +69,13 @@ class Checkpoint:
         Raises:
             RunError: the file cannot be written.
         """
-        named = {json.dumps(key): _copy(kept) for key, kept in self.state.items()}
+        named: dict[str, Tensor] = {}
+        storages: set[int] = set()
+        for key, kept in self.state.items():
+            plain = kept.detach().cpu().contiguous()
+            shared = plain.untyped_storage().data_ptr() in storages  # the format does not allow that
+            storages.add(plain.untyped_storage().data_ptr())
+            named[json.dumps(key)] = plain.clone() if shared else plain
         meta = {"format": FORMAT, "run_id": self.run_id, "round": self.round, "digest": _digest(named)}
         unfinished = path.with_suffix(".unfinished")
         with file_errors(path, "; free some space, or give another --out"):
@@ -120,14 +130,10 @@ def replace_durably(unfinished: Path, path: Path) -> None:
         os.close(folder)
 
 
-def _copy(tensor: Tensor) -> Tensor:
-    return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-
-
 def _digest(named: Mapping[str, Tensor]) -> int:
     """Return a checksum of the names and values."""
     checksum = 0
     for name, kept in sorted(named.items()):
         checksum = zlib.crc32(name.encode(), checksum)
-        checksum = zlib.crc32(memoryview(kept.reshape(-1).view(torch.uint8).numpy()), checksum)
+        checksum = zlib.crc32(kept.reshape(-1).view(torch.uint8).numpy().data, checksum)
     return checksum
