@@ -128,7 +128,7 @@ ROUND = (
     ),
     ("strategies.base:Rule.__call__", "Check and aggregate the (n, d) matrix."),
     ("fedpoison.federation.evaluation:Evaluator.__call__", "Compute the confusion matrices."),
-    ("fedpoison.results.store:RunWriter.append", "Write the record of the round."),
+    ("fedpoison.results.run_writer:RunWriter.append", "Write the record of the round."),
 )
 """Functions that a run under IPM calls for its first round, in order, with what each does."""
 

@@ -22,7 +22,8 @@ from clients.training.trainer import LocalTraining, Trainer
 from fedpoison import cli
 from fedpoison.data import Dataset, load_dataset
 from fedpoison.results.round import Failure
-from fedpoison.results.store import RunWriter, StoredRun
+from fedpoison.results.run_writer import RunWriter
+from fedpoison.results.store import StoredRun
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.studies.comparison import compare
 

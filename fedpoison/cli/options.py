@@ -53,6 +53,14 @@ RayAddress = Annotated[
     str | None,
     typer.Option(help="Address of a Ray cluster: auto, or host:port. Default: a new cluster."),
 ]
+CheckpointEvery = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Number of rounds between two checkpoints, from which an interrupted run continues. Default: by "
+        "time, at most 2 % of the run.",
+    ),
+]
 Attacks = Annotated[str, typer.Option(help="Attacks, separated by commas.")]
 Strategies = Annotated[str, typer.Option(help="Strategies, separated by commas.")]
 STRATEGIES = "fedavg,krum,trimmed-mean,median"
@@ -73,9 +81,11 @@ class BatchSettings:
     ] = "terminal"
     as_object: Json = False
     out: Out = Path("runs")
-    fresh: Annotated[bool, typer.Option("--fresh", help="Repeat runs that are complete in the store.")] = (
-        False
-    )
+    fresh: Annotated[
+        bool,
+        typer.Option("--fresh", help="Repeat complete runs of the store, and start interrupted runs again."),
+    ] = False
+    checkpoint_every: CheckpointEvery = None
     jobs: Annotated[
         int | None,
         typer.Option(
@@ -94,6 +104,7 @@ class BatchSettings:
             "jobs": self.jobs,
             "ray_address": self.ray_address,
             "fresh": self.fresh,
+            "checkpoint_every": self.checkpoint_every,
             "data_dir": self.data_dir,
             "callbacks": progress.callbacks(),
             "notify": progress.warn,

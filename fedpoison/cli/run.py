@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from fedpoison.cli.options import Data, Json, Out, RayAddress, WorkerCount, with_scenario
+from fedpoison.cli.options import CheckpointEvery, Data, Json, Out, RayAddress, WorkerCount, with_scenario
 from fedpoison.cli.progress import RoundProgress, run_title
 from fedpoison.cli.tables import class_table
 from fedpoison.devices import Device
@@ -77,6 +77,10 @@ def run_command(
             "Default: none."
         ),
     ] = None,
+    checkpoint_every: CheckpointEvery = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Start an interrupted run again with round 1.")
+    ] = False,
     tensorboard: Annotated[
         Path | None, typer.Option(help="Folder for TensorBoard event files. Default: no TensorBoard.")
     ] = None,
@@ -112,6 +116,8 @@ def run_command(
                 data_dir=data_dir,
                 on_round=on_round,
                 keep_updates=kept,
+                checkpoint_every=checkpoint_every,
+                fresh=fresh,
                 notify=progress.warn,
             )
         if clean_run:
@@ -122,6 +128,7 @@ def run_command(
                 out=out,
                 data_dir=data_dir,
                 on_round=progress.show,
+                checkpoint_every=checkpoint_every,
                 notify=progress.warn,
             )
             progress.set_completed(2 * scenario.rounds)

@@ -29,8 +29,11 @@ from fedpoison.errors import EngineError
 from fedpoison.federation.federation import Federation
 from fedpoison.federation.messages import to_run_config
 from fedpoison.results.history import History
+from fedpoison.results.provenance import Notify
+from fedpoison.results.provenance import environment as environment_of_run
 from fedpoison.results.round import OnRound
-from fedpoison.results.store import RunWriter, StoredRun
+from fedpoison.results.run_writer import RunWriter
+from fedpoison.results.store import StoredRun
 
 START_UP = 60.0
 """Seconds in which the SuperLink has to start."""
@@ -77,6 +80,9 @@ def run_on_flower(
     out: Path | None = None,
     data_dir: Path | None = None,
     on_round: OnRound | None = None,
+    checkpoint_every: int | None = None,
+    fresh: bool = False,
+    notify: Notify,
 ) -> History:
     """Run a federation in Flower's simulation runtime on Ray and return its history.
 
@@ -89,17 +95,23 @@ def run_on_flower(
         home = Path(scratch)
         store = home / "runs" if out is None else out.absolute()
         folder = store / federation.scenario.run_id
-        RunWriter(folder).discard()
-        app = _write_app(home / "app", federation, store, data_dir)
+        known = environment_of_run("flower", None, federation.no_effect)
+        writer = RunWriter.begin(folder, federation.scenario, known, fresh=fresh)
+        writer.release()  # the ServerApp writes the run
+        if writer.notice is not None:
+            notify(writer.notice)
+        app = _write_app(home / "app", federation, store, data_dir, checkpoint_every)
         environment = _environment(home)
         with _superlink(home, environment):
             run_id = _submit(app, federation, environment)
-            _follow(folder, run_id, environment, on_round)
+            _follow(writer, run_id, environment, on_round)
         history = StoredRun(folder).history
         return history if out is not None else History(history.scenario, history.records)
 
 
-def _write_app(app: Path, federation: Federation, store: Path, data_dir: Path | None) -> Path:
+def _write_app(
+    app: Path, federation: Federation, store: Path, data_dir: Path | None, checkpoint_every: int | None
+) -> Path:
     """Write a Flower app that imports the apps of this package, with the scenario as its run-config."""
     package = app / "fedpoison_flower"
     package.mkdir(parents=True)
@@ -108,7 +120,10 @@ def _write_app(app: Path, federation: Federation, store: Path, data_dir: Path | 
     (package / "client_app.py").write_text(CLIENT, encoding="utf-8")
     data = data_dir or os.environ.get("FEDPOISON_DATA", "")
     config = to_run_config(
-        federation.scenario, out=str(store), data_dir=str(Path(data).absolute()) if data else ""
+        federation.scenario,
+        out=str(store),
+        data_dir=str(Path(data).absolute()) if data else "",
+        checkpoint_every=checkpoint_every or 0,
     )
     (app / "pyproject.toml").write_text(PROJECT + tomli_w.dumps(config), encoding="utf-8")
     return app
@@ -189,18 +204,20 @@ def _submit(app: Path, federation: Federation, environment: Mapping[str, str]) -
     return str(run_id)
 
 
-def _follow(folder: Path, run_id: str, environment: Mapping[str, str], on_round: OnRound | None) -> None:
+def _follow(writer: RunWriter, run_id: str, environment: Mapping[str, str], on_round: OnRound | None) -> None:
     """Report each round after it is written, until the run ends."""
     shown = 0
     while True:
-        run = StoredRun(folder)
-        complete = run.complete
+        # The folder of a repeated run is removed when its files have replaced the earlier ones.
+        repeated = writer.folder != writer.path
+        complete = not writer.folder.is_dir() if repeated else StoredRun(writer.path).complete
+        run = StoredRun(writer.path if complete else writer.folder)
         ended = complete or _status(run_id, environment).startswith(ENDED)
         records = run.history.records if run.rounds.is_file() else []
         for record in records[shown:]:
             if on_round is not None:
                 on_round(record)
-        shown = len(records)
+        shown = max(shown, len(records))
         if complete:
             return
         if ended:

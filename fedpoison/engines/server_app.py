@@ -7,12 +7,13 @@ from pathlib import Path
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from fedpoison.federation.checkpoints import Checkpoints
 from fedpoison.federation.federation import Federation
-from fedpoison.federation.messages import read_context
+from fedpoison.federation.messages import CHECKPOINT_EVERY, FRESH, read_context
 from fedpoison.federation.server import run_server
 from fedpoison.federation.workers import Workers
 from fedpoison.results.provenance import environment
-from fedpoison.results.store import RunWriter
+from fedpoison.results.run_writer import RunWriter
 
 app = ServerApp()
 
@@ -23,13 +24,19 @@ def main(grid: Grid, context: Context) -> None:
     scenario, out, data_dir = read_context(context)
     federation = Federation.load(scenario, data_dir=data_dir)
     path = (out or Path("runs").absolute()) / federation.scenario.run_id
-    folder = RunWriter.begin(path, federation.scenario, environment("flower", None, federation.no_effect))
-    print(f"fedpoison: the run is written into {path}")  # noqa: T201  # for `flwr run --stream`
+    known = environment("flower", None, federation.no_effect)
+    fresh = bool(context.run_config.get(FRESH, False))
+    folder = RunWriter.begin(path, federation.scenario, known, fresh=fresh)
+    print(f"fedpoison: the run is written into {folder.folder}")  # noqa: T201  # for `flwr run --stream`
+    if folder.notice is not None:
+        print(f"fedpoison: {folder.notice}")  # noqa: T201
     for reason in federation.warnings:
         print(f"fedpoison: warning: {reason}")  # noqa: T201
     with (
         Workers(federation.model, federation.scenario.training) as workers,
         folder.record_failure(federation.scenario),
     ):
-        weights = run_server(federation, grid, workers, folder.append)
+        every = int(str(context.run_config.get(CHECKPOINT_EVERY, 0))) or None
+        checkpoints = Checkpoints(folder.save, every, folder.checkpoint)
+        weights = run_server(federation, grid, workers, folder.append, checkpoints=checkpoints)
     folder.finish(weights, federation.layout)

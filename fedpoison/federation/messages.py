@@ -37,6 +37,10 @@ OUT = "out"
 """Key of the run store in a run-config."""
 DATA_DIR = "data-dir"
 """Key of the data set folder in a run-config."""
+CHECKPOINT_EVERY = "checkpoint-every"
+"""Key of the number of rounds between two checkpoints in a run-config. 0: by time."""
+FRESH = "fresh"
+"""Key of a run-config: whether an interrupted run starts again with round 1."""
 
 
 class PayloadError(ValueError):
@@ -174,13 +178,13 @@ def _last_line(text: str | None) -> str:
 
 
 def to_run_config(
-    scenario: Scenario, *, out: str = "", data_dir: str = ""
+    scenario: Scenario, *, out: str = "", data_dir: str = "", checkpoint_every: int = 0
 ) -> dict[str, int | float | str | bool]:
     """Return the scenario as a Flower run-config. Unset fields are empty texts, and lists are texts."""
     values: dict[str, Any] = scenario.model_dump(mode="json")
     values["malicious_nodes"] = ",".join(str(client_id) for client_id in scenario.malicious_nodes)
     values["groups"] = "; ".join(group.to_spec() for group in scenario.groups)
-    values |= {OUT: out, DATA_DIR: data_dir}
+    values |= {OUT: out, DATA_DIR: data_dir, CHECKPOINT_EVERY: checkpoint_every, FRESH: False}
     return {name: "" if value is None else value for name, value in values.items()}
 
 
@@ -190,7 +194,8 @@ def from_run_config(config: Mapping[str, Any]) -> tuple[Scenario, Path | None, P
     Raises:
         ScenarioError: a field is unknown, or a value is invalid.
     """
-    fields = {name: value for name, value in config.items() if value != ""}
+    options = (CHECKPOINT_EVERY, FRESH)
+    fields = {name: value for name, value in config.items() if value != "" and name not in options}
     out, data_dir = (Path(fields.pop(key)).expanduser() if key in fields else None for key in (OUT, DATA_DIR))
     return Scenario.parse(fields), out, data_dir
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fedpoison.results.round import OnRound as OnRound
     from fedpoison.results.round import Round as Round
     from fedpoison.results.round import Training as Training
-    from fedpoison.results.store import RunWriter as RunWriter
+    from fedpoison.results.run_writer import RunWriter as RunWriter
     from fedpoison.results.store import StoredRun as StoredRun
 
 __getattr__, __dir__, __all__ = lazy_names(
@@ -23,6 +23,7 @@ __getattr__, __dir__, __all__ = lazy_names(
     {
         "fedpoison.results.history": ["History"],
         "fedpoison.results.round": ["Evaluation", "Failure", "GroupRecord", "OnRound", "Round", "Training"],
-        "fedpoison.results.store": ["RunWriter", "StoredRun"],
+        "fedpoison.results.run_writer": ["RunWriter"],
+        "fedpoison.results.store": ["StoredRun"],
     },
 )

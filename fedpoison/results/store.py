@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from hashlib import blake2b
 from itertools import count
 from pathlib import Path
-from typing import Self
 
-from filelock import BaseFileLock, FileLock, Timeout
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor
 
-from clients.training.parameters import Layout, split
-from fedpoison.errors import RunError, file_errors
+from fedpoison.errors import FedPoisonError, RunError
 from fedpoison.results.history import History
 from fedpoison.results.round import Failure, Round
 from fedpoison.scenario.scenario import Scenario
 
-LOCK_TIMEOUT = 5.0
-"""Seconds to wait for another process that writes the same run."""
+RUN_ID = r"[0-9a-f]{12}"
+"""Names of folders that are run ids."""
 CENTRALIZED = "central-"
 """Prefix of the folder names of centralized training. All other folders contain federated runs."""
 
@@ -35,7 +29,8 @@ class StoredRun:
 
     Its folder contains `scenario.toml`, `environment.json` and `rounds.jsonl`. Each round's record is on disk
     before the next round begins. A complete run has `model.safetensors`, a failed run `failure.json`. Saved
-    updates are in `updates/`. A process that writes the run locks `.lock`, an empty file.
+    updates are in `updates/`. An unfinished run continues from `checkpoint.safetensors`. If a complete run is
+    repeated, the new run is in `repeat/` until its end. A process that writes the run locks `.lock`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -50,14 +45,31 @@ class StoredRun:
         return self.path / "model.safetensors"
 
     @property
+    def scenario(self) -> Path:
+        return self.path / "scenario.toml"
+
+    @property
+    def provenance(self) -> Path:
+        return self.path / "environment.json"
+
+    @property
+    def checkpoint(self) -> Path:
+        """State of an unfinished run, from which the run continues."""
+        return self.path / "checkpoint.safetensors"
+
+    @property
     def updates(self) -> Path:
         """Folder of the saved updates, with one file per round."""
         return self.path / "updates"
 
+    def updates_of(self, server_round: int) -> Path:
+        """Return the file with the saved updates of a round."""
+        return self.updates / f"round-{server_round:04d}.safetensors"
+
     @property
     def complete(self) -> bool:
-        """Whether the run finished."""
-        return self.model.is_file()
+        """Whether the run finished, and the file of its model is whole."""
+        return self.model.is_file() and _is_whole(self.model)
 
     @property
     def failure(self) -> Failure | None:
@@ -98,7 +110,7 @@ class StoredRun:
     def environment(self) -> Mapping[str, object]:
         """Versions, machine and options of the run; empty if the file is missing or damaged."""
         try:
-            found = json.loads((self.path / "environment.json").read_text(encoding="utf-8"))
+            found = json.loads(self.provenance.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
         return found if isinstance(found, dict) else {}
@@ -118,7 +130,9 @@ class StoredRun:
             if self.failure is None or self.rounds.exists():
                 raise RunError(f"{self.path}: contains no run; give a folder with a rounds.jsonl.") from None
             lines = []  # the run failed before its first record
-        scenario, records = Scenario.load(self.path / "scenario.toml"), _records(lines, self.rounds)
+        scenario, records = self._scenario(), parse_records(lines, self.rounds)
+        if self.model.is_file() and not self.complete:
+            raise RunError(f"{self.model}: is damaged (it was cut off); run the scenario again.")
         if self.complete and [record.round for record in records[-1:]] != [scenario.rounds]:
             raise RunError(
                 f"{self.rounds}: is damaged (the run is complete, but its last record is not of round "
@@ -126,135 +140,41 @@ class StoredRun:
             )
         return History(scenario, records, self.path)
 
-
-class RunWriter:
-    """Writer of the folder of one run."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._run = StoredRun(path)
-        self._lock: BaseFileLock | None = None
-        """Lock from the start of a run in this process to its end."""
-
-    @classmethod
-    def begin(cls, path: Path, scenario: Scenario, environment: Mapping[str, object]) -> Self:
-        """Create the folder of a run that starts now. Remove the files of an earlier run.
-
-        The folder is locked until the run finishes or fails, or until the process ends.
-
-        Raises:
-            RunError: the folder cannot be written, or another process writes the same run.
-        """
-        writer = cls(path)
-        with file_errors(path, "; give another --out"):
-            path.mkdir(parents=True, exist_ok=True)
-            if not writer._acquire():
-                problem = "another process writes the same run; wait for it, or give another --out."
-                raise RunError(f"{path}: {problem}")
-            writer.discard()
-            (path / "scenario.toml").write_text(scenario.to_toml(), encoding="utf-8")
-            (path / "environment.json").write_text(json.dumps(environment, indent=2) + "\n", encoding="utf-8")
-        return writer
-
-    def append(self, record: Round) -> None:
-        """Write the record of a round to disk, so that a power cut does not lose it.
-
-        Raises:
-            RunError: the folder cannot be written.
-        """
-        with file_errors(self.path), self._run.rounds.open("a", encoding="utf-8") as file:
-            file.write(record.to_json() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-
-    def finish(self, weights: Tensor, layout: Layout) -> None:
-        """Write the final global weights (d,), which marks the run as complete.
-
-        Raises:
-            RunError: the folder cannot be written.
-        """
-        named = {name: part.clone() for (name, _), part in zip(layout, split(weights, layout), strict=True)}
-        with file_errors(self.path):
-            _write_whole(self._run.model, save(named))
-        self._release()
-
-    def fail(self, scenario: Scenario, failure: Failure, *, permanent: bool = False) -> None:
-        """Write why the run of a scenario failed. Keep its records.
-
-        If another process writes the same run, do nothing.
-
-        Args:
-            scenario: the scenario of the run.
-            failure: why the run failed.
-            permanent: whether a sweep repeats the run only with `retry_failed`. A failure of the strategy is
-                always permanent, because it would happen again.
-
-        Raises:
-            RunError: the folder cannot be written.
-        """
-        content = {
-            "reason": failure.reason,
-            "refused": failure.aggregation_failed,
-            "settled": permanent or failure.aggregation_failed,
-        }
-        with file_errors(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
-            if not self._acquire():
-                return
-            try:
-                if self._run.complete:  # an earlier run, which would count as this one
-                    self.discard()
-                (self.path / "scenario.toml").write_text(scenario.to_toml(), encoding="utf-8")
-                _write_whole(self.path / "failure.json", json.dumps(content).encode())
-            finally:
-                self._release()
-
-    @contextmanager
-    def record_failure(self, scenario: Scenario) -> Iterator[None]:
-        """Write an error that ends the run of a scenario, and raise it again."""
+    def _scenario(self) -> Scenario:
+        """Return the scenario, or raise RunError if its file is not that of this folder."""
         try:
-            yield
-        except Exception as error:
-            with suppress(RunError):  # the error itself is more important
-                self.fail(scenario, Failure.from_error(error))
-            raise
-        except BaseException:
-            self._release()
-            raise
+            scenario = Scenario.load(self.scenario)
+        except FedPoisonError as error:
+            raise RunError(f"{self.scenario}: cannot be read ({error}).") from None
+        if re.fullmatch(RUN_ID, self.path.name) and scenario.run_id != self.path.name:
+            raise RunError(
+                f"{self.scenario}: is damaged, or the folder was renamed (the scenario has the run id "
+                f"{scenario.run_id}, expected {self.path.name}); run the scenario again."
+            )
+        return scenario
 
-    def discard(self) -> None:
-        """Remove the files of an earlier run of the same scenario."""
-        self._run.model.unlink(missing_ok=True)
-        (self.path / "failure.json").unlink(missing_ok=True)
-        self._run.rounds.unlink(missing_ok=True)
-        shutil.rmtree(self._run.updates, ignore_errors=True)
 
-    def _acquire(self) -> bool:
-        """Lock the folder for this process. Return whether that succeeded."""
-        path = self.path.resolve() / ".lock"
-        self._lock = FileLock(path, timeout=LOCK_TIMEOUT, thread_local=False, is_singleton=True)
-        try:
-            self._lock.acquire()
-        except Timeout:
+def _is_whole(path: Path) -> bool:
+    """Return whether a file of safetensors has the length that its header gives."""
+    with path.open("rb") as file:
+        start = file.read(8)
+        size = int.from_bytes(start, "little")
+        if len(start) < 8 or size > path.stat().st_size:  # the header begins with its length
             return False
-        return True
-
-    def _release(self) -> None:
-        if self._lock is not None:
-            self._lock.release(force=True)
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write a file. A write that is interrupted, even by a power cut, leaves no file."""
-    unfinished = path.with_suffix(".unfinished")
-    with unfinished.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
+        try:
+            header = json.loads(file.read(size))
+            ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+        except (ValueError, AttributeError, KeyError, TypeError, IndexError):
+            return False
+    return 8 + size + max(ends, default=0) == path.stat().st_size
 
 
-def _records(lines: Sequence[str], path: Path) -> list[Round]:
+def parse_records(lines: Sequence[str], path: Path) -> list[Round]:
+    """Return the records in the lines of a file. A last line that was interrupted is left out.
+
+    Raises:
+        RunError: another line is not a record.
+    """
     records = []
     for number, line in enumerate(lines, start=1):
         try:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import KW_ONLY, dataclass, field
@@ -20,12 +19,14 @@ from fedpoison.data import Dataset, load_dataset
 from fedpoison.engines.ray_session import ray_session
 from fedpoison.errors import RunError, ScenarioError
 from fedpoison.federation.federation import Federation, resolve_dataset
+from fedpoison.results.checkpoint import Checkpoint
 from fedpoison.results.history import History
-from fedpoison.results.provenance import Notify, warn_version_mismatch
+from fedpoison.results.provenance import Notify, environment, warn_version_mismatch
 from fedpoison.results.round import Failure, Round
-from fedpoison.results.store import RunWriter, StoredRun
+from fedpoison.results.run_writer import RunWriter
+from fedpoison.results.store import StoredRun
 from fedpoison.scenario.scenario import Scenario
-from fedpoison.simulation.ray_task import FinishedRun, run_in_tasks
+from fedpoison.simulation.ray_task import FinishedRun, TaskRound, run_in_tasks
 from fedpoison.simulation.run import run_federation
 
 _log = logging.getLogger(__name__)
@@ -55,7 +56,9 @@ class BatchOptions(TypedDict, total=False):
     ray_address: str | None
     """Address of a Ray cluster, as for `ray_session`. Default: Ray on this machine."""
     fresh: bool
-    """Whether to repeat complete runs of the store. Default: False."""
+    """Whether to repeat complete runs of the store, and to start interrupted runs again. Default: False."""
+    checkpoint_every: int | None
+    """Number of rounds between two checkpoints of a run, as for `simulate`."""
     data_dir: Path | None
     """Data set folder, as for `simulate`."""
     callbacks: BatchCallbacks
@@ -175,6 +178,7 @@ class _Runner:
     jobs: int | None = None
     ray_address: str | None = None
     fresh: bool = False
+    checkpoint_every: int | None = None
     keep_going: bool = False
     permanent_failures: bool = False
     data_dir: Path | None = None
@@ -236,22 +240,44 @@ class _Runner:
             try:
                 on_round = functools.partial(self.callbacks.on_round, plan.scenario)
                 federation = Federation(plan.scenario, plan.dataset)
-                # The runner has already warned.
-                history = run_federation(federation, out=self.out, on_round=on_round, notify=lambda _: None)
+                history = run_federation(
+                    federation,
+                    out=self.out,
+                    on_round=on_round,
+                    checkpoint_every=self.checkpoint_every,
+                    fresh=self.fresh,
+                    notify=self._warn,
+                )
             except Exception as error:  # noqa: BLE001  # an error of any kind ends one run, not the others
                 yield plan.scenario, Failure.from_error(error)
             else:
                 yield plan.scenario, history
 
     def _run_in_ray_tasks(self, plans: Sequence[_Plan], jobs: int) -> _Results:
-        rounds: dict[Scenario, list[Round]] = {plan.scenario: [] for plan in plans}
+        writers: dict[Scenario, RunWriter] = {}
+        warnings = {plan.scenario: plan.warnings for plan in plans}
+
+        def begin(scenario: Scenario) -> Checkpoint | None:
+            self.callbacks.on_start(scenario)
+            known = environment("local", 1, warnings[scenario])
+            path = self.out / scenario.run_id
+            writers[scenario] = writer = RunWriter.begin(path, scenario, known, fresh=self.fresh)
+            if writer.notice is not None:
+                self._warn(writer.notice)
+            for record in writer.records:
+                self.callbacks.on_round(scenario, record)
+            return writer.checkpoint
+
         runs = [(plan.scenario, plan.dataset) for plan in plans]
-        for scenario, step in run_in_tasks(runs, jobs, self.callbacks.on_start):
-            if isinstance(step, Round):
-                rounds[scenario].append(step)
-                self.callbacks.on_round(scenario, step)
-            else:
-                yield scenario, _store(self.out, scenario, rounds.pop(scenario), step)
+        for scenario, step in run_in_tasks(runs, jobs, begin, self.checkpoint_every):
+            try:
+                result = _store(writers[scenario], scenario, step) if scenario in writers else step
+            except RunError as error:
+                result = Failure.from_error(error)
+            if isinstance(step, TaskRound) and not isinstance(result, Failure):
+                self.callbacks.on_round(scenario, step.record)
+            elif not isinstance(result, TaskRound | FinishedRun):
+                yield scenario, result
 
 
 def _plans(
@@ -275,16 +301,18 @@ def _plans(
             yield scenario, _Plan(resolved, datasets[name], failure=Failure.from_error(error))
 
 
-def _store(out: Path, scenario: Scenario, records: list[Round], end: FinishedRun | Failure) -> RunResult:
-    known = {} if isinstance(end, Failure) else end.environment
-    environment = {**known, "command": sys.argv}  # the command of a task is Ray's
-    try:
-        folder = RunWriter.begin(out / scenario.run_id, scenario, environment)
-        for record in records:
-            folder.append(record)
-        if isinstance(end, Failure):
-            return end
-        folder.finish(end.weights, end.layout)
-    except RunError as error:
-        return Failure.from_error(error)
-    return History(scenario, records, folder.path)
+def _store(
+    writer: RunWriter, scenario: Scenario, step: TaskRound | FinishedRun | Failure
+) -> TaskRound | RunResult:
+    """Write a message of a task into the store. Return the result of the run if it ended."""
+    if isinstance(step, TaskRound):
+        writer.append(step.record)
+        writer.records.append(step.record)
+        if step.checkpoint is not None:
+            writer.save(step.checkpoint)
+        return step
+    if isinstance(step, Failure):
+        writer.release()
+        return step
+    writer.finish(step.weights, step.layout)
+    return History(scenario, writer.records, writer.path)

@@ -21,7 +21,8 @@ from fedpoison.federation.workers import Workers
 from fedpoison.results.history import History
 from fedpoison.results.provenance import environment
 from fedpoison.results.round import OnRound, Round, Training
-from fedpoison.results.store import CENTRALIZED, RunWriter
+from fedpoison.results.run_writer import RunWriter
+from fedpoison.results.store import CENTRALIZED
 from fedpoison.rng import generator_for
 from fedpoison.scenario.fields import About, fields_about
 from fedpoison.scenario.scenario import Scenario

@@ -6,7 +6,7 @@ import functools
 import itertools
 import queue
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,10 @@ from torch import Tensor
 
 from clients.training.parameters import Layout
 from fedpoison.data import Dataset
+from fedpoison.errors import RunError
+from fedpoison.federation.checkpoints import Checkpoints
 from fedpoison.federation.federation import Federation
-from fedpoison.results.provenance import environment
+from fedpoison.results.checkpoint import Checkpoint
 from fedpoison.results.round import Failure, Round
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.simulation.run import run_in_process
@@ -30,18 +32,34 @@ class FinishedRun:
 
     weights: Tensor
     layout: Layout
-    environment: Mapping[str, object]
+
+
+@dataclass(frozen=True, eq=False)
+class TaskRound:
+    """Message of a task after an evaluated round.
+
+    A task sends one message per record, because Ray counts the messages if it repeats a task.
+    """
+
+    record: Round
+    checkpoint: Checkpoint | None
+    """Checkpoint of an earlier round, if one was due since the previous message."""
 
 
 def run_in_tasks(
-    runs: Sequence[tuple[Scenario, Dataset]], jobs: int, on_start: Callable[[Scenario], None]
-) -> Iterator[tuple[Scenario, Round | FinishedRun | Failure]]:
+    runs: Sequence[tuple[Scenario, Dataset]],
+    jobs: int,
+    begin: Callable[[Scenario], Checkpoint | None],
+    checkpoint_every: int | None = None,
+) -> Iterator[tuple[Scenario, TaskRound | FinishedRun | Failure]]:
     """Run scenarios as Ray tasks, and yield their rounds and ends in order of arrival.
 
     Args:
         runs: scenarios with their resolved data sets.
         jobs: number of parallel runs.
-        on_start: receives each scenario when its task is submitted.
+        begin: receives each scenario when its task is submitted, and returns the checkpoint to continue from.
+            A `RunError` ends this run.
+        checkpoint_every: number of rounds between two checkpoints, as for `simulate`.
     """
     import ray  # noqa: PLC0415  # takes a second to import
 
@@ -51,33 +69,54 @@ def run_in_tasks(
     running: dict[Any, Scenario] = {}
     while True:
         for scenario, dataset in itertools.islice(waiting, jobs - len(running)):
-            on_start(scenario)
-            running[task.remote(scenario, [shared[dataset]])] = scenario
+            try:
+                start = begin(scenario)
+            except RunError as error:
+                yield scenario, Failure.from_error(error)
+                continue
+            running[task.remote(scenario, [shared[dataset]], start, checkpoint_every)] = scenario
         if not running:
-            return
+            if (left := next(waiting, None)) is None:
+                return
+            waiting = itertools.chain([left], waiting)  # no run of this batch began
+            continue
         ready: Any = ray.wait(list(running), num_returns=1, fetch_local=False)[0][0]
         try:
-            step: Round | FinishedRun | Failure = ray.get(next(ready))
+            step: TaskRound | FinishedRun | Failure = ray.get(next(ready))
         except ray.exceptions.RayError as error:
             step = Failure.from_error(error)
-        yield (running[ready] if isinstance(step, Round) else running.pop(ready)), step
+        yield (running[ready] if isinstance(step, TaskRound) else running.pop(ready)), step
 
 
-def stream_rounds(scenario: Scenario, dataset: list[Any]) -> Iterator[Round | FinishedRun]:
+def stream_rounds(
+    scenario: Scenario,
+    dataset: list[Any],
+    start: Checkpoint | None = None,
+    checkpoint_every: int | None = None,
+) -> Iterator[TaskRound | FinishedRun]:
     """Run a scenario in one thread, and yield each round and then the end.
 
     Args:
         scenario: scenario with the resolved data set.
         dataset: reference to the data set, in a list, so that Ray does not load it for each task.
+        start: checkpoint to continue from. Default: the run starts with round 1.
+        checkpoint_every: number of rounds between two checkpoints, as for `simulate`.
     """
-    messages: queue.SimpleQueue[Round | FinishedRun | BaseException] = queue.SimpleQueue()
+    messages: queue.SimpleQueue[TaskRound | FinishedRun | BaseException] = queue.SimpleQueue()
+    due: list[Checkpoint] = []
+
+    def send(record: Round) -> None:
+        messages.put(TaskRound(record, due.pop() if due else None))
+
+    def save(checkpoint: Checkpoint) -> None:
+        due[:] = [checkpoint.copy()]
 
     def work() -> None:
         try:
             federation = Federation(scenario, _fetched(dataset[0]))
-            weights = run_in_process(federation, messages.put, workers=1)
-            written = environment("local", 1, federation.no_effect)
-            messages.put(FinishedRun(weights, federation.layout, written))
+            checkpoints = Checkpoints(save, checkpoint_every, start)
+            weights = run_in_process(federation, send, workers=1, checkpoints=checkpoints)
+            messages.put(FinishedRun(weights, federation.layout))
         except BaseException as error:  # noqa: BLE001  # raised below, in the thread that Ray watches
             messages.put(error)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from torch import Tensor
@@ -14,13 +14,15 @@ from fedpoison.engines.base import EngineGrid
 from fedpoison.engines.local import local_grid
 from fedpoison.engines.options import DEFAULTS, ON_CPUS, Engine, EngineOptions
 from fedpoison.errors import ScenarioError
+from fedpoison.federation.checkpoints import Checkpoints
 from fedpoison.federation.federation import Federation
 from fedpoison.federation.server import run_server, suppress_flower_logs
 from fedpoison.federation.workers import Workers
 from fedpoison.results.history import History
 from fedpoison.results.provenance import Notify, environment, warn_version_mismatch
 from fedpoison.results.round import OnRound, Round
-from fedpoison.results.store import RunWriter, StoredRun
+from fedpoison.results.run_writer import RunWriter
+from fedpoison.results.store import StoredRun
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.simulation.saved_updates import UpdateRecorder, check_rounds
 
@@ -41,10 +43,14 @@ def simulate(
     data_dir: str | Path | None = None,
     on_round: OnRound | None = None,
     keep_updates: Collection[int] = (),
+    checkpoint_every: int | None = None,
+    fresh: bool = False,
     notify: Notify = _log.warning,
     **fields: object,
 ) -> History:
     """Run a scenario and return its history.
+
+    A run in a store can be stopped at any time. The same call continues it from its last checkpoint.
 
     Args:
         scenario: scenario to run. Default: `Scenario()`.
@@ -59,6 +65,9 @@ def simulate(
         data_dir: folder of the data sets. Default: FEDPOISON_DATA, then the user's cache.
         on_round: function that receives the record of each round after the round.
         keep_updates: rounds whose updates are saved in the run's folder for `replay`; not on `flower`.
+        checkpoint_every: number of rounds between two checkpoints, from which an interrupted run continues.
+            Default: by time, at most 2 % of the time of the run.
+        fresh: whether an interrupted run starts again with round 1. Default: it continues.
         notify: function that receives a warning before the first round for each attack without effect.
         fields: fields of the scenario that differ, such as `attack="alie"` or `strategy=Krum(byzantine=2)`.
 
@@ -85,6 +94,8 @@ def simulate(
         data_dir=folder,
         on_round=on_round,
         keep_updates=keep_updates,
+        checkpoint_every=checkpoint_every,
+        fresh=fresh,
         notify=notify,
     )
 
@@ -96,6 +107,7 @@ def simulate_clean(
     out: str | Path | None = None,
     data_dir: str | Path | None = None,
     on_round: OnRound | None = None,
+    checkpoint_every: int | None = None,
     notify: Notify = _log.warning,
     **fields: object,
 ) -> History:
@@ -115,7 +127,15 @@ def simulate_clean(
         if stored.complete:
             warn_version_mismatch([stored], notify)
             return stored.history
-    return run_federation(federation, options, out=store, data_dir=folder, on_round=on_round, notify=notify)
+    return run_federation(
+        federation,
+        options,
+        out=store,
+        data_dir=folder,
+        on_round=on_round,
+        checkpoint_every=checkpoint_every,
+        notify=notify,
+    )
 
 
 def run_federation(
@@ -126,6 +146,8 @@ def run_federation(
     data_dir: Path | None = None,
     on_round: OnRound | None = None,
     keep_updates: Collection[int] = (),
+    checkpoint_every: int | None = None,
+    fresh: bool = False,
     notify: Notify = _log.warning,
 ) -> History:
     """Run a loaded federation and return its history. Arguments and errors as for `simulate`."""
@@ -134,39 +156,83 @@ def run_federation(
     if keep_updates and (out is None or flower):
         where = "no run store" if out is None else "engine flower"
         raise ScenarioError(f"keep_updates: got {where}, expected a run store, and engine local or ray.")
+    if checkpoint_every is not None and checkpoint_every < 1:
+        raise ScenarioError(f"checkpoint_every: got {checkpoint_every}, expected 1 round or more.")
     for reason in federation.warnings:
         notify(reason)
     if flower:
         from fedpoison.engines.flower import run_on_flower  # noqa: PLC0415  # only this engine needs it
 
-        return run_on_flower(federation, out=out, data_dir=data_dir, on_round=on_round)
+        return run_on_flower(
+            federation,
+            out=out,
+            data_dir=data_dir,
+            on_round=on_round,
+            checkpoint_every=checkpoint_every,
+            fresh=fresh,
+            notify=notify,
+        )
+    with suppress_flower_logs(), _open_grid(federation, options) as (grid, pool):
+        if out is None:
+            records: list[Round] = []
+
+            def collect(record: Round) -> None:
+                records.append(record)
+                (on_round or _ignore)(record)
+
+            run_server(federation, grid, pool, collect)
+            return History(scenario, records)
+        provenance = environment(options.engine, grid.workers, federation.no_effect) | grid.environment
+        writer = RunWriter.begin(
+            out / scenario.run_id, scenario, provenance, fresh=fresh, keep_updates=keep_updates
+        )
+        if writer.notice is not None:
+            notify(writer.notice)
+        recorder = UpdateRecorder(writer.folder, federation, keep_updates) if keep_updates else None
+        checkpoints = Checkpoints(writer.save, checkpoint_every, writer.checkpoint)
+
+        def serve(on_record: OnRound) -> Tensor:
+            return run_server(federation, grid, pool, on_record, recorder, checkpoints=checkpoints)
+
+        return _write_run(federation, writer, serve, on_round or _ignore)
+
+
+def _write_run(
+    federation: Federation, writer: RunWriter, serve: Callable[[OnRound], Tensor], on_round: OnRound
+) -> History:
+    """Write the rounds and the final weights of the function `serve` into a run store."""
     records: list[Round] = []
-    writer: RunWriter | None = None
+
+    def report_round(record: Round) -> None:
+        records.append(record)
+        on_round(record)
 
     def record_round(record: Round) -> None:
-        records.append(record)
-        if writer is not None:
-            writer.append(record)
-        if on_round is not None:
-            on_round(record)
+        writer.append(record)
+        report_round(record)
 
-    with suppress_flower_logs(), _open_grid(federation, options) as (grid, pool):
-        if out is not None:
-            provenance = environment(options.engine, grid.workers, federation.no_effect) | grid.environment
-            writer = RunWriter.begin(out / scenario.run_id, scenario, provenance)
-        recorder = UpdateRecorder(writer.path, federation, keep_updates) if writer and keep_updates else None
-        with writer.record_failure(scenario) if writer else nullcontext():
-            weights = run_server(federation, grid, pool, record_round, recorder)
-    if writer is not None:
-        writer.finish(weights, federation.layout)
-    return History(scenario, records, writer.path if writer else None)
+    with writer.record_failure(federation.scenario):
+        for record in writer.records:
+            report_round(record)
+        writer.finish(serve(record_round), federation.layout)
+    return History(federation.scenario, records, writer.path)
 
 
-def run_in_process(federation: Federation, on_round: OnRound, *, workers: int | None = None) -> Tensor:
+def _ignore(_: Round) -> None:
+    """Do nothing with a round, if the caller does not ask for it."""
+
+
+def run_in_process(
+    federation: Federation,
+    on_round: OnRound,
+    *,
+    workers: int | None = None,
+    checkpoints: Checkpoints | None = None,
+) -> Tensor:
     """Run a federation on CPUs, write no files, and return the final global weights (d,)."""
     options = EngineOptions(workers=workers, device="cpu")
     with suppress_flower_logs(), local_grid(federation, options) as (grid, pool):
-        return run_server(federation, grid, pool, on_round)
+        return run_server(federation, grid, pool, on_round, checkpoints=checkpoints)
 
 
 def _open_grid(

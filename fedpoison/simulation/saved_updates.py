@@ -50,7 +50,7 @@ class SavedUpdates:
         Raises:
             RunError: the updates cannot be written.
         """
-        path = updates_path(run, self.round)
+        path = StoredRun(run).updates_of(self.round)
         tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
         unfinished = path.with_suffix(".unfinished")
         try:
@@ -68,7 +68,7 @@ class SavedUpdates:
         Raises:
             RunError: the updates of the round were not saved, or the file is damaged.
         """
-        path = updates_path(run, server_round)
+        path = StoredRun(run).updates_of(server_round)
         if not path.is_file():
             saved = ", ".join(map(str, saved_rounds(run))) or "none"
             raise RunError(
@@ -79,11 +79,6 @@ class SavedUpdates:
             return cls(round=server_round, **load_file(path))
         except (SafetensorError, TypeError) as error:
             raise RunError(f"{path}: does not contain the updates of a round ({error}).") from None
-
-
-def updates_path(run: Path, server_round: int) -> Path:
-    """Return the file of a run's folder with the updates of a round."""
-    return StoredRun(run).updates / f"round-{server_round:04d}.safetensors"
 
 
 def saved_rounds(run: Path) -> list[int]:

@@ -14,7 +14,8 @@ from fedpoison.report.figures import write_figures
 from fedpoison.report.page_data import PageData
 from fedpoison.report.summary import headlines, summarize
 from fedpoison.results.round import Failure
-from fedpoison.results.store import RunWriter, StoredRun
+from fedpoison.results.run_writer import RunWriter
+from fedpoison.results.store import StoredRun
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.simulation.centralized import train_centralized
 from fedpoison.simulation.run import simulate, simulate_clean

@@ -6,7 +6,8 @@ import pytest
 
 from fedpoison.results.provenance import sources, versions
 from fedpoison.results.round import Failure
-from fedpoison.results.store import RunWriter, StoredRun
+from fedpoison.results.run_writer import RunWriter
+from fedpoison.results.store import StoredRun
 from fedpoison.simulation.batch import BatchCallbacks, batch_runner, run_all
 from fedpoison.studies.reproduce import STUDIES, Publication, PublishedValue
 from fedpoison.studies.reproduce.publication import after

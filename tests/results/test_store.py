@@ -10,7 +10,8 @@ import torch
 from fedpoison.errors import AggregationError, EngineError, RunError
 from fedpoison.results.history import History
 from fedpoison.results.round import Failure, Round
-from fedpoison.results.store import RunWriter, StoredRun, file_name
+from fedpoison.results.run_writer import RunWriter
+from fedpoison.results.store import StoredRun, file_name
 from fedpoison.simulation.run import simulate
 
 
@@ -75,7 +76,8 @@ def test_a_run_that_another_process_makes_is_left_to_it(history, monkeypatch):
     code = f"""
 from pathlib import Path
 from fedpoison.scenario.scenario import Scenario
-from fedpoison.results.store import RunWriter, StoredRun
+from fedpoison.results.run_writer import RunWriter
+from fedpoison.results.store import StoredRun
 path = Path({str(history.path)!r})
 writer = RunWriter.begin(path, Scenario.load(path / "scenario.toml"), {{}})
 print("begun", flush=True)

@@ -11,7 +11,8 @@ import ray
 
 from clients import ATTACKS
 from clients.attacks.base import Attack, AttackCard
-from fedpoison.results.store import RunWriter, StoredRun
+from fedpoison.results.run_writer import RunWriter
+from fedpoison.results.store import StoredRun
 from fedpoison.simulation.batch import BatchCallbacks, batch_runner, run_all
 from fedpoison.simulation.run import simulate
 

@@ -17,7 +17,7 @@ from fedpoison.scenario.aggregation import build_aggregation
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.simulation.replay import replay
 from fedpoison.simulation.run import simulate
-from fedpoison.simulation.saved_updates import SavedUpdates, saved_rounds, updates_path
+from fedpoison.simulation.saved_updates import SavedUpdates, saved_rounds
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_each_round_keeps_what_its_own_nodes_sent(saved):
         assert norms == pytest.approx(list(record.training.update_norms.values()), rel=1e-5)
     assert of_round.weights.unique().numel() > 1
     assert saved_rounds(folder.path) == [1, 2, 3]
-    assert updates_path(folder.path, 1).stat().st_mode == folder.rounds.stat().st_mode
+    assert folder.updates_of(1).stat().st_mode == folder.rounds.stat().st_mode
 
 
 def test_the_influence_is_that_of_leaving_each_client_out(saved):
@@ -167,7 +167,7 @@ def test_what_cannot_be_replayed_is_refused(saved, tmp_path):
         replay(saved.path, 1, ["flwr:FedAvg"])
     with pytest.raises(RunError, match=r"krum\(byzantine=7\), round 1: .*needs n > 2f \+ 2"):
         replay(saved.path, 1, ["krum(byzantine=7)"])
-    updates_path(saved.path, 1).write_bytes(b"nonsense")
+    StoredRun(saved.path).updates_of(1).write_bytes(b"nonsense")
     with pytest.raises(RunError, match="does not contain the updates of a round"):
         replay(saved.path, 1, ["krum"])
 
