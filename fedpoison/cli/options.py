@@ -83,7 +83,11 @@ class BatchSettings:
     out: Out = Path("runs")
     fresh: Annotated[
         bool,
-        typer.Option("--fresh", help="Repeat complete runs of the store, and start interrupted runs again."),
+        typer.Option(
+            "--fresh",
+            help="Repeat complete runs of the store, and start interrupted runs again. "
+            "A complete result stays until the end of the new run.",
+        ),
     ] = False
     checkpoint_every: CheckpointEvery = None
     jobs: Annotated[

@@ -79,7 +79,11 @@ def run_command(
     ] = None,
     checkpoint_every: CheckpointEvery = None,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Start an interrupted run again with round 1.")
+        bool,
+        typer.Option(
+            "--fresh",
+            help="Start an interrupted run again with round 1. A complete result stays until the end.",
+        ),
     ] = False,
     tensorboard: Annotated[
         Path | None, typer.Option(help="Folder for TensorBoard event files. Default: no TensorBoard.")

@@ -90,7 +90,8 @@ class Round:
     attack_success_rate: float | None = None
     """Share of triggered samples of other classes that is classified as the target. None: no such sample."""
     source_to_target_rate: float | None = None
-    """Share of the source class that is classified as the target, under an attack with both classes."""
+    """Share of the source class that is classified as the target, under an attack with both classes. None: the
+    test set has no sample of the source class."""
     training: Training = field(default_factory=Training)
 
     @classmethod
@@ -100,9 +101,10 @@ class Round:
         """Return the record of a round from its evaluation. A rate without samples is None."""
         success = confused = None
         if goal is not None and evaluation.triggered is not None:
-            success = measures.attack_success_rate(evaluation.triggered, goal.target)
+            success = measures.json_number(measures.attack_success_rate(evaluation.triggered, goal.target))
         if goal is not None and goal.source is not None:
-            confused = measures.source_to_target_rate(evaluation.confusion, goal.source, goal.target)
+            rate = measures.source_to_target_rate(evaluation.confusion, goal.source, goal.target)
+            confused = measures.json_number(rate)
         return cls(
             round=number,
             confusion=evaluation.confusion.tolist(),
@@ -136,18 +138,36 @@ class Round:
 
     def to_json(self) -> str:
         """Return the record as one line of JSON."""
-        return json.dumps(asdict(self))
+        return json.dumps(asdict(self), allow_nan=False)
 
     @classmethod
     def from_json(cls, line: str) -> Self:
-        """Return the record that `to_json` wrote."""
-        values: dict[str, Any] = json.loads(line)
+        """Return the record that `to_json` wrote.
+
+        Raises:
+            ValueError: the line is not JSON, contains NaN, or its confusion matrix is not a square of numbers.
+        """
+        values: dict[str, Any] = json.loads(line, parse_constant=_refuse_constant)
+        for name in ("confusion", "triggered"):
+            if name == "confusion" or values[name] is not None:
+                _check_counts(name, values[name])
         training = values.pop("training")
         training["groups"] = [GroupRecord(**group) for group in training["groups"]]
         for name in ("dropped", "trust", "update_norms", "distances", "cosines"):
             if training[name] is not None:
                 training[name] = {int(client_id): value for client_id, value in training[name].items()}
         return cls(**values, training=Training(**training))
+
+
+def _refuse_constant(constant: str) -> float:
+    raise ValueError(f"got {constant}, expected a finite number")
+
+
+def _check_counts(name: str, counts: object) -> None:
+    rows = counts if isinstance(counts, list) else []
+    square = rows and all(isinstance(row, list) and len(row) == len(rows) for row in rows)
+    if not square or not all(isinstance(cell, int) for row in rows for cell in row):
+        raise ValueError(f"{name}: expected a square matrix of whole numbers")
 
 
 OnRound = Callable[[Round], None]

@@ -192,10 +192,11 @@ class RunWriter:
     ) -> None:
         self._replace_repeated()
         if self._run.complete:
-            self.notice = (
-                f"{self.path}: the run is complete, and is repeated now. Its model, records and saved "
-                "updates stay until the end, and are replaced then."
-            )
+            if not fresh:  # otherwise, the user asked for it
+                self.notice = (
+                    f"{self.path}: the run is complete, and is repeated now. Its model, records and saved "
+                    "updates stay until the end, and are replaced then."
+                )
             self._run = StoredRun(self.path / REPEAT)
             self.folder.mkdir(exist_ok=True)
         else:

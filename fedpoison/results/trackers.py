@@ -33,7 +33,8 @@ class TensorBoard:
 
     def __init__(self, scenario: Scenario, folder: Path) -> None:
         board = _import("torch.utils.tensorboard", "tensorboard")
-        self._writer = board.SummaryWriter(str(folder / scenario.run_id))
+        # A run that continues logs all its rounds, so TensorBoard hides those of the interrupted process.
+        self._writer = board.SummaryWriter(str(folder / scenario.run_id), purge_step=0)
         self._writer.add_text("scenario", f"```toml\n{scenario.to_toml()}```")
 
     def log(self, values: Mapping[str, float], step: int) -> None:

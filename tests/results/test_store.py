@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 
+from fedpoison.cli.progress import describe
 from fedpoison.errors import AggregationError, EngineError, RunError
 from fedpoison.results.history import History
 from fedpoison.results.round import Failure, Round
@@ -72,7 +73,7 @@ def test_a_record_that_is_none_is_named(history, text):
 
 
 def test_a_run_that_another_process_makes_is_left_to_it(history, monkeypatch):
-    monkeypatch.setattr("fedpoison.results.store.LOCK_TIMEOUT", 0.0)
+    monkeypatch.setattr("fedpoison.results.run_writer.LOCK_TIMEOUT", 0.0)
     code = f"""
 from pathlib import Path
 from fedpoison.scenario.scenario import Scenario
@@ -132,11 +133,51 @@ def test_a_failure_is_read_as_it_was_written(small, tmp_path, failure):
     assert (run.history.scenario, run.progress) == (small, (False, 0))
 
 
-def test_a_run_that_fails_is_not_complete_by_what_an_earlier_one_left(small, tmp_path):
+def test_a_later_failure_leaves_a_complete_run(small, tmp_path):
     run = StoredRun(simulate(small.replace(rounds=1), out=tmp_path).path)
     RunWriter(run.path).fail(small, Failure("lost"))
+    assert run.complete
+    assert run.failure is None
+    assert run.rounds.exists()
+
+
+@pytest.mark.parametrize("kept", [4, 200, -1])
+def test_a_model_that_was_cut_off_is_damaged_and_not_complete(history, kept):
+    run = StoredRun(history.path)
+    run.model.write_bytes(run.model.read_bytes()[:kept])
     assert not run.complete
-    assert not run.rounds.exists()
+    with pytest.raises(RunError, match=r"model.safetensors: is damaged \(it was cut off\)"):
+        _ = run.history
+    assert StoredRun(simulate(history.scenario, out=history.path.parent).path).complete
+
+
+def test_a_scenario_that_was_cut_off_is_not_read_as_another(history):
+    path = history.path / "scenario.toml"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[: len(lines) // 2]))
+    with pytest.raises(RunError, match=f"expected {history.scenario.run_id}"):
+        _ = StoredRun(history.path).history
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [('"confusion": [[', '"confusion": null, "was": [['), ('"loss": ', '"loss": NaN, "was": '),
+     ('"confusion": [[', '"confusion": [["a"], [')],
+)  # fmt: skip
+def test_a_record_with_other_values_is_named(history, old, new):
+    lines = history.path / "rounds.jsonl"
+    lines.write_text(lines.read_text().replace(old, new, 1))
+    with pytest.raises(RunError, match="line 1 is not a round's record"):
+        _ = StoredRun(history.path).history
+
+
+def test_a_rate_without_samples_is_no_number_and_json_has_no_nan(small, tmp_path):
+    attacked = small.replace(attack="label-flip(source=1, target=7)", test_samples=5, seed=1)
+    history = simulate(attacked, out=tmp_path)
+    assert 1 not in {label for label, row in enumerate(history.last.confusion) if sum(row)}
+    assert history.last.source_to_target_rate is None
+    assert "NaN" not in StoredRun(history.path).rounds.read_text()
+    assert "nan" not in describe(history.last)
 
 
 def test_a_run_leaves_why_it_failed_and_how_far_it_came(small, tmp_path):

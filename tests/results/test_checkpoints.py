@@ -1,0 +1,274 @@
+"""Every stateful part of a run continues from a checkpoint with the same bits, and bad checkpoints are refused."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from clients import ATTACKS
+from fedpoison.engines.local import local_grid
+from fedpoison.engines.options import EngineOptions
+from fedpoison.errors import RunError
+from fedpoison.federation.checkpoints import BYTES_PER_SECOND, SHARE, Checkpoints
+from fedpoison.federation.federation import Federation
+from fedpoison.federation.server import run_server, suppress_flower_logs
+from fedpoison.results.checkpoint import Checkpoint
+from fedpoison.results.store import StoredRun
+from fedpoison.scenario.scenario import Scenario
+from fedpoison.simulation.batch import run_all
+from fedpoison.simulation.run import simulate
+from strategies import OPTIMIZERS, PREAGGREGATORS, STRATEGIES
+
+BASE = Scenario(
+    dataset="digits", train_samples=120, test_samples=40, clients=8, rounds=4, model="mlp", batch_size=8, lr=0.05,
+    momentum=0.9, persistent_momentum=True, malicious=0.25, tolerated=1, participation=0.9, root_samples=20,
+)  # fmt: skip
+FLOWER = ["FedAdagrad", "FedAdam", "FedAvgM", "FedYogi"]
+SLOW = {"deepsight"}
+"""Rules that take a minute here. They keep no state, which `check_rule` tests."""
+STRATEGY_SPECS = [
+    *sorted(STRATEGIES.keys() - SLOW),
+    *(f"{name} | median" for name in PREAGGREGATORS),
+    *(f"fedavg | {name}" for name in OPTIMIZERS),
+    *(f"flwr:{name}" for name in FLOWER),
+]
+
+
+def run(federation, *, start=None, saved=None):
+    """Run in memory. Return the final weights, and the records without their times."""
+    records = []
+    checkpoints = Checkpoints(
+        (lambda found: saved.append(found.copy())) if saved is not None else (lambda _: None), 2, start
+    )
+    options = EngineOptions(workers=1, device="cpu")
+    with suppress_flower_logs(), local_grid(federation, options) as (grid, pool):
+        weights = run_server(federation, grid, pool, records.append, checkpoints=checkpoints)
+    return weights, [timeless(record) for record in records]
+
+
+def timeless(record):
+    return dataclasses.replace(record, training=dataclasses.replace(record.training, seconds={}))
+
+
+def check_continues(scenario, path):
+    """Stop the run after half of its rounds, continue it from the file, and compare the bits."""
+    federation, saved = Federation.load(scenario), []
+    weights, records = run(federation, saved=saved)
+    saved[0].write(path)
+    start = Checkpoint.read(path, scenario.run_id)
+    assert start.round == 2
+    continued, later = run(Federation.load(scenario), start=start)
+    assert torch.equal(weights, continued)
+    assert records[3:] == later
+
+
+@pytest.mark.parametrize("strategy", STRATEGY_SPECS)
+def test_every_strategy_continues_with_the_same_bits(strategy, tmp_path):
+    check_continues(BASE.replace(strategy=strategy, attack="sign-flip"), tmp_path / "checkpoint.safetensors")
+
+
+@pytest.mark.parametrize("attack", sorted(ATTACKS))
+def test_every_attack_continues_with_the_same_bits(attack, tmp_path):
+    check_continues(BASE.replace(attack=attack, strategy="median"), tmp_path / "checkpoint.safetensors")
+
+
+class Stopped(BaseException):
+    """Ends a run as a signal does: nothing that handles errors sees it."""
+
+
+def stop_after(number):
+    def on_round(record):
+        if record.round == number:
+            raise Stopped
+
+    return on_round
+
+
+@pytest.fixture
+def stopped(tmp_path):
+    """A run that was stopped after round 3 of 4, with a checkpoint of round 2."""
+    scenario = BASE.replace(strategy="fldetector | adam", attack="mimic")
+    with pytest.raises(Stopped):
+        simulate(scenario, out=tmp_path, checkpoint_every=2, on_round=stop_after(3))
+    return StoredRun(tmp_path / scenario.run_id)
+
+
+def test_the_same_call_continues_and_ends_in_the_same_bits(stopped, tmp_path):
+    scenario = stopped.history.scenario
+    assert [record.round for record in stopped.history.records] == [0, 1, 2, 3]
+    notices, seen = [], []
+    again = simulate(scenario, out=tmp_path, notify=notices.append, on_round=lambda each: seen.append(each.round))
+    whole = simulate(scenario, out=tmp_path / "whole")
+    assert "continues after round 2 of 4" in notices[-1]
+    assert seen == [0, 1, 2, 3, 4]
+    assert list(map(timeless, again.records)) == list(map(timeless, whole.records))
+    assert (again.path / "model.safetensors").read_bytes() == (whole.path / "model.safetensors").read_bytes()
+    stored = StoredRun(stopped.path)
+    assert list(map(timeless, stored.history.records)) == list(map(timeless, whole.records))
+    assert not stored.checkpoint.exists()
+    assert [each["after_round"] for each in stored.environment["continued"]] == [2]
+
+
+@pytest.mark.ray
+def test_a_batch_in_ray_tasks_continues_inside_a_run(stopped, tmp_path):
+    scenario = stopped.history.scenario
+    notices = []
+    other = scenario.replace(seed=1)
+    result = run_all([scenario, other], out=tmp_path, jobs=2, notify=notices.append)
+    result.check()
+    whole = simulate(scenario, out=tmp_path / "whole")
+    assert any("continues after round 2 of 4" in notice for notice in notices)
+    records = result.histories[scenario].records
+    assert list(map(timeless, records)) == list(map(timeless, whole.records))
+    model = (stopped.path / "model.safetensors").read_bytes()
+    assert model == (whole.path / "model.safetensors").read_bytes()
+
+
+def test_a_run_in_a_batch_continues(stopped, tmp_path):
+    notices = []
+    run_all([stopped.history.scenario], out=tmp_path, jobs=1, notify=notices.append).check()
+    assert any("continues after round 2 of 4" in notice for notice in notices)
+
+
+def test_fresh_starts_again(stopped, tmp_path):
+    notices = []
+    simulate(stopped.history.scenario, out=tmp_path, fresh=True, notify=notices.append)
+    assert notices == []
+    assert "continued" not in StoredRun(stopped.path).environment
+
+
+def test_updates_that_were_not_saved_start_the_run_again(stopped, tmp_path):
+    notices = []
+    simulate(stopped.history.scenario, out=tmp_path, keep_updates=[1, 3], notify=notices.append)
+    assert "the updates of round 1 were not saved before the checkpoint" in notices[-1]
+    assert all(stopped.updates_of(number).is_file() for number in (1, 3))
+
+
+def damaged(path):
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def foreign(path):
+    dataclasses.replace(Checkpoint.read(path, path.parent.name), run_id="0123456789ab").write(path)
+
+
+def future(path, monkeypatch):
+    found = Checkpoint.read(path, path.parent.name)
+    with monkeypatch.context() as patch:
+        patch.setattr("fedpoison.results.checkpoint.FORMAT", 2)
+        found.write(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (damaged, "is damaged .*; start the run again with --fresh"),
+        (cut, "is damaged .*; start the run again with --fresh"),
+        (foreign, "belongs to the run 0123456789ab"),
+        (future, "has format 2, expected at most 1.*update fedpoison"),
+    ],
+)
+def test_a_bad_checkpoint_is_refused(stopped, tmp_path, monkeypatch, change, fault):
+    change(stopped.checkpoint, monkeypatch) if change is future else change(stopped.checkpoint)
+    scenario = stopped.history.scenario
+    with pytest.raises(RunError, match=fault):
+        simulate(scenario, out=tmp_path)
+    assert simulate(scenario, out=tmp_path, fresh=True).last.round == 4
+
+
+def test_a_checkpoint_of_other_code_is_refused(stopped, tmp_path):
+    known = json.loads(stopped.provenance.read_text())
+    stopped.provenance.write_text(json.dumps({**known, "sources": "aaaaaaaaaaaa"}))
+    with pytest.raises(RunError, match="was written by other code .*aaaaaaaaaaaa"):
+        simulate(stopped.history.scenario, out=tmp_path)
+
+
+def test_records_that_the_checkpoint_needs_are_named(stopped, tmp_path):
+    lines = stopped.rounds.read_text().splitlines(keepends=True)
+    stopped.rounds.write_text("".join(lines[:2]))
+    with pytest.raises(RunError, match="lacks records of rounds before the checkpoint of round 2"):
+        simulate(stopped.history.scenario, out=tmp_path)
+
+
+def test_a_repeated_run_that_is_stopped_leaves_the_result(tmp_path):
+    scenario = BASE.replace(strategy="median")
+    first = simulate(scenario, out=tmp_path, keep_updates=[2])
+    stored = StoredRun(first.path)
+    model, updates = stored.model.read_bytes(), stored.updates_of(2).read_bytes()
+    notices = []
+    with pytest.raises(Stopped):
+        simulate(
+            scenario, out=tmp_path, keep_updates=[3], checkpoint_every=1, on_round=stop_after(3),
+            notify=notices.append,
+        )  # fmt: skip
+    assert "is repeated now" in notices[-1]
+    assert StoredRun(first.path).complete
+    assert StoredRun(first.path).history.last.round == 4
+    assert (stored.model.read_bytes(), stored.updates_of(2).read_bytes()) == (model, updates)
+    simulate(scenario, out=tmp_path, keep_updates=[3], notify=notices.append)
+    assert "continues after round 2 of 4" in notices[-1]
+    assert stored.model.read_bytes() == model
+    assert stored.updates_of(2).read_bytes() == updates  # they belong to the same result
+    assert stored.updates_of(3).is_file()
+    assert not (first.path / "repeat").exists()
+
+
+def test_a_repeated_run_that_fails_leaves_the_result(tmp_path):
+    scenario = BASE.replace(strategy="median")
+    first = simulate(scenario, out=tmp_path)
+
+    def trip(record):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        simulate(scenario, out=tmp_path, on_round=trip)
+    assert StoredRun(first.path).complete
+    assert StoredRun(first.path).failure is None
+
+
+def test_checkpoints_take_a_small_share_of_the_time():
+    now = [0.0]
+
+    def save(_):
+        now[0] += 0.5
+
+    saved = []
+    checkpoints = Checkpoints(save, clock=lambda: now[0])
+    tensor = torch.zeros(int(BYTES_PER_SECOND) // 8)  # half a second
+    for number in range(1, 200):
+        now[0] += 1.0
+        before = now[0]
+        checkpoints.after_round(number, lambda: Checkpoint("", number, {("model",): tensor}))  # noqa: B023
+        if now[0] > before:
+            saved.append(number)
+    assert saved[0] == 25
+    assert 6 <= len(saved) <= 8
+    assert 0.5 * len(saved) <= SHARE * now[0]
+
+
+def test_the_file_holds_tensors_of_every_kind(tmp_path):
+    shared = torch.arange(6.0)
+    state = {
+        ("client", 3, "a: b"): shared.reshape(2, 3).t(),
+        ("client", None): shared,
+        ("bits",): torch.tensor([True, False]),
+        ("count",): torch.tensor(3),
+        ("half",): torch.ones(2, dtype=torch.bfloat16),
+        ("empty",): torch.zeros(0, 4),
+    }
+    path = tmp_path / "checkpoint.safetensors"
+    Checkpoint("abc", 7, state).write(path)
+    found = Checkpoint.read(path, "abc")
+    assert found.round == 7
+    assert found.state.keys() == state.keys()
+    assert all(torch.equal(found.state[key], kept) for key, kept in state.items())
+    assert all(found.state[key].dtype == kept.dtype for key, kept in state.items())
+    assert len(load_file(path)) == len(state)
