@@ -90,8 +90,8 @@ class Round:
     attack_success_rate: float | None = None
     """Share of triggered samples of other classes that is classified as the target. None: no such sample."""
     source_to_target_rate: float | None = None
-    """Share of the source class that is classified as the target, under an attack with both classes. None: the
-    test set has no sample of the source class."""
+    """Share of the source class that is classified as the target, under an attack with both classes. None:
+    the test set has no sample of the source class."""
     training: Training = field(default_factory=Training)
 
     @classmethod
@@ -145,7 +145,7 @@ class Round:
         """Return the record that `to_json` wrote.
 
         Raises:
-            ValueError: the line is not JSON, contains NaN, or its confusion matrix is not a square of numbers.
+            ValueError: the line is not JSON, contains NaN, or has no square confusion matrix.
         """
         values: dict[str, Any] = json.loads(line, parse_constant=_refuse_constant)
         for name in ("confusion", "triggered"):

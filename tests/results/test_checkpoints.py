@@ -1,4 +1,4 @@
-"""Every stateful part of a run continues from a checkpoint with the same bits, and bad checkpoints are refused."""
+"""Every part of a run continues from a checkpoint with the same bits, and bad checkpoints are refused."""
 
 import dataclasses
 import json
@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from clients import ATTACKS
+from experiments.kills import kills
 from fedpoison.engines.local import local_grid
 from fedpoison.engines.options import EngineOptions
 from fedpoison.errors import RunError
@@ -22,8 +23,9 @@ from fedpoison.simulation.run import simulate
 from strategies import OPTIMIZERS, PREAGGREGATORS, STRATEGIES
 
 BASE = Scenario(
-    dataset="digits", train_samples=120, test_samples=40, clients=8, rounds=4, model="mlp", batch_size=8, lr=0.05,
-    momentum=0.9, persistent_momentum=True, malicious=0.25, tolerated=1, participation=0.9, root_samples=20,
+    dataset="digits", train_samples=120, test_samples=40, clients=8, rounds=4, model="mlp", batch_size=8,
+    lr=0.05, momentum=0.9, persistent_momentum=True, malicious=0.25, tolerated=1, participation=0.9,
+    root_samples=20,
 )  # fmt: skip
 FLOWER = ["FedAdagrad", "FedAdam", "FedAvgM", "FedYogi"]
 SLOW = {"deepsight"}
@@ -99,10 +101,10 @@ def test_the_same_call_continues_and_ends_in_the_same_bits(stopped, tmp_path):
     scenario = stopped.history.scenario
     assert [record.round for record in stopped.history.records] == [0, 1, 2, 3]
     notices, seen = [], []
-    again = simulate(scenario, out=tmp_path, notify=notices.append, on_round=lambda each: seen.append(each.round))
+    again = simulate(scenario, out=tmp_path, notify=notices.append, on_round=seen.append)
     whole = simulate(scenario, out=tmp_path / "whole")
     assert "continues after round 2 of 4" in notices[-1]
-    assert seen == [0, 1, 2, 3, 4]
+    assert [record.round for record in seen] == [0, 1, 2, 3, 4]
     assert list(map(timeless, again.records)) == list(map(timeless, whole.records))
     assert (again.path / "model.safetensors").read_bytes() == (whole.path / "model.safetensors").read_bytes()
     stored = StoredRun(stopped.path)
@@ -272,3 +274,10 @@ def test_the_file_holds_tensors_of_every_kind(tmp_path):
     assert all(torch.equal(found.state[key], kept) for key, kept in state.items())
     assert all(found.state[key].dtype == kept.dtype for key, kept in state.items())
     assert len(load_file(path)) == len(state)
+
+
+def test_a_killed_process_continues_with_the_same_bits():
+    runs = ["fldetector, yogi", "centered-clipping, adam", "afa, adagrad"]
+    found = list(kills(3, seed=1, engine="local", runs=runs, longest=0.4))
+    assert [kill.equal for kill in found] == [True] * 3
+    assert any(kill.continued_after for kill in found)
