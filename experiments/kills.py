@@ -121,7 +121,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20, help="number of kills")
     parser.add_argument("--seed", type=int, default=0, help="seed of the moments")
     parser.add_argument("--engine", default="local", choices=("local", "ray"), help="engine of the runs")
-    parser.add_argument("--longest", type=float, default=1.5, help="longest time until the signal, in seconds")
+    parser.add_argument("--longest", type=float, default=1.5, help="longest time, in seconds")
     options = parser.parse_args()
     print("| run | engine | seconds after the first checkpoint | continued after round | same bits |")
     print("|---|---|---|---|---|")
