@@ -77,6 +77,7 @@ def sweep_command(
             planned,
             jobs=settings.jobs,
             ray_address=settings.ray_address,
+            checkpoint_every=settings.checkpoint_every,
             data_dir=settings.data_dir,
             callbacks=progress.callbacks(),
             notify=progress.warn,

@@ -242,6 +242,7 @@ def sweep(
     *,
     jobs: int | None = None,
     ray_address: str | None = None,
+    checkpoint_every: int | None = None,
     data_dir: Path | None = None,
     callbacks: BatchCallbacks | None = None,
     notify: Notify = _log.warning,
@@ -252,6 +253,7 @@ def sweep(
         planned: From `plan`.
         jobs: Number of parallel runs, as for `run_all`.
         ray_address: Address of a Ray cluster.
+        checkpoint_every: As for `simulate`.
         data_dir: As for `simulate`.
         callbacks: As for `run_all`.
         notify: Called with warnings before the first run, as by `run_all`.
@@ -270,6 +272,7 @@ def sweep(
         jobs=jobs,
         ray_address=ray_address,
         fresh=planned.fresh,
+        checkpoint_every=checkpoint_every,
         keep_going=True,
         permanent_failures=True,
         data_dir=data_dir,
