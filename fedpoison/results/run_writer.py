@@ -231,7 +231,10 @@ class RunWriter:
         (self.folder / "failure.json").unlink(missing_ok=True)
         now = {name: environment[name] for name in _OF_RUN if name in environment}
         before = known.get("continued")
-        continued = [*(before if isinstance(before, list) else []), {"after_round": checkpoint.round, **now}]
+        others = before if isinstance(before, list) else []
+        if others and others[-1].get("after_round") == checkpoint.round:
+            others = others[:-1]  # Flower's process continues what the command began
+        continued = [*others, {"after_round": checkpoint.round, **now}]
         _write_whole(self._run.provenance, _json({**known, "continued": continued}))
         self.checkpoint = checkpoint
         self.notice = (
