@@ -59,3 +59,4 @@ from clients.attacks.updates.simple_updates import RandomUpdate as RandomUpdate
 from clients.attacks.updates.simple_updates import ScaledUpdate as ScaledUpdate
 from clients.attacks.updates.simple_updates import SignFlip as SignFlip
 from clients.attacks.updates.simple_updates import ZeroUpdate as ZeroUpdate
+from clients.bounds import Positive as Positive

@@ -104,8 +104,8 @@ class Comparison(Displayed):
     def headline(self) -> str:
         """Size of the comparison."""
         return (
-            f"accuracy of {len(self.strategies)} strategies under {len(self.attacks)} attacks, mean over "
-            f"{len(self.seeds)} seeds, in the {self.at} round; {len(self.stopped)} runs stopped"
+            f"accuracy by attack and strategy in the {self.at} round, mean over the seeds "
+            f"{', '.join(map(str, self.seeds))}, stopped runs: {len(self.stopped)}"
         )
 
     def shown_frame(self) -> pd.DataFrame:

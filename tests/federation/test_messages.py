@@ -78,12 +78,12 @@ class Raises(Attack):
 class Sends(Attack):
     """Sends an update full of one value."""
 
-    value: float
+    value: str
 
     card: ClassVar = AttackCard(paper="-")
 
     def craft(self, own, seen, context):
-        return torch.full_like(own, self.value)
+        return torch.full_like(own, float(self.value))
 
 
 @pytest.fixture
@@ -100,15 +100,15 @@ def broken(small, monkeypatch):
 
 def test_a_model_that_overflows_ends_the_run_with_the_reason(broken):
     with pytest.raises(RunError, match="round 1: TrimmedMean.* gave a non-finite model"):
-        broken(Sends(value=3e38), strategy="trimmed-mean(byzantine=0)")
+        broken(Sends(value="3e38"), strategy="trimmed-mean(byzantine=0)")
 
 
 @pytest.mark.parametrize(
     ("attack", "reason"),
     [
         (Raises(), "failed: OSError: the disk is full"),
-        (Sends(value=float("nan")), "contains NaN or infinity"),
-        (Sends(value=float("inf")), "contains NaN or infinity"),
+        (Sends(value="nan"), "contains NaN or infinity"),
+        (Sends(value="inf"), "contains NaN or infinity"),
     ],
     ids=["raises", "nan", "inf"],
 )
@@ -198,9 +198,7 @@ def test_a_damaged_reply_is_dropped_and_named(small, monkeypatch, tamper, reason
 
 
 def test_the_model_stays_when_nobody_can_be_used(small, monkeypatch):
-    history = run_federation(
-        Federation.load(attacked_by(small.replace(malicious=1.0), Sends(value=float("nan"))))
-    )
+    history = run_federation(Federation.load(attacked_by(small.replace(malicious=1.0), Sends(value="nan"))))
     assert len(history.last.training.dropped) == 10
     assert history.last.confusion == history.records[0].confusion
 
