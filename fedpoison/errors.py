@@ -4,7 +4,8 @@ FedPoisonError
 ├── ScenarioError   a scenario that cannot run as written
 ├── DataError       a data set that is not available, or is damaged
 ├── RunError        a run that stopped early
-│   └── AggregationError   a round that the strategy could not aggregate
+│   ├── AggregationError   a round that the strategy could not aggregate
+│   └── CrashError   an exception in the code of an attack, a strategy or a client
 ├── EngineError     an engine that did not start, or failed
 └── CheckError      an attack or a rule that fails `check_attack` or `check_rule`
 """
@@ -12,6 +13,7 @@ FedPoisonError
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +37,10 @@ class RunError(FedPoisonError):
 
 class AggregationError(RunError):
     """The strategy could not aggregate a round: too few usable updates, or a non-finite result."""
+
+
+class CrashError(RunError):
+    """The code of an attack, a strategy or a client raised an exception, so the run has no result."""
 
 
 class EngineError(FedPoisonError):
@@ -62,6 +68,30 @@ def file_errors(path: Path, remedy: str = "") -> Iterator[None]:
         yield
     except OSError as error:
         raise RunError(f"{path}: cannot be written ({error.strerror}){remedy}.") from None
+
+
+@contextmanager
+def crash_errors(place: str) -> Iterator[None]:
+    """Convert an unexpected exception into a CrashError that names `place` and the cause.
+
+    Raises:
+        CrashError: the code in the context raised an exception that is not a FedPoisonError.
+    """
+    try:
+        yield
+    except FedPoisonError:
+        raise
+    except Exception as error:
+        raise crash(place, "".join(traceback.format_exception_only(error))) from error
+
+
+def crash(place: str, cause: str) -> CrashError:
+    """Return the error for an exception in the code that `place` names."""
+    lines = cause.strip().splitlines() or ["no reason given"]
+    return CrashError(
+        f"{place}: the code raised {lines[-1].strip().removesuffix('.')}. The run has no result; correct the "
+        "code, or change the settings that it cannot work with."
+    )
 
 
 def unknown(kind: str, name: str, choices: Iterable[str]) -> ScenarioError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -120,8 +121,18 @@ def as_json(found: Comparison, reference: str | None, folder: Path) -> dict[str,
             for attack in found.attacks
         },
         "stopped": to_records(found.stopped_runs()),
+        "notes": run_notes(found),
         "path": str(folder),
     }
+
+
+def run_notes(found: Comparison) -> list[dict[str, object]]:
+    """Return one entry per run with notes: its attack, strategy and seed, its dropped replies and notes."""
+    return [
+        {**asdict(cell), "dropped": history.dropped, "notes": history.notes}
+        for cell, history in found.histories.items()
+        if history.notes
+    ]
 
 
 def _by_measure(

@@ -180,9 +180,8 @@ def _print(history: History, clean_run: History | None) -> None:
         console.print(
             f"the model recovered half of the lost accuracy {half_life:.0f} rounds after the attack"
         )
-    dropped = sum(len(record.training.dropped) for record in history.records)
-    if dropped:
-        console.print(f"[yellow]{dropped} replies were unusable: see dropped in rounds.jsonl[/]")
+    for note in history.notes:
+        console.print(f"warning: {note}", style="yellow", markup=False, soft_wrap=True)
     rounds = "1 round" if last.round == 1 else f"{last.round} rounds"
     console.print(
         f"{rounds} on {history.scenario.dataset} in {history.seconds:.1f} s: {history.path}",

@@ -98,7 +98,7 @@ class DeviceGrid(EngineGrid):
             train = self._federation.train if poisons_data(attack) else self._resident
             job = job_for(self._federation, task.client_id, task.request, dict(task.memory), train=train)
             return poison_job(trainer, job)
-        except Exception as error:  # noqa: BLE001  # a client that fails must not end the run
+        except Exception as error:  # noqa: BLE001  # the server stops the run and names the client
             return ClientResult(None, failure=error_line(error))
 
     def _train_in_loop(self, trainer: Trainer, task: Task) -> ClientResult:
@@ -122,6 +122,9 @@ class DeviceGrid(EngineGrid):
                     f"{self._trainer.device}: no memory for a stack of {len(tasks)} clients; "
                     "train fewer at once (--clients-per-task)."
                 ) from error
+            except Exception as error:  # noqa: BLE001  # the server stops the run and names a client
+                results |= {task: ClientResult(None, failure=error_line(error)) for task in tasks}
+                continue
             for task, trained in zip(tasks, stack, strict=True):
                 sent = replace(trained, weights=trained.weights.to(self._aggregation_device))
                 results[task] = ClientResult(sent, jobs[task].context.memory)

@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from flwr.app import Message, MessageType
+from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 from torch import Tensor
 
 from clients.attacks.base import TRIGGER, Attack, CraftContext, Knowledge, RuleKind, crafts_updates
 from clients.attacks.composite import ContextFactory, craft_updates
+from fedpoison.errors import crash, crash_errors
 from fedpoison.federation.federation import Federation
 from fedpoison.federation.grids import WrappedGrid
 from fedpoison.federation.messages import (
@@ -31,6 +33,12 @@ from fedpoison.rng import generator_for
 from fedpoison.scenario.aggregation import FlowerStrategy
 from strategies.base import RuleCard
 
+CRASHES = (
+    ErrorCode.CLIENT_APP_RAISED_EXCEPTION,
+    ErrorCode.LOAD_CLIENT_APP_EXCEPTION,
+    ErrorCode.CLIENT_APP_CRASHED,
+)
+"""Errors of Flower that report an exception in the code of a client."""
 KnownRule = Callable[[int, Sequence[Update]], Callable[[Tensor], Tensor] | None]
 """`known_rule(round, updates)` returns the server's rule of that round for the clients of these updates, or
 None if attacks cannot know it."""
@@ -100,11 +108,28 @@ class AdversaryGrid(WrappedGrid):
         if sent and sent[0].metadata.message_type == MessageType.TRAIN:
             model = from_record(sent[0].content.array_records[ARRAYS], self._federation.layout).cpu()
             server_round = int(str(sent[0].content.config_records[CONFIG][ROUND]))
+            self._stop_at_crash(server_round, replies)
             began = time.perf_counter()
             if self._replace_updates(server_round, model, replies):
                 self.seconds = {"attack": time.perf_counter() - began}
             self._previous_model = model
         return iter(replies)  # an iterator frees each reply after use, while the next round trains
+
+    def _stop_at_crash(self, server_round: int, replies: Iterable[Message]) -> None:
+        """Raise CrashError if the code of a client raised. A crashed attack must not look like a weak one."""
+        for reply in replies:
+            if reply.has_error() and reply.error.code in CRASHES:
+                client_id = self._client_ids[reply.metadata.src_node_id]
+                raise crash(self._place(server_round, client_id), reply.error.reason or "")
+
+    def _place(self, server_round: int, *client_ids: int) -> str:
+        """Return the round, the clients and their attack, for error messages."""
+        named = ", ".join(map(str, client_ids))
+        place = f"round {server_round}, client{'s' * (len(client_ids) > 1)} {named}"
+        for group, members in self._federation.selection.groups_with_members(server_round):
+            if group.is_active(server_round) and client_ids[0] in members:
+                return f"{place}, attack {group.attack}"
+        return f"{place}, honest training"
 
     def _collect_triggers(self, replies: Iterable[Message]) -> None:
         for reply in replies:
@@ -134,25 +159,26 @@ class AdversaryGrid(WrappedGrid):
         for index, group, members in groups:
             own = {client_id: updates[client_id] for client_id in sorted(updates.keys() & members)}
             if own:
-                crafted = craft_updates(
-                    group.built_attack,
-                    torch.stack([update.weights.cpu() for update, _ in own.values()]).sub_(model),
-                    seen,
-                    self._contexts(
-                        server_round,
-                        model,
-                        index,
-                        tuple(own),
-                        honest=honest,
-                        received=tuple(updates),
-                        rule=rule,
-                    ),
-                    client_ids=tuple(own),
-                    knowledge=None if group.knowledge is None else Knowledge(group.knowledge),
-                )
-                for row, (update, reply) in zip(crafted, own.values(), strict=True):
-                    weights = (model + row).to(update.weights.device)
-                    reply.content[ARRAYS] = to_record(weights, self._federation.layout)
+                with crash_errors(self._place(server_round, *own)):
+                    crafted = craft_updates(
+                        group.built_attack,
+                        torch.stack([update.weights.cpu() for update, _ in own.values()]).sub_(model),
+                        seen,
+                        self._contexts(
+                            server_round,
+                            model,
+                            index,
+                            tuple(own),
+                            honest=honest,
+                            received=tuple(updates),
+                            rule=rule,
+                        ),
+                        client_ids=tuple(own),
+                        knowledge=None if group.knowledge is None else Knowledge(group.knowledge),
+                    )
+                    for row, (update, reply) in zip(crafted, own.values(), strict=True):
+                        weights = (model + row).to(update.weights.device)
+                        reply.content[ARRAYS] = to_record(weights, self._federation.layout)
         return True
 
     def _readable_updates(self, replies: Iterable[Message]) -> Iterable[tuple[Update, Message]]:

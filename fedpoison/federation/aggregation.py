@@ -46,6 +46,8 @@ class AggregationResult:
     """New global weights, (d,)."""
     trust: Tensor | None
     """Weight of each update, (n,). None if the strategy does not report weights."""
+    aggregated: bool = True
+    """Whether the strategy aggregated the updates. False: it returned no weights, so the model stays."""
 
 
 class Aggregator(Protocol):
@@ -112,6 +114,12 @@ class RuleAggregator:
         replies: Sequence[Message],
     ) -> AggregationResult:
         aggregate = self.apply_rule(server_round, model, updates, matrix)
+        shapes = tuple(aggregate.update.shape), tuple(aggregate.trust.shape)
+        if shapes != ((len(model),), (len(updates),)):
+            raise ValueError(
+                f"got an aggregate of shape {shapes[0]} and trust of shape {shapes[1]}, "
+                f"expected ({len(model)},) and ({len(updates)},)"
+            )
         self._state = dict(aggregate.state)
         weights = model + aggregate.update
         if not bool(torch.isfinite(weights).all()):
@@ -225,7 +233,7 @@ class FlowerAggregator:
                 reply.content.metric_records[METRICS][EXAMPLES] = 1
         arrays, _ = self._strategy.aggregate_train(server_round, replies)
         if arrays is None:
-            return AggregationResult(weights=model, trust=None)
+            return AggregationResult(weights=model, trust=None, aggregated=False)
         return AggregationResult(
             weights=from_record(arrays, self._federation.layout).to(model.device), trust=None
         )

@@ -82,7 +82,7 @@ class ClientResult:
 
 
 def train_or_fail(federation: Federation, trainer: Trainer, task: Task) -> ClientResult:
-    """Run a task. An exception becomes the failure of this client, since it must not end the run."""
+    """Run a task. An exception becomes the failure in the result, and the server then stops the run."""
     memory = dict(task.memory)
     try:
         trained = train_client(federation, trainer, task.client_id, task.request, memory)

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from clients.attacks.base import AttackGoal, ClientContext
+from clients.attacks.composite import parts_of
+from clients.attacks.data.backdoor import Trigger
 from clients.training.batch import Job
 from clients.training.dropout import has_dropout
 from clients.training.parameters import Layout, flatten, layout_of
@@ -27,6 +29,9 @@ from fedpoison.scenario.registries import models, read_partition
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.scenario.selection import AttackerSelection
 from strategies.pipeline import without_guarantee
+
+LARGEST_TRIGGER = 0.5
+"""Largest share of the pixels that a trigger may hide."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,10 @@ class Federation:
     def __post_init__(self) -> None:
         self._objective  # noqa: B018  # raises before any training
         self.parts  # noqa: B018  # raises before any training
+        for group in self.scenario.attackers:
+            for part in parts_of(group.built_attack):
+                if isinstance(part, Trigger):
+                    self._check_trigger(group.attack, part)
         if isinstance(self.scenario.aggregation, FlowerStrategy):
             for group in self.scenario.attackers:
                 if group.built_attack.card.knows_rule:
@@ -55,6 +64,21 @@ class Federation:
             raise ScenarioError(
                 f"dropout_seed: got {self.scenario.dropout_seed} for the model {self.scenario.model}, which "
                 "has no dropout; remove dropout_seed, or choose another model."
+            )
+
+    def _check_trigger(self, name: str, attack: Trigger) -> None:
+        """Raise ScenarioError if the trigger does not fit on the images, or hides most of each image."""
+        shape = (1, *self.dataset.train.images.shape[1:])
+        try:
+            hidden = attack.stamp(torch.zeros(shape)) == attack.stamp(torch.ones(shape))
+        except ValueError as error:
+            raise ScenarioError(f"attack {name}: {error}") from None
+        share = float(hidden.double().mean())
+        if share > LARGEST_TRIGGER:
+            raise ScenarioError(
+                f"attack {name}: the trigger hides {share:.0%} of an image of {shape[2]}x{shape[3]}, "
+                f"expected at most {LARGEST_TRIGGER:.0%}, since a model cannot predict the class of "
+                "a hidden image; choose a smaller trigger."
             )
 
     @classmethod

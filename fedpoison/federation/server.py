@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,13 +12,14 @@ from flwr.app import ArrayRecord, MetricRecord
 from flwr.serverapp import Grid
 from torch import Tensor
 
+from fedpoison.errors import AggregationError
 from fedpoison.federation.adversary import AdversaryGrid
 from fedpoison.federation.checkpoints import Checkpoints, RunningServer
 from fedpoison.federation.evaluation import Evaluator
 from fedpoison.federation.federation import Federation
 from fedpoison.federation.grids import discover_clients
 from fedpoison.federation.messages import from_record, to_record
-from fedpoison.federation.server_strategy import OnUpdates, SimulationStrategy
+from fedpoison.federation.server_strategy import NOBODY, OnUpdates, SimulationStrategy
 from fedpoison.federation.workers import Workers
 from fedpoison.results.round import OnRound, Round, Training
 
@@ -44,7 +45,8 @@ def run_server(
 
     Raises:
         EngineError: the grid does not have the scenario's clients.
-        RunError: too few usable updates for the rule.
+        RunError: too few usable updates for the rule, no usable reply in any round, or an exception in the
+            code of an attack, the strategy or a client.
     """
     goal = federation.goal
     evaluator = Evaluator(federation.test, goal, workers)
@@ -56,6 +58,8 @@ def run_server(
     if checkpoints is not None and checkpoints.start is not None:
         running.restore(checkpoints.start)
     spent: defaultdict[str, float] = defaultdict(float)
+    counts = Counter[str](), Counter[str]()
+    rounds_without_update = 0
 
     def after_round(flower_round: int, arrays: ArrayRecord) -> MetricRecord | None:
         server_round = flower_round + strategy.rounds_done
@@ -70,12 +74,19 @@ def run_server(
         training = strategy.report if server_round else Training()
         for phase, seconds in (training.seconds | (adversary.seconds if server_round else {})).items():
             spent[phase] += seconds
+        nonlocal rounds_without_update
+        rounds_without_update += NOBODY in training.unchanged
+        for total, found in zip(counts, (training.drop_counts, training.unchanged), strict=True):
+            total.update(found)
         if not federation.scenario.evaluates(server_round):
             return None
         began = time.perf_counter()
         evaluation = evaluator(from_record(arrays, federation.layout), adversary.triggers)
         training.seconds.update(spent, evaluate=time.perf_counter() - began)
         spent.clear()
+        for total, found in zip(counts, (training.drop_counts, training.unchanged), strict=True):
+            found.update(total)
+            total.clear()
         record = Round.from_evaluation(server_round, evaluation, goal, training)
         on_round(record)
         return MetricRecord(
@@ -89,6 +100,12 @@ def run_server(
         timeout=float("inf"),
         evaluate_fn=after_round,
     )
+    if rounds_without_update == federation.scenario.rounds:
+        reasons = ", ".join(dict.fromkeys(strategy.report.dropped.values()))
+        raise AggregationError(
+            f"no reply was usable in any of the {rounds_without_update} rounds ({reasons}), so nobody "
+            "trained the model; lower the learning rate, or change the attack."
+        )
     return strategy.model.cpu()
 
 

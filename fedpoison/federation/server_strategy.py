@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from flwr.serverapp.strategy import Strategy
 from torch import Tensor
 
 from fedpoison.devices import aggregation_device
+from fedpoison.errors import crash_errors
 from fedpoison.federation.aggregation import Aggregator, FlowerAggregator, RuleAggregator
 from fedpoison.federation.federation import Federation
 from fedpoison.federation.grids import NodeSubsetGrid
@@ -28,6 +30,8 @@ from fedpoison.scenario.aggregation import FlowerStrategy
 from strategies.kernels.columns import sum_over_chunks
 from strategies.kernels.distances import LARGEST, LEAST
 
+NOBODY = "no reply was usable"
+NOT_AGGREGATED = "the strategy did not aggregate"
 OnUpdates = Callable[[int, Tensor, Sequence[Update], Tensor], None]
 """Callback(round, global_weights, replies, updates), with the global weights (d,) before the round.
 
@@ -96,18 +100,22 @@ class SimulationStrategy(Strategy):
         trained_at = time.perf_counter()
         updates, dropped = self._read_replies(received)
         trust = None
-        weights = self.model
+        weights, unchanged = self.model, NOBODY
         if updates:
             usable = [received[update.client_id] for update in updates]
             matrix = self._update_matrix(updates)
             if self._on_updates is not None:
                 self._on_updates(server_round, self.model, updates, matrix)
-            result = self.aggregator.aggregate(server_round, self.model, updates, matrix, usable)
+            with crash_errors(f"round {server_round}, strategy {self._federation.scenario.strategy}"):
+                result = self.aggregator.aggregate(server_round, self.model, updates, matrix, usable)
             weights = result.weights
+            unchanged = "" if result.aggregated else NOT_AGGREGATED
             if result.trust is not None:
                 shares = result.trust.tolist()
                 trust = {update.client_id: share for update, share in zip(updates, shares, strict=True)}
         self.report = self._training(server_round, updates, dropped, trust)
+        self.report.drop_counts.update(Counter(dropped.values()))
+        self.report.unchanged.update({unchanged: 1} if unchanged else {})
         self.report.seconds.update(
             train=trained_at - self._sent_at, aggregate=time.perf_counter() - trained_at
         )

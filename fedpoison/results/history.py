@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from clients.attacks.base import NoAttack
 from fedpoison.errors import ScenarioError
 from fedpoison.results import metrics as measures
 from fedpoison.results.display import Displayed
@@ -39,6 +41,35 @@ class History(Displayed):
     def seconds(self) -> float:
         """Wall-clock time of all rounds, in seconds."""
         return sum(sum(record.training.seconds.values()) for record in self.records)
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Number of unusable replies in the run, by reason."""
+        return dict(sum((Counter(record.training.drop_counts) for record in self.records), Counter()))
+
+    @property
+    def unchanged(self) -> dict[str, int]:
+        """Number of rounds that left the model unchanged, by reason."""
+        return dict(sum((Counter(record.training.unchanged) for record in self.records), Counter()))
+
+    @property
+    def notes(self) -> list[str]:
+        """Facts without which the result misleads: unusable replies, unchanged rounds, and guessing."""
+        reasons = "; ".join(f"{count} x {reason}" for reason, count in self.dropped.items())
+        found = [f"{sum(self.dropped.values())} replies were unusable: {reasons}"] if reasons else []
+        for reason, count in self.unchanged.items():
+            found.append(f"{count} of {self.last.round} rounds did not change the model: {reason}")
+        if self.clean and self.last.round and self.last.accuracy <= _guessing(self.last):
+            found.append(f"the clean run is at guessing level, with accuracy {self.last.accuracy:.1%}")
+        return found
+
+    @property
+    def clean(self) -> bool:
+        """Whether no client attacks in the scenario."""
+        return all(
+            isinstance(group.built_attack, NoAttack) or not group.size(self.scenario.clients)
+            for group in self.scenario.attackers
+        )
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per record: accuracies, loss, attack success, trust and update statistics.
@@ -130,11 +161,11 @@ class History(Displayed):
     @property
     def headline(self) -> str:
         """Title, number of rounds, and accuracies after the last round."""
-        rounds = f"{self.last.round} of {self.scenario.rounds} rounds"
         facts = [f"accuracy {self.last.accuracy:.1%}", f"worst class {self.last.worst_class_accuracy:.1%}"]
         if self.last.attack_success_rate is not None:
             facts.append(f"attack success {self.last.attack_success_rate:.1%}")
-        return f"{self.title}, seed {self.scenario.seed}, {rounds}: {', '.join(facts)}"
+        run = f"{self.title}, seed {self.scenario.seed}, {self.last.round} of {self.scenario.rounds} rounds"
+        return "; ".join([f"{run}: {', '.join(facts)}", *self.notes])
 
     def shown_frame(self) -> pd.DataFrame:
         """Return the accuracy, the loss and the accuracy of each class after each round."""
@@ -161,6 +192,9 @@ class History(Displayed):
             "source_to_target_rate": json_number(last.source_to_target_rate),
             "loss": last.loss,
             "rounds": last.round,
+            "dropped": self.dropped,
+            "unchanged": self.unchanged,
+            "notes": self.notes,
             "seconds": round(self.seconds, 3),
             "dataset": self.scenario.dataset,
             "path": None if self.path is None else str(self.path),
@@ -200,6 +234,12 @@ class History(Displayed):
         index = pd.Index([record.round for record in self.records], name="round")
         frame = pd.DataFrame([measure(record.counts) for record in self.records], index=index)
         return frame.rename_axis(columns="class")
+
+
+def _guessing(record: Round) -> float:
+    """Return the accuracy of a constant prediction of the most frequent class of the test set."""
+    counts = record.counts
+    return float(counts.sum(axis=1).max() / counts.sum())
 
 
 _CLIENT_COLUMNS = [

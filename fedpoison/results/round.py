@@ -50,6 +50,10 @@ class Training:
     """Groups of attackers, in the order of the scenario."""
     dropped: dict[int, str] = field(default_factory=dict)
     """Clients whose reply is unusable, with the reason."""
+    drop_counts: dict[str, int] = field(default_factory=dict)
+    """Number of unusable replies by reason, of all rounds since the last record."""
+    unchanged: dict[str, int] = field(default_factory=dict)
+    """Number of rounds since the last record that left the model unchanged, by reason."""
     trust: dict[int, float] | None = None
     """Weight of each client's update. None: the strategy does not report weights."""
     update_norms: dict[int, float] = field(default_factory=dict)

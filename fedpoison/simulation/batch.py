@@ -217,6 +217,9 @@ class _Runner:
     def _end(self, scenario: Scenario, result: RunResult) -> None:
         if isinstance(result, Failure):
             RunWriter(self.out / scenario.run_id).fail(scenario, result, permanent=self.permanent_failures)
+        else:
+            for note in result.notes:
+                self._warn(f"{scenario.strategy} under {scenario.threat}, seed {scenario.seed}: {note}")
         self.callbacks.on_end(scenario, result)
 
     def _warn(self, warning: str) -> None:

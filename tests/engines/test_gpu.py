@@ -9,7 +9,7 @@ from clients.attacks.data.label_flip import LabelFlip
 from fedpoison.devices import CPU, aggregation_device, deterministic_mode, resolve_device
 from fedpoison.engines.local import DeviceGrid, device_grid
 from fedpoison.engines.options import EngineOptions
-from fedpoison.errors import EngineError
+from fedpoison.errors import CrashError, EngineError
 from fedpoison.federation.client import Task, TrainRequest
 from fedpoison.federation.federation import Federation
 from fedpoison.federation.server import run_server
@@ -73,17 +73,15 @@ def test_a_model_with_dropout_trains_in_threads(small, digits):
     assert records[-1].training.dropped == {}
 
 
-def test_a_client_that_fails_is_dropped_alone(small, digits, monkeypatch):
+def test_a_client_whose_attack_raises_stops_the_run(small, digits, monkeypatch):
     federation = Federation(small.replace(attack="label-flip", rounds=1), digits)
 
     def fail(*_):
         raise RuntimeError("no labels here")
 
     monkeypatch.setattr(LabelFlip, "poison_data", fail)
-    _, records = played(federation)
-    malicious = records[-1].training.malicious
-    assert malicious
-    assert records[-1].training.dropped == dict.fromkeys(malicious, "failed: RuntimeError: no labels here")
+    with pytest.raises(CrashError, match="client ., attack label-flip: .*RuntimeError: no labels here"):
+        played(federation)
 
 
 def test_too_little_memory_says_what_to_do(small, digits, monkeypatch):

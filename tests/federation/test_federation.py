@@ -59,6 +59,9 @@ def test_ranks_number_the_malicious_nodes(small, digits):
     [
         ({"attack": "label-flip(mode=targeted, target=12)"}, "target: got class 12, expected 0 to 9"),
         ({"attack": "backdoor(target=10)"}, "target: got class 10"),
+        ({"attack": "backdoor(size=20)"}, "trigger hides 51% of an image of 28x28, expected at most 50%"),
+        ({"attack": "blended(alpha=1.0)+scaled-update"}, "trigger hides 100% of an image"),
+        ({"attack": "distributed-backdoor(offset=40)"}, "trigger: got length 4, gap 2, offset 40"),
         ({"train_samples": 5000}, "train_samples: got 5000, expected at most 1442"),
         ({"clients": 401}, "got 400 samples, expected at least 401"),
         (

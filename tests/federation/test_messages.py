@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+import flwr.serverapp.strategy as flower
 import numpy as np
 import pytest
 import torch
@@ -10,12 +11,15 @@ from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 from threats import attacked_by
 
 from clients.attacks.base import Attack, AttackCard
+from clients.training.trainer import Trainer
 from fedpoison.engines import base as cohort_grid
 from fedpoison.engines.local import LocalGrid
-from fedpoison.errors import RunError
+from fedpoison.errors import CrashError, RunError
 from fedpoison.federation.federation import Federation
 from fedpoison.federation.messages import ARRAYS, METRICS, PayloadError, TensorArray, from_record, to_record
 from fedpoison.simulation.run import run_federation
+from strategies.base import Aggregate
+from strategies.rules.median import Median
 
 LAYOUT = (("a", torch.Size([2, 3])), ("b", torch.Size([4])))
 
@@ -106,11 +110,10 @@ def test_a_model_that_overflows_ends_the_run_with_the_reason(broken):
 @pytest.mark.parametrize(
     ("attack", "reason"),
     [
-        (Raises(), "failed: OSError: the disk is full"),
         (Sends(value="nan"), "contains NaN or infinity"),
         (Sends(value="inf"), "contains NaN or infinity"),
     ],
-    ids=["raises", "nan", "inf"],
+    ids=["nan", "inf"],
 )
 def test_an_unusable_client_is_dropped_and_named_and_the_run_goes_on(broken, attack, reason):
     history = broken(attack)
@@ -197,31 +200,71 @@ def test_a_damaged_reply_is_dropped_and_named(small, monkeypatch, tamper, reason
     assert history.last.accuracy > 0.3
 
 
-def test_the_model_stays_when_nobody_can_be_used(small, monkeypatch):
-    history = run_federation(Federation.load(attacked_by(small.replace(malicious=1.0), Sends(value="nan"))))
-    assert len(history.last.training.dropped) == 10
-    assert history.last.confusion == history.records[0].confusion
+def test_a_run_that_trained_nobody_is_no_result(small):
+    scenario = attacked_by(small.replace(malicious=1.0), Sends(value="nan"))
+    words = r"no reply was usable in any of the 3 rounds \(contains NaN or infinity\)"
+    with pytest.raises(RunError, match=words):
+        run_federation(Federation.load(scenario))
+
+
+def test_a_learning_rate_that_loses_every_honest_reply_is_no_result(small):
+    with pytest.raises(RunError, match="no reply was usable in any of the 3 rounds"):
+        run_federation(Federation.load(small.replace(lr=1e30)))
+
+
+def test_a_round_without_a_usable_reply_is_counted_and_noted(small):
+    scenario = small.replace(malicious=1.0, schedule="once(round=2)", evaluate_every=2)
+    history = run_federation(Federation.load(attacked_by(scenario, Sends(value="nan"))))
+    assert [record.round for record in history.records] == [0, 2, 3]
+    assert history.dropped == {"contains NaN or infinity": 10}
+    assert history.unchanged == {"no reply was usable": 1}
+    assert history.summary()["dropped"] == history.dropped
+    assert history.notes == [
+        "10 replies were unusable: 10 x contains NaN or infinity",
+        "1 of 3 rounds did not change the model: no reply was usable",
+    ]
+
+
+def test_a_strategy_that_never_aggregates_is_noted(small, monkeypatch):
+    monkeypatch.setattr(flower.FedAvg, "aggregate_train", lambda *_: (None, None))
+    history = run_federation(Federation.load(small.replace(strategy="flwr:FedAvg")))
+    assert history.unchanged == {"the strategy did not aggregate": 3}
+    assert "3 of 3 rounds did not change the model: the strategy did not aggregate" in history.notes
+
+
+def test_an_attack_that_raises_stops_the_run_and_is_named(broken):
+    with pytest.raises(CrashError, match="round 1, client 3, attack test-0: .*OSError: the disk is full"):
+        broken(Raises())
+
+
+def test_an_attack_whose_updates_have_another_shape_stops_the_run(broken, monkeypatch):
+    monkeypatch.setattr(Sends, "craft", lambda self, own, seen, context: own[:, :3])
+    with pytest.raises(CrashError, match="round 1, clients 3, 8, attack test-0: .* RuntimeError"):
+        broken(Sends(value="1.0"))
+
+
+def test_honest_training_that_raises_stops_the_run(broken, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("one parameter is frozen")
+
+    monkeypatch.setattr(Trainer, "fit", fail)
+    with pytest.raises(CrashError, match="client 0, honest training: .*RuntimeError: one parameter"):
+        broken(Sends(value="1.0"))
+
+
+def test_a_rule_that_raises_or_returns_another_shape_stops_the_run(broken, monkeypatch):
+    def fail(*_):
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(Median, "aggregate", fail)
+    with pytest.raises(CrashError, match="round 1, strategy median: the code raised ZeroDivisionError"):
+        broken(Sends(value="1.0"), strategy="median")
+    short = Aggregate(update=torch.zeros(1), trust=torch.ones(10))
+    monkeypatch.setattr(Median, "aggregate", lambda *_: short)
+    with pytest.raises(CrashError, match=r"strategy median: .*got an aggregate of shape \(1,\)"):
+        broken(Sends(value="1.0"), strategy="median")
 
 
 def test_a_run_stops_when_too_few_are_left_for_the_rule(broken):
     with pytest.raises(RunError, match=r"round 1: Krum.*needs n > 2f \+ 2: at least 9 updates, got 8"):
-        broken(Raises(), strategy="krum(byzantine=3)")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Counts(Attack):
-    """Counts its rounds, fails in the second after counting it, and tells in the third."""
-
-    card: ClassVar = AttackCard(paper="-")
-
-    def train(self, trainer, samples, context):
-        context.memory["count"] = context.memory.get("count", torch.zeros(())) + 1
-        if context.round > 1:
-            raise ValueError(f"counted {int(context.memory['count'])}")
-        return super().train(trainer, samples, context)
-
-
-def test_a_failed_clients_memory_stays_what_it_was(broken):
-    dropped = [record.training.dropped for record in broken(Counts()).records[1:]]
-    assert dropped[0] == {}
-    assert set(dropped[1].values()) == set(dropped[2].values()) == {"failed: ValueError: counted 2"}
+        broken(Sends(value="nan"), strategy="krum(byzantine=3)")

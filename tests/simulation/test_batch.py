@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import pytest
 import ray
+import torch
 
 from clients import ATTACKS
 from clients.attacks.base import Attack, AttackCard
@@ -19,12 +20,12 @@ from fedpoison.simulation.run import simulate
 
 @dataclass(frozen=True, kw_only=True)
 class NoneLeft(Attack):
-    """Fail, so that the server has nothing to aggregate."""
+    """Send NaN, so that the server has too few updates to aggregate."""
 
     card: ClassVar = AttackCard(paper="-")
 
-    def train(self, trainer, samples, context):
-        raise RuntimeError("gone")
+    def craft(self, own, seen, context):
+        return torch.full_like(own, torch.nan)
 
 
 @pytest.fixture
