@@ -58,7 +58,7 @@ def run_server(
     if checkpoints is not None and checkpoints.start is not None:
         running.restore(checkpoints.start)
     spent: defaultdict[str, float] = defaultdict(float)
-    counts = Counter[str](), Counter[str]()
+    lost = _Lost()
     rounds_without_update = 0
 
     def after_round(flower_round: int, arrays: ArrayRecord) -> MetricRecord | None:
@@ -76,17 +76,14 @@ def run_server(
             spent[phase] += seconds
         nonlocal rounds_without_update
         rounds_without_update += NOBODY in training.unchanged
-        for total, found in zip(counts, (training.drop_counts, training.unchanged), strict=True):
-            total.update(found)
+        lost.add(training)
         if not federation.scenario.evaluates(server_round):
             return None
         began = time.perf_counter()
         evaluation = evaluator(from_record(arrays, federation.layout), adversary.triggers)
         training.seconds.update(spent, evaluate=time.perf_counter() - began)
         spent.clear()
-        for total, found in zip(counts, (training.drop_counts, training.unchanged), strict=True):
-            found.update(total)
-            total.clear()
+        lost.move_to(training)
         record = Round.from_evaluation(server_round, evaluation, goal, training)
         on_round(record)
         return MetricRecord(
@@ -101,12 +98,33 @@ def run_server(
         evaluate_fn=after_round,
     )
     if rounds_without_update == federation.scenario.rounds:
-        reasons = ", ".join(dict.fromkeys(strategy.report.dropped.values()))
-        raise AggregationError(
-            f"no reply was usable in any of the {rounds_without_update} rounds ({reasons}), so nobody "
-            "trained the model; lower the learning rate, or change the attack."
-        )
+        raise _nobody_trained(rounds_without_update, strategy)
     return strategy.model.cpu()
+
+
+def _nobody_trained(rounds: int, strategy: SimulationStrategy) -> AggregationError:
+    reasons = ", ".join(dict.fromkeys(strategy.report.dropped.values()))
+    return AggregationError(
+        f"no reply was usable in any of the {rounds} rounds ({reasons}), so nobody trained the model; "
+        "lower the learning rate, or change the attack."
+    )
+
+
+class _Lost:
+    """Unusable replies and unchanged rounds since the last evaluated round, by reason."""
+
+    def __init__(self) -> None:
+        self._counts = Counter[str](), Counter[str]()
+
+    def add(self, training: Training) -> None:
+        for total, found in zip(self._counts, (training.drop_counts, training.unchanged), strict=True):
+            total.update(found)
+
+    def move_to(self, training: Training) -> None:
+        """Write the counts into the record of the evaluated round, and start again from 0."""
+        for total, found in zip(self._counts, (training.drop_counts, training.unchanged), strict=True):
+            found.update(total)
+            total.clear()
 
 
 @contextmanager

@@ -57,8 +57,8 @@ class History(Displayed):
         """Facts without which the result misleads: unusable replies, unchanged rounds, and guessing."""
         reasons = "; ".join(f"{count} x {reason}" for reason, count in self.dropped.items())
         found = [f"{sum(self.dropped.values())} replies were unusable: {reasons}"] if reasons else []
-        for reason, count in self.unchanged.items():
-            found.append(f"{count} of {self.last.round} rounds did not change the model: {reason}")
+        rounds = f"of {self.last.round} rounds did not change the model"
+        found += [f"{count} {rounds}: {reason}" for reason, count in self.unchanged.items()]
         if self.clean and self.last.round and self.last.accuracy <= _guessing(self.last):
             found.append(f"the clean run is at guessing level, with accuracy {self.last.accuracy:.1%}")
         return found
@@ -66,10 +66,8 @@ class History(Displayed):
     @property
     def clean(self) -> bool:
         """Whether no client attacks in the scenario."""
-        return all(
-            isinstance(group.built_attack, NoAttack) or not group.size(self.scenario.clients)
-            for group in self.scenario.attackers
-        )
+        groups = [group for group in self.scenario.attackers if group.size(self.scenario.clients)]
+        return all(isinstance(group.built_attack, NoAttack) for group in groups)
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per record: accuracies, loss, attack success, trust and update statistics.
@@ -219,7 +217,7 @@ class History(Displayed):
 
     def plot_confusion(self) -> Figure:
         """Draw the heat map of the confusion matrix after the last round."""
-        from fedpoison.plotting import confusion_matrix  # noqa: PLC0415  # matplotlib takes a second to import
+        from fedpoison.plotting import confusion_matrix  # noqa: PLC0415  # as above
 
         return confusion_matrix(self.last.counts, self.title)
 
