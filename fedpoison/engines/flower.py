@@ -10,21 +10,20 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import tomli_w
 
+from fedpoison.engines.guard import start_guard, stop_processes
 from fedpoison.errors import EngineError
 from fedpoison.federation.federation import Federation
 from fedpoison.federation.messages import to_run_config
@@ -143,6 +142,7 @@ def _environment(home: Path) -> dict[str, str]:
         "FLWR_DISABLE_UPDATE_CHECK": "1",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # Ray then listens on this machine only, on Linux as well
     }
 
 
@@ -160,11 +160,14 @@ def _superlink(home: Path, environment: Mapping[str, str]) -> Iterator[None]:
         process = subprocess.Popen(
             command, env=dict(environment), stdout=sink, stderr=sink, cwd=home, start_new_session=True
         )
+        guard = start_guard(process.pid)
         try:
             _await_health(process, port, log)
             yield
         finally:
-            _stop(process)
+            stop_processes(process.pid)
+            process.wait()
+            guard.communicate()
 
 
 def _await_health(process: subprocess.Popen[bytes], port: str, log: Path) -> None:
@@ -176,22 +179,6 @@ def _await_health(process: subprocess.Popen[bytes], port: str, log: Path) -> Non
         except httpx.HTTPError:
             time.sleep(POLL)
     raise EngineError(f"Flower's SuperLink did not start:\n{_tail(log.read_text(errors='replace'))}")
-
-
-def _stop(superlink: subprocess.Popen[bytes]) -> None:
-    """Stop the SuperLink, its process group, and the simulation, which is not in that group."""
-    left = []
-    with suppress(psutil.NoSuchProcess):
-        process = psutil.Process(superlink.pid)
-        left = [process, *process.children(recursive=True)]
-    for how in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError):
-            os.killpg(superlink.pid, how)
-        for each in left:
-            with suppress(psutil.NoSuchProcess):
-                each.send_signal(how)
-        _, left = psutil.wait_procs(left, timeout=10)
-    superlink.wait()
 
 
 def _submit(app: Path, federation: Federation, environment: Mapping[str, str]) -> str:

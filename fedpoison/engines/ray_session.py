@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import sys
 import sysconfig
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,22 +43,26 @@ def ray_session(address: str | None = None, *, cpus: int | None = None) -> Itera
             )
         yield int(ray.cluster_resources().get("CPU", 1))
         return
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         _check_reachable(address)
-        ray.init(
-            address=address or "local",
-            num_cpus=cpus if address is None else None,
-            include_dashboard=False if address is None else None,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            runtime_env={"env_vars": {"PYTHONPATH": code_path()}},
-        )
+        with _listening(everywhere=address is not None):
+            ray.init(
+                address=address or "local",
+                num_cpus=cpus if address is None else None,
+                include_dashboard=False if address is None else None,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                runtime_env={"env_vars": {"PYTHONPATH": code_path()}},
+            )
     except (OSError, RuntimeError, ValueError) as error:
         where = "on this machine" if address is None else f"at {address}"
         raise EngineError(
             f"Ray {where}: {str(error).splitlines()[0]} Start a cluster with `ray start --head`, or omit "
             "the address to use this machine alone."
         ) from None
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, on_sigterm)  # Ray ends the process, and prints a stack trace
     try:
         with _without_worker_logs():
             yield int(ray.cluster_resources().get("CPU", 1))
@@ -85,6 +91,28 @@ def _check_reachable(address: str | None) -> None:
         socket.create_connection((host, int(port)), timeout=10).close()
     except OSError as error:
         raise OSError(f"cannot be reached ({error.strerror or error}).") from None
+
+
+@contextmanager
+def _listening(*, everywhere: bool) -> Iterator[None]:
+    """Start Ray so that its processes listen on all addresses, or on the loopback address only.
+
+    Ray has this setting for Windows and macOS. On Linux, only the constant and its variable set it.
+    """
+    from ray._private import ray_constants  # noqa: PLC0415
+
+    name = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
+    before, constant = os.environ.get(name), ray_constants.ENABLE_RAY_CLUSTER
+    if not everywhere:
+        os.environ[name], ray_constants.ENABLE_RAY_CLUSTER = "0", False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = constant
+        if before is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = before
 
 
 @contextmanager

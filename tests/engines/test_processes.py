@@ -12,7 +12,7 @@ import psutil
 import pytest
 from conftest import ROOT, heed_ctrl_c
 
-from fedpoison.engines.flower import _stop
+from fedpoison.engines.guard import stop_processes
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.simulation.run import simulate
 
@@ -65,9 +65,31 @@ def test_the_command_line_prints_one_object_and_leaves_no_process(small, tmp_pat
     assert result["accuracy"] == simulate(scenario).last.accuracy
 
 
+def listening(processes):
+    """Return the addresses on which the processes accept connections, with the names of the processes."""
+    found = set()
+    for process in processes:
+        try:
+            sockets = [each for each in process.net_connections("tcp") if each.status == "LISTEN"]
+            found |= {(each.laddr.ip.removeprefix("::ffff:"), process.name()) for each in sockets}
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
 @pytest.mark.ray
-@pytest.mark.parametrize(("engine", "workers"), [("ray", ["--workers", 1]), ("flower", [])])
-def test_ctrl_c_ends_cleanly(tmp_path, engine, workers):
+@pytest.mark.parametrize(
+    ("engine", "how"),
+    [
+        ("ray", "SIGINT"),
+        ("ray", "SIGTERM"),
+        ("flower", "SIGINT"),
+        ("flower", "SIGTERM"),
+        ("flower", "SIGKILL"),
+    ],
+)
+def test_a_stopped_run_ends_cleanly_and_takes_its_processes_along(tmp_path, engine, how):
+    workers = ["--workers", 1] if engine == "ray" else []
     process = start("--rounds", 500, *workers, "--out", tmp_path, engine=engine)
     deadline = time.monotonic() + 120
     while not any(path.stat().st_size > 5000 for path in tmp_path.glob("*/rounds.jsonl")):
@@ -75,13 +97,25 @@ def test_ctrl_c_ends_cleanly(tmp_path, engine, workers):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     started = psutil.Process(process.pid).children(recursive=True)  # Flower's leave the session
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: everything in the foreground gets it
+    open_to_others = [
+        (address, name)
+        for address, name in listening([psutil.Process(process.pid), *started])
+        if address not in ("127.0.0.1", "::1")
+    ]
+    assert open_to_others == []
+    if how == "SIGINT":
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: everything in the foreground gets it
+    else:
+        process.send_signal(signal.Signals[how])
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
-    assert "finished work is kept" in err
-    assert "Traceback" not in err
+    assert psutil.wait_procs(started, timeout=20)[1] == []
     assert left_by(process) == []
-    assert psutil.wait_procs(started, timeout=10)[1] == []
+    if how == "SIGKILL":
+        assert process.returncode == -signal.SIGKILL
+    else:
+        assert process.returncode == 130, err
+        assert "finished work is kept" in err
+        assert "Traceback" not in err
 
 
 WAIT = f"{sys.executable} -c 'import signal; signal.pause()'"
@@ -95,6 +129,7 @@ def test_what_a_superlink_started_ends_with_it(leader):
         child = psutil.Process(int(told.readline()))
     if leader == "exit":
         process.wait()
-    _stop(process)
+    stop_processes(process.pid)
+    process.wait()
     assert psutil.wait_procs([child], timeout=10)[1] == []
     assert process.returncode is not None
