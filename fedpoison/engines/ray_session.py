@@ -43,10 +43,9 @@ def ray_session(address: str | None = None, *, cpus: int | None = None) -> Itera
             )
         yield int(ray.cluster_resources().get("CPU", 1))
         return
-    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         _check_reachable(address)
-        with _listening(everywhere=address is not None):
+        with _own_sigterm(), _listening(everywhere=address is not None):
             ray.init(
                 address=address or "local",
                 num_cpus=cpus if address is None else None,
@@ -61,8 +60,6 @@ def ray_session(address: str | None = None, *, cpus: int | None = None) -> Itera
             f"Ray {where}: {str(error).splitlines()[0]} Start a cluster with `ray start --head`, or omit "
             "the address to use this machine alone."
         ) from None
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, on_sigterm)  # Ray ends the process, and prints a stack trace
     try:
         with _without_worker_logs():
             yield int(ray.cluster_resources().get("CPU", 1))
@@ -91,6 +88,17 @@ def _check_reachable(address: str | None) -> None:
         socket.create_connection((host, int(port)), timeout=10).close()
     except OSError as error:
         raise OSError(f"cannot be reached ({error.strerror or error}).") from None
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep this process's handler of SIGTERM. Ray's handler ends the process, and prints a stack trace."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if handler is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
 
 
 @contextmanager
