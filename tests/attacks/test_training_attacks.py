@@ -268,3 +268,15 @@ def test_only_critical_layers_leave_the_benign_model(mixed, deep):
     moved = [bool((weights != benign)[mask].any()) for mask in layers(context.layout)]
     assert any(moved)
     assert not all(moved)
+
+
+TRAINING = sorted(name for name, attack in ATTACKS.items() if attack.train is not Attack.train)
+
+
+@pytest.mark.parametrize("name", TRAINING)
+def test_an_attack_trains_with_every_setting_of_the_honest_training(name):
+    run = simulate(
+        attack=name, dataset="digits", model="mlp", clients=4, malicious=0.5, rounds=1, train_samples=160,
+        test_samples=100, weight_decay=0.001, proximal=0.1, momentum=0.5,
+    )  # fmt: skip
+    assert run.last.training.dropped == {}

@@ -49,8 +49,9 @@ class Chameleon(Square):
 
         def contrast(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
             value = contrastive_loss(trainer.features(images), labels, self.temperature)
-            # The classifier does not change, but `fit` needs a gradient of every parameter.
-            return value + 0 * sum(parameter.sum() for parameter in list(model.parameters())[-HEAD:])
+            # The loss does not depend on the classifier, but `fit` needs a gradient of every parameter, with
+            # storage of its own, since it adds weight decay in place.
+            return value + sum((0 * parameter).sum() for parameter in list(model.parameters())[-HEAD:])
 
         def freeze(gradients: list[Tensor]) -> None:
             for gradient in gradients[:-HEAD]:
