@@ -88,8 +88,10 @@ def crash_errors(place: str) -> Iterator[None]:
 def crash(place: str, cause: str) -> CrashError:
     """Return the error for an exception in the code that `place` names."""
     lines = cause.strip().splitlines() or ["no reason given"]
+    if lines[0].startswith("Traceback"):  # the lines of the call stack are indented, that of the error is not
+        lines = [line for line in lines[1:] if not line.startswith(" ")] or lines
     return CrashError(
-        f"{place}: the code raised {lines[-1].strip().removesuffix('.')}. The run has no result; correct the "
+        f"{place}: the code raised {lines[0].strip().removesuffix('.')}. The run has no result; correct the "
         "code, or change the settings that it cannot work with."
     )
 

@@ -117,9 +117,11 @@ def test_a_failure_is_kept_and_only_tried_again_when_asked(study, stumbling, tmp
     crossed = Study.parse({"name": "crossed", "title": "Crossed", "base": base, "axes": axes})
     results, _ = made(plan(crossed, out=tmp_path))
     assert [cell.axis_labels["attack"] for cell in results.histories] == ["none", "none"]
-    assert list(results.failures.values()) == [Failure("ZeroDivisionError: of all things")] * 2
+    reasons = [failure.reason for failure in results.failures.values()]
+    assert len(reasons) == 2
+    assert all("the code raised ZeroDivisionError: of all things" in reason for reason in reasons)
     failed = next(iter(results.failures)).scenario
-    assert StoredRun(tmp_path / failed.run_id).failure == Failure("ZeroDivisionError: of all things")
+    assert StoredRun(tmp_path / failed.run_id).failure == next(iter(results.failures.values()))
     again = plan(crossed, out=tmp_path)
     assert list(again.failures.values()) == list(results.failures.values())
     assert not again.missing
