@@ -113,7 +113,7 @@ class RunningServer:
     def _client_memories(self) -> dict[Key, Tensor] | None:
         """Return what the clients remember, by client and name, or None if a client does not report it."""
         scenario = self.federation.scenario
-        if not scenario.persistent_momentum and not scenario.attackers:
+        if not scenario.persistent_momentum and scenario.clean:
             return {}  # honest clients remember nothing but momentum
         asked = RecordDict({CONFIG: ConfigRecord({MEMORY: True})})
         memories: dict[Key, Tensor] = {}

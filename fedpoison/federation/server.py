@@ -19,7 +19,7 @@ from fedpoison.federation.evaluation import Evaluator
 from fedpoison.federation.federation import Federation
 from fedpoison.federation.grids import discover_clients
 from fedpoison.federation.messages import from_record, to_record
-from fedpoison.federation.server_strategy import NOBODY, OnUpdates, SimulationStrategy
+from fedpoison.federation.server_strategy import NO_USABLE_REPLY, OnUpdates, SimulationStrategy
 from fedpoison.federation.workers import Workers
 from fedpoison.results.round import OnRound, Round, Training
 
@@ -75,7 +75,7 @@ def run_server(
         for phase, seconds in (training.seconds | (adversary.seconds if server_round else {})).items():
             spent[phase] += seconds
         nonlocal rounds_without_update
-        rounds_without_update += NOBODY in training.unchanged
+        rounds_without_update += NO_USABLE_REPLY in training.unchanged
         lost.add(training)
         if not federation.scenario.evaluates(server_round):
             return None

@@ -30,7 +30,7 @@ from fedpoison.scenario.aggregation import FlowerStrategy
 from strategies.kernels.columns import sum_over_chunks
 from strategies.kernels.distances import LARGEST, LEAST
 
-NOBODY = "no reply was usable"
+NO_USABLE_REPLY = "no reply was usable"
 NOT_AGGREGATED = "the strategy did not aggregate"
 OnUpdates = Callable[[int, Tensor, Sequence[Update], Tensor], None]
 """Callback(round, global_weights, replies, updates), with the global weights (d,) before the round.
@@ -100,7 +100,7 @@ class SimulationStrategy(Strategy):
         trained_at = time.perf_counter()
         updates, dropped = self._read_replies(received)
         trust = None
-        weights, unchanged = self.model, NOBODY
+        weights, unchanged = self.model, NO_USABLE_REPLY
         if updates:
             usable = [received[update.client_id] for update in updates]
             matrix = self._update_matrix(updates)

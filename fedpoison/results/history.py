@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from clients.attacks.base import NoAttack
 from fedpoison.errors import ScenarioError
 from fedpoison.results import metrics as measures
 from fedpoison.results.display import Displayed
@@ -45,12 +44,12 @@ class History(Displayed):
     @property
     def dropped(self) -> dict[str, int]:
         """Number of unusable replies in the run, by reason."""
-        return dict(sum((Counter(record.training.drop_counts) for record in self.records), Counter()))
+        return _total(record.training.drop_counts for record in self.records)
 
     @property
     def unchanged(self) -> dict[str, int]:
         """Number of rounds that left the model unchanged, by reason."""
-        return dict(sum((Counter(record.training.unchanged) for record in self.records), Counter()))
+        return _total(record.training.unchanged for record in self.records)
 
     @property
     def notes(self) -> list[str]:
@@ -59,15 +58,9 @@ class History(Displayed):
         found = [f"{sum(self.dropped.values())} replies were unusable: {reasons}"] if reasons else []
         rounds = f"of {self.last.round} rounds did not change the model"
         found += [f"{count} {rounds}: {reason}" for reason, count in self.unchanged.items()]
-        if self.clean and self.last.round and self.last.accuracy <= _guessing(self.last):
+        if self.scenario.clean and self.last.round and self.last.accuracy <= _guessing(self.last):
             found.append(f"the clean run is at guessing level, with accuracy {self.last.accuracy:.1%}")
         return found
-
-    @property
-    def clean(self) -> bool:
-        """Whether no client attacks in the scenario."""
-        groups = [group for group in self.scenario.attackers if group.size(self.scenario.clients)]
-        return all(isinstance(group.built_attack, NoAttack) for group in groups)
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per record: accuracies, loss, attack success, trust and update statistics.
@@ -243,6 +236,10 @@ def _guessing(record: Round) -> float:
 _CLIENT_COLUMNS = [
     "round", "node", "malicious", "group", "acted", "norm", "distance", "cosine", "trust", "dropped",
 ]  # fmt: skip
+
+
+def _total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    return dict(sum(map(Counter, counts), Counter()))
 
 
 def _client_rows(record: Round) -> Iterator[dict[str, object]]:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self
 import tomli_w
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from clients.attacks.base import NoAttack
 from clients.training.trainer import LocalTraining
 from fedpoison.errors import ScenarioError, unknown
 from fedpoison.scenario.aggregation import FlowerStrategy, read_aggregation
@@ -236,6 +237,12 @@ class Scenario(BaseModel):
                 knowledge=self.knowledge,
             ),
         )
+
+    @property
+    def clean(self) -> bool:
+        """Whether no client attacks."""
+        groups = [group for group in self.attackers if group.size(self.clients)]
+        return all(isinstance(group.built_attack, NoAttack) for group in groups)
 
     @cached_property
     def selection(self) -> AttackerSelection:
