@@ -17,6 +17,7 @@ from fedpoison.federation.client import memory_record
 from fedpoison.federation.federation import Federation
 from fedpoison.federation.messages import CONFIG, MEMORY, as_tensor
 from fedpoison.federation.server_strategy import SimulationStrategy
+from fedpoison.federation.unrecorded import Unrecorded
 from fedpoison.results.checkpoint import Checkpoint, Key, owned_by, owner_state
 
 SHARE = 0.02
@@ -81,6 +82,7 @@ class RunningServer:
     """Client of each node id of the grid."""
     strategy: SimulationStrategy
     adversary: AdversaryGrid
+    unrecorded: Unrecorded
 
     def state(self, server_round: int) -> Checkpoint | None:
         """Return the state after a round, or None if a client does not report its memory."""
@@ -88,6 +90,7 @@ class RunningServer:
         if memories is None:
             return None
         state = self.strategy.state() | self.adversary.state() | owned_by("client", memories)
+        state |= owned_by("unrecorded", self.unrecorded.state())
         return Checkpoint(self.federation.scenario.run_id, server_round, state)
 
     def restore(self, start: Checkpoint) -> None:
@@ -98,6 +101,7 @@ class RunningServer:
         """
         self.strategy.restore(start.round, start.state)
         self.adversary.restore(start.state)
+        self.unrecorded.restore(owner_state("unrecorded", start.state))
         memories: dict[int, dict[str, Tensor]] = {}
         for (client_id, name), kept in owner_state("client", start.state).items():
             memories.setdefault(int(str(client_id)), {})[str(name)] = kept

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,7 +18,8 @@ from fedpoison.federation.evaluation import Evaluator
 from fedpoison.federation.federation import Federation
 from fedpoison.federation.grids import discover_clients
 from fedpoison.federation.messages import from_record, to_record
-from fedpoison.federation.server_strategy import NO_USABLE_REPLY, OnUpdates, SimulationStrategy
+from fedpoison.federation.server_strategy import OnUpdates, SimulationStrategy
+from fedpoison.federation.unrecorded import Unrecorded
 from fedpoison.federation.workers import Workers
 from fedpoison.results.round import OnRound, Round, Training
 
@@ -54,12 +54,10 @@ def run_server(
     strategy = SimulationStrategy(federation, client_ids, workers, on_updates)
     adversary = AdversaryGrid(grid, federation, client_ids, strategy.known_rule)
 
-    running = RunningServer(federation, grid, client_ids, strategy, adversary)
+    unrecorded = Unrecorded()
+    running = RunningServer(federation, grid, client_ids, strategy, adversary, unrecorded)
     if checkpoints is not None and checkpoints.start is not None:
         running.restore(checkpoints.start)
-    spent: defaultdict[str, float] = defaultdict(float)
-    lost = _Lost()
-    rounds_without_update = 0
 
     def after_round(flower_round: int, arrays: ArrayRecord) -> MetricRecord | None:
         server_round = flower_round + strategy.rounds_done
@@ -72,18 +70,14 @@ def run_server(
 
     def evaluate(server_round: int, arrays: ArrayRecord) -> MetricRecord | None:
         training = strategy.report if server_round else Training()
-        for phase, seconds in (training.seconds | (adversary.seconds if server_round else {})).items():
-            spent[phase] += seconds
-        nonlocal rounds_without_update
-        rounds_without_update += NO_USABLE_REPLY in training.unchanged
-        lost.add(training)
+        training.seconds.update(adversary.seconds if server_round else {})
+        unrecorded.add(training)
         if not federation.scenario.evaluates(server_round):
             return None
         began = time.perf_counter()
         evaluation = evaluator(from_record(arrays, federation.layout), adversary.triggers)
-        training.seconds.update(spent, evaluate=time.perf_counter() - began)
-        spent.clear()
-        lost.move_to(training)
+        unrecorded.move_to(training)
+        training.seconds["evaluate"] = time.perf_counter() - began
         record = Round.from_evaluation(server_round, evaluation, goal, training)
         on_round(record)
         return MetricRecord(
@@ -97,8 +91,8 @@ def run_server(
         timeout=float("inf"),
         evaluate_fn=after_round,
     )
-    if rounds_without_update == federation.scenario.rounds:
-        raise _nobody_trained(rounds_without_update, strategy)
+    if unrecorded.rounds_without_update == federation.scenario.rounds:
+        raise _nobody_trained(federation.scenario.rounds, strategy)
     return strategy.model.cpu()
 
 
@@ -108,23 +102,6 @@ def _nobody_trained(rounds: int, strategy: SimulationStrategy) -> AggregationErr
         f"no reply was usable in any of the {rounds} rounds ({reasons}), so nobody trained the model; "
         "lower the learning rate, or change the attack."
     )
-
-
-class _Lost:
-    """Unusable replies and unchanged rounds since the last evaluated round, by reason."""
-
-    def __init__(self) -> None:
-        self._counts = Counter[str](), Counter[str]()
-
-    def add(self, training: Training) -> None:
-        for total, found in zip(self._counts, (training.drop_counts, training.unchanged), strict=True):
-            total.update(found)
-
-    def move_to(self, training: Training) -> None:
-        """Write the counts into the record of the evaluated round, and start again from 0."""
-        for total, found in zip(self._counts, (training.drop_counts, training.unchanged), strict=True):
-            found.update(total)
-            total.clear()
 
 
 @contextmanager

@@ -15,7 +15,10 @@ from fedpoison.errors import RunError
 from fedpoison.federation.checkpoints import BYTES_PER_SECOND, SHARE, Checkpoints
 from fedpoison.federation.federation import Federation
 from fedpoison.federation.server import run_server, suppress_flower_logs
+from fedpoison.federation.unrecorded import Unrecorded
 from fedpoison.results.checkpoint import Checkpoint
+from fedpoison.results.history import History
+from fedpoison.results.round import Training
 from fedpoison.results.store import StoredRun
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.simulation.batch import run_all
@@ -38,11 +41,11 @@ STRATEGY_SPECS = [
 ]
 
 
-def run(federation, *, start=None, saved=None):
+def run(federation, *, start=None, saved=None, every=2):
     """Run in memory. Return the final weights, and the records without their times."""
     records = []
     checkpoints = Checkpoints(
-        (lambda found: saved.append(found.copy())) if saved is not None else (lambda _: None), 2, start
+        (lambda found: saved.append(found.copy())) if saved is not None else (lambda _: None), every, start
     )
     options = EngineOptions(workers=1, device="cpu")
     with suppress_flower_logs(), local_grid(federation, options) as (grid, pool):
@@ -95,6 +98,47 @@ def stopped(tmp_path):
     with pytest.raises(Stopped):
         simulate(scenario, out=tmp_path, checkpoint_every=2, on_round=stop_after(3))
     return StoredRun(tmp_path / scenario.run_id)
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 3, 4])
+def test_a_continued_run_counts_the_replies_lost_before_it(tmp_path, rounds):
+    scenario = BASE.replace(
+        attack="non-finite-update", strategy="median", participation=1.0, rounds=5, evaluate_every=3,
+        malicious=1.0, schedule="window(start=1, stop=3)",
+    )  # fmt: skip
+    whole, saved = simulate(scenario), []
+    run(Federation.load(scenario), saved=saved, every=1)
+    saved[rounds - 1].write(tmp_path / "checkpoint")
+    start = Checkpoint.read(tmp_path / "checkpoint", scenario.run_id)
+    assert start.round == rounds
+    _, later = run(Federation.load(scenario), start=start)
+    continued = History(scenario, [record for record in whole.records if record.round <= rounds] + later)
+    assert whole.dropped == {"contains NaN or infinity": 8 * 3}
+    assert whole.unchanged == {"no reply was usable": 3}
+    assert (continued.dropped, continued.unchanged) == (whole.dropped, whole.unchanged)
+    assert continued.notes == whole.notes
+
+
+def test_a_continued_run_in_which_nobody_trained_is_no_result(tmp_path):
+    scenario = BASE.replace(attack="non-finite-update", strategy="median", malicious=1.0)
+    saved = []
+    with pytest.raises(RunError, match="no reply was usable in any of the 4 rounds"):
+        run(Federation.load(scenario), saved=saved)
+    with pytest.raises(RunError, match="no reply was usable in any of the 4 rounds"):
+        run(Federation.load(scenario), start=saved[0])
+
+
+def test_the_sums_since_the_last_record_come_back():
+    sums, back = Unrecorded(), Unrecorded()
+    for _ in range(2):
+        counts = {"drop_counts": {"late: a, b": 3}, "unchanged": {"no reply was usable": 1}}
+        sums.add(Training(**counts, seconds={"train": 0.1, "attack": 0.25}))
+    back.restore(sums.state())
+    assert (back.drop_counts, back.unchanged) == ({"late: a, b": 6}, {"no reply was usable": 2})
+    assert (back.seconds, back.rounds_without_update) == ({"train": 0.2, "attack": 0.5}, 2)
+    empty = Unrecorded()
+    empty.restore(Unrecorded().state())
+    assert vars(empty) == vars(Unrecorded())
 
 
 def test_the_same_call_continues_and_ends_in_the_same_bits(stopped, tmp_path):
