@@ -99,7 +99,7 @@ def entries(kind: str) -> list[CatalogueEntry]:
     """Return the entries of one kind, sorted by name.
 
     >>> [entry.name for entry in entries("partitions")][:2]
-    ['dirichlet', 'iid']
+    ['bias', 'dirichlet']
 
     Raises:
         ScenarioError: the kind is unknown.

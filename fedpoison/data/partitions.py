@@ -3,29 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from clients.bounds import Positive, PositiveCount, Share, check_bounds
+from fedpoison.data.partition import Partition, check_samples, numpy_generator, shuffled
+from fedpoison.data.skewed_partitions import Bias, LongTail, PerClientDirichlet, QuantitySkew, Resample
 from fedpoison.errors import ScenarioError
-
-
-class Partition(Protocol):
-    """Divides samples among clients. A frozen dataclass; its fields are its parameters.
-
-    Properties: each sample goes to exactly one client, and each client gets at least one sample. Equal
-    generators give equal partitions.
-    """
-
-    def __call__(self, labels: Tensor, clients: int, generator: torch.Generator) -> list[Tensor]:
-        """Return each client's positions in `labels` (m,).
-
-        Raises:
-            ScenarioError: too few samples for the clients.
-        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +24,7 @@ class Iid:
     """
 
     def __call__(self, labels: Tensor, clients: int, generator: torch.Generator) -> list[Tensor]:
-        _check_samples(len(labels), clients)
+        check_samples(len(labels), clients)
         return list(torch.randperm(len(labels), generator=generator).tensor_split(clients))
 
 
@@ -61,10 +47,9 @@ class Dirichlet:
         check_bounds(self)
 
     def __call__(self, labels: Tensor, clients: int, generator: torch.Generator) -> list[Tensor]:
-        _check_samples(len(labels), clients * self.minimum)
-        # torch's Dirichlet sampler accepts no generator, so NumPy's gets a seed from `generator`.
-        shares = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
-        classes = [_shuffled(labels, label, generator) for label in labels.unique().tolist()]
+        check_samples(len(labels), clients * self.minimum)
+        shares = numpy_generator(generator)
+        classes = [shuffled(labels, label, generator) for label in labels.unique().tolist()]
         for _ in range(self.attempts):
             parts: list[list[Tensor]] = [[] for _ in range(clients)]
             for positions in classes:
@@ -78,7 +63,8 @@ class Dirichlet:
         raise ScenarioError(
             f"partition dirichlet: with alpha {self.alpha}, {clients} clients and {len(labels)} samples, "
             f"each of {self.attempts} draws gave a client fewer than {self.minimum} samples; "
-            "increase alpha or the number of samples, or reduce the number of clients."
+            "increase alpha or the number of samples, reduce the number of clients, or use "
+            f"per-client-dirichlet(alpha={self.alpha})."
         )
 
 
@@ -97,7 +83,7 @@ class Shards:
         check_bounds(self)
 
     def __call__(self, labels: Tensor, clients: int, generator: torch.Generator) -> list[Tensor]:
-        _check_samples(len(labels), clients * self.shards)
+        check_samples(len(labels), clients * self.shards)
         pieces = labels.argsort(stable=True).tensor_split(clients * self.shards)
         order = torch.randperm(len(pieces), generator=generator).view(clients, self.shards)
         return [torch.cat([pieces[shard] for shard in row]) for row in order.tolist()]
@@ -113,7 +99,7 @@ class Sorted:
     """
 
     def __call__(self, labels: Tensor, clients: int, generator: torch.Generator) -> list[Tensor]:
-        _check_samples(len(labels), clients)
+        check_samples(len(labels), clients)
         return list(labels.argsort(stable=True).tensor_split(clients))
 
 
@@ -132,7 +118,7 @@ class Similarity:
         check_bounds(self)
 
     def __call__(self, labels: Tensor, clients: int, generator: torch.Generator) -> list[Tensor]:
-        _check_samples(len(labels), clients)
+        check_samples(len(labels), clients)
         order = torch.randperm(len(labels), generator=generator)
         mixed, rest = order.tensor_split([round(self.gamma * len(labels))])
         rest = rest.sort().values
@@ -143,22 +129,14 @@ class Similarity:
 
 
 PARTITIONS: dict[str, type[Partition]] = {
+    "bias": Bias,
     "dirichlet": Dirichlet,
     "iid": Iid,
+    "long-tail": LongTail,
+    "per-client-dirichlet": PerClientDirichlet,
+    "quantity-skew": QuantitySkew,
+    "resample": Resample,
     "shards": Shards,
     "similarity": Similarity,
     "sorted": Sorted,
 }
-
-
-def _shuffled(labels: Tensor, label: int, generator: torch.Generator) -> Tensor:
-    positions = (labels == label).nonzero().flatten()
-    return positions[torch.randperm(len(positions), generator=generator)]
-
-
-def _check_samples(samples: int, least: int) -> None:
-    if samples < least:
-        raise ScenarioError(
-            f"partition: got {samples} samples, expected at least {least}; "
-            "reduce the number of clients, or use more samples."
-        )

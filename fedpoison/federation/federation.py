@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -157,7 +157,7 @@ class Federation:
         return _draw_samples(self.dataset.name, samples, limit, self.scenario.seed, field)
 
     @cached_property
-    def parts(self) -> list[Tensor]:
+    def parts(self) -> Sequence[Tensor]:
         """Positions of each client's samples in `train`.
 
         With `malicious_partition`, the honest clients divide all samples among themselves. Each malicious
@@ -273,7 +273,7 @@ def _draw_samples(name: str, samples: Samples, limit: int, seed: int, field: str
 
 
 @lru_cache(maxsize=8)
-def _partition(partition: str, samples: Samples, clients: int, seed: int, stream: str) -> list[Tensor]:
+def _partition(partition: str, samples: Samples, clients: int, seed: int, stream: str) -> Sequence[Tensor]:
     """Return each client's positions in `samples`. Federations with one seed share the parts.
 
     Raises:

@@ -6,7 +6,8 @@ from clients import ATTACKS
 from clients.attacks.base import Attack
 from clients.attacks.composite import Composite, parts_of
 from fedpoison.data.datasets import AUTO, datasets
-from fedpoison.data.partitions import PARTITIONS, Partition
+from fedpoison.data.partition import Partition
+from fedpoison.data.partitions import PARTITIONS
 from fedpoison.errors import ScenarioError, unknown
 from fedpoison.models import MODELS, ModelBuilder
 from fedpoison.registry import Registry
