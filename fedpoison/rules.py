@@ -7,7 +7,6 @@ tensor([3.])
 """
 
 from strategies.base import Aggregate as Aggregate
-from strategies.base import ByzantineRule as ByzantineRule
 from strategies.base import Context as Context
 from strategies.base import Rule as Rule
 from strategies.base import RuleCard as RuleCard
@@ -56,3 +55,5 @@ from strategies.rules.spectral_filter import SpectralFilter as SpectralFilter
 from strategies.rules.trimmed_mean import MeanAroundMedian as MeanAroundMedian
 from strategies.rules.trimmed_mean import Phocas as Phocas
 from strategies.rules.trimmed_mean import TrimmedMean as TrimmedMean
+from strategies.tolerance import ByzantineRule as ByzantineRule
+from strategies.tolerance import RelaxableRule as RelaxableRule

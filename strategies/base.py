@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, final, runtime_checkable
 
@@ -107,6 +107,19 @@ class Stage(Protocol):
 
 
 @runtime_checkable
+class Limited(Protocol):
+    """A stage that some rounds of at least `minimum` updates do not suit."""
+
+    def obstacle(self, clients: int, client_ids: Container[int] | None) -> str | None:
+        """Return an error message if the stage cannot aggregate this number of updates, or None.
+
+        Args:
+            clients: number of updates.
+            client_ids: clients that can send an update. None: the rows of the updates.
+        """
+
+
+@runtime_checkable
 class AggregationRule(Stage, Protocol):
     """Interface of aggregation rules: all that the server needs of a rule."""
 
@@ -157,12 +170,13 @@ class Rule(ABC):
             PreconditionError: n is below `minimum`.
         """
         updates = updates.detach()
-        shares = valid_shares(self, updates, weights)
+        context = context or Context()
+        shares = valid_shares(self, updates, weights, context.client_ids)
         if not self.checks_values:
             refuse_non_finite(updates)
         try:
             with np.errstate(over="ignore", invalid="ignore"):  # the result is checked
-                result = self.aggregate(updates, shares, context or Context())
+                result = self.aggregate(updates, shares, context)
         except (OverflowError, LinAlgError) as error:
             refuse_non_finite(updates)
             raise too_large(self, updates) from error
@@ -179,61 +193,24 @@ class Rule(ABC):
         """
 
 
-@dataclass(frozen=True, kw_only=True)
-class Tolerant:
-    """The parameter `byzantine` of rules and pre-aggregators that tolerate malicious clients."""
+def require(stage: Stage, clients: int, client_ids: Container[int] | None = None) -> None:
+    """Raise PreconditionError unless `stage` can aggregate this number of updates.
 
-    byzantine: int = 0
-    """Number of malicious clients to tolerate, f."""
-
-    def __post_init__(self) -> None:
-        if self.byzantine < 0:
-            raise ValueError(
-                f"byzantine: got {self.byzantine}, expected the number of tolerated clients, 0 or more."
-            )
-
-    @property
-    def minimum(self) -> int:
-        """Smallest number of updates for which the stage is defined: an honest majority."""
-        return 2 * self.byzantine + 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class ByzantineRule(Tolerant, Rule):
-    """Base class of rules with the parameter `byzantine`."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RelaxableRule(ByzantineRule):
-    """Base class of rules that are still defined for fewer updates than their theorem needs."""
-
-    strict: bool = field(default=True, repr=False)
-    """Refuse fewer updates than the theorem needs. If false, the rule also runs outside its theorem."""
-
-    @property
-    @abstractmethod
-    def guaranteed(self) -> int:
-        """Smallest number of updates for which the theorem is true."""
-
-    @property
-    @abstractmethod
-    def defined(self) -> int:
-        """Smallest number of updates for which the rule can be computed."""
-
-    @property
-    def minimum(self) -> int:
-        return self.guaranteed if self.strict else self.defined
-
-
-def require(stage: Stage, clients: int) -> None:
-    """Raise PreconditionError unless `stage` is defined for this number of updates."""
+    Args:
+        stage: rule or pre-aggregator.
+        clients: number of updates.
+        client_ids: clients that can send an update. Default: the rows of the updates.
+    """
     if clients < stage.minimum:
-        relaxed = isinstance(stage, RelaxableRule) and stage.strict and clients >= stage.defined
+        relaxed = clients >= getattr(stage, "defined", stage.minimum)
         raise PreconditionError(
             f"{stage!r} needs {stage.card.precondition}: at least {stage.minimum} updates, got {clients}. "
             "Tolerate fewer malicious clients, or train more clients per round."
             + (" With strict=false, the rule runs without its guarantee." if relaxed else "")
         )
+    obstacle = stage.obstacle(clients, client_ids) if isinstance(stage, Limited) else None
+    if obstacle is not None:
+        raise PreconditionError(obstacle)
 
 
 def checked(stage: Stage, updates: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -244,7 +221,9 @@ def checked(stage: Stage, updates: Tensor, weights: Tensor | None) -> tuple[Tens
     return updates, shares
 
 
-def valid_shares(stage: Stage, updates: Tensor, weights: Tensor | None) -> Tensor:
+def valid_shares(
+    stage: Stage, updates: Tensor, weights: Tensor | None, client_ids: Container[int] | None = None
+) -> Tensor:
     """Return the clients' shares (n,) as `checked` does, without a search for NaN and infinity."""
     if updates.ndim != 2 or not updates.is_floating_point():
         raise InputError(
@@ -252,7 +231,7 @@ def valid_shares(stage: Stage, updates: Tensor, weights: Tensor | None) -> Tenso
         )
     if not len(updates):
         raise InputError("updates: got no rows, expected at least one client's update.")
-    require(stage, len(updates))
+    require(stage, len(updates), client_ids)
     return as_shares(weights, updates)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -11,7 +12,8 @@ from strategies.base import (
     Aggregate,
     AggregationRule,
     Context,
-    RelaxableRule,
+    Limited,
+    Rule,
     RuleCard,
     Stage,
     State,
@@ -21,21 +23,21 @@ from strategies.base import (
 from strategies.kernels.weighted_sums import mixed
 from strategies.optimizers import ServerOptimizer
 from strategies.preaggregators import PreAggregator
+from strategies.tolerance import Relaxable
 
 LARGEST = 2**63 - 1
 """End of the search for the smallest number of updates."""
 
 
 def without_guarantee(rule: object, clients: int) -> list[str]:
-    """Return a warning if `rule` aggregates fewer updates than its theorem needs, or an empty list."""
-    if isinstance(rule, Pipeline):
-        for part in rule.pre:
-            clients = part.rows(clients)
-        rule = rule.rule
-    if not isinstance(rule, RelaxableRule) or clients >= rule.guaranteed:
-        return []
-    needed = f"{rule.card.precondition} for its guarantee: at least {rule.guaranteed} updates, got {clients}"
-    return [f"{rule!r} needs {needed}. With strict=false, it runs without the guarantee."]
+    """Return a warning for each part of `rule` that gets fewer updates than its theorem needs."""
+    parts = rule.inputs(clients) if isinstance(rule, Pipeline) else [(rule, clients)]
+    return [
+        f"{part!r} needs {part.card.precondition} for its guarantee: at least {part.guaranteed} updates, "
+        f"got {rows}. With strict=false, it runs without the guarantee."
+        for part, rows in parts
+        if isinstance(part, Relaxable) and isinstance(part, Rule | PreAggregator) and rows < part.guaranteed
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +91,30 @@ class Pipeline(AggregationRule):
 
     @property
     def minimum(self) -> int:
-        # A stage that is defined for n updates is defined for more, so bisection finds the smallest n.
-        return 1 + bisect_left(range(1, LARGEST), 1, key=self._defined)
+        return self._smallest(lambda stage: stage.minimum)
+
+    @property
+    def defined(self) -> int:
+        """Smallest number of updates for which the chain can be computed with `strict` false in each part."""
+        return self._smallest(lambda stage: getattr(stage, "defined", stage.minimum))
+
+    def inputs(self, clients: int) -> Iterator[tuple[PreAggregator | AggregationRule, int]]:
+        """Yield each pre-aggregator and the rule, with its number of rows for this number of updates."""
+        for part in self.pre:
+            yield part, clients
+            clients = part.rows(clients)
+        yield self.rule, clients
+
+    def obstacle(self, clients: int, client_ids: Container[int] | None) -> str | None:
+        """Return the error message of the first part that cannot aggregate this number of updates."""
+        if not all(part.aligned for part in self.pre):
+            client_ids = None
+        found = (
+            part.obstacle(rows, client_ids)
+            for part, rows in self.inputs(clients)
+            if isinstance(part, Limited)
+        )
+        return next((message for message in found if message is not None), None)
 
     def __call__(
         self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None
@@ -102,7 +126,7 @@ class Pipeline(AggregationRule):
         for part in self.pre:
             link = part(rows, context)
             if not links:
-                require(self, len(updates))
+                require(self, len(updates), context.client_ids)
                 weights = as_shares(weights, updates)
             if not part.aligned:
                 weights = (link / link.sum(dim=1, keepdim=True)) @ as_shares(weights, rows)
@@ -118,12 +142,12 @@ class Pipeline(AggregationRule):
             step, memories["optimizer"] = self.optimizer(step, _part(state, "optimizer"))
         return Aggregate(update=step, trust=trust, state=_joined(memories))
 
-    def _defined(self, n: int) -> bool:
-        for part in self.pre:
-            if n < part.minimum:
-                return False
-            n = part.rows(n)
-        return n >= self.rule.minimum
+    def _smallest(self, least: Callable[[Stage], int]) -> int:
+        """Return the smallest number of updates that gives every part `least` rows."""
+        # A stage that is defined for n updates is defined for more, so bisection finds the smallest n.
+        return 1 + bisect_left(
+            range(1, LARGEST), 1, key=lambda n: all(rows >= least(part) for part, rows in self.inputs(n))
+        )
 
 
 def _part(state: State, owner: str) -> State:

@@ -14,7 +14,6 @@ from strategies.base import (
     Context,
     InputError,
     RuleCard,
-    Tolerant,
     finite_norms,
     refuse_non_finite,
     too_large,
@@ -22,6 +21,7 @@ from strategies.base import (
 )
 from strategies.kernels.distances import squared_distances
 from strategies.kernels.weighted_sums import clip_factors
+from strategies.tolerance import Relaxable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,7 @@ class PreAggregator(ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ARC(Tolerant, PreAggregator):
+class ARC(Relaxable, PreAggregator):
     """Clip the floor(2 (f / n) (n - f)) longest updates to the norm of the longest of the others.
 
     Allouah, Guerraoui, Gupta, Jellouli, Rizk, Stephan, "Adaptive Gradient Clipping for Robust Federated
@@ -95,7 +95,8 @@ class ARC(Tolerant, PreAggregator):
         paper="Allouah et al., ICLR 2025",
         needs=("byzantine",),
         precondition="n > 2f",
-        deviations="ByzFL clips in place and takes any f <= n; the norm to clip to is the same.",
+        deviations="ByzFL clips in place, to the same norm. It takes any f <= n, and this class any f < n if "
+        "`strict` is false.",
         translation_equivariant=False,
         mean_without_byzantine=True,
         rotation_equivariant=True,
@@ -196,7 +197,7 @@ class Clipping(PreAggregator):
 
 
 @dataclass(frozen=True, kw_only=True)
-class NNM(Tolerant, PreAggregator):
+class NNM(Relaxable, PreAggregator):
     """Replace every update by the mean of its n - f nearest updates, itself included.
 
     Nearest-neighbour mixing: Allouah, Farhadkhani, Guerraoui, Gupta, Pinot, Stephan, "Fixing by Mixing: A
@@ -214,7 +215,8 @@ class NNM(Tolerant, PreAggregator):
         needs=("byzantine",),
         precondition="n > 2f",
         cost="O(n^2 d)",
-        deviations="ByzFL gathers n (n - f) rows and takes any f < n; here it is one product of matrices.",
+        deviations="ByzFL gathers n (n - f) rows; here it is one product of matrices. ByzFL takes any f < n, "
+        "as here with `strict` false.",
         mean_without_byzantine=True,
         rotation_equivariant=True,
     )

@@ -146,7 +146,7 @@ class Scenario(BaseModel):
         if isinstance(self.aggregation, FlowerStrategy):
             self.aggregation.check_clients(self.sampled)
         else:
-            require(self.aggregation, self.sampled)
+            require(self.aggregation, self.sampled, range(self.clients))
         return self
 
     @classmethod

@@ -7,15 +7,16 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from strategies.base import Aggregate, ByzantineRule, Context, RuleCard
+from strategies.base import Aggregate, Context, RuleCard
 from strategies.kernels.distances import row_norms
 from strategies.kernels.weighted_sums import mean_of_lowest
 from strategies.parameters import one_of
 from strategies.rules.median import Median
+from strategies.tolerance import RelaxableRule
 
 
 @dataclass(frozen=True, kw_only=True)
-class Aksel(ByzantineRule):
+class Aksel(RelaxableRule):
     """Average the n - f updates nearest to the coordinate-wise median.
 
     Boussetta, El Mhamdi, Guerraoui, Maurer, Rouault, "AKSEL: Fast Byzantine SGD", OPODIS 2020. Of equally

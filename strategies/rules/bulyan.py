@@ -8,10 +8,11 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from strategies.base import Aggregate, Context, RelaxableRule, RuleCard, refuse_non_finite
+from strategies.base import Aggregate, Context, RuleCard, refuse_non_finite
 from strategies.kernels.distances import krum_scores, squared_distances
 from strategies.kernels.order_statistics import mean_of_nearest, middle, over_sorted_columns
 from strategies.parameters import one_of
+from strategies.tolerance import RelaxableRule
 
 
 @dataclass(frozen=True, kw_only=True)

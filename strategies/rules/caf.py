@@ -9,14 +9,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from strategies.base import Aggregate, ByzantineRule, Context, RuleCard
+from strategies.base import Aggregate, Context, RuleCard
 from strategies.kernels.distances import squared_distances
 from strategies.kernels.spectral import principal_direction, without_farthest
 from strategies.kernels.weighted_sums import weighted
+from strategies.tolerance import RelaxableRule
 
 
 @dataclass(frozen=True, kw_only=True)
-class CAF(ByzantineRule):
+class CAF(RelaxableRule):
     """Reduce the weights of updates that deviate along the direction of largest variance, and average.
 
     Allouah, Guerraoui, Stephan, "Towards Trustworthy Federated Learning with Untrusted Participants",
@@ -44,7 +45,7 @@ class CAF(ByzantineRule):
         squared, n = squared_distances(updates), len(updates)
         kept = torch.ones(n, dtype=torch.float64, device=updates.device)
         best, smallest = kept, math.inf
-        while bool(kept.sum() > n - 2 * self.byzantine):
+        while bool(kept.sum() > max(0, n - 2 * self.byzantine)):
             variance, deviations = principal_direction(squared, kept)
             if variance < smallest:
                 best, smallest = kept, variance

@@ -7,12 +7,13 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from strategies.base import Aggregate, ByzantineRule, Context, RuleCard, finite_norms
+from strategies.base import Aggregate, Context, RuleCard, finite_norms
 from strategies.kernels.weighted_sums import mean_of_lowest
+from strategies.tolerance import RelaxableRule
 
 
 @dataclass(frozen=True, kw_only=True)
-class CGE(ByzantineRule):
+class CGE(RelaxableRule):
     """Average the n - f updates with the smallest norms.
 
     Gupta, Liu, Vaidya, "Byzantine Fault-Tolerant Distributed Machine Learning Using Stochastic Gradient

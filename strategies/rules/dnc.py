@@ -8,16 +8,17 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from strategies.base import Aggregate, ByzantineRule, Context, RuleCard
+from strategies.base import Aggregate, Context, RuleCard
 from strategies.kernels.client_memory import round_generator
 from strategies.kernels.distances import squared_distances
 from strategies.kernels.spectral import principal_direction
 from strategies.kernels.weighted_sums import mean_of
 from strategies.parameters import positive, require_non_negative
+from strategies.tolerance import RelaxableRule
 
 
 @dataclass(frozen=True, kw_only=True)
-class DnC(ByzantineRule):
+class DnC(RelaxableRule):
     """Average the updates that pass all of several spectral tests on random coordinates.
 
     Shejwalkar, Houmansadr, "Manipulating the Byzantine: Optimizing Model Poisoning Attacks and Defenses
@@ -51,8 +52,12 @@ class DnC(ByzantineRule):
         require_non_negative(fraction=self.fraction)
 
     @property
-    def minimum(self) -> int:
+    def guaranteed(self) -> int:
         return max(2 * self.byzantine, self._dropped) + 1
+
+    @property
+    def defined(self) -> int:
+        return max(self.byzantine, self._dropped) + 1
 
     @property
     def _dropped(self) -> int:

@@ -8,11 +8,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from strategies.base import Aggregate, ByzantineRule, Context, RuleCard
+from strategies.base import Aggregate, Context, RuleCard
 from strategies.kernels.client_memory import client_memory, round_generator
 from strategies.kernels.columns import one_thread
 from strategies.kernels.weighted_sums import mean_of
 from strategies.parameters import positive
+from strategies.tolerance import ByzantineRule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +59,7 @@ class Flanders(ByzantineRule):
 
     @property
     def minimum(self) -> int:
-        return self.byzantine + 1
+        return self.byzantine + 1  # the paper has no theorem, so nothing to relax
 
     def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
         state = context.state

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Container
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 import strategies
-from strategies.base import Aggregate, ByzantineRule, Context, Rule, RuleCard, as_shares
+from strategies.base import Aggregate, Context, Limited, Rule, RuleCard, as_shares
 from strategies.kernels.client_memory import round_generator
 from strategies.kernels.weighted_sums import mean_of_lowest
 from strategies.parameters import positive
+from strategies.tolerance import RelaxableRule
 
 COLUMNWISE = {"mean-around-median", "median", "phocas", "trimmed-mean"}
 """Coordinate-wise bases: one call aggregates all pieces."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class GAS(ByzantineRule):
+class GAS(RelaxableRule):
     """Average the n - f updates nearest to the result of another rule on random pieces of the updates.
 
     Liu, Chen, Lyu, Wu, Wu, Chen, "Byzantine-Robust Learning on Heterogeneous Data via Gradient Splitting",
@@ -54,14 +56,23 @@ class GAS(ByzantineRule):
             raise ValueError(f"base: got {self.base!r}, expected one of {', '.join(bases())}.")
 
     @property
-    def minimum(self) -> int:
-        return max(2 * self.byzantine + 1, self._rule.minimum)
+    def guaranteed(self) -> int:
+        return max(2 * self.byzantine + 1, self._rule(strict=True).minimum)
 
     @property
-    def _rule(self) -> Rule:
+    def defined(self) -> int:
+        return max(self.byzantine + 1, self._rule(strict=False).minimum)
+
+    def obstacle(self, clients: int, client_ids: Container[int] | None) -> str | None:
+        base = self._rule(strict=self.strict)
+        return base.obstacle(clients, None) if isinstance(base, Limited) else None
+
+    def _rule(self, *, strict: bool) -> Rule:
+        """Return the base, outside of its theorem if it can be and `strict` is false."""
+        settings: dict[str, Any] = {"byzantine": self.byzantine, "strict": strict}
         kind = strategies.STRATEGIES[self.base]
-        tolerant = "byzantine" in kind.card.needs
-        return kind(byzantine=self.byzantine) if tolerant else kind()  # type: ignore[call-arg]
+        known = {parameter.name for parameter in fields(kind)}
+        return kind(**{name: value for name, value in settings.items() if name in known})
 
     def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
         n, d = updates.shape
@@ -75,7 +86,7 @@ class GAS(ByzantineRule):
 
     def _aggregated(self, updates: Tensor, order: Tensor) -> Tensor:
         """Return the base's aggregates of the pieces, (d,); `order` (d,) lists the pieces' coordinates."""
-        rule, equal, nothing = self._rule, as_shares(None, updates), Context()
+        rule, equal, nothing = self._rule(strict=self.strict), as_shares(None, updates), Context()
         if self.base in COLUMNWISE:
             return rule.aggregate(updates, equal, nothing).update
         target = torch.empty_like(updates[0])

@@ -7,9 +7,10 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from strategies.base import Aggregate, Context, RelaxableRule, RuleCard, refuse_non_finite
+from strategies.base import Aggregate, Context, RuleCard, refuse_non_finite
 from strategies.kernels.distances import Power, krum_scores, squared_distances
 from strategies.kernels.weighted_sums import mean_of
+from strategies.tolerance import RelaxableRule
 
 
 @dataclass(frozen=True, kw_only=True)

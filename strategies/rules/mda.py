@@ -9,10 +9,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from strategies.base import Aggregate, ByzantineRule, Context, PreconditionError, RuleCard
+from strategies.base import Aggregate, Context, PreconditionError, RuleCard
 from strategies.kernels.distances import squared_distances
 from strategies.kernels.weighted_sums import mean_of
 from strategies.parameters import positive
+from strategies.tolerance import RelaxableRule
 
 Conflicts = Sequence[int]
 """Bit mask of the conflicting vertices of each vertex."""
@@ -119,7 +120,7 @@ def vertices_in(vertices: int) -> list[int]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MDA(ByzantineRule):
+class MDA(RelaxableRule):
     """Average the n - f updates with the smallest diameter, their largest pairwise distance.
 
     El Mhamdi, Guerraoui, Guirguis, Hoang, Rouault, "Genuinely Distributed Byzantine Machine Learning", PODC

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
 
-from strategies.base import Aggregate, ByzantineRule, Context, PreconditionError, RuleCard, refuse_non_finite
+from strategies.base import Aggregate, Context, RuleCard, refuse_non_finite
 from strategies.kernels.distances import row_norms
 from strategies.kernels.weighted_sums import mean_of_lowest
+from strategies.tolerance import RelaxableRule
 
 
 @dataclass(frozen=True, kw_only=True)
-class MoNNA(ByzantineRule):
+class MoNNA(RelaxableRule):
     """Average the n - f updates nearest to the trusted client's update, which is included.
 
     Farhadkhani, Guerraoui, Gupta, Hoang, Pinot, Stephan, "Robust Collaborative Learning with Linear
@@ -50,18 +52,20 @@ class MoNNA(ByzantineRule):
             )
 
     def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
-        trusted = updates[self._row(len(updates), context)]
+        trusted = updates[self._row(context)]
         distances = row_norms(updates, origin=trusted)
         refuse_non_finite(updates, distances)
         return mean_of_lowest(distances, len(updates) - self.byzantine, updates)
 
-    def _row(self, n: int, context: Context) -> int:
-        if self.trusted is None:
-            return 0
-        client_ids = range(n) if context.client_ids is None else context.client_ids
-        if self.trusted not in client_ids:
-            raise PreconditionError(
-                f"{self!r}: got no update of client {self.trusted}, expected one in every round. "
-                "Trust another client, or sample every client per round."
-            )
-        return client_ids.index(self.trusted)
+    def obstacle(self, clients: int, client_ids: Container[int] | None) -> str | None:
+        if self.trusted is None or self.trusted in (range(clients) if client_ids is None else client_ids):
+            return None
+        return (
+            f"{self!r} gets no update of client {self.trusted}, expected one in every round. "
+            "Trust another client, or sample every client per round."
+        )
+
+    def _row(self, context: Context) -> int:
+        if self.trusted is None or context.client_ids is None:
+            return self.trusted or 0
+        return context.client_ids.index(self.trusted)

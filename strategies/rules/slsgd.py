@@ -7,13 +7,14 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from strategies.base import Aggregate, ByzantineRule, Context, RuleCard
+from strategies.base import Aggregate, Context, RuleCard
 from strategies.parameters import fraction
 from strategies.rules.trimmed_mean import TrimmedMean
+from strategies.tolerance import ByzantineRule
 
 
 @dataclass(frozen=True, kw_only=True)
-class SLSGD(ByzantineRule):
+class SLSGD(ByzantineRule):  # not relaxable: it is a trimmed mean
     """Compute `alpha` times the trimmed mean, which mixes the old model with the mean of the new models.
 
     Xie, Koyejo, Gupta, "SLSGD: Secure and Efficient Distributed On-device Machine Learning", ECML PKDD

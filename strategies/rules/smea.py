@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from itertools import combinations, islice
 from typing import ClassVar
@@ -11,18 +11,19 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from strategies.base import Aggregate, ByzantineRule, Context, PreconditionError, RuleCard
+from strategies.base import Aggregate, Context, RuleCard
 from strategies.kernels.columns import one_thread
 from strategies.kernels.distances import squared_distances
 from strategies.kernels.weighted_sums import mean_of
 from strategies.parameters import positive
+from strategies.tolerance import RelaxableRule
 
 BATCH = 2048
 """Number of subsets whose eigenvalues are computed together."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class SMEA(ByzantineRule):
+class SMEA(RelaxableRule):
     """Average the n - f updates whose covariance has the smallest top eigenvalue.
 
     Allouah, Guerraoui, Gupta, Pinot, Stephan, "On the Privacy-Robustness-Utility Trilemma in Distributed
@@ -54,14 +55,16 @@ class SMEA(ByzantineRule):
         super().__post_init__()
         positive(subsets=self.subsets)
 
+    def obstacle(self, clients: int, client_ids: Container[int] | None) -> str | None:
+        if math.comb(clients, self.byzantine) <= self.subsets:
+            return None
+        return (
+            f"{self!r} needs more than {self.subsets:,} subsets of {clients} updates. Raise `subsets`, "
+            "tolerate fewer malicious clients, or use caf, which filters by the same eigenvalue."
+        )
+
     def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
         n = len(updates)
-        count = math.comb(n, self.byzantine)
-        if count > self.subsets:
-            raise PreconditionError(
-                f"{self!r} needs {count:,} subsets of {n} updates. Raise `subsets`, tolerate "
-                "fewer malicious clients, or use caf, which filters by the same eigenvalue."
-            )
         squared = squared_distances(updates)
         if not bool(squared.isfinite().all()):
             raise OverflowError("the squared distances overflow")

@@ -8,15 +8,16 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from strategies.base import Aggregate, ByzantineRule, Context, RuleCard
+from strategies.base import Aggregate, Context, RuleCard
 from strategies.kernels.distances import squared_distances
 from strategies.kernels.spectral import principal_direction, without_farthest
 from strategies.kernels.weighted_sums import combine
 from strategies.parameters import positive
+from strategies.tolerance import RelaxableRule
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpectralFilter(ByzantineRule):
+class SpectralFilter(RelaxableRule):
     """Average with weights that are filtered until the largest variance is within a bound.
 
     Zhu, Wang, Pang, Wang, Jiao, Song, Jordan, "Byzantine-Robust Federated Learning with Optimal

@@ -8,13 +8,14 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from strategies.base import Aggregate, ByzantineRule, Context, RuleCard
+from strategies.base import Aggregate, Context, RuleCard
 from strategies.kernels.order_statistics import mean_of_nearest, mean_within, middle, shares_within
 from strategies.kernels.weighted_sums import coordinate_wise
+from strategies.tolerance import ByzantineRule, RelaxableRule
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrimmedMean(ByzantineRule):
+class TrimmedMean(ByzantineRule):  # not relaxable: for n <= 2f, no value is left to average
     """Compute the coordinate-wise trimmed mean.
 
     For each coordinate, discard the `byzantine` largest and smallest values and average the rest (Yin, Chen,
@@ -64,7 +65,7 @@ class _MeanAround(ByzantineRule):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeanAroundMedian(_MeanAround):
+class MeanAroundMedian(_MeanAround, RelaxableRule):
     """Average the n - f values nearest to the median of each coordinate (Meamed).
 
     Xie, Koyejo, Gupta, "Generalized Byzantine-tolerant SGD", 2018. If two values are equally far from the
@@ -90,7 +91,7 @@ class MeanAroundMedian(_MeanAround):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Phocas(_MeanAround):
+class Phocas(_MeanAround):  # not relaxable: its centre is the trimmed mean
     """Average the n - f values nearest to the trimmed mean of each coordinate.
 
     Xie, Koyejo, Gupta, "Phocas: dimensional Byzantine-resilient stochastic gradient descent", 2018. The

@@ -92,7 +92,10 @@ def aksel(updates, f, keep="n-f"):
 def caf(updates, f):
     n = len(updates)
     weights, best, smallest = [1.0] * n, [1.0] * n, np.inf
-    while sum(weights) > n - 2 * f:
+    while sum(weights) > max(0, n - 2 * f):
+        if sum(c > 0 for c in weights) == 1:  # one client deviates from its mean by rounding only
+            best = weights
+            break
         _, value, deviations = principal(updates, weights)
         if value < smallest:
             best, smallest = weights, value
@@ -112,7 +115,10 @@ def spectral_filter(updates, f, sigma, expansion=20.0, block=None):
             _, value, deviations = principal(columns, weights)
             if value**2 <= expansion * sigma**2:
                 break
-            weights = down_weighted(weights, deviations)
+            fewer = down_weighted(weights, deviations)
+            if sum(fewer) == 0:
+                break
+            weights = fewer
         shares = [c / sum(weights) for c in weights]
         update[start : start + columns.shape[1]] = mixed(columns, shares)[0]
         trust += np.array(shares) * columns.shape[1] / d
