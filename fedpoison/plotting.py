@@ -8,8 +8,9 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import matplotlib as mpl
 import numpy as np
@@ -40,11 +41,26 @@ _LACKS = r"Glyph (\d+) .*missing from"
 _log = logging.getLogger(__name__)
 
 
+class NotebookFigure(Figure):
+    """Figure that a notebook shows, also if `matplotlib.pyplot` was never imported."""
+
+    def _repr_png_(self) -> bytes:
+        """Return the figure as PNG, which notebooks show."""
+        png = BytesIO()
+        save(self, png)
+        return png.getvalue()
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure of this size in inches."""
+    return NotebookFigure(figsize=(width, height), layout="constrained")
+
+
 def panels(count: int) -> tuple[Figure, Sequence[Axes]]:
     """Return a figure with `count` panels, three per row."""
     columns = min(count, 3)
     rows = -(-count // columns)
-    figure = Figure(figsize=(1 + 3.2 * columns, 0.8 + 2.8 * rows), layout="constrained")
+    figure = new_figure(1 + 3.2 * columns, 0.8 + 2.8 * rows)
     grid = np.atleast_1d(figure.subplots(rows, columns, sharey=True)).ravel()
     for spare in grid[count:]:
         spare.set_visible(False)
@@ -179,7 +195,7 @@ def heat_maps(shares: Mapping[str, pd.DataFrame]) -> Figure:
     tables = {name: table for name, table in tables.items() if table.notna().any(axis=None)} or tables
     rows, columns = next(iter(tables.values())).shape
     width, height = 1.4 + 1.0 * columns, 1.6 + 0.55 * rows
-    figure = Figure(figsize=(width * len(tables), height), layout="constrained")
+    figure = new_figure(width * len(tables), height)
     grid = np.atleast_1d(figure.subplots(1, len(tables), sharey=True))
     for axes, (name, table) in zip(grid, tables.items(), strict=True):
         heat_map(axes, table)
@@ -196,7 +212,7 @@ def single_heat_map(
     **names: str,
 ) -> Figure:
     """Return a figure of one heat map, of `size` in inches; `names` has its title, xlabel and ylabel."""
-    figure = Figure(figsize=size, layout="constrained")
+    figure = new_figure(*size)
     axes = figure.subplots()
     heat_map(axes, frame, scale, numbers=numbers)
     axes.set(**names)
@@ -229,8 +245,8 @@ def confusion_matrix(counts: NDArray[np.int64], title: str) -> Figure:
     return single_heat_map(shares, (5.4, 4.8), PER_CENT, numbers=numbers, **names)
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure; the ending of `path` (png, svg, pdf) chooses the format.
+def save(figure: Figure, target: Path | IO[bytes]) -> None:
+    """Write a figure to a path, whose ending (png, svg, pdf) is the format, or to a binary file as PNG.
 
     Dollar signs do not start a formula. If the font lacks a character, the figure shows a box, and the log
     contains one warning.
@@ -239,7 +255,7 @@ def save(figure: Figure, path: Path) -> None:
         text.set_parse_math(False)
     with mpl.rc_context({"svg.hashsalt": "fedpoison"}), warnings.catch_warnings(record=True) as caught:
         warnings.filterwarnings("always", _LACKS)
-        figure.savefig(path, dpi=150)
+        figure.savefig(target, dpi=150)
     lacking = set()
     for warning in caught:
         found = re.match(_LACKS, str(warning.message))

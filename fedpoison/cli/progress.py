@@ -61,6 +61,18 @@ class RoundProgress(ProgressLine):
         self.update(self._task, completed=rounds)
 
 
+class ReplayProgress(ProgressLine):
+    """Progress of the aggregates of a replay."""
+
+    def __init__(self) -> None:
+        super().__init__(TextColumn("aggregate"), MofNCompleteColumn())
+        self._task = self.add_task("aggregates", total=None, news="preparing")
+
+    def show(self, strategy: str, done: int, total: int) -> None:
+        """Show the number of aggregates of a strategy."""
+        self.update(self._task, completed=done, total=total, news=strategy)
+
+
 class BatchProgress(ProgressLine):
     """Progress of many runs."""
 

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from fedpoison.cli.options import STRATEGIES, Data, EvaluationThreads, Json, Strategies, parse_specs
+from fedpoison.cli.progress import ReplayProgress
 from fedpoison.cli.tables import TextTable
 from fedpoison.results.metrics import json_number
 from fedpoison.results.round import Round
@@ -41,7 +42,16 @@ def replay_command(
     A strategy that remembers earlier rounds starts with an empty memory.
     """
     names = parse_specs("strategies", strategies)
-    found = replay(run, server_round, names, influence=influence, data_dir=data_dir, workers=workers)
+    with ReplayProgress() as progress:
+        found = replay(
+            run,
+            server_round,
+            names,
+            influence=influence,
+            data_dir=data_dir,
+            workers=workers,
+            on_aggregate=progress.show,
+        )
     if as_object:
         typer.echo(json.dumps(as_json(found)))
     else:

@@ -9,6 +9,7 @@ import socket
 import sys
 import sysconfig
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,7 +33,10 @@ def ray_session(address: str | None = None, *, cpus: int | None = None) -> Itera
     """
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # otherwise Ray warns of a new default
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    import ray  # noqa: PLC0415  # takes a second to import
+    logging.getLogger("ray.widgets").setLevel(logging.WARNING)  # in notebooks, Ray asks for ipywidgets
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "IProgress not found")  # so does its tqdm
+        import ray  # noqa: PLC0415  # takes a second to import
 
     if ray.is_initialized():
         joined = ray.get_runtime_context().gcs_address

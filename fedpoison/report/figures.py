@@ -15,6 +15,7 @@ from fedpoison.plotting import (
     Scale,
     accuracy_by_round,
     heat_maps,
+    new_figure,
     save,
     single_heat_map,
     strategy_heat_map,
@@ -123,7 +124,7 @@ def timings(runs: dict[str, list[History]], title: str) -> Figure:
     """Return the seconds per round by phase, one bar per strategy, mean over rounds and seeds."""
     means = [pd.DataFrame([seconds_by_phase(run) for run in histories]).mean() for histories in runs.values()]
     seconds = pd.DataFrame(means, index=list(runs)).fillna(0.0)
-    figure = Figure(figsize=(7, 1.6 + 0.4 * len(seconds)), layout="constrained")
+    figure = new_figure(7, 1.6 + 0.4 * len(seconds))
     axes = figure.subplots()
     left = np.zeros(len(seconds))
     for place, phase in enumerate(seconds.columns):

@@ -41,12 +41,13 @@ def run_frame(axes: Sequence[str], runs: Iterable[tuple[Sequence[object], Round 
     return frame.reindex(columns=list(columns)).astype(dict.fromkeys(MEASURES.values(), np.float64))
 
 
-def measured(record: Round | None) -> dict[str, float | None]:
-    """Return the measures of a round and the accuracy of class 3 as `class_3`. No round: NaN."""
+def measured(record: Round | None) -> dict[str, float]:
+    """Return the measures of a round and the accuracy of class 3 as `class_3`. NaN: no such number."""
     if record is None:
         return dict.fromkeys(MEASURES.values(), math.nan)
     classes = {f"class_{label}": share for label, share in enumerate(record.per_class_accuracy)}
-    return {column: getattr(record, column) for column in MEASURES.values()} | classes
+    values = {column: getattr(record, column) for column in MEASURES.values()}
+    return {column: math.nan if value is None else value for column, value in values.items()} | classes
 
 
 def class_columns(frame: pd.DataFrame) -> list[str]:

@@ -34,6 +34,8 @@ from strategies.base import Aggregate, AggregationRule, InputError, Precondition
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+OnAggregate = Callable[[str, int, int], object]
+
 
 @dataclass(frozen=True, eq=False)
 class ReplayResult:
@@ -118,6 +120,7 @@ def replay(
     influence: bool = True,
     data_dir: str | Path | None = None,
     workers: int | None = None,
+    on_aggregate: OnAggregate | None = None,
 ) -> Replay:
     """Aggregate the saved updates of a round with other strategies, and evaluate the results.
 
@@ -131,6 +134,7 @@ def replay(
         influence: whether to aggregate again without each client in turn. Default: True.
         data_dir: folder of the data sets, as for `simulate`.
         workers: number of threads for the evaluation. Default: one per CPU.
+        on_aggregate: callback after each aggregate: strategy, its aggregates so far, and their total.
 
     Raises:
         ScenarioError: a strategy is unknown, or is a strategy of Flower.
@@ -144,7 +148,7 @@ def replay(
     rules = {spec: _rule(spec, scenario.byzantine) for spec in strategies}
     federation = Federation.load(scenario, data_dir=None if data_dir is None else Path(data_dir))
     with Workers(federation.model, scenario.training, workers) as pool:
-        replayer = _Replayer(federation, saved, pool)
+        replayer = _Replayer(federation, saved, pool, on_aggregate)
         results = [replayer.replay(spec, rule, influence=influence) for spec, rule in rules.items()]
     return Replay(history, saved, results)
 
@@ -152,7 +156,10 @@ def replay(
 class _Replayer:
     """Replayer of one round. It evaluates equal aggregates once."""
 
-    def __init__(self, federation: Federation, saved: SavedUpdates, workers: Workers) -> None:
+    def __init__(
+        self, federation: Federation, saved: SavedUpdates, workers: Workers, on_aggregate: OnAggregate | None
+    ) -> None:
+        self._on_aggregate = on_aggregate or (lambda *_: None)
         goal = federation.goal
         self._goal = goal if goal is None or goal.learned is None else None  # learned triggers are not saved
         self._evaluator = Evaluator(federation.test, self._goal, workers)
@@ -168,6 +175,8 @@ class _Replayer:
             aggregate = self._aggregate(rule, slice(None))
         except (PreconditionError, InputError) as error:
             raise RunError(f"{spec}, round {saved.round}: {error}") from None
+        removed = range(len(saved.nodes) if influence else 0)
+        self._on_aggregate(spec, 1, 1 + len(removed))
         weights = saved.model + aggregate.update
         evaluation = self._evaluator(weights)
         self._evaluated[_digest(weights)] = evaluation.confusion
@@ -176,7 +185,7 @@ class _Replayer:
             strategy=spec,
             record=Round.from_evaluation(saved.round, evaluation, self._goal, self._training(trust)),
             weights=weights,
-            influence=self._influence(rule, evaluation.confusion) if influence else None,
+            influence=self._influence(spec, rule, evaluation.confusion, removed) if influence else None,
             from_empty_state=saved.round > 1 and "history" in rule.card.needs,
         )
 
@@ -190,20 +199,21 @@ class _Replayer:
             self._root_update = functools.cache(context.root_update)
         return rule(saved.updates[rows], saved.weights[rows], replace(context, root_update=self._root_update))
 
-    def _influence(self, rule: AggregationRule, confusion: Counts) -> pd.DataFrame:
+    def _influence(self, spec: str, rule: AggregationRule, confusion: Counts, removed: range) -> pd.DataFrame:
         """Return the influence of clients (rows) on classes, given the confusion matrix with all clients."""
         saved = self._saved
         whole = _accuracies(confusion)
         rows = []
-        for row in range(len(saved.nodes)):
+        for row in removed:
             others = torch.ones_like(saved.acting)
             others[row] = False
             try:
                 weights = saved.model + self._aggregate(rule, others).update
             except (PreconditionError, InputError):
                 rows.append(np.full_like(whole, np.nan))
-                continue
-            rows.append(whole - _accuracies(self._evaluate(weights)))
+            else:
+                rows.append(whole - _accuracies(self._evaluate(weights)))
+            self._on_aggregate(spec, row + 2, 1 + len(removed))
         client_ids = pd.Index(saved.nodes.tolist(), name="node")
         return pd.DataFrame(rows, index=client_ids, columns=[*range(len(confusion)), "all"])
 

@@ -269,7 +269,7 @@ class Breakdown(Displayed):
         """Criterion, and the size of the search."""
         return (
             f"smallest malicious share that {self.criterion.description}, of {self.clients} clients, "
-            f"{len(self.seeds)} seeds (NaN: none)"
+            f"{len(self.seeds)} {'seed' if len(self.seeds) == 1 else 'seeds'} (NaN: none)"
         )
 
     def shown_frame(self) -> pd.DataFrame:

@@ -16,7 +16,17 @@ from matplotlib.lines import Line2D
 
 from fedpoison import plotting
 from fedpoison.errors import ScenarioError
-from fedpoison.plotting import heat_map, heat_maps, legend, lines, panels, save, strategy_heat_map, style
+from fedpoison.plotting import (
+    heat_map,
+    heat_maps,
+    legend,
+    lines,
+    new_figure,
+    panels,
+    save,
+    strategy_heat_map,
+    style,
+)
 from fedpoison.results.run_frame import MEASURES, cross_table
 from fedpoison.studies.axes import AXIS_TITLES, Label, StudyFigure
 from fedpoison.studies.breakdown_result import Breakdown, Curve
@@ -114,7 +124,7 @@ def strength_by_attack(trials: pd.DataFrame) -> Figure:
     """
     names = trials["attack"].str.partition("(")[0]
     strengths = trials["strength"].groupby(names).max().sort_values()
-    figure = Figure(figsize=(6.0, 1.2 + 0.3 * len(strengths)), layout="constrained")
+    figure = new_figure(6.0, 1.2 + 0.3 * len(strengths))
     axes = figure.subplots()
     axes.barh(list(strengths.index), strengths.to_numpy())
     axes.set_xlabel("strength of the attack (1 minus the accuracy, or success)")
@@ -177,7 +187,7 @@ def _panels(
     margin = max(len(str(label)) for label in series) * 0.07 if heat else 0.6
     total = max(5.0, margin + width * facets)
     room = 0.0 if heat else 0.5 + 0.2 * -(-len(series) // _columns(total, series))
-    figure = Figure(figsize=(total, room + height * len(asked.measure)), layout="constrained")
+    figure = new_figure(total, room + height * len(asked.measure))
     grid = figure.subplots(len(asked.measure), facets, sharex=True, sharey=True, squeeze=False)
     return figure, grid.tolist()
 

@@ -98,6 +98,16 @@ def test_the_influence_is_that_of_leaving_each_client_out(saved):
     )  # scaled-update drives the mean off
 
 
+def test_the_callback_counts_the_aggregates_of_each_strategy(saved):
+    seen = []
+    replay(saved.path, 2, ["median", "fedavg"], on_aggregate=lambda *news: seen.append(news))
+    n = len(SavedUpdates.read(saved.path, 2).nodes)
+    assert seen == [(name, done, n + 1) for name in ("median", "fedavg") for done in range(1, n + 2)]
+    seen.clear()
+    replay(saved.path, 2, ["median"], influence=False, on_aggregate=lambda *news: seen.append(news))
+    assert seen == [("median", 1, 1)]
+
+
 def test_whom_a_rule_does_not_pick_has_no_influence_on_it(saved):
     (result,) = replay(saved.path, 3, ["krum(byzantine=2)"]).results
     (picked,) = set(result.trust) - set(result.rejected)

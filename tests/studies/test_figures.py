@@ -1,10 +1,12 @@
 import logging
 import warnings
+from io import BytesIO
 
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 
 from fedpoison.plotting import lines, save
 from fedpoison.results.run_frame import MEASURES
@@ -80,6 +82,12 @@ def named(*labels):
     axes = figure.subplots()
     axes.set(title=labels[0], xticks=range(len(labels)), xticklabels=labels)
     return figure
+
+
+def test_notebooks_show_figures_without_pyplot(comparison):
+    image = Image.open(BytesIO(comparison.plot()._repr_png_()))
+    assert image.format == "PNG"
+    assert image.width > 500
 
 
 def test_characters_that_the_font_lacks_are_told_once(tmp_path, caplog):
