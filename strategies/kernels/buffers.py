@@ -34,4 +34,5 @@ def aggregate_buffer(values: Tensor, trust: Tensor, before: Tensor) -> Tensor:
     if not values.is_floating_point():
         return kept.amax(dim=0)
     shares = trust.to(values.device).double()[trusted]
-    return torch.tensordot(shares / shares.sum(), kept.double(), dims=1).to(values.dtype)
+    mean: Tensor = torch.tensordot(shares / shares.sum(), kept.double(), dims=1)
+    return mean.to(values.dtype)
