@@ -16,6 +16,7 @@ from clients.attacks.base import Attack
 from fedpoison.errors import ScenarioError
 from fedpoison.report.load import load_runs as load_stored_runs
 from fedpoison.results.history import History
+from fedpoison.results.runs import Runs
 from fedpoison.results.store import StoredRun
 from fedpoison.scenario.aggregation import read_aggregation
 from fedpoison.scenario.registries import read_attack
@@ -202,7 +203,7 @@ def load_run(path: str | Path) -> History:
     return StoredRun(Path(path)).history
 
 
-def load_runs(*paths: str | Path) -> list[History]:
+def load_runs(*paths: str | Path) -> Runs:
     """Return the histories of all stored runs in folders.
 
     Args:
@@ -211,7 +212,8 @@ def load_runs(*paths: str | Path) -> list[History]:
     Raises:
         RunError: No run can be loaded.
     """
-    return [run.history for run in load_stored_runs([Path(path) for path in paths]).runs]
+    stored = load_stored_runs([Path(path) for path in paths])
+    return Runs(tuple(run.history for run in stored.runs))
 
 
 def _attacks(given: Attacks) -> list[str]:

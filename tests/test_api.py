@@ -101,10 +101,11 @@ def results(tmp_path_factory):
         "SearchResult": fp.search(attacks=["ipm", "alie"], trials=2, confirm=1, jobs=1, out=store, **TINY),
         "StudyResults": fp.sweep(fp.Study.parse(drawn), jobs=1, out=store),
         "Replay": fp.replay(str(run.path), 1, ["median", "fedavg"]),
+        "Runs": fp.load_runs(store),
     }
 
 
-KINDS = ["History", "Comparison", "Breakdown", "SearchResult", "StudyResults", "Replay"]
+KINDS = ["History", "Comparison", "Breakdown", "SearchResult", "StudyResults", "Replay", "Runs"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -119,6 +120,17 @@ def test_a_result_is_a_frame_a_figure_a_short_text_and_html(results, kind):
     assert len(text) < 1500
     assert result._repr_html_().startswith("<p>")
     assert "<table" in result._repr_html_()
+
+
+def test_stored_runs_are_a_sequence_with_a_row_per_run(results):
+    run, runs = results["History"], results["Runs"]
+    frame = runs.to_frame()
+    assert len(frame) == len(runs) == len({each.scenario for each in runs})
+    row = frame.loc[run.scenario.run_id]
+    assert (row["attack"], row["strategy"], row["accuracy"]) == ("ipm", "fedavg", run.last.accuracy)
+    assert len(runs[:2]) == 2
+    panels = [axes for axes in runs.plot().axes if axes.get_visible()]
+    assert [axes.get_title() for axes in panels] == list(frame["attack"].unique())
 
 
 def test_the_numbers_of_a_short_text_are_those_of_the_run(results):

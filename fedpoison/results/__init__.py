@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fedpoison.results.round import Round as Round
     from fedpoison.results.round import Training as Training
     from fedpoison.results.run_writer import RunWriter as RunWriter
+    from fedpoison.results.runs import Runs as Runs
     from fedpoison.results.store import StoredRun as StoredRun
 
 __getattr__, __dir__, __all__ = lazy_names(
@@ -24,6 +25,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "fedpoison.results.history": ["History"],
         "fedpoison.results.round": ["Evaluation", "Failure", "GroupRecord", "OnRound", "Round", "Training"],
         "fedpoison.results.run_writer": ["RunWriter"],
+        "fedpoison.results.runs": ["Runs"],
         "fedpoison.results.store": ["StoredRun"],
     },
 )
