@@ -86,6 +86,11 @@ def replaces_training(attack: Attack) -> bool:
     return any(type(part).train is not Attack.train for part in parts_of(attack))
 
 
+def crafts_by_itself(attack: Attack) -> bool:
+    """Return whether `attack`, or a part of it, replaces updates and does not also poison data."""
+    return any(crafts_updates(part) and not poisons_data(part) for part in parts_of(attack))
+
+
 def parts_of(attack: Attack) -> tuple[Attack, ...]:
     """Return the parts of a composite, or the attack itself as its only part."""
     return attack.parts if isinstance(attack, Composite) else (attack,)

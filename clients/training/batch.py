@@ -18,6 +18,16 @@ from clients.training.trainer import LocalTraining, Trainer, arithmetic, batches
 
 
 @dataclass(frozen=True, eq=False)
+class DataReport:
+    """What the client's reply reports of its data."""
+
+    examples: int
+    """Number of examples, as the attack claims it."""
+    changed: bool | None = None
+    """Whether the attack changed the data or their number. None without an attack on the data."""
+
+
+@dataclass(frozen=True, eq=False)
 class Job:
     """Training of one client in one round."""
 
@@ -27,15 +37,26 @@ class Job:
     context: ClientContext
     part: Tensor | None = None
     """Positions of the client's samples. Default: all. Honest clients do not copy their samples."""
+    report: DataReport | None = None
+    """Report on the data before `samples` were poisoned. None: `samples` are not poisoned yet."""
 
     @property
     def examples(self) -> int:
-        """Return the number of the client's samples before any attack."""
+        """Return the number of the samples on which the client trains."""
         return len(self.samples) if self.part is None else len(self.part)
 
     def own(self) -> Samples:
         """Return only the client's samples."""
         return self.samples if self.part is None else self.samples[self.part]
+
+    def reported(self, poisoned: Samples | None = None) -> DataReport:
+        """Return the report on the data, with the result of an attack on them if there is one."""
+        if self.report is not None:
+            return self.report
+        examples = self.attack.claimed_examples(self.examples)
+        if poisoned is None or not poisons_data(self.attack):
+            return DataReport(examples)
+        return DataReport(examples, examples != self.examples or not poisoned.same_as(self.own()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +70,8 @@ class Trained:
     """Number of examples that the client reports."""
     loss: float
     """Mean over the batches."""
+    changed: bool | None = None
+    """Whether the attack changed the data or their number. None without an attack on the data."""
 
 
 def train_clients(trainer: Trainer, jobs: Sequence[Job]) -> Iterator[Trained]:
@@ -59,16 +82,19 @@ def train_clients(trainer: Trainer, jobs: Sequence[Job]) -> Iterator[Trained]:
     for job in jobs:
         context = job.context
         trainer.load(context.model)
+        samples = None
         if poisons_data(job.attack) or replaces_training(job.attack):
             samples = job.attack.poison_data(job.own(), trainer, context)
             loss = job.attack.train(trainer, samples, context)
         else:
             loss = trainer.fit(job.samples, context.generator, memory=context.memory, part=job.part)
+        report = job.reported(samples)
         yield Trained(
             client_id=context.client_id,
             weights=trainer.weights(),
-            examples=job.attack.claimed_examples(job.examples),
+            examples=report.examples,
             loss=loss,
+            changed=report.changed,
         )
 
 
@@ -78,12 +104,12 @@ def can_stack(model: nn.Module, attack: Attack) -> bool:
 
 
 def poison_job(trainer: Trainer, job: Job) -> Job:
-    """Poison the data of `job` and return a job with honest training on that data."""
+    """Poison the data of `job` and return a job with honest training on that data, and a report on it."""
     if not poisons_data(job.attack):
-        return replace(job, attack=NoAttack())
+        return replace(job, attack=NoAttack(), report=job.reported())
     trainer.load(job.context.model)
     samples = job.attack.poison_data(job.own(), trainer, job.context)
-    return replace(job, samples=samples, attack=NoAttack(), part=None)
+    return replace(job, samples=samples, attack=NoAttack(), part=None, report=job.reported(samples))
 
 
 def train_clients_stacked(trainer: Trainer, jobs: Sequence[Job]) -> Iterator[Trained]:
@@ -122,11 +148,13 @@ def train_clients_stacked(trainer: Trainer, jobs: Sequence[Job]) -> Iterator[Tra
         row = rows[each]
         if velocity is not None and training.persistent_momentum:
             job.context.memory["momentum"] = velocity[row].clone()
+        report = ready[each].reported()
         yield Trained(
             client_id=job.context.client_id,
             weights=weights[row],
-            examples=job.attack.claimed_examples(job.examples),
+            examples=report.examples,
             loss=losses[row],
+            changed=report.changed,
         )
 
 

@@ -80,6 +80,16 @@ class Samples:
         images[mask], labels[mask] = others.images, others.labels
         return replace(self, images=images, labels=labels, poisoned=self.poison_mask() | mask)
 
+    def same_as(self, others: Self) -> bool:
+        """Return whether `others` has the same samples in the same order, up to rounding of the images."""
+        if self is others:
+            return True
+        return (
+            self.images.shape == others.images.shape
+            and torch.equal(self.labels, others.labels)
+            and torch.allclose(self.images, others.images, rtol=1e-5, atol=1e-5)
+        )
+
     def split_poisoned(self) -> tuple[Self, Self]:
         """Return the clean samples and the poisoned ones."""
         poisoned = self.poison_mask()

@@ -13,12 +13,13 @@ from flwr.serverapp import Grid
 from torch import Tensor
 
 from clients.attacks.base import TRIGGER, Attack, CraftContext, Knowledge, RuleKind, crafts_updates
-from clients.attacks.composite import ContextFactory, craft_updates
+from clients.attacks.composite import ContextFactory, craft_updates, crafts_by_itself
 from fedpoison.errors import crash, crash_errors
 from fedpoison.federation.federation import Federation
 from fedpoison.federation.grids import WrappedGrid
 from fedpoison.federation.messages import (
     ARRAYS,
+    CHANGED,
     CONFIG,
     ROUND,
     PayloadError,
@@ -29,6 +30,7 @@ from fedpoison.federation.messages import (
     to_record,
 )
 from fedpoison.results.checkpoint import Key, RunState, owned_by, owner_state
+from fedpoison.results.effects import Effects
 from fedpoison.rng import generator_for
 from fedpoison.scenario.aggregation import FlowerStrategy
 from strategies.base import RuleCard
@@ -39,6 +41,8 @@ CRASHES = (
     ErrorCode.CLIENT_APP_CRASHED,
 )
 """Errors of Flower that report an exception in the code of a client."""
+ROUNDING = 1e-5
+"""Largest difference of two updates, relative to their length, that counts as rounding."""
 KnownRule = Callable[[int, Sequence[Update]], Callable[[Tensor], Tensor] | None]
 """`known_rule(round, updates)` returns the server's rule of that round for the clients of these updates, or
 None if attacks cannot know it."""
@@ -73,6 +77,8 @@ class AdversaryGrid(WrappedGrid):
         self._rule_kind = None if isinstance(rule, FlowerStrategy) else rule_kind(rule.card)
         self.seconds: dict[str, float] = {}
         """Duration of the attack in the last round, in seconds. Empty if no group attacked."""
+        self.effects = Effects()
+        """Effects of the attacks in the last round."""
 
     @property
     def triggers(self) -> list[Tensor]:
@@ -103,9 +109,9 @@ class AdversaryGrid(WrappedGrid):
         """Return the replies, with the updates of malicious clients replaced."""
         sent = list(messages)
         replies = list(self.inner.send_and_receive(sent, timeout=timeout))
-        self.seconds = {}
-        self._collect_triggers(replies)
         if sent and sent[0].metadata.message_type == MessageType.TRAIN:
+            self.seconds, self.effects = {}, Effects()
+            self._collect_reports(replies)
             model = from_record(sent[0].content.array_records[ARRAYS], self._federation.layout).cpu()
             server_round = int(str(sent[0].content.config_records[CONFIG][ROUND]))
             self._stop_at_crash(server_round, replies)
@@ -131,12 +137,18 @@ class AdversaryGrid(WrappedGrid):
                 return f"{place}, attack {group.attack}"
         return f"{place}, honest training"
 
-    def _collect_triggers(self, replies: Iterable[Message]) -> None:
+    def _collect_reports(self, replies: Iterable[Message]) -> None:
+        """Remove what malicious clients report to the attacker from their replies."""
         for reply in replies:
-            if reply.has_content() and TRIGGER in reply.content:
-                trigger = reply.content.array_records[TRIGGER][TRIGGER]
-                self._triggers[self._client_ids[reply.metadata.src_node_id]] = as_tensor(trigger)
+            if not reply.has_content():
+                continue
+            client_id = self._client_ids[reply.metadata.src_node_id]
+            if TRIGGER in reply.content:
+                self._triggers[client_id] = as_tensor(reply.content.array_records[TRIGGER][TRIGGER])
                 del reply.content[TRIGGER]
+            if CHANGED in reply.content:
+                self.effects.data[client_id] = bool(reply.content.config_records[CHANGED][CHANGED])
+                del reply.content[CHANGED]
 
     def _replace_updates(self, server_round: int, model: Tensor, replies: Iterable[Message]) -> bool:
         """Replace the updates of groups that craft updates in this round. Return whether there are any."""
@@ -177,6 +189,9 @@ class AdversaryGrid(WrappedGrid):
                         knowledge=None if group.knowledge is None else Knowledge(group.knowledge),
                     )
                     for row, (update, reply) in zip(crafted, own.values(), strict=True):
+                        if crafts_by_itself(group.built_attack):
+                            changed = differ(row, update.weights.cpu() - model)
+                            self.effects.updates[update.client_id] = changed
                         weights = (model + row).to(update.weights.device)
                         reply.content[ARRAYS] = to_record(weights, self._federation.layout)
         return True
@@ -228,6 +243,16 @@ class AdversaryGrid(WrappedGrid):
             )
 
         return build_context
+
+
+def differ(sent: Tensor, own: Tensor) -> bool:
+    """Return whether the update that an attack sends (d,) differs from the client's own, beyond rounding.
+
+    >>> own = torch.tensor([3.0, 4.0])
+    >>> differ(own * (1 + 1e-7), own), differ(-own, own), differ(own * torch.nan, own)
+    (False, True, True)
+    """
+    return not float((sent - own).norm()) <= ROUNDING * float(own.norm())
 
 
 def rule_kind(card: RuleCard) -> RuleKind:

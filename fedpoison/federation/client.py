@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
 from typing import Self
 
-from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from torch import Tensor
 
 from clients.attacks.base import TRIGGER
@@ -18,6 +18,7 @@ from clients.training.trainer import LocalTraining, Trainer
 from fedpoison.federation.federation import Federation
 from fedpoison.federation.messages import (
     ARRAYS,
+    CHANGED,
     CONFIG,
     EXAMPLES,
     LOSS,
@@ -155,6 +156,8 @@ def train_reply(layout: Layout, trained: Trained, memory: Mapping[str, Tensor]) 
     )
     if TRIGGER in memory:  # for the attacker, which removes it from the reply
         reply[TRIGGER] = ArrayRecord({TRIGGER: TensorArray(memory[TRIGGER])})
+    if trained.changed is not None:  # as above
+        reply[CHANGED] = ConfigRecord({CHANGED: trained.changed})
     return reply
 
 

@@ -135,7 +135,7 @@ class Federation:
     @property
     def no_effect(self) -> list[str]:
         """A reason for each attack of the scenario that cannot have an effect."""
-        return self.selection.no_effect(self.scenario.rounds)
+        return list(self.selection.no_effect(self.scenario.rounds).values())
 
     @property
     def warnings(self) -> list[str]:

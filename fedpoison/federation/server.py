@@ -70,8 +70,10 @@ def run_server(
 
     def evaluate(server_round: int, arrays: ArrayRecord) -> MetricRecord | None:
         training = strategy.report if server_round else Training()
-        training.seconds.update(adversary.seconds if server_round else {})
-        unrecorded.add(training)
+        if server_round and adversary.seconds:
+            training.seconds["train"] -= adversary.seconds["attack"]  # the server waited for both
+            training.seconds.update(adversary.seconds)
+        unrecorded.add(training, adversary.effects)
         if not federation.scenario.evaluates(server_round):
             return None
         began = time.perf_counter()

@@ -25,6 +25,7 @@ from fedpoison.federation.grids import NodeSubsetGrid
 from fedpoison.federation.messages import PREVIOUS, PayloadError, Update, read_reply, to_record
 from fedpoison.federation.workers import Workers
 from fedpoison.results.checkpoint import Key, RunState, owned_by, owner_state
+from fedpoison.results.effects import Effects
 from fedpoison.results.round import GroupRecord, Training
 from fedpoison.scenario.aggregation import FlowerStrategy
 from strategies.kernels.columns import sum_over_chunks
@@ -233,7 +234,10 @@ class SimulationStrategy(Strategy):
             malicious=sorted(selection.malicious(server_round) & sampled),
             groups=[
                 GroupRecord(
-                    attack=group.attack, nodes=sorted(members & sampled), acted=group.is_active(server_round)
+                    attack=group.attack,
+                    nodes=sorted(members & sampled),
+                    acted=group.is_active(server_round),
+                    effects=Effects(),
                 )
                 for group, members in selection.groups_with_members(server_round)
             ],

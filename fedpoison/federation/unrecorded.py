@@ -1,4 +1,4 @@
-"""Sums over the rounds since the last record: unusable replies, unchanged rounds and times."""
+"""Sums over the rounds since the last record: unusable replies, unchanged rounds, effects, times."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fedpoison.federation.server_strategy import NO_USABLE_REPLY
 from fedpoison.results.checkpoint import Key, RunState, owned_by, owner_state
+from fedpoison.results.effects import Effects
 from fedpoison.results.round import Training
 
 _WITHOUT_UPDATE: Key = ("rounds without update",)
@@ -29,23 +30,30 @@ class Unrecorded:
     """Number of rounds that left the model unchanged, by reason."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall-clock time by phase, in seconds."""
+    effects: dict[int, Effects] = field(default_factory=dict)
+    """Effects of the attacks, by group."""
     rounds_without_update: int = 0
     """Number of rounds of the whole run without a usable reply."""
 
-    def add(self, training: Training) -> None:
-        """Add the training of one round."""
+    def add(self, training: Training, effects: Effects) -> None:
+        """Add the training of one round, and the effects of its attacks."""
         self.drop_counts.update(training.drop_counts)
         self.unchanged.update(training.unchanged)
         self.rounds_without_update += NO_USABLE_REPLY in training.unchanged
         for phase, seconds in training.seconds.items():
             self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
+        for index, group in enumerate(training.groups):
+            self.effects.setdefault(index, Effects()).add(effects.of(group.nodes))
 
     def move_to(self, training: Training) -> None:
         """Write the sums into the record of an evaluated round, and start again from 0."""
         training.drop_counts.update(self.drop_counts)
         training.unchanged.update(self.unchanged)
         training.seconds.update(self.seconds)
-        for sums in (self.drop_counts, self.unchanged, self.seconds):
+        for index, group in enumerate(training.groups):
+            if group.effects is not None:
+                group.effects.add(self.effects[index])
+        for sums in (self.drop_counts, self.unchanged, self.seconds, self.effects):
             sums.clear()
 
     def state(self) -> dict[Key, Tensor]:
@@ -55,6 +63,7 @@ class Unrecorded:
             **owned_by("dropped", _scalars(self.drop_counts)),
             **owned_by("unchanged", _scalars(self.unchanged)),
             **owned_by("seconds", _scalars(self.seconds)),
+            **owned_by("effects", self._effects()),
         }
 
     def restore(self, state: RunState) -> None:
@@ -63,6 +72,18 @@ class Unrecorded:
         self.unchanged = Counter(_counts(owner_state("unchanged", state)))
         self.seconds = {str(name): float(kept) for (name,), kept in owner_state("seconds", state).items()}
         self.rounds_without_update = int(state[_WITHOUT_UPDATE])
+        for (index, what, client_id), kept in owner_state("effects", state).items():
+            effects = self.effects.setdefault(int(str(index)), Effects())
+            (effects.data if what == "data" else effects.updates)[int(str(client_id))] = bool(kept)
+
+    def _effects(self) -> dict[Key, Tensor]:
+        """Return the effects by group, by what the attack changes and by client."""
+        return {
+            (index, what, client_id): torch.tensor(changed)
+            for index, effects in self.effects.items()
+            for what, clients in (("data", effects.data), ("updates", effects.updates))
+            for client_id, changed in clients.items()
+        }
 
 
 def _scalars(sums: Mapping[str, float]) -> dict[str, Tensor]:

@@ -14,6 +14,7 @@ import pandas as pd
 from fedpoison.errors import ScenarioError
 from fedpoison.results import metrics as measures
 from fedpoison.results.display import Displayed
+from fedpoison.results.effects import Effects
 from fedpoison.results.metrics import json_number
 from fedpoison.results.round import Round
 from fedpoison.scenario.fields import About, fields_about
@@ -53,11 +54,15 @@ class History(Displayed):
 
     @property
     def notes(self) -> list[str]:
-        """Facts without which the result misleads: unusable replies, unchanged rounds, and guessing."""
+        """Facts without which the result misleads.
+
+        These are unusable replies, unchanged rounds, attacks without effect, and clean runs that guess.
+        """
         reasons = "; ".join(f"{count} x {reason}" for reason, count in self.dropped.items())
         found = [f"{sum(self.dropped.values())} replies were unusable: {reasons}"] if reasons else []
         rounds = f"of {self.last.round} rounds did not change the model"
         found += [f"{count} {rounds}: {reason}" for reason, count in self.unchanged.items()]
+        found += self._without_effect()
         if self.scenario.clean and self.last.round and self.last.accuracy <= _guessing(self.last):
             found.append(f"the clean run is at guessing level, with accuracy {self.last.accuracy:.1%}")
         return found
@@ -213,6 +218,22 @@ class History(Displayed):
         from fedpoison.plotting import confusion_matrix  # noqa: PLC0415  # as above
 
         return confusion_matrix(self.last.counts, self.title)
+
+    def _without_effect(self) -> list[str]:
+        """Return notes on attacks that did nothing, or nothing on some clients.
+
+        A group has no note if its records do not contain the effects of its attack.
+        """
+        known = self.scenario.selection.no_effect(self.scenario.rounds)
+        recorded = [record.training.groups for record in self.records if record.training.groups]
+        notes = []
+        for index, groups in enumerate(zip(*recorded, strict=True)):
+            effects = [group.effects for group in groups if group.effects is not None]
+            if index in known:
+                notes.append(known[index])
+            elif len(effects) == len(groups):
+                notes += Effects.total(effects).notes(groups[0].attack)
+        return notes
 
     def _check_clean_run(self, clean_run: History) -> None:
         for name in fields_about(Scenario, About.REFERENCE):

@@ -13,6 +13,7 @@ import numpy as np
 from clients.attacks.base import AttackGoal
 from fedpoison.errors import AggregationError, FedPoisonError
 from fedpoison.results import metrics as measures
+from fedpoison.results.effects import Effects
 from fedpoison.results.metrics import Counts
 
 
@@ -36,6 +37,8 @@ class GroupRecord:
     """Sampled clients of the group."""
     acted: bool
     """Whether the group attacked. False: the group was dormant, so its clients were honest."""
+    effects: Effects | None = None
+    """Effects of the attack since the last record. None: unknown, as in records of earlier versions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +159,9 @@ class Round:
             if name == "confusion" or values[name] is not None:
                 _check_counts(name, values[name])
         training = values.pop("training")
+        for group in training["groups"]:
+            if group.get("effects") is not None:
+                group["effects"] = Effects.from_json(group["effects"])
         training["groups"] = [GroupRecord(**group) for group in training["groups"]]
         for name in ("dropped", "trust", "update_norms", "distances", "cosines"):
             if training[name] is not None:

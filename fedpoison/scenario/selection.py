@@ -102,21 +102,29 @@ class AttackerSelection:
             for group in self.groups
         ]
 
-    def no_effect(self, rounds: int) -> list[str]:
-        """Return a reason for each group whose attack cannot have an effect in a run of `rounds` rounds."""
-        reasons = []
-        for group, number in zip(self.groups, self.expected(), strict=True):
+    def no_effect(self, rounds: int) -> dict[int, str]:
+        """Return the reason why an attack cannot have an effect in a run of `rounds` rounds, by group."""
+        reasons = {}
+        for index, (group, number) in enumerate(zip(self.groups, self.expected(), strict=True)):
             if isinstance(group.built_attack, NoAttack):
                 continue
             if not number:
                 reason: str | None = f"none of the {self.clients} clients is malicious"
             elif not any(group.is_active(server_round) for server_round in range(1, rounds + 1)):
                 reason = f"the schedule {group.schedule} is active in none of the {rounds} rounds"
+            elif not any(self._attacks(index, server_round) for server_round in range(1, rounds + 1)):
+                reason = "in the rounds in which it is active, none of its clients is in the random sample"
             else:
                 reason = group.built_attack.no_effect(self.sampled, ceil(number))
             if reason is not None:
-                reasons.append(f"the attack {group.attack} has no effect: {reason}")
+                reasons[index] = f"the attack {group.attack} has no effect: {reason}"
         return reasons
+
+    def _attacks(self, index: int, server_round: int) -> bool:
+        """Return whether a client of the group at this index trains and attacks in this round."""
+        if not self.groups[index].is_active(server_round):
+            return False
+        return not self.members_by_group(server_round)[index].isdisjoint(self.sample(server_round))
 
     def _check_clients(self) -> None:
         clients = self.clients

@@ -219,6 +219,8 @@ class _Runner:
             RunWriter(self.out / scenario.run_id).fail(scenario, result, permanent=self.permanent_failures)
         else:
             for note in result.notes:
+                if note in self.warned:
+                    continue  # a reason why the attack has no effect, in any of its runs
                 self._warn(f"{scenario.strategy} under {scenario.threat}, seed {scenario.seed}: {note}")
         self.callbacks.on_end(scenario, result)
 
