@@ -17,8 +17,9 @@ from fedpoison.federation.federation import Federation
 from fedpoison.federation.server import run_server, suppress_flower_logs
 from fedpoison.federation.unrecorded import Unrecorded
 from fedpoison.results.checkpoint import Checkpoint
+from fedpoison.results.effects import Effects
 from fedpoison.results.history import History
-from fedpoison.results.round import Training
+from fedpoison.results.round import GroupRecord, Training
 from fedpoison.results.store import StoredRun
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.simulation.batch import run_all
@@ -30,6 +31,8 @@ BASE = Scenario(
     lr=0.05, momentum=0.9, persistent_momentum=True, malicious=0.25, tolerated=1, participation=0.9,
     root_samples=20,
 )  # fmt: skip
+ATTACKED = {"inject+min-max": [1, 2, 7], "backdoor+ipm": [4]}
+"""Clients of two groups."""
 FLOWER = ["FedAdagrad", "FedAdam", "FedAvgM", "FedYogi"]
 SLOW = {"deepsight"}
 """Rules that take a minute here. They keep no state, which `check_rule` tests."""
@@ -132,10 +135,16 @@ def test_the_sums_since_the_last_record_come_back():
     sums, back = Unrecorded(), Unrecorded()
     for _ in range(2):
         counts = {"drop_counts": {"late: a, b": 3}, "unchanged": {"no reply was usable": 1}}
-        sums.add(Training(**counts, seconds={"train": 0.1, "attack": 0.25}))
+        groups = [GroupRecord(attack=name, nodes=nodes, acted=True) for name, nodes in ATTACKED.items()]
+        training = Training(**counts, groups=groups, seconds={"train": 0.1, "attack": 0.25})
+        sums.add(training, Effects(data={1: False, 4: False}, updates={4: True, 7: False}))
     back.restore(sums.state())
     assert (back.drop_counts, back.unchanged) == ({"late: a, b": 6}, {"no reply was usable": 2})
     assert (back.seconds, back.rounds_without_update) == ({"train": 0.2, "attack": 0.5}, 2)
+    assert back.effects == {
+        0: Effects(data={1: False}, updates={7: False}),
+        1: Effects(data={4: False}, updates={4: True}),
+    }
     empty = Unrecorded()
     empty.restore(Unrecorded().state())
     assert vars(empty) == vars(Unrecorded())
