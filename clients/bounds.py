@@ -6,6 +6,9 @@ from dataclasses import dataclass, fields
 from functools import cache
 from typing import Annotated, Any, cast, get_args, get_type_hints
 
+LARGEST_NUMBER = 3.4e38
+"""Largest size of a parameter. The weights and updates that it multiplies are float32."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
@@ -54,10 +57,11 @@ PositiveCount = Annotated[int, Bounds(at_least=1)]
 def check_bounds(instance: object) -> None:
     """Check every field of the dataclass `instance` whose type declares `Bounds`. None is always allowed.
 
-    No parameter may be NaN or infinite.
+    No parameter may be NaN, infinite or too large for the float32 of weights and updates.
 
     Raises:
-        ValueError: A value is outside its bounds, or not finite. The message names the field and the value.
+        ValueError: A value is outside its bounds, or not a number of float32. The message names the
+            field and the value.
     """
     for name, bounds in _bounds_of(type(instance)).items():  # type: ignore[arg-type]  # classes do hash
         value = getattr(instance, name)
@@ -66,6 +70,8 @@ def check_bounds(instance: object) -> None:
     for name, value in _numbers_of(instance).items():
         if not math.isfinite(value):
             raise ValueError(f"{name}: got {value}, expected a finite number.")
+        if abs(value) > LARGEST_NUMBER:
+            raise ValueError(f"{name}: got {value}, expected at most {LARGEST_NUMBER:.1e} in size (float32).")
 
 
 def check_no_nan(instance: object) -> None:

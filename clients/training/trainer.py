@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from clients.bounds import Count, NonNegative, Positive, PositiveCount, check_bounds
+from clients.bounds import LARGEST_NUMBER, Count, NonNegative, Positive, PositiveCount, check_bounds
 from clients.training.dropout import Dropout, drawing
 from clients.training.parameters import flatten, load
 from clients.training.samples import Samples
@@ -18,6 +18,8 @@ Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
 """`loss(model, images, labels) -> scalar`, differentiable."""
 Edit = Callable[[list[Tensor]], None]
 """Edits a list of tensors (the gradients, or the parameters after a step) in place."""
+LEAST_RATE = 1e-45
+"""Least learning rate, the smallest positive number of float32."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +52,14 @@ class LocalTraining:
             raise ValueError(
                 "epochs and steps: got 0 for both, expected a positive one. Set epochs or steps."
             )
+
+    def with_lr_times(self, factor: float) -> Self:
+        """Return these settings with another learning rate, as near to the product as float32 allows.
+
+        >>> LocalTraining(lr=0.5).with_lr_times(3).lr, LocalTraining(lr=1e38).with_lr_times(10).lr
+        (1.5, 3.4e+38)
+        """
+        return replace(self, lr=min(max(factor * self.lr, LEAST_RATE), LARGEST_NUMBER))
 
     def steps_for(self, count: int) -> int:
         """Return the number of mini-batches per round for a client with `count` samples.

@@ -142,6 +142,7 @@ class Scenario(BaseModel):
             raise ValueError(f"groups: got {', '.join(single)} as well; set them in each group.")
         if len(sizes) > 1:
             raise ValueError(f"got {' and '.join(sizes)}, expected at most one of them.")
+        self.training  # noqa: B018  # raises if a number is too large for the weights
         self.selection  # noqa: B018  # raises if the federation is too small for the groups
         if isinstance(self.aggregation, FlowerStrategy):
             self.aggregation.check_clients(self.sampled)

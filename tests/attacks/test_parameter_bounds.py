@@ -44,6 +44,7 @@ class Narrower(Bounded):
         ({"factor": float("inf")}, "factor: got inf, expected a finite number."),
         ({"free": float("nan")}, "free: got nan, expected a finite number."),
         ({"free": float("-inf")}, "free: got -inf, expected a finite number."),
+        ({"free": -1e39}, r"free: got -1e\+39, expected at most 3.4e\+38 in size \(float32\)."),
     ],
     ids=repr,
 )

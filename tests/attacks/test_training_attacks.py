@@ -45,6 +45,14 @@ def test_alone_it_brings_its_trigger_and_reports_success(kind, digits, deep):
         kind(target=10).goal(10)
 
 
+@pytest.mark.parametrize("lr", [5e-324, 3.4e38])
+@pytest.mark.parametrize("kind", TRAINING)
+def test_the_learning_rate_can_be_extreme(kind, lr, mixed, deep):
+    deep.training = LocalTraining(batch_size=8, lr=lr, weight_decay=0.1, proximal=0.1)
+    weights, _ = trained(kind(), deep, mixed, previous_model=deep.weights())
+    assert lr > 1 or bool(weights.isfinite().all())
+
+
 @pytest.mark.parametrize("kind", TRAINING)
 def test_without_share_it_trains_on_what_the_others_poisoned(kind, digits, deep):
     few = digits.train[torch.arange(48)]

@@ -101,6 +101,12 @@ def test_fang_krum_is_the_papers(own, honest):
         np.testing.assert_allclose(one(attack.craft(own, seen, context())), partial)
 
 
+def test_fang_krum_ends_if_its_own_updates_are_not_finite(own):
+    own[1] = torch.inf
+    crafted = FangKrum(knowledge="partial").craft(own, None, context())
+    assert bool((crafted.abs() <= FangKrum().threshold).all())
+
+
 @pytest.mark.parametrize("shift", [-3.0, 0.0, 3.0])
 def test_fang_trimmed_mean_draws_from_the_papers_intervals(own, honest, shift):
     own, honest = own + shift, honest + shift  # all values of one sign, or of both

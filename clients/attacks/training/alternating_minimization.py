@@ -47,7 +47,7 @@ class AlternatingMinimization(Square):
             return super().train(trainer, samples, context)
         training = trainer.training
         boost = max(1.0, self.boost / context.size)
-        targeted = replace(training, steps=1, lr=boost * training.lr, momentum=0.0)
+        targeted = replace(training.with_lr_times(boost), steps=1, momentum=0.0)
         stealthy = replace(training, steps=self.stealth_steps)
         turns = -(-training.steps_for(len(samples)) // (1 + self.stealth_steps))
         # Estimate of an honest client's weights: the last global step once more.

@@ -45,7 +45,7 @@ class Chameleon(Square):
 
     def train(self, trainer: Trainer, samples: Samples, context: ClientContext) -> float:
         training = trainer.training
-        slow = replace(training, lr=self.pace * training.lr)
+        slow = training.with_lr_times(self.pace)
 
         def contrast(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
             value = contrastive_loss(trainer.features(images), labels, self.temperature)

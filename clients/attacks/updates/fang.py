@@ -1,7 +1,7 @@
 """Fang's attacks: on Krum, and on the trimmed mean and the median."""
 
 from dataclasses import dataclass
-from math import sqrt
+from math import inf, sqrt
 from typing import Annotated, Literal, Self
 
 import torch
@@ -120,7 +120,7 @@ class _Honest:
         together = torch.zeros(copies + h, copies + h, dtype=torch.float64)
         together[copies:, copies:] = self.squared
         factor = self._upper_bound(copies)
-        while factor > threshold:
+        while threshold < factor < inf:  # updates that are not finite have no bound
             distances = self.norms + 2 * factor * self.along + factor**2 * self.length
             together[:copies, copies:] = distances
             together[copies:, :copies] = distances[:, None]
