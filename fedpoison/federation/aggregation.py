@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import flwr.serverapp.strategy as flower
 import numpy as np
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, RecordDict
@@ -209,15 +209,17 @@ class FlowerAggregator:
     """Aggregates with an unchanged strategy of Flower."""
 
     def __init__(self, strategy: FlowerStrategy, federation: Federation) -> None:
-        self._strategy: flower.FedAvg = getattr(flower, strategy.name)(
-            **{"fraction_evaluate": 0.0, "min_train_nodes": 1, "min_available_nodes": 1} | strategy.arguments
-        )
+        self._strategy = strategy.create(fraction_evaluate=0.0, min_train_nodes=1, min_available_nodes=1)
         self._federation = federation
 
     def messages(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> list[Message]:
-        messages = self._strategy.configure_train(server_round, arrays, config, grid)
+        before = random.getstate()  # Flower shuffles the clients with Python's global generator
+        try:
+            messages = self._strategy.configure_train(server_round, arrays, config, grid)
+        finally:
+            random.setstate(before)
         return sorted(messages, key=lambda message: message.metadata.dst_node_id)
 
     def aggregate(

@@ -140,7 +140,10 @@ class Federation:
     @property
     def warnings(self) -> list[str]:
         """Warnings before the first round: attacks without effect, and a rule without its guarantee."""
-        return self.no_effect + without_guarantee(self.scenario.aggregation, self.scenario.sampled)
+        aggregation = self.scenario.aggregation
+        if isinstance(aggregation, FlowerStrategy):
+            return self.no_effect + aggregation.warnings
+        return self.no_effect + without_guarantee(aggregation, self.scenario.sampled)
 
     @cached_property
     def train(self) -> Samples:

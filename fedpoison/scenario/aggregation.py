@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fedpoison.errors import ScenarioError, unknown
 from fedpoison.scenario.registries import optimizers, preaggregators, strategies
@@ -15,6 +16,9 @@ from strategies.base import AggregationRule
 from strategies.optimizers import ServerOptimizer
 from strategies.pipeline import Pipeline
 from strategies.preaggregators import PreAggregator
+
+if TYPE_CHECKING:
+    from flwr.serverapp.strategy import FedAvg
 
 FLOWER = "flwr:"
 """Prefix of a spec that names one of Flower's own strategy classes."""
@@ -89,14 +93,41 @@ class FlowerStrategy:
             if kind is not str and not least <= value < math.inf:
                 raise self._refused(name, f"a finite number, {least} or more")
         try:
-            flower_class(**self.arguments)
+            self.create()
         except (TypeError, ValueError) as error:
             raise ScenarioError(f"{FLOWER}{self.name}: Flower refuses the arguments: {error}") from None
+
+    def create(self, **settings: object) -> FedAvg:
+        """Return the strategy as an object of Flower's class, without the messages that Flower logs.
+
+        Args:
+            settings: arguments that the spec does not set.
+        """
+        import flwr.serverapp.strategy as flower  # noqa: PLC0415  # Flower takes a second to import
+
+        logger = logging.getLogger("flwr")
+        logger.addFilter(_refuse_all)
+        try:
+            created: FedAvg = getattr(flower, self.name)(**settings | self.arguments)
+        finally:
+            logger.removeFilter(_refuse_all)
+        return created
+
+    @property
+    def warnings(self) -> list[str]:
+        """Arguments without effect."""
+        if self.name == "FedProx" and not self.arguments.get("proximal_mu"):
+            return [f"the strategy {FLOWER}FedProx is FedAvg: proximal_mu is 0"]
+        return []
 
     def _refused(self, name: str, expected: str) -> ScenarioError:
         return ScenarioError(
             f"{FLOWER}{self.name}: {name}: got {self.arguments.get(name)}, expected {expected}."
         )
+
+
+def _refuse_all(_: logging.LogRecord) -> bool:
+    return False
 
 
 _COUNTS = ("min_train_nodes", "min_available_nodes", "num_nodes_to_select")

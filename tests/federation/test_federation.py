@@ -1,9 +1,13 @@
+import logging
+import random
+
 import pytest
 import torch
 
 from clients.attacks.base import NoAttack
 from fedpoison.errors import ScenarioError
 from fedpoison.federation.federation import Federation
+from fedpoison.simulation.run import run_federation
 
 
 def test_the_malicious_nodes_depend_on_the_seed_alone(small, digits):
@@ -69,6 +73,9 @@ def test_ranks_number_the_malicious_nodes(small, digits):
             "needs the server's rule, and Flower's strategies have none",
         ),
         ({"dropout_seed": 1, "model": "mlp"}, "dropout_seed: got 1 for the model mlp"),
+        ({"lr": 1e39}, r"lr: got 1e\+39, expected at most 3.4e\+38"),
+        ({"weight_decay": 1e300}, r"weight_decay: got 1e\+300"),
+        ({"proximal": 1e300}, r"proximal: got 1e\+300"),
     ],
 )
 def test_what_does_not_fit_is_refused(small, digits, changes, words):
@@ -96,3 +103,15 @@ def test_such_a_partition_may_have_to_be_dealt_more_than_once(small, digits):
 def test_it_wants_honest_nodes_and_malicious_ones_that_stay(small, digits, changes):
     with pytest.raises(ScenarioError, match="malicious_partition: got .* expected at least 1"):
         Federation(small.replace(malicious_partition="iid", **changes), digits)
+
+
+def test_a_strategy_of_flower_neither_draws_from_the_global_stream_nor_logs(small, digits, caplog):
+    before = random.getstate()
+    with caplog.at_level(logging.WARNING, logger="flwr"):
+        notices = []
+        federation = Federation(small.replace(strategy="flwr:FedProx", rounds=1), digits)
+        run_federation(federation, notify=notices.append)
+    assert random.getstate() == before
+    assert caplog.messages == []
+    assert notices == ["the strategy flwr:FedProx is FedAvg: proximal_mu is 0"]
+    assert not Federation(small.replace(strategy="flwr:FedProx(proximal_mu=0.1)"), digits).warnings
