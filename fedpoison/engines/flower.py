@@ -24,7 +24,7 @@ import httpx
 import tomli_w
 
 from fedpoison.engines.guard import start_guard, stop_processes
-from fedpoison.errors import EngineError
+from fedpoison.errors import EngineError, ScenarioError
 from fedpoison.federation.federation import Federation
 from fedpoison.federation.messages import to_run_config
 from fedpoison.results.history import History
@@ -33,6 +33,7 @@ from fedpoison.results.provenance import environment as environment_of_run
 from fedpoison.results.round import OnRound
 from fedpoison.results.run_writer import RunWriter
 from fedpoison.results.store import StoredRun
+from fedpoison.scenario.model_spec import read_model
 
 START_UP = 60.0
 """Seconds in which the SuperLink has to start."""
@@ -88,8 +89,14 @@ def run_on_flower(
     Arguments as for `simulate`.
 
     Raises:
+        ScenarioError: the model was given as an object.
         EngineError: the runtime did not start, or the run failed. The message contains the end of the log.
     """
+    if read_model(federation.scenario.model).value.is_object:
+        raise ScenarioError(
+            f"engine flower: got the model object {federation.scenario.model}, which a run-config cannot "
+            "contain; expected its code, as in my_file.py:MyNet, or the engine local or ray."
+        )
     with tempfile.TemporaryDirectory(prefix="fedpoison-flower-") as scratch:
         home = Path(scratch)
         store = home / "runs" if out is None else out.absolute()

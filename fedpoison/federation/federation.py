@@ -19,13 +19,13 @@ from clients.training.batch import Job
 from clients.training.dropout import has_dropout
 from clients.training.parameters import Layout, flatten, layout_of
 from clients.training.samples import Samples
-from fedpoison import models as model_builders
 from fedpoison.data import AUTO, Dataset, load_dataset
 from fedpoison.errors import ScenarioError
 from fedpoison.rng import generator_for
 from fedpoison.scenario.aggregation import FlowerStrategy
 from fedpoison.scenario.attackers import first_goal
-from fedpoison.scenario.registries import models, read_partition
+from fedpoison.scenario.model_spec import read_model
+from fedpoison.scenario.registries import read_partition
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.scenario.selection import AttackerSelection
 from strategies.pipeline import without_guarantee
@@ -49,6 +49,7 @@ class Federation:
     def __post_init__(self) -> None:
         self._objective  # noqa: B018  # raises before any training
         self.parts  # noqa: B018  # raises before any training
+        self.layout  # noqa: B018  # raises before any training
         for group in self.scenario.attackers:
             for part in parts_of(group.built_attack):
                 if isinstance(part, Trigger):
@@ -194,9 +195,8 @@ class Federation:
         """Return a model with the initial weights of the run."""
         _, channels, height, width = self.dataset.train.images.shape
         generator = generator_for(self.scenario.seed, "initial weights")
-        return model_builders.build(
-            models[self.scenario.model], (channels, height, width), self.classes, generator
-        )
+        choice = read_model(self.scenario.model).value
+        return choice.build((channels, height, width), self.classes, generator)
 
     @cached_property
     def layout(self) -> Layout:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from clients.training.parameters import Layout, split
+from fedpoison.own_code import with_paths
 from fedpoison.scenario.scenario import Scenario
 
 ARRAYS = "arrays"
@@ -182,10 +183,15 @@ def _last_line(text: str | None) -> str:
 def to_run_config(
     scenario: Scenario, *, out: str = "", data_dir: str = "", checkpoint_every: int = 0
 ) -> dict[str, int | float | str | bool]:
-    """Return the scenario as a Flower run-config. Unset fields are empty texts, and lists are texts."""
+    """Return the scenario as a Flower run-config. Unset fields are empty texts, and lists are texts.
+
+    Raises:
+        ScenarioError: the code of a user has changed, or is not available.
+    """
     values: dict[str, Any] = scenario.model_dump(mode="json")
     values["malicious_nodes"] = ",".join(str(client_id) for client_id in scenario.malicious_nodes)
     values["groups"] = "; ".join(group.to_spec() for group in scenario.groups)
+    values = {name: with_paths(value) if isinstance(value, str) else value for name, value in values.items()}
     values |= {OUT: out, DATA_DIR: data_dir, CHECKPOINT_EVERY: checkpoint_every, FRESH: False}
     return {name: "" if value is None else value for name, value in values.items()}
 

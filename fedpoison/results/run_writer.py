@@ -16,6 +16,7 @@ from torch import Tensor
 
 from clients.training.parameters import Layout, split
 from fedpoison.errors import RunError, file_errors
+from fedpoison.own_code import files_in
 from fedpoison.results.checkpoint import Checkpoint, replace_durably
 from fedpoison.results.round import Failure, Round
 from fedpoison.results.store import StoredRun, parse_records
@@ -205,8 +206,17 @@ class RunWriter:
             self._continue(scenario, environment, keep_updates)
         if self.checkpoint is None:
             self.discard()
-            _write_whole(self._run.scenario, scenario.to_toml().encode())
+            self._write_scenario(scenario)
             _write_whole(self._run.provenance, _json(environment))
+
+    def _write_scenario(self, scenario: Scenario) -> None:
+        """Write the scenario, and the user's code that it names, with which the run can be replayed."""
+        text = scenario.to_toml()
+        for file in files_in(text):
+            folder = self._run.code / file.digest
+            folder.mkdir(parents=True, exist_ok=True)
+            _write_whole(folder / file.name, file.content)
+        _write_whole(self._run.scenario, text.encode())
 
     def _continue(
         self, scenario: Scenario, environment: Mapping[str, object], keep_updates: Collection[int]

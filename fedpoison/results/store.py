@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from fedpoison.errors import FedPoisonError, RunError
+from fedpoison.own_code import remember
 from fedpoison.results.history import History
 from fedpoison.results.round import Failure, Round
 from fedpoison.scenario.scenario import Scenario
@@ -29,8 +30,9 @@ class StoredRun:
 
     Its folder contains `scenario.toml`, `environment.json` and `rounds.jsonl`. Each round's record is on disk
     before the next round begins. A complete run has `model.safetensors`, a failed run `failure.json`. Saved
-    updates are in `updates/`. An unfinished run continues from `checkpoint.safetensors`. If a complete run is
-    repeated, the new run is in `repeat/` until its end. A process that writes the run locks `.lock`.
+    updates are in `updates/`, and the user's code in `code/`. An unfinished run continues from
+    `checkpoint.safetensors`. If a complete run is repeated, the new run is in `repeat/` until its end. A
+    process that writes the run locks `.lock`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -56,6 +58,11 @@ class StoredRun:
     def checkpoint(self) -> Path:
         """State of an unfinished run, from which the run continues."""
         return self.path / "checkpoint.safetensors"
+
+    @property
+    def code(self) -> Path:
+        """Folder with the user's code that the scenario names, in one folder per digest."""
+        return self.path / "code"
 
     @property
     def updates(self) -> Path:
@@ -142,6 +149,8 @@ class StoredRun:
 
     def _scenario(self) -> Scenario:
         """Return the scenario, or raise RunError if its file is not that of this folder."""
+        for file in sorted(self.code.glob("*/*.py")):
+            remember(file.name, file.read_bytes(), file.absolute())
         try:
             scenario = Scenario.load(self.scenario)
         except FedPoisonError as error:

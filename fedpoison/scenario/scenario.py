@@ -31,7 +31,8 @@ from fedpoison.scenario.attackers import (
     Share,
 )
 from fedpoison.scenario.fields import About, changed, fields_about, read_toml
-from fedpoison.scenario.registries import check_dataset, models, read_partition
+from fedpoison.scenario.model_spec import read_model
+from fedpoison.scenario.registries import check_dataset, read_partition
 from fedpoison.scenario.selection import AttackerSelection
 from fedpoison.scenario.specs import validated_by, validation_message
 from strategies.base import AggregationRule, require
@@ -74,8 +75,8 @@ class Scenario(BaseModel):
     """Partition of the training data over the clients."""
     malicious_partition: Annotated[PartitionSpec | None, About.FEDERATION] = None
     """Partition of the malicious clients' data. Default: as for honest clients."""
-    model: Annotated[str, AfterValidator(models.check)] = "cnn"
-    """Model of the clients."""
+    model: Annotated[str, validated_by(read_model)] = read_model("cnn")
+    """Model of the clients: a name, my_file.py:MyNet or package.module:MyNet."""
 
     clients: Annotated[Positive, About.FEDERATION] = 100
     """Number of clients."""

@@ -21,7 +21,7 @@ from fedpoison.registry import Registry
 
 T = TypeVar("T")
 
-_CALL = re.compile(r"\s*([A-Za-z0-9_.:-]+)\s*(?:\((.*)\))?\s*", re.DOTALL)
+_CALL = re.compile(r"\s*([A-Za-z0-9_.:@/~-]+)\s*(?:\((.*)\))?\s*", re.DOTALL)
 
 
 def split_outside(text: str, separator: str) -> list[str]:
@@ -227,8 +227,8 @@ def validated_by(reader: Callable[[Any], str]) -> WrapValidator:
     """Return a pydantic validator that replaces the text or object of a field by `reader(value)`."""
 
     def validate(value: object, handler: ValidatorFunctionWrapHandler) -> str:
-        given = isinstance(value, Spec) or (dataclasses.is_dataclass(value) and not isinstance(value, type))
-        return reader(value if given else handler(value))
+        is_object = (dataclasses.is_dataclass(value) and not isinstance(value, type)) or callable(value)
+        return reader(value if isinstance(value, Spec) or is_object else handler(value))
 
     return WrapValidator(validate)
 
