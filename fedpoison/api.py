@@ -183,11 +183,12 @@ def sweep(
         DataError: The data set is not available.
         EngineError: Ray is not available.
     """
-    data = None if data_dir is None else Path(data_dir)
     chosen = study if isinstance(study, Study) else find_study(str(study))
     with _store(out) as store:
-        planned = study_runner.plan(chosen, out=store, retry_failed=retry_failed, fresh=fresh, data_dir=data)
-        found = study_runner.sweep(planned, jobs=jobs, ray_address=ray_address, data_dir=data)
+        planned = study_runner.plan(
+            chosen, out=store, retry_failed=retry_failed, fresh=fresh, data_dir=data_dir
+        )
+        found = study_runner.sweep(planned, jobs=jobs, ray_address=ray_address, data_dir=data_dir)
     return found if out is not None else replace(found, histories=_without_path(found.histories))
 
 

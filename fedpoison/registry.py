@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import functools
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import is_dataclass
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Generic, TypeVar
+from operator import attrgetter
+from typing import Any, Generic, TypeVar
 
-from fedpoison.errors import unknown
+from fedpoison.errors import ScenarioError, unknown
 
 Entry = TypeVar("Entry")
 
 _KINDS = "attacks strategies preaggregators optimizers schedules datasets models partitions"
 GROUPS = {kind: f"fedpoison.{kind}" for kind in _KINDS.split()}
 """Entry-point group of each kind of name that other packages can add."""
+_REPAIR = "Correct the package, install another version of it, or uninstall it."
 
 
 def lazy_names(
@@ -54,6 +59,30 @@ def _on_path(group: str, _path: tuple[str, ...]) -> Mapping[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=group)}
 
 
+def _load(point: EntryPoint) -> Any:
+    """Import what an entry point names, or raise a ScenarioError that names its package, group and cause."""
+    try:
+        return point.load()
+    except (Exception, SystemExit) as error:
+        cause = " ".join("".join(traceback.format_exception_only(error)).split())
+        raise ScenarioError(f"{_origin(point)}: cannot be loaded ({cause}). {_REPAIR}") from error
+
+
+def _has(entry: object, member: str) -> bool:
+    """Return whether an object has an attribute such as `card.paper`."""
+    try:
+        attrgetter(member)(entry)
+    except AttributeError:
+        return False
+    return True
+
+
+def _origin(point: EntryPoint) -> str:
+    """Return the package and the group of an entry point, for messages."""
+    package = point.dist.name if point.dist is not None else point.module.partition(".")[0]
+    return f"package {package}: the entry point {point.name} of the group {point.group}"
+
+
 def misnamed_groups() -> list[str]:
     """Return a message for each entry-point group of an installed package that fedpoison does not know."""
     found = entry_points()
@@ -74,18 +103,39 @@ class Registry(Generic[Entry]):
         kind: Name of the kind in messages, such as `strategy`.
         builtin: Built-in entries by name.
         group: Entry-point group of the entries of other packages.
+        members: Attributes that an entry of another package must have.
+        dataclass: Whether an entry of another package must be a dataclass.
     """
 
-    def __init__(self, kind: str, builtin: Mapping[str, Entry], group: str) -> None:
+    def __init__(
+        self, kind: str, builtin: Mapping[str, Entry], group: str, *members: str, dataclass: bool = True
+    ) -> None:
         self.kind = kind
         self.group = group
         self.builtin = builtin
+        self._members = members
+        self._dataclass = dataclass
 
     def entries(self) -> dict[str, Entry]:
-        """Return all entries by name, sorted. A built-in entry hides an entry point of the same name."""
-        points = added(self.group).items()
-        loaded = {name: point.load() for name, point in points if name not in self.builtin}
+        """Return all entries by name, sorted. A built-in entry hides an entry point of the same name.
+
+        Entry points that cannot be used are left out. `broken` returns their messages.
+        """
+        loaded = {}
+        for name in added(self.group):
+            with suppress(ScenarioError):  # one broken package does not hide the names of the others
+                loaded[name] = self[name]
         return dict(sorted({**loaded, **self.builtin}.items()))
+
+    def broken(self) -> list[str]:
+        """Return the message of each entry point of another package that cannot be used."""
+        messages = []
+        for name in added(self.group):
+            try:
+                self[name]
+            except ScenarioError as error:
+                messages.append(str(error))
+        return messages
 
     def __contains__(self, name: str) -> bool:
         return name in self.builtin or name in added(self.group)
@@ -94,10 +144,18 @@ class Registry(Generic[Entry]):
         """Return the entry of that name, or raise a ScenarioError that suggests the nearest name."""
         if name in self.builtin:
             return self.builtin[name]
-        entries = self.entries()
-        if name not in entries:
-            raise unknown(self.kind, name, entries)
-        return entries[name]
+        points = added(self.group)
+        if name not in points:
+            raise unknown(self.kind, name, self.entries())
+        entry: Entry = _load(points[name])
+        lacks = [member for member in self._members if not _has(entry, member)]
+        if lacks or (self._dataclass and not (isinstance(entry, type) and is_dataclass(entry))):
+            expected = f"a dataclass with {', '.join(self._members)}"
+            raise ScenarioError(
+                f"{_origin(points[name])}: got {entry!r}, expected "
+                f"{expected if self._dataclass else expected.replace('a dataclass', 'an object')}. {_REPAIR}"
+            )
+        return entry
 
     def check(self, name: str) -> str:
         """Return `name` if it is known; otherwise raise a ScenarioError that suggests the nearest name."""

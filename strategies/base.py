@@ -111,12 +111,7 @@ class Limited(Protocol):
     """A stage that some rounds of at least `minimum` updates do not suit."""
 
     def obstacle(self, clients: int, client_ids: Container[int] | None) -> str | None:
-        """Return an error message if the stage cannot aggregate this number of updates, or None.
-
-        Args:
-            clients: number of updates.
-            client_ids: clients that can send an update. None: the rows of the updates.
-        """
+        """Return the error for this number of updates, of any of `client_ids` or of all rows, or None."""
 
 
 @runtime_checkable
@@ -168,6 +163,7 @@ class Rule(ABC):
             InputError: the matrix is not (n, d) floating point and finite, the weights do not fit, or the
                 context lacks an input that the card needs. Or sums or products of large numbers overflow.
             PreconditionError: n is below `minimum`.
+            TypeError: `aggregate` returns anything but an update (d,) and trust (n,).
         """
         updates = updates.detach()
         context = context or Context()
@@ -176,7 +172,7 @@ class Rule(ABC):
             refuse_non_finite(updates)
         try:
             with np.errstate(over="ignore", invalid="ignore"):  # the result is checked
-                result = self.aggregate(updates, shares, context)
+                result = checked_result(self, self.aggregate(updates, shares, context), updates)
         except (OverflowError, LinAlgError) as error:
             refuse_non_finite(updates)
             raise too_large(self, updates) from error
@@ -194,13 +190,7 @@ class Rule(ABC):
 
 
 def require(stage: Stage, clients: int, client_ids: Container[int] | None = None) -> None:
-    """Raise PreconditionError unless `stage` can aggregate this number of updates.
-
-    Args:
-        stage: rule or pre-aggregator.
-        clients: number of updates.
-        client_ids: clients that can send an update. Default: the rows of the updates.
-    """
+    """Raise PreconditionError unless `stage` can aggregate this number of updates, of any of `client_ids`."""
     if clients < stage.minimum:
         relaxed = clients >= getattr(stage, "defined", stage.minimum)
         raise PreconditionError(
@@ -211,6 +201,18 @@ def require(stage: Stage, clients: int, client_ids: Container[int] | None = None
     obstacle = stage.obstacle(clients, client_ids) if isinstance(stage, Limited) else None
     if obstacle is not None:
         raise PreconditionError(obstacle)
+
+
+def checked_result(rule: object, result: object, updates: Tensor) -> Aggregate:
+    """Return the result of a rule for `updates` (n, d), or raise TypeError if it is no aggregate of them."""
+    n, d = updates.shape
+    shapes = [tuple(getattr(getattr(result, name, None), "shape", ())) for name in ("update", "trust")]
+    if isinstance(result, Aggregate) and shapes == [(d,), (n,)]:
+        return result
+    raise TypeError(
+        f"{type(rule).__module__}.{type(rule).__qualname__} returned {type(result).__name__} with update of "
+        f"shape {shapes[0]} and trust of shape {shapes[1]}, expected Aggregate with ({d},) and ({n},)"
+    )
 
 
 def checked(stage: Stage, updates: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:

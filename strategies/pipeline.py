@@ -18,6 +18,7 @@ from strategies.base import (
     Stage,
     State,
     as_shares,
+    checked_result,
     require,
 )
 from strategies.kernels.weighted_sums import mixed
@@ -133,7 +134,8 @@ class Pipeline(AggregationRule):
                 context = replace(context, client_ids=None)
             rows = mixed(link, rows)
             links.append(link)
-        aggregate = self.rule(rows, weights, replace(context, state=_part(state, "rule")))
+        result = self.rule(rows, weights, replace(context, state=_part(state, "rule")))
+        aggregate = checked_result(self.rule, result, rows)
         step, trust = aggregate.update, aggregate.trust
         for link in reversed(links):
             trust = trust @ link

@@ -96,6 +96,15 @@ def _entry(parameters: Sequence[Mapping[str, str]], **fields: Any) -> CatalogueE
     return CatalogueEntry(**fields, parameters=[Parameter(**each) for each in parameters])
 
 
+def broken_entry_points(kind: str) -> list[str]:
+    """Return the message of each name of another package that cannot be used."""
+    if not added(GROUPS.get(kind, "")):
+        return []
+    from fedpoison.cli.describe import REGISTRIES  # noqa: PLC0415  # loads torch
+
+    return REGISTRIES[kind].broken()
+
+
 def load_studies() -> dict[str, Study]:
     """Return the built-in studies by name."""
     return {name: Study(**fields) for name, fields in _content()[STUDIES].items()}

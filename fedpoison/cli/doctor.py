@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 from rich.console import Console
 from rich.table import Table
 
+from fedpoison.cli.catalogue import broken_entry_points
 from fedpoison.cli.options import Data
 from fedpoison.errors import DataError
 from fedpoison.registry import GROUPS, added, misnamed_groups
@@ -89,12 +90,20 @@ def check_pair(torch_version: str, needs: list[str]) -> CheckResult:
 
 
 def _plugins() -> list[CheckResult]:
-    """Count the names that other packages add, and report entry-point groups that fedpoison does not know."""
+    """Count the names that other packages add, and report those that cannot be used, and unknown groups."""
     remedy = "correct the name of the group in the pyproject.toml of the package, and install it again"
     unknown_groups = [CheckResult("plug-in", message, remedy) for message in misnamed_groups()]
     counts = {kind: len(added(group)) for kind, group in GROUPS.items()}
     found = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count) or "none"
-    return [CheckResult("plug-ins", found), *unknown_groups]
+    messages = [message for kind in GROUPS for message in broken_entry_points(kind)]
+    broken = [CheckResult("plug-in", *_split_remedy(message)) for message in messages]
+    return [CheckResult("plug-ins", found), *unknown_groups, *broken]
+
+
+def _split_remedy(message: str) -> tuple[str, str]:
+    """Split a message into the problem and the remedy, which is its last sentence."""
+    problem, _, remedy = message.rpartition(". ")
+    return problem, remedy
 
 
 def _hardware() -> CheckResult:
@@ -108,17 +117,28 @@ def _hardware() -> CheckResult:
 
 
 def _data(data_dir: Path | None) -> list[CheckResult]:
-    from fedpoison.data import load_dataset  # noqa: PLC0415  # loads torch
+    from fedpoison.data.datasets import find_files, load_dataset  # noqa: PLC0415  # loads torch
+    from fedpoison.data.sources import DATASETS, REMEDY, TorchvisionSource  # noqa: PLC0415
 
-    def check(name: str) -> str:
-        dataset = load_dataset(name, data_dir=data_dir, download=False)
-        return f"{len(dataset.train)} training and {len(dataset.test)} test images"
+    def check(name: str) -> CheckResult:
+        root, source, subject = find_files(name, data_dir), DATASETS[name], f"data set {name}"
+        try:
+            dataset = load_dataset(name, data_dir=data_dir, download=False)
+        except DataError as error:
+            if root is None:
+                return CheckResult(subject, f"downloaded at the first use, since it is not on disk ({error})")
+            return CheckResult(subject, *_split_remedy(str(error).replace("; ", ". ")))
+        found = f"{len(dataset.train)} training and {len(dataset.test)} test images"
+        changed = source.changed(root) if root is not None and isinstance(source, TorchvisionSource) else []
+        if not changed:
+            return CheckResult(subject, found)
+        return CheckResult(
+            subject,
+            f"{found}; {changed[0]} differs from the published file",
+            f"if you did not change it, {REMEDY}",
+        )
 
-    try:
-        mnist = check("mnist")
-    except DataError as error:
-        mnist = f"not on disk; downloaded at the first use ({error})"
-    return [CheckResult("data set digits", check("digits")), CheckResult("data set mnist", mnist)]
+    return [check("digits"), check("mnist")]
 
 
 def _disk() -> CheckResult:

@@ -14,7 +14,15 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from fedpoison.cli.catalogue import KINDS, STUDIES, CatalogueEntry, Study, load_kind, load_studies
+from fedpoison.cli.catalogue import (
+    KINDS,
+    STUDIES,
+    CatalogueEntry,
+    Study,
+    broken_entry_points,
+    load_kind,
+    load_studies,
+)
 from fedpoison.errors import unknown
 from fedpoison.registry import misnamed_groups
 
@@ -43,7 +51,7 @@ def list_command(
         return
     if kind not in KINDS:
         raise unknown("kind", kind, KINDS)
-    for warning in misnamed_groups():
+    for warning in [*misnamed_groups(), *broken_entry_points(kind)]:
         Console(stderr=True, soft_wrap=True, highlight=False).print(f"[yellow]warning[/]: {escape(warning)}")
     if kind == STUDIES:
         _print_studies(name, as_object=as_object)

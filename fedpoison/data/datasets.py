@@ -8,13 +8,13 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import platformdirs
 from filelock import FileLock
 
-from fedpoison.data.sources import DATASETS, Dataset, Source
+from fedpoison.data.sources import DATASETS, Dataset, Source, TorchvisionSource
 from fedpoison.errors import DataError
 from fedpoison.registry import Registry
 
@@ -23,21 +23,40 @@ AUTO = "auto"
 PATIENCE = 10.0
 """Seconds without an answer after which a download fails."""
 
-datasets: Registry[Source] = Registry("data set", DATASETS, "fedpoison.datasets")
+datasets: Registry[Source] = Registry(
+    "data set", DATASETS, "fedpoison.datasets", "title", "folder", "fetch", "read", dataclass=False
+)
 
 _log = logging.getLogger(__name__)
 
 
-def data_folders(data_dir: Path | None = None) -> list[Path]:
+def data_folders(data_dir: str | Path | None = None) -> list[Path]:
     """Return the folders that are searched, in order: `data_dir`, FEDPOISON_DATA, the user's cache."""
     named = [data_dir, os.environ.get("FEDPOISON_DATA"), platformdirs.user_cache_path("fedpoison")]
     return [Path(folder).expanduser() for folder in named if folder]
 
 
+def find_files(name: str, data_dir: str | Path | None = None) -> Path | None:
+    """Return the first data folder that has all files of a data set, or None.
+
+    Raises:
+        ScenarioError: the name is unknown.
+    """
+    source = datasets[name]
+    return next((root for root in data_folders(data_dir) if not _missing(source, root)), None)
+
+
+def _missing(source: Source, root: Path) -> list[str]:
+    """Return the files that a data folder lacks. A source that does not list its files needs any file."""
+    folder = root / source.folder
+    names = source.files if isinstance(source, TorchvisionSource) else ["*"]
+    return [name for name in names if not any(folder.glob(name))]
+
+
 def load_dataset(
     name: str,
     *,
-    data_dir: Path | None = None,
+    data_dir: str | Path | None = None,
     download: bool = True,
     notify: Callable[[str], None] = _log.warning,
 ) -> Dataset:
@@ -66,25 +85,33 @@ def load_dataset(
         return _load("digits", data_dir, download=False)
 
 
-def _load(name: str, data_dir: Path | None, *, download: bool) -> Dataset:
+def _load(name: str, data_dir: str | Path | None, *, download: bool) -> Dataset:
     source = datasets[name]
     if not source.folder:
         return Dataset(name, *source.read(Path()))
-    folders = data_folders(data_dir)
-    if data_dir is not None and not data_dir.is_dir() and not download:
-        raise DataError(f"{data_dir}: is not a folder; give one that holds {source.folder}.")
-    root = next((folder for folder in folders if (folder / source.folder).is_dir()), None)
+    root, folders = find_files(name, data_dir), data_folders(data_dir)
     if root is None:
         if not download:
-            places = ", ".join(str(folder / source.folder) for folder in folders)
-            raise DataError(f"{name}: not found in {places}")
-        root = data_dir or folders[-1]
-        _download(name, source, root)
+            raise DataError(f"{name}: {_lacking(source, folders)}")
+        root = folders[0] if data_dir else folders[-1]
+        _download(name, source, root, _lacking(source, folders))
     return Dataset(name, *source.read(root))
 
 
-def _download(name: str, source: Source, root: Path) -> None:
+def _lacking(source: Source, folders: Sequence[Path]) -> str:
+    """Return where the set was searched, and which files an incomplete folder lacks."""
+    places = {root / source.folder: _missing(source, root) for root in folders}
+    found = [
+        f"{folder} lacks {', '.join(missing)}" if missing != ["*"] and folder.is_dir() else f"not in {folder}"
+        for folder, missing in places.items()
+    ]
+    return ", ".join(found)
+
+
+def _download(name: str, source: Source, root: Path, lacking: str) -> None:
     """Download the files of `source` into its folder under `root`, or leave nothing but an empty lock file.
+
+    Files that the folder has, of the same names, are replaced.
 
     The files are downloaded into a scratch folder and then moved, so that no process reads half of them. If
     several processes need the same set, one of them downloads and the others wait. Progress goes to stderr.
@@ -101,17 +128,19 @@ def _download(name: str, source: Source, root: Path) -> None:
             _socket_timeout(PATIENCE),
             contextlib.redirect_stdout(sys.stderr),
         ):
-            if target.is_dir():  # another process has downloaded it
+            if not _missing(source, root):  # another process has downloaded it
                 return
             print(f"downloading {name} to {root}", file=sys.stderr)  # noqa: T201  # a person waits
             source.fetch(Path(scratch))
-            target.parent.mkdir(parents=True, exist_ok=True)
-            (Path(scratch) / source.folder).replace(target)
+            target.mkdir(parents=True, exist_ok=True)
+            for fetched in (Path(scratch) / source.folder).iterdir():
+                fetched.replace(target / fetched.name)
     except (OSError, RuntimeError) as error:  # torchvision raises network errors as RuntimeError
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
         raise DataError(
-            f"{name}: cannot be downloaded to {root} ({reason}). Put its files into {target}, name a folder "
-            "with them with --data-dir or FEDPOISON_DATA, or use --dataset digits: it needs no network."
+            f"{name}: is not on disk ({lacking}), and cannot be downloaded to {root} ({reason}). Put its "
+            f"files into {target}, name a folder that contains {source.folder} with --data-dir or "
+            "FEDPOISON_DATA, or use --dataset digits: it needs no network."
         ) from None
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,7 +15,7 @@ from torch import Tensor
 from clients.training.samples import Samples
 from fedpoison.errors import DataError
 
-REMEDY = "delete it to download it again, or copy it again"
+REMEDY = "delete it, and the next run downloads it again, or copy it again"
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def normalised(
 
 
 @dataclass(frozen=True, kw_only=True)
-class TorchvisionSource:
+class TorchvisionSource(ABC):
     """A set that torchvision downloads; it compares the MD5 checksums."""
 
     title: str
@@ -71,12 +73,28 @@ class TorchvisionSource:
     folder: str
     options: Mapping[str, Any] = field(default_factory=dict)
     """Further arguments of the torchvision class."""
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """MD5 checksums of the published files in `folder`. Empty if they are not known."""
 
     def fetch(self, root: Path) -> None:
         import torchvision  # noqa: PLC0415  # a second to import
 
         dataset_class = getattr(torchvision.datasets, self.torchvision_class)
         dataset_class(root, train=True, download=True, **self.options)
+
+    @property
+    @abstractmethod
+    def files(self) -> Sequence[str]:
+        """Names of the files in `folder` that `read` needs."""
+
+    def changed(self, root: Path) -> list[Path]:
+        """Return the files that differ from the published ones."""
+        files = {root / self.folder / name: digest for name, digest in self.digests.items()}
+        return [path for path, digest in files.items() if _md5(path) != digest]
+
+
+def _md5(path: Path) -> str:
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,16 +107,29 @@ class IdxSource(TorchvisionSource):
     prefix: str = ""
     transposed: bool = False
 
+    @property
+    def files(self) -> Sequence[str]:
+        return [name for part in self._parts for name in self._names(part)]
+
     def read(self, root: Path) -> tuple[Samples, Samples]:
-        train, test = ("train", "test") if self.prefix else ("train", "t10k")
+        train, test = self._parts
         return self._part(root, train), self._part(root, test)
+
+    @property
+    def _parts(self) -> tuple[str, str]:
+        return ("train", "test") if self.prefix else ("train", "t10k")
+
+    def _names(self, part: str) -> tuple[str, str]:
+        """Return the files of the images and of the labels of a part."""
+        return f"{self.prefix}{part}-images-idx3-ubyte", f"{self.prefix}{part}-labels-idx1-ubyte"
 
     def _part(self, root: Path, part: str) -> Samples:
         from torchvision.datasets import mnist  # noqa: PLC0415  # a second to import
 
         folder = root / self.folder
-        images = _read_idx(folder / f"{self.prefix}{part}-images-idx3-ubyte", mnist.read_image_file)
-        labels = _read_idx(folder / f"{self.prefix}{part}-labels-idx1-ubyte", mnist.read_label_file)
+        of_images, of_labels = self._names(part)
+        images = _read_idx(folder / of_images, mnist.read_image_file)
+        labels = _read_idx(folder / of_labels, mnist.read_label_file)
         if len(images) != len(labels):
             raise DataError(f"{folder}: got {len(images)} images but {len(labels)} labels; {REMEDY}.")
         if self.transposed:
@@ -120,6 +151,10 @@ def _read_idx(path: Path, reader: Callable[[str], Tensor]) -> Tensor:
 @dataclass(frozen=True, kw_only=True)
 class Cifar10Source(TorchvisionSource):
     """CIFAR-10. torchvision compares the MD5 checksums when it reads the files, too."""
+
+    @property
+    def files(self) -> Sequence[str]:
+        return [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta"]
 
     def read(self, root: Path) -> tuple[Samples, Samples]:
         return self._part(root, train=True), self._part(root, train=False)
@@ -202,5 +237,11 @@ DATASETS: dict[str, Source] = {
         folder="MNIST/raw",
         mean=0.1307,
         std=0.3081,
+        digests={
+            "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+            "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+            "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+            "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+        },
     ),
 }

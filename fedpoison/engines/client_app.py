@@ -49,7 +49,7 @@ def query(message: Message, context: Context) -> Message:
 
 
 @functools.cache
-def _load_cached(scenario: Scenario, data_dir: Path | None) -> tuple[Federation, Trainer]:
+def _load_cached(scenario: Scenario, data_dir: str | Path | None) -> tuple[Federation, Trainer]:
     """Return the federation and a trainer. Each process creates them once."""
     federation = Federation.load(scenario, data_dir=data_dir)
     return federation, Trainer(federation.model(), federation.scenario.training)

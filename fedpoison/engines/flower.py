@@ -77,8 +77,8 @@ clientapp = "fedpoison_flower.client_app:app"
 def run_on_flower(
     federation: Federation,
     *,
-    out: Path | None = None,
-    data_dir: Path | None = None,
+    out: str | Path | None = None,
+    data_dir: str | Path | None = None,
     on_round: OnRound | None = None,
     checkpoint_every: int | None = None,
     fresh: bool = False,
@@ -99,7 +99,7 @@ def run_on_flower(
         )
     with tempfile.TemporaryDirectory(prefix="fedpoison-flower-") as scratch:
         home = Path(scratch)
-        store = home / "runs" if out is None else out.absolute()
+        store = home / "runs" if out is None else Path(out).absolute()
         folder = store / federation.scenario.run_id
         known = environment_of_run("flower", None, federation.no_effect)
         writer = RunWriter.begin(folder, federation.scenario, known, fresh=fresh)
@@ -116,7 +116,7 @@ def run_on_flower(
 
 
 def _write_app(
-    app: Path, federation: Federation, store: Path, data_dir: Path | None, checkpoint_every: int | None
+    app: Path, federation: Federation, store: Path, data_dir: str | Path | None, checkpoint_every: int | None
 ) -> Path:
     """Write a Flower app that imports the apps of this package, with the scenario as its run-config."""
     package = app / "fedpoison_flower"
@@ -128,7 +128,7 @@ def _write_app(
     config = to_run_config(
         federation.scenario,
         out=str(store),
-        data_dir=str(Path(data).absolute()) if data else "",
+        data_dir=str(Path(data).expanduser().absolute()) if data else "",
         checkpoint_every=checkpoint_every or 0,
     )
     (app / "pyproject.toml").write_text(PROJECT + tomli_w.dumps(config), encoding="utf-8")

@@ -32,7 +32,14 @@ from fedpoison.federation.workers import Workers
 from fedpoison.results.checkpoint import Key, RunState
 from fedpoison.rng import generator_for
 from fedpoison.scenario.aggregation import FlowerStrategy
-from strategies.base import Aggregate, AggregationRule, Context, InputError, PreconditionError
+from strategies.base import (
+    Aggregate,
+    AggregationRule,
+    Context,
+    InputError,
+    PreconditionError,
+    checked_result,
+)
 
 BATCH = 128
 """Number of images per forward pass of `predict`. Their activations fit in the cache."""
@@ -114,12 +121,6 @@ class RuleAggregator:
         replies: Sequence[Message],
     ) -> AggregationResult:
         aggregate = self.apply_rule(server_round, model, updates, matrix)
-        shapes = tuple(aggregate.update.shape), tuple(aggregate.trust.shape)
-        if shapes != ((len(model),), (len(updates),)):
-            raise ValueError(
-                f"got an aggregate of shape {shapes[0]} and trust of shape {shapes[1]}, "
-                f"expected ({len(model)},) and ({len(updates)},)"
-            )
         self._state = dict(aggregate.state)
         weights = model + aggregate.update
         if not bool(torch.isfinite(weights).all()):
@@ -149,13 +150,16 @@ class RuleAggregator:
 
         Raises:
             AggregationError: too few updates for the rule.
+            TypeError: the rule returns anything but an aggregate of the updates.
         """
         weights = client_weights(updates, self._federation.scenario).to(model.device)
         client_ids = tuple(update.client_id for update in updates)
+        context = self.context(server_round, model, client_ids, purpose=purpose)
         try:
-            return self.rule(matrix, weights, self.context(server_round, model, client_ids, purpose=purpose))
+            result = self.rule(matrix, weights, context)
         except (PreconditionError, InputError) as error:
             raise AggregationError(f"round {server_round}: {error}") from None
+        return checked_result(self.rule, result, matrix)
 
     def state(self) -> dict[Key, Tensor]:
         return {(name,): kept for name, kept in self._state.items()}

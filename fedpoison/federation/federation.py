@@ -83,7 +83,7 @@ class Federation:
             )
 
     @classmethod
-    def load(cls, scenario: Scenario, *, data_dir: Path | None = None) -> Self:
+    def load(cls, scenario: Scenario, *, data_dir: str | Path | None = None) -> Self:
         """Load the data set of a scenario and return its federation.
 
         Args:

@@ -17,14 +17,20 @@ from strategies.base import AggregationRule
 from strategies.optimizers import ServerOptimizer
 from strategies.preaggregators import PreAggregator
 
-attacks: Registry[type[Attack]] = Registry("attack", ATTACKS, "fedpoison.attacks")
-strategies: Registry[type[AggregationRule]] = Registry("strategy", STRATEGIES, "fedpoison.strategies")
-preaggregators: Registry[type[PreAggregator]] = Registry(
-    "pre-aggregator", PREAGGREGATORS, "fedpoison.preaggregators"
+attacks: Registry[type[Attack]] = Registry(
+    "attack", ATTACKS, "fedpoison.attacks", "card.paper", "poison_data", "train", "craft"
 )
-optimizers: Registry[type[ServerOptimizer]] = Registry("optimizer", OPTIMIZERS, "fedpoison.optimizers")
-partitions: Registry[type[Partition]] = Registry("partition", PARTITIONS, "fedpoison.partitions")
-models: Registry[ModelBuilder] = Registry("model", MODELS, "fedpoison.models")
+strategies: Registry[type[AggregationRule]] = Registry(
+    "strategy", STRATEGIES, "fedpoison.strategies", "card.needs", "minimum", "__call__"
+)
+preaggregators: Registry[type[PreAggregator]] = Registry(
+    "pre-aggregator", PREAGGREGATORS, "fedpoison.preaggregators", "card.needs", "minimum", "rows", "__call__"
+)
+optimizers: Registry[type[ServerOptimizer]] = Registry(
+    "optimizer", OPTIMIZERS, "fedpoison.optimizers", "card.needs", "__call__"
+)
+partitions: Registry[type[Partition]] = Registry("partition", PARTITIONS, "fedpoison.partitions", "__call__")
+models: Registry[ModelBuilder] = Registry("model", MODELS, "fedpoison.models", "__call__", dataclass=False)
 
 
 def read_attack(spec: str | Attack) -> Spec[Attack]:

@@ -127,7 +127,9 @@ SCHEDULES: dict[str, type[Schedule]] = {
     "window": Window,
 }
 
-schedules: Registry[type[Schedule]] = Registry("schedule", SCHEDULES, "fedpoison.schedules")
+schedules: Registry[type[Schedule]] = Registry(
+    "schedule", SCHEDULES, "fedpoison.schedules", "active", "rotation"
+)
 
 
 def read_schedule(spec: str | Schedule) -> Spec[Schedule]:

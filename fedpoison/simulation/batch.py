@@ -59,7 +59,7 @@ class BatchOptions(TypedDict, total=False):
     """Whether to repeat complete runs of the store, and to start interrupted runs again. Default: False."""
     checkpoint_every: int | None
     """Number of rounds between two checkpoints of a run, as for `simulate`."""
-    data_dir: Path | None
+    data_dir: str | Path | None
     """Data set folder, as for `simulate`."""
     callbacks: BatchCallbacks
     """Callbacks for the start, the rounds and the end of each run."""
@@ -181,7 +181,7 @@ class _Runner:
     checkpoint_every: int | None = None
     keep_going: bool = False
     permanent_failures: bool = False
-    data_dir: Path | None = None
+    data_dir: str | Path | None = None
     callbacks: BatchCallbacks = field(default_factory=BatchCallbacks)
     notify: Notify = _log.warning
     done: set[Scenario] = field(default_factory=set)
@@ -286,7 +286,7 @@ class _Runner:
 
 
 def _plans(
-    scenarios: Iterable[Scenario], data_dir: Path | None, *, keep_going: bool
+    scenarios: Iterable[Scenario], data_dir: str | Path | None, *, keep_going: bool
 ) -> Iterator[tuple[Scenario, _Plan]]:
     """Yield each scenario with its plan.
 

@@ -60,7 +60,7 @@ def train_centralized(
     check_centralized(scenario)
     unset = {name: Scenario.model_fields[name].default for name in FEDERATION_ONLY}
     alone = scenario.replace(**unset | {"clients": 1})
-    federation = Federation.load(alone, data_dir=None if data_dir is None else Path(data_dir))
+    federation = Federation.load(alone, data_dir=data_dir)
     folder = None
     if out is not None:
         path = Path(out) / f"{CENTRALIZED}{federation.scenario.run_id}"

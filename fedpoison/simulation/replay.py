@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fedpoison.errors import RunError, ScenarioError
+from fedpoison.errors import RunError, ScenarioError, crash_errors
 from fedpoison.federation.aggregation import RuleAggregator
 from fedpoison.federation.evaluation import Evaluator, evaluate
 from fedpoison.federation.federation import Federation
@@ -29,7 +29,7 @@ from fedpoison.results.run_frame import measured
 from fedpoison.results.store import StoredRun
 from fedpoison.scenario.aggregation import FlowerStrategy, build_aggregation
 from fedpoison.simulation.saved_updates import SavedUpdates
-from strategies.base import Aggregate, AggregationRule, InputError, PreconditionError
+from strategies.base import Aggregate, AggregationRule, InputError, PreconditionError, checked_result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -146,7 +146,7 @@ def replay(
     saved = SavedUpdates.read(folder, server_round)
     scenario = history.scenario
     rules = {spec: _rule(spec, scenario.byzantine) for spec in strategies}
-    federation = Federation.load(scenario, data_dir=None if data_dir is None else Path(data_dir))
+    federation = Federation.load(scenario, data_dir=data_dir)
     with Workers(federation.model, scenario.training, workers) as pool:
         replayer = _Replayer(federation, saved, pool, on_aggregate)
         results = [replayer.replay(spec, rule, influence=influence) for spec, rule in rules.items()]
@@ -171,10 +171,11 @@ class _Replayer:
 
     def replay(self, spec: str, rule: AggregationRule, *, influence: bool) -> ReplayResult:
         saved = self._saved
-        try:
-            aggregate = self._aggregate(rule, slice(None))
-        except (PreconditionError, InputError) as error:
-            raise RunError(f"{spec}, round {saved.round}: {error}") from None
+        with crash_errors(f"round {saved.round}, strategy {spec}"):
+            try:
+                aggregate = self._aggregate(rule, slice(None))
+            except (PreconditionError, InputError) as error:
+                raise RunError(f"{spec}, round {saved.round}: {error}") from None
         removed = range(len(saved.nodes) if influence else 0)
         self._on_aggregate(spec, 1, 1 + len(removed))
         weights = saved.model + aggregate.update
@@ -197,7 +198,8 @@ class _Replayer:
         context = aggregator.context(saved.round, saved.model, client_ids)
         if self._root_update is None and context.root_update is not None:
             self._root_update = functools.cache(context.root_update)
-        return rule(saved.updates[rows], saved.weights[rows], replace(context, root_update=self._root_update))
+        updates, context = saved.updates[rows], replace(context, root_update=self._root_update)
+        return checked_result(rule, rule(updates, saved.weights[rows], context), updates)
 
     def _influence(self, spec: str, rule: AggregationRule, confusion: Counts, removed: range) -> pd.DataFrame:
         """Return the influence of clients (rows) on classes, given the confusion matrix with all clients."""

@@ -86,12 +86,11 @@ def simulate(
         ray_address=ray_address,
         ray_resources=ray_resources,
     )
-    folder = None if data_dir is None else Path(data_dir)
     return run_federation(
-        Federation.load(Scenario.given(scenario, fields), data_dir=folder),
+        Federation.load(Scenario.given(scenario, fields), data_dir=data_dir),
         options,
-        out=None if out is None else Path(out),
-        data_dir=folder,
+        out=out,
+        data_dir=data_dir,
         on_round=on_round,
         keep_updates=keep_updates,
         checkpoint_every=checkpoint_every,
@@ -118,20 +117,18 @@ def simulate_clean(
 
     Other arguments and errors as for `simulate`.
     """
-    folder = None if data_dir is None else Path(data_dir)
-    attacked = Federation.load(Scenario.given(scenario, fields), data_dir=folder)
+    attacked = Federation.load(Scenario.given(scenario, fields), data_dir=data_dir)
     federation = Federation(attacked.scenario.without_attack(attacked.goal_attack), attacked.dataset)
-    store = None if out is None else Path(out)
-    if store is not None:
-        stored = StoredRun(store / federation.scenario.run_id)
+    if out is not None:
+        stored = StoredRun(Path(out) / federation.scenario.run_id)
         if stored.complete:
             warn_version_mismatch([stored], notify)
             return stored.history
     return run_federation(
         federation,
         options,
-        out=store,
-        data_dir=folder,
+        out=out,
+        data_dir=data_dir,
         on_round=on_round,
         checkpoint_every=checkpoint_every,
         notify=notify,
@@ -142,8 +139,8 @@ def run_federation(
     federation: Federation,
     options: EngineOptions = ON_CPUS,
     *,
-    out: Path | None = None,
-    data_dir: Path | None = None,
+    out: str | Path | None = None,
+    data_dir: str | Path | None = None,
     on_round: OnRound | None = None,
     keep_updates: Collection[int] = (),
     checkpoint_every: int | None = None,
@@ -184,7 +181,7 @@ def run_federation(
             return History(scenario, records)
         provenance = environment(options.engine, grid.workers, federation.no_effect) | grid.environment
         writer = RunWriter.begin(
-            out / scenario.run_id, scenario, provenance, fresh=fresh, keep_updates=keep_updates
+            Path(out) / scenario.run_id, scenario, provenance, fresh=fresh, keep_updates=keep_updates
         )
         if writer.notice is not None:
             notify(writer.notice)

@@ -151,7 +151,7 @@ def _attacked(base: Scenario, pair: Pair, count: int) -> Scenario:
     return base.replace(attack=pair.attack, strategy=pair.strategy, malicious=count / base.clients)
 
 
-def _goal(attacked: Scenario, criterion: BreakdownCriterion, data_dir: Path | None) -> str | None:
+def _goal(attacked: Scenario, criterion: BreakdownCriterion, data_dir: str | Path | None) -> str | None:
     """Return the attack whose success is measured; None if the criterion is not success."""
     if criterion.measure != "success":
         return None

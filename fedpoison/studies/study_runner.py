@@ -207,7 +207,7 @@ def plan(
     out: Path,
     retry_failed: bool = False,
     fresh: bool = False,
-    data_dir: Path | None = None,
+    data_dir: str | Path | None = None,
 ) -> SweepPlan:
     """Return the missing, stored and failed runs of a study.
 
@@ -243,7 +243,7 @@ def sweep(
     jobs: int | None = None,
     ray_address: str | None = None,
     checkpoint_every: int | None = None,
-    data_dir: Path | None = None,
+    data_dir: str | Path | None = None,
     callbacks: BatchCallbacks | None = None,
     notify: Notify = _log.warning,
 ) -> StudyResults:
@@ -293,7 +293,7 @@ def sweep(
     return StudyResults(planned.study, histories, failures)
 
 
-def _resolved(cells: Sequence[StudyCell], data_dir: Path | None) -> list[StudyCell]:
+def _resolved(cells: Sequence[StudyCell], data_dir: str | Path | None) -> list[StudyCell]:
     """Return the cells with the data set that `auto` resolves to."""
     found: Dataset | None = None
     resolved = []

@@ -2,6 +2,7 @@
 
 import json
 import os
+import struct
 import subprocess
 import sys
 from dataclasses import fields
@@ -13,6 +14,7 @@ from fedpoison.cli.app import COMMANDS
 from fedpoison.cli.catalogue import FILE
 from fedpoison.cli.describe import REGISTRIES, built_in_catalogue
 from fedpoison.cli.doctor import check_pair
+from fedpoison.errors import ScenarioError
 from fedpoison.registry import GROUPS
 
 
@@ -163,6 +165,34 @@ def test_every_kind_has_its_group_of_entry_points():
     assert {kind: registry.group for kind, registry in REGISTRIES.items()} == GROUPS
 
 
+NAMES = """
+from dataclasses import dataclass
+from strategies.base import RuleCard
+
+NUMBER = 5
+
+
+class NoDataclass:
+    card = RuleCard(paper="-")
+    minimum = 1
+
+    def __call__(self, updates, weights=None, context=None): ...
+
+
+@dataclass(frozen=True)
+class NoCard:
+    minimum = 1
+
+    def __call__(self, updates, weights=None, context=None): ...
+"""
+MODULES = {
+    "raises_at_import": "raise ZeroDivisionError('of all things')",
+    "exits_at_import": "import sys; sys.exit(3)",
+    "broken_names": NAMES,
+}
+"""Modules of the package that `installed` installs."""
+
+
 @pytest.fixture
 def installed(monkeypatch, tmp_path):
     """Return a function that installs a package, by the name `theirs`, with these entry points."""
@@ -170,6 +200,8 @@ def installed(monkeypatch, tmp_path):
     def install(entry_points):
         folder = tmp_path / "theirs-1.0.dist-info"
         folder.mkdir()
+        for name, code in MODULES.items():
+            (tmp_path / f"{name}.py").write_text(code)
         (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
         (folder / "entry_points.txt").write_text(entry_points)
         monkeypatch.syspath_prepend(tmp_path)
@@ -193,3 +225,64 @@ def test_a_group_of_entry_points_that_does_not_exist_is_named(fedpoison, install
     assert "theirs: unknown entry-point group 'fedpoison.atacks': did you mean 'fedpoison.attacks'?" in told
     assert "other" not in told
     assert code == (command == "doctor")
+
+
+@pytest.mark.parametrize(
+    ("kind", "entry"),
+    [
+        ("strategies", ("raises_at_import:Rule", "ZeroDivisionError: of all things")),
+        ("strategies", ("exits_at_import:Rule", "SystemExit: 3")),
+        ("strategies", ("broken_names:Missing", "has no attribute 'Missing'")),
+        ("strategies", ("no_such_module_anywhere:Rule", "No module named 'no_such_module_anywhere'")),
+        ("strategies", ("broken_names:NUMBER", "got 5, expected a dataclass with card.needs, minimum, ")),
+        ("strategies", ("broken_names:NoDataclass", "expected a dataclass with card.needs")),
+        ("strategies", ("broken_names:NoCard", "expected a dataclass with card.needs")),
+        *((kind, ("broken_names:NUMBER", "got 5, expected a")) for kind in GROUPS if kind != "strategies"),
+    ],
+)
+def test_an_entry_point_that_cannot_be_used_is_named_and_hides_no_other(fedpoison, installed, kind, entry):
+    place, cause = entry
+    good = {"strategies": "strategies.rules.median:Median", "models": "fedpoison.models:mlp"}
+    others = f"fine = {good[kind]}" if kind in good else ""
+    installed(f"[{GROUPS[kind]}]\nbroken = {place}\n{others}\n")
+    code, out, err = fedpoison("list", kind, "--json")
+    listed, told = json.loads(out), " ".join(err.split())
+    assert code == 0
+    assert {*REGISTRIES[kind].builtin} <= set(listed)
+    assert "broken" not in listed
+    assert ("fine" in listed) == (kind in good)
+    assert f"package theirs: the entry point broken of the group {GROUPS[kind]}: " in told
+    assert cause in told
+    with pytest.raises(ScenarioError, match="package theirs: the entry point broken"):
+        REGISTRIES[kind]["broken"]
+
+
+def test_doctor_names_an_entry_point_that_cannot_be_used(fedpoison, installed):
+    installed("[fedpoison.attacks]\nbroken = raises_at_import:Mine\n")
+    code, out, _ = fedpoison("doctor")
+    told = " ".join(out.split())
+    assert code == 1
+    assert "package theirs: the entry point broken of the group fedpoison.attacks: cannot be loaded" in told
+    assert "Correct the package, install another version of it, or uninstall it." in told
+
+
+def test_doctor_names_a_damaged_and_a_changed_file(fedpoison, tmp_path, monkeypatch):
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda _: tmp_path / "cache")
+    monkeypatch.delenv("FEDPOISON_DATA", raising=False)
+    assert "downloaded at the first use" in " ".join(fedpoison("doctor")[1].split())
+    folder = tmp_path / "MNIST/raw"
+    folder.mkdir(parents=True)
+    for part in ("train", "t10k"):
+        header = struct.pack(">HBB4I", 0, 8, 3, 2, 28, 28, 0)[:16]
+        (folder / f"{part}-images-idx3-ubyte").write_bytes(header + bytes(2 * 784))
+        (folder / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">HBBI", 0, 8, 1, 2) + bytes(2))
+    code, out, _ = fedpoison("doctor", "--data-dir", tmp_path)
+    assert "train-images-idx3-ubyte differs from the published file" in "".join(out.split("\n")).replace(
+        "  ", ""
+    )
+    assert code == 1
+    (folder / "train-images-idx3-ubyte").write_bytes(b"")
+    code, out, _ = fedpoison("doctor", "--data-dir", tmp_path)
+    assert "is damaged" in " ".join(out.split())
+    assert "delete it, and the next run downloads it again" in " ".join(out.split())
+    assert code == 1

@@ -1,7 +1,10 @@
+import hashlib
 import re
+import shutil
 import struct
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -110,11 +113,10 @@ def test_bytes_become_normalised_samples(tmp_path):
         (lambda path: path.write_bytes(path.read_bytes()[:-5]), "{}: .*damaged .*invalid for input of size"),
         (lambda path: path.write_bytes(b"<html>not found</html>"), "{}: is not an IDX file"),
         (lambda path: path.write_bytes(b""), "{}: is not an IDX file"),
-        (lambda path: path.unlink(), "{}: cannot be read"),
         (lambda path: path.write_bytes(idx(np.zeros((2, 2), np.uint8))), "{}: .*should have 3 dimension"),
         (lambda path: path.write_bytes(idx(np.zeros((3, 28, 28), np.uint8))), "got 3 images but 30 labels"),
     ],
-    ids=["truncated", "html", "empty", "missing", "dimensions", "count"],
+    ids=["truncated", "html", "empty", "dimensions", "count"],
 )
 def test_a_damaged_file_is_named_with_the_remedy(tmp_path, damage, words):
     path = write_set(tmp_path) / "train-images-idx3-ubyte"
@@ -125,8 +127,74 @@ def test_a_damaged_file_is_named_with_the_remedy(tmp_path, damage, words):
     assert "download" in str(raised.value)
 
 
+class Fetched:
+    """Stands for a data set of torchvision that downloads."""
+
+    def __init__(self, root, *, train, download):
+        write_set(Path(root))
+
+
+@pytest.mark.parametrize("remove", [Path.unlink, lambda path: shutil.rmtree(path.parent)])
+def test_the_advice_for_a_damaged_file_is_true(offline, tmp_path, monkeypatch, remove):
+    monkeypatch.setattr("torchvision.datasets.FashionMNIST", Fetched)
+    path = write_set(tmp_path) / "train-images-idx3-ubyte"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-5])
+    with pytest.raises(DataError, match="delete it, and the next run downloads it again"):
+        load_dataset("fashion-mnist", data_dir=tmp_path)
+    remove(path)
+    assert len(load_dataset("fashion-mnist", data_dir=tmp_path).train) == 30
+    assert path.read_bytes() == whole
+    path.write_bytes(whole[:-5])
+    path.write_bytes(whole)  # or copy it again
+    assert len(load_dataset("fashion-mnist", data_dir=tmp_path).train) == 30
+
+
+@pytest.mark.parametrize("given", [[], ["train-images-idx3-ubyte"]], ids=["empty", "incomplete"])
+def test_a_folder_without_all_files_does_not_hide_the_next_folder(offline, tmp_path, monkeypatch, given):
+    folder = tmp_path / "given/FashionMNIST/raw"
+    folder.mkdir(parents=True)
+    for name in given:
+        (folder / name).write_bytes(b"")
+    monkeypatch.setenv("FEDPOISON_DATA", str(tmp_path / "environment"))
+    write_set(tmp_path / "environment")
+    assert len(load_dataset("fashion-mnist", data_dir=tmp_path / "given").train) == 30
+
+
+def test_files_that_are_missing_are_named_if_they_cannot_be_downloaded(offline, tmp_path):
+    folder = tmp_path / "MNIST/raw"
+    folder.mkdir(parents=True)
+    (folder / "train-images-idx3-ubyte").write_bytes(b"")
+    words = (
+        f"mnist: is not on disk [(]{folder} lacks train-labels-idx1-ubyte, .*, not in .*cannot be downloaded"
+    )
+    with pytest.raises(DataError, match=words):
+        load_dataset("mnist", data_dir=tmp_path)
+    with pytest.raises(DataError, match="mnist: .* lacks train-labels-idx1-ubyte"):
+        load_dataset("mnist", data_dir=tmp_path, download=False)
+
+
+def test_files_that_differ_from_the_published_ones_are_found(tmp_path):
+    folder = tmp_path / "MNIST/raw"
+    write_set(tmp_path).rename(folder.parent.mkdir() or folder)
+    source = DATASETS["mnist"]
+    assert source.changed(tmp_path) == [folder / name for name in source.files]
+    digests = {name: hashlib.md5((folder / name).read_bytes()).hexdigest() for name in source.files}  # noqa: S324
+    assert replace(source, digests=digests).changed(tmp_path) == []
+
+
+def test_folders_are_texts_or_paths(tmp_path):
+    write_set(tmp_path)
+    for folder in (tmp_path, str(tmp_path)):
+        assert len(load_dataset("fashion-mnist", data_dir=folder).train) == 30
+        scenario = Scenario(dataset="fashion-mnist", clients=3)
+        assert len(Federation.load(scenario, data_dir=folder).train) == 30
+
+
 def test_a_named_set_that_cannot_be_had_says_what_to_do(offline, tmp_path):
-    with pytest.raises(DataError, match="mnist: cannot be downloaded.*--data-dir or FEDPOISON_DATA.*digits"):
+    with pytest.raises(
+        DataError, match="mnist: .*cannot be downloaded.*--data-dir or FEDPOISON_DATA.*digits"
+    ):
         load_dataset("mnist", data_dir=tmp_path / "new")
     assert content(tmp_path / "new") == []
 
@@ -147,10 +215,6 @@ def test_a_folder_that_cannot_be_written_is_an_error(offline, tmp_path):
 
 
 def test_a_download_is_moved_into_place_whole(offline, tmp_path, monkeypatch):
-    class Fetched:
-        def __init__(self, root, *, train, download):
-            write_set(Path(root))
-
     monkeypatch.setattr("torchvision.datasets.FashionMNIST", Fetched)
     dataset = load_dataset("fashion-mnist", data_dir=tmp_path)
     assert len(dataset.train) == 30
@@ -160,13 +224,13 @@ def test_a_download_is_moved_into_place_whole(offline, tmp_path, monkeypatch):
 def test_processes_that_need_the_same_set_download_it_once(offline, tmp_path, monkeypatch):
     downloads = []
 
-    class Fetched:
+    class Slow:
         def __init__(self, root, *, train, download):
             downloads.append(root)
             time.sleep(0.2)
             write_set(Path(root))
 
-    monkeypatch.setattr("torchvision.datasets.FashionMNIST", Fetched)
+    monkeypatch.setattr("torchvision.datasets.FashionMNIST", Slow)
     with ThreadPoolExecutor(2) as pool:  # each has a lock of its own, as processes have
         both = list(pool.map(lambda _: load_dataset("fashion-mnist", data_dir=tmp_path), range(2)))
     assert [len(dataset.train) for dataset in both] == [30, 30]
