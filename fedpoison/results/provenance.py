@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import platform
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -21,6 +23,13 @@ from fedpoison.results.store import StoredRun
 Notify = Callable[[str], None]
 """Function that shows a warning to the user before a run."""
 PACKAGES = ("fedpoison", "torch", "torchvision", "flwr", "ray", "numpy", "pandas", "scikit-learn", "pydantic")
+
+COMMAND_VARIABLE = "FEDPOISON_COMMAND"
+"""Environment variable with the user's command, for a run in processes that Flower starts."""
+HIDDEN = "***"
+"""Replacement of a secret."""
+_SECRET_OPTION = re.compile(r"-.*(token|secret|passw|credential|auth|\bkey)", re.IGNORECASE)
+_SECRET_IN_ADDRESS = re.compile(r"(\w://)[^/@\s]+@")
 
 
 def versions() -> dict[str, str]:
@@ -67,7 +76,7 @@ def environment(engine: str, workers: int | None, warnings: Sequence[str] = ()) 
     """Return the content of a run's `environment.json`, with the warnings that the user received."""
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": sys.argv,
+        "command": command(),
         "engine": engine,
         "workers": workers or os.cpu_count(),
         "python": platform.python_version(),
@@ -79,6 +88,34 @@ def environment(engine: str, workers: int | None, warnings: Sequence[str] = ()) 
         "sources": sources(),
         "warnings": list(warnings),
     }
+
+
+def command() -> list[str]:
+    """Return the command that started this run, without secrets.
+
+    In a process that Flower starts, the command is that of the user, if `fedpoison` started Flower.
+    """
+    given = os.environ.get(COMMAND_VARIABLE)
+    return without_secrets(sys.argv if given is None else json.loads(given))
+
+
+def without_secrets(arguments: Iterable[str]) -> list[str]:
+    """Replace values of options such as `--token`, and user names and passwords in addresses.
+
+    >>> without_secrets(["run", "--token", "5b54", "--password=abc", "--lr", "0.1", "https://me:abc@host/runs"])
+    ['run', '--token', '***', '--password=***', '--lr', '0.1', 'https://***@host/runs']
+    """
+    shown: list[str] = []
+    hide = False
+    for argument in arguments:
+        name, equals, _ = argument.partition("=")
+        secret = not hide and _SECRET_OPTION.match(name) is not None
+        if hide or (secret and equals):
+            shown.append(name + equals + HIDDEN if secret else HIDDEN)
+        else:
+            shown.append(_SECRET_IN_ADDRESS.sub(rf"\1{HIDDEN}@", argument))
+        hide = secret and not equals
+    return shown
 
 
 def warn_version_mismatch(runs: Iterable[StoredRun], notify: Notify) -> None:

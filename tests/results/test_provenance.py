@@ -1,14 +1,16 @@
 """Runs that the store holds are read, unless fresh ones are asked for; what is odd about them is told."""
 
 import json
+import sys
 
 import pytest
 
-from fedpoison.results.provenance import sources, versions
+from fedpoison.results.provenance import COMMAND_VARIABLE, command, sources, versions
 from fedpoison.results.round import Failure
 from fedpoison.results.run_writer import RunWriter
 from fedpoison.results.store import StoredRun
 from fedpoison.simulation.batch import BatchCallbacks, batch_runner, run_all
+from fedpoison.simulation.run import simulate
 from fedpoison.studies.reproduce import STUDIES, Publication, PublishedValue
 from fedpoison.studies.reproduce.publication import after
 from fedpoison.studies.study import Study as Sweep
@@ -134,3 +136,21 @@ def test_runs_of_edited_code_are_told_once(tiny, tmp_path):
     run_all(scenarios, out=tmp_path, jobs=1, fresh=True)
     run_all(scenarios, out=tmp_path, jobs=1, notify=told.append)
     assert len(told) == 1
+
+
+def test_no_secret_of_the_command_is_stored(tiny, tmp_path, monkeypatch):
+    given = ["flwr-simulation", "--runtime-api-address", "127.0.0.1:5", "--token", "5b54-ab", "--seed", "3"]
+    monkeypatch.setattr(
+        sys, "argv", [*given, "--api-key=cd", "--wandb-password", "-ef", "http://me:gh@host/x"]
+    )
+    written = (simulate(tiny, out=tmp_path).path / "environment.json").read_text()
+    stored = json.loads(written)["command"]
+    assert stored[:7] == [*given[:4], "***", *given[5:]]
+    assert stored[7:] == ["--api-key=***", "--wandb-password", "***", "http://***@host/x"]
+
+
+def test_the_command_in_flowers_processes_is_that_of_the_user(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["fedpoison", "run", "--seed", "3"])
+    monkeypatch.setenv(COMMAND_VARIABLE, json.dumps(command()))
+    monkeypatch.setattr(sys, "argv", ["flwr-simulation", "--token", "5b54"])
+    assert command() == ["fedpoison", "run", "--seed", "3"]
