@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 # Flower and Ray read these when they are imported.
@@ -21,7 +22,7 @@ from clients.training.samples import Samples, random_mask
 from clients.training.trainer import LocalTraining, Trainer
 from fedpoison import cli
 from fedpoison.data import Dataset, load_dataset
-from fedpoison.results.round import Failure
+from fedpoison.results.round import Failure, OnRound, Round
 from fedpoison.results.run_writer import RunWriter
 from fedpoison.results.store import StoredRun
 from fedpoison.scenario.scenario import Scenario
@@ -40,6 +41,25 @@ ROOT = Path(__file__).parents[1]
 def heed_ctrl_c() -> None:
     """Have a process that is about to start heed Ctrl-C, even where the tests run in a shell's background."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def timeless(record: Round) -> Round:
+    """Return a record without its times."""
+    return replace(record, training=replace(record.training, seconds={}))
+
+
+class Stopped(BaseException):
+    """Ends a run as a signal does: nothing that handles errors sees it."""
+
+
+def stop_after(number: int) -> OnRound:
+    """Return a callback that stops a run after a round."""
+
+    def on_round(record: Round) -> None:
+        if record.round == number:
+            raise Stopped
+
+    return on_round
 
 
 @pytest.fixture(scope="session")

@@ -23,12 +23,12 @@ from typing import Any
 import httpx
 import tomli_w
 
-from fedpoison.engines.guard import start_guard, stop_processes
+from fedpoison.engines.guard import guarded_program
 from fedpoison.errors import EngineError, ScenarioError
 from fedpoison.federation.federation import Federation
 from fedpoison.federation.messages import to_run_config
 from fedpoison.results.history import History
-from fedpoison.results.provenance import Notify
+from fedpoison.results.provenance import COMMAND_VARIABLE, Notify, command
 from fedpoison.results.provenance import environment as environment_of_run
 from fedpoison.results.round import OnRound
 from fedpoison.results.run_writer import RunWriter
@@ -38,7 +38,9 @@ from fedpoison.scenario.model_spec import read_model
 START_UP = 60.0
 """Seconds in which the SuperLink has to start."""
 POLL = 0.2
-"""Seconds between two checks."""
+"""Seconds between two checks of the run store."""
+SILENCE = 3.0
+"""Seconds without a new round after which Flower is asked whether the run goes on."""
 ENDED = ("finished", "completed", "stopped", "failed")
 
 SERVER = """from flwr.serverapp import ServerApp
@@ -140,11 +142,13 @@ def _environment(home: Path) -> dict[str, str]:
     here = str(Path(sys.executable).parent)
     return {
         **os.environ,
+        COMMAND_VARIABLE: json.dumps(command()),
         "PATH": here + os.pathsep + os.environ.get("PATH", ""),
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         "FLWR_HOME": str(home / "flwr"),
         "FLWR_LOCAL_SUPERLINK_HTTP_API_PORT": str(_free_port()),
         "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+        "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.1",
         "FLWR_TELEMETRY_ENABLED": "0",
         "FLWR_DISABLE_UPDATE_CHECK": "1",
         "RAY_USAGE_STATS_ENABLED": "0",
@@ -163,23 +167,17 @@ def _superlink(home: Path, environment: Mapping[str, str]) -> Iterator[None]:
     log = home / "superlink.log"
     command = [program, "--insecure", "--simulation", "--isolation", "subprocess"]
     command += ["--control-api-address", f"127.0.0.1:{_free_port()}", "--host", "127.0.0.1", "--port", port]
-    with log.open("wb") as sink:
-        process = subprocess.Popen(
-            command, env=dict(environment), stdout=sink, stderr=sink, cwd=home, start_new_session=True
-        )
-        guard = start_guard(process.pid)
-        try:
-            _await_health(process, port, log)
-            yield
-        finally:
-            stop_processes(process.pid)
-            process.wait()
-            guard.communicate()
+    with (
+        log.open("wb") as sink,
+        guarded_program(command, env=environment, stdout=sink, stderr=sink, cwd=home) as guard,
+    ):
+        _await_health(guard, port, log)
+        yield
 
 
-def _await_health(process: subprocess.Popen[bytes], port: str, log: Path) -> None:
+def _await_health(guard: subprocess.Popen[bytes], port: str, log: Path) -> None:
     deadline = time.monotonic() + START_UP
-    while time.monotonic() < deadline and process.poll() is None:
+    while time.monotonic() < deadline and guard.poll() is None:
         try:
             if httpx.get(f"http://127.0.0.1:{port}/health", timeout=1).is_success:
                 return
@@ -199,25 +197,36 @@ def _submit(app: Path, federation: Federation, environment: Mapping[str, str]) -
 
 
 def _follow(writer: RunWriter, run_id: str, environment: Mapping[str, str], on_round: OnRound | None) -> None:
-    """Report each round after it is written, until the run ends."""
-    shown = 0
+    """Report each round after it is written, until the run ends.
+
+    The run store shows the progress. Flower is asked only after a silence, because each answer takes a second
+    of processor time.
+    """
+    shown, heard, ended = 0, time.monotonic(), False
     while True:
         # The folder of a repeated run is removed when its files have replaced the earlier ones.
         repeated = writer.folder != writer.path
         complete = not writer.folder.is_dir() if repeated else StoredRun(writer.path).complete
         run = StoredRun(writer.path if complete else writer.folder)
-        ended = complete or _status(run_id, environment).startswith(ENDED)
+        failure = StoredRun(writer.path).failure
         records = run.history.records if run.rounds.is_file() else []
         for record in records[shown:]:
+            heard = time.monotonic()
             if on_round is not None:
                 on_round(record)
         shown = max(shown, len(records))
         if complete:
             return
+        if failure is not None:
+            raise EngineError(f"Flower's run ended after {max(shown - 1, 0)} rounds: {failure.reason}")
         if ended:
             log = _flwr_text(["log", run_id, "--show"], environment)
             raise EngineError(f"Flower's run ended after {max(shown - 1, 0)} rounds:\n{_tail(log)}")
-        time.sleep(POLL)
+        if time.monotonic() - heard > SILENCE:
+            ended = _status(run_id, environment).startswith(ENDED)
+            heard = time.monotonic()
+        else:
+            time.sleep(POLL)
 
 
 def _status(run_id: str, environment: Mapping[str, str]) -> str:

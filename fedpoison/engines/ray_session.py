@@ -11,9 +11,10 @@ import sysconfig
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+from fedpoison.engines.guard import guarded_ray
 from fedpoison.errors import EngineError
 
 
@@ -47,6 +48,19 @@ def ray_session(address: str | None = None, *, cpus: int | None = None) -> Itera
             )
         yield int(ray.cluster_resources().get("CPU", 1))
         return
+    with guarded_ray() if address is None else nullcontext():
+        _start(address, cpus)
+        try:
+            with _without_worker_logs():
+                yield int(ray.cluster_resources().get("CPU", 1))
+        finally:
+            ray.shutdown()
+
+
+def _start(address: str | None, cpus: int | None) -> None:
+    """Join a cluster, or start Ray on this machine."""
+    import ray  # noqa: PLC0415  # takes a second to import
+
     try:
         _check_reachable(address)
         with _own_sigterm(), _listening(everywhere=address is not None):
@@ -64,11 +78,6 @@ def ray_session(address: str | None = None, *, cpus: int | None = None) -> Itera
             f"Ray {where}: {str(error).splitlines()[0]} Start a cluster with `ray start --head`, or omit "
             "the address to use this machine alone."
         ) from None
-    try:
-        with _without_worker_logs():
-            yield int(ray.cluster_resources().get("CPU", 1))
-    finally:
-        ray.shutdown()
 
 
 def code_path() -> str:

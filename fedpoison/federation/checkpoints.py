@@ -43,7 +43,8 @@ class Checkpoints:
     """Checkpoint from which the run continues. Default: the run starts with round 1."""
     clock: Callable[[], float] = time.perf_counter
     _began: float = field(init=False)
-    _spent: float = 0.0
+    spent: float = field(default=0.0, init=False)
+    """Time of all checkpoints so far, in seconds."""
     _last: float = 0.0
     """Duration of the last checkpoint, in seconds."""
 
@@ -65,10 +66,10 @@ class Checkpoints:
                 return
         self.save(found)
         self._last = self.clock() - began
-        self._spent += self._last
+        self.spent += self._last
 
     def _affordable(self, seconds: float) -> bool:
-        return self._spent + seconds <= SHARE * (self.clock() - self._began)
+        return self.spent + seconds <= SHARE * (self.clock() - self._began)
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from experiments.benchmarks import aggregation, attacks, engines, measure, peers, startup
+from experiments.benchmarks import aggregation, attacks, checkpoints, engines, measure, peers, startup
 from experiments.benchmarks.clock import Clock, UnavailableError
 from experiments.benchmarks.engines import PEAK, Runs, compare, measured, table
 from experiments.benchmarks.flops import training_flops
@@ -214,3 +214,17 @@ def test_the_start_of_each_command_is_timed(monkeypatch, capsys):
     rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
     assert [name for name, _ in rows] == [f"| `{name}`" for name in light]
     assert all(float(duration.strip(" |")) > 0 for _, duration in rows)
+
+
+def test_the_time_of_checkpoints_is_part_of_the_time_of_the_run(monkeypatch, capsys):
+    monkeypatch.setattr(checkpoints, "RUNS", {"one": checkpoints.BASE.replace(clients=4, train_samples=40)})
+    monkeypatch.setattr("fedpoison.federation.checkpoints.SHARE", 0.9)
+    monkeypatch.setattr(sys, "argv", ["checkpoints", "--rounds", "4", "--runs", "one"])
+    checkpoints.main()
+    _, _, row = capsys.readouterr().out.splitlines()
+    _, rounds, seconds, count, size, share = (cell.strip() for cell in row.strip("|").split("|"))
+    assert rounds == "4"
+    assert int(count) > 0
+    assert float(seconds) > 0
+    assert float(size.removesuffix(" MB")) > 0
+    assert 0 < float(share.removesuffix(" %")) <= 90

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from conftest import Stopped, stop_after
 
 from fedpoison.engines.options import EngineOptions
 from fedpoison.errors import ScenarioError
@@ -88,9 +89,8 @@ def test_another_seed_gives_other_records(lively, tmp_path):
 
 
 @pytest.mark.flower
-def test_flowers_runtime_gives_the_same_records(crowded, tmp_path):
+def test_flowers_runtime_continues_a_run_with_the_same_records(crowded, tmp_path):
     scenario = crowded.replace(
-        rounds=2,
         clients=4,
         participation=0.75,
         groups=[
@@ -101,11 +101,13 @@ def test_flowers_runtime_gives_the_same_records(crowded, tmp_path):
     )
     seen = []
     here = records(scenario, tmp_path / "local")
+    with pytest.raises(Stopped):  # Flower continues this run with round 2
+        simulate(scenario, out=tmp_path / "flower", checkpoint_every=1, on_round=stop_after(2))
     there = records(
         scenario, tmp_path / "flower", engine="flower", on_round=lambda record: seen.append(record.round)
     )
     assert there == here
-    assert seen == [0, 1, 2]
+    assert seen == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A command that trains on Ray, or in Flower, heeds Ctrl-C and leaves no process."""
+"""A command that trains on Ray, or in Flower, heeds Ctrl-C, leaves no process, and continues after a kill."""
 
 import json
 import os
@@ -10,23 +10,31 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import ROOT, heed_ctrl_c
+from conftest import ROOT, heed_ctrl_c, timeless
 
-from fedpoison.engines.guard import stop_processes
+from fedpoison.engines.guard import guarded_program
+from fedpoison.results.store import StoredRun
 from fedpoison.scenario.scenario import Scenario
+from fedpoison.simulation.batch import run_all
 from fedpoison.simulation.run import simulate
+from fedpoison.studies.study import Study
 
-COMMAND = [
-    sys.executable, "-m", "fedpoison", "run", "--dataset", "digits", "--model", "mlp",
-    "--train-samples", "400", "--test-samples", "200", "--clients", "10",
+RUN = [
+    "run", "--dataset", "digits", "--model", "mlp", "--train-samples", "400", "--test-samples", "200",
+    "--clients", "10",
 ]  # fmt: skip
+LASTING = [
+    "--strategy", "fldetector | adam", "--attack", "mimic", "--momentum", "0.9", "--persistent-momentum",
+    "--checkpoint-every", "1",
+]  # fmt: skip
+"""Options of a run whose rule, optimizer, attackers and clients keep a state."""
 
 
-def start(*options, engine="ray"):
+def start(*arguments):
     """Start the command line in a process group of its own, marked so that its children can be found."""
     environment = {**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
-        [*COMMAND, "--engine", engine, *map(str, options)],
+        [sys.executable, "-m", "fedpoison", *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -53,7 +61,7 @@ def left_by(process):
 
 @pytest.mark.ray
 def test_the_command_line_prints_one_object_and_leaves_no_process(small, tmp_path):
-    process = start("--rounds", 2, "--workers", 1, "--json", "--out", tmp_path)
+    process = start(*RUN, "--engine", "ray", "--rounds", 2, "--workers", 1, "--json", "--out", tmp_path)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     result = json.loads(out)
@@ -82,56 +90,97 @@ def exposed(processes):
     return {place for place in listening(processes) if place[0] not in ("127.0.0.1", "::1")}
 
 
-@pytest.mark.ray
-@pytest.mark.parametrize(
-    ("engine", "how"),
-    [
-        ("ray", "SIGINT"),
-        ("ray", "SIGTERM"),
-        ("flower", "SIGINT"),
-        ("flower", "SIGTERM"),
-        ("flower", "SIGKILL"),
-    ],
-)
-def test_a_stopped_run_ends_cleanly_and_takes_its_processes_along(tmp_path, engine, how):
-    workers = ["--workers", 1] if engine == "ray" else []
-    process = start("--rounds", 500, *workers, "--out", tmp_path, engine=engine)
+def running(process, out, pattern):
+    """Return all processes of a command after it wrote a file, when none listens beyond this machine."""
     deadline = time.monotonic() + 120
-    while not any(path.stat().st_size > 5000 for path in tmp_path.glob("*/rounds.jsonl")):
+    while not any(out.glob(pattern)):
         assert process.poll() is None
         assert time.monotonic() < deadline
-        time.sleep(0.05)
+        time.sleep(0.01)
     started = psutil.Process(process.pid).children(recursive=True)  # Flower's leave the session
-    while open_to_others := exposed([psutil.Process(process.pid), *started]):  # a socket may be short-lived
-        assert time.monotonic() < deadline, open_to_others
-        time.sleep(0.05)
+    open_to_others = exposed([psutil.Process(process.pid), *started])
+    assert open_to_others == set()
+    return started
+
+
+def assert_all_ended(process, started):
+    assert psutil.wait_procs(started, timeout=20)[1] == []
+    assert left_by(process) == []
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize(("engine", "how"), [("ray", "SIGINT"), ("flower", "SIGTERM")])
+def test_a_stopped_run_ends_cleanly_and_takes_its_processes_along(tmp_path, engine, how):
+    workers = ["--workers", 1] if engine == "ray" else []
+    process = start(*RUN, "--rounds", 500, "--engine", engine, *workers, "--out", tmp_path)
+    started = running(process, tmp_path, "*/rounds.jsonl")
     if how == "SIGINT":
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: everything in the foreground gets it
     else:
         process.send_signal(signal.Signals[how])
     _, err = process.communicate(timeout=60)
-    assert psutil.wait_procs(started, timeout=20)[1] == []
-    assert left_by(process) == []
-    if how == "SIGKILL":
-        assert process.returncode == -signal.SIGKILL
-    else:
-        assert process.returncode == 130, err
-        assert "finished work is kept" in err
-        assert "Traceback" not in err
+    assert_all_ended(process, started)
+    assert process.returncode == 130, err
+    assert "finished work is kept" in err
+    assert "Traceback" not in err
 
 
-WAIT = f"{sys.executable} -c 'import signal; signal.pause()'"
+@pytest.mark.ray
+@pytest.mark.parametrize(("engine", "rounds"), [("ray", 150), ("flower", 30)])
+def test_a_killed_run_takes_its_processes_along_and_continues(tmp_path, engine, rounds):
+    process = start(*RUN, *LASTING, "--rounds", rounds, "--engine", engine, "--out", tmp_path)
+    started = running(process, tmp_path, "*/checkpoint.safetensors")
+    process.kill()
+    process.communicate()
+    assert_all_ended(process, started)
+    (folder,) = (path.parent for path in tmp_path.glob("*/scenario.toml"))
+    notices = []
+    scenario = Scenario.load(folder / "scenario.toml")
+    history = simulate(scenario, out=tmp_path, notify=notices.append)
+    whole = simulate(scenario, out=tmp_path / "whole")
+    assert "the run continues after round" in notices[0]
+    assert list(map(timeless, history.records)) == list(map(timeless, whole.records))
+    assert StoredRun(folder).model.read_bytes() == StoredRun(whole.path).model.read_bytes()
 
 
-@pytest.mark.parametrize("leader", ["exit", "wait"], ids=["is dead", "is alive"])
-def test_what_a_superlink_started_ends_with_it(leader):
-    script = f"{WAIT} >/dev/null & echo $!; {leader}"
-    process = subprocess.Popen(["/bin/sh", "-c", script], stdout=subprocess.PIPE, start_new_session=True)
-    with process.stdout as told:
-        child = psutil.Process(int(told.readline()))
-    if leader == "exit":
-        process.wait()
-    stop_processes(process.pid)
-    process.wait()
-    assert psutil.wait_procs([child], timeout=10)[1] == []
-    assert process.returncode is not None
+@pytest.mark.ray
+def test_a_killed_sweep_takes_its_processes_along_and_continues_inside_its_runs(small, tmp_path, fedpoison):
+    base = small.replace(rounds=60, strategy="fldetector | adam", attack="mimic").content()
+    study = Study.parse({"name": "s", "base": base, "axes": {"seed": [base.pop("seed"), 1]}})
+    (tmp_path / "s.toml").write_text(study.to_toml())
+    options = ["sweep", tmp_path / "s.toml", "--jobs", 2, "--checkpoint-every", 1]
+    process = start(*options, "--out", tmp_path / "runs")
+    started = running(process, tmp_path / "runs", "*/checkpoint.safetensors")
+    process.kill()
+    process.communicate()
+    assert_all_ended(process, started)
+    code, _, err = fedpoison(*options, "--out", tmp_path / "runs")
+    assert code == 0, err
+    assert "the run continues after round" in " ".join(err.split())
+    whole = run_all([cell.scenario for cell in study.cells()], out=tmp_path / "whole", jobs=1)
+    for scenario, expected in whole.histories.items():
+        stored = StoredRun(tmp_path / "runs" / scenario.run_id)
+        assert list(map(timeless, stored.history.records)) == list(map(timeless, expected.records))
+        assert stored.model.read_bytes() == StoredRun(expected.path).model.read_bytes()
+
+
+PAUSE = f"{sys.executable} -c 'import os, signal; print(os.getpid(), flush=True); signal.pause()'"
+
+
+@pytest.mark.parametrize("leader", ["sleep 0.1", f"exec {PAUSE}"], ids=["ends", "goes on"])
+def test_what_a_guarded_program_started_ends_with_the_guard(leader):
+    script = f"setsid {PAUSE} & {leader}"
+    with guarded_program(["/bin/sh", "-c", script], stdout=subprocess.PIPE) as guard:
+        lines = 1 if leader.startswith("sleep") else 2
+        started = [psutil.Process(int(guard.stdout.readline())) for _ in range(lines)]
+        if lines == 1:
+            guard.wait()  # the child had left the session of its parent, which has ended
+        else:
+            assert guard.poll() is None
+    assert psutil.wait_procs(started, timeout=10)[1] == []
+
+
+def test_a_program_ends_even_if_its_user_is_gone_before_it_starts():
+    with guarded_program(["/bin/sh", "-c", f"exec {PAUSE}"]) as guard:
+        pass
+    assert guard.returncode == 0

@@ -1,10 +1,12 @@
 """The federation on Ray: the same bits as in this process, whatever happens to its workers."""
 
 import json
+import signal
 
 import pytest
 import ray
 import torch
+from conftest import Stopped, stop_after
 from ray.cluster_utils import Cluster
 
 from fedpoison.engines import ray as ray_engine
@@ -112,7 +114,11 @@ def assert_same(one, other):
 
 @pytest.mark.parametrize(("workers", "clients_per_task"), [(1, 3), (2, 1), (2, 100)])
 def test_a_cluster_gives_the_same_bits_as_this_process(lively, cluster, tmp_path, workers, clients_per_task):
+    started_here = clients_per_task == 1
     here = outcome(lively, tmp_path / "here")
+    if started_here:  # the cluster continues this run with round 2
+        with pytest.raises(Stopped):
+            simulate(lively, out=tmp_path / "there", checkpoint_every=1, on_round=stop_after(2))
     options = {
         "engine": "ray",
         "ray_address": cluster.address,
@@ -124,8 +130,10 @@ def test_a_cluster_gives_the_same_bits_as_this_process(lively, cluster, tmp_path
     (written,) = (tmp_path / "there").glob("*/environment.json")
     environment = json.loads(written.read_text())
     actors = 1 if clients_per_task == 100 else workers  # never more than cohorts
-    assert (environment["engine"], environment["workers"]) == ("ray", actors)
-    assert environment["ray"] == {
+    assert [each["after_round"] for each in environment.get("continued", [])] == [1] * started_here
+    latest = environment["continued"][0] if started_here else environment
+    assert (latest["engine"], latest["workers"]) == ("ray", actors)
+    assert started_here or environment["ray"] == {
         "actors": actors,
         "resources": {"CPU": 1},
         "machines": 2,
@@ -157,7 +165,9 @@ def test_a_cohort_that_is_lost_again_and_again_ends_the_run(small, cluster, tmp_
     monkeypatch.setattr(ray_engine, "RETRIES", 1)
     attack = f"saboteur(ends=always, marker={tmp_path / 'killed'})"
     scenario = small.replace(attack=attack, malicious_nodes=(3,))
+    handler = signal.getsignal(signal.SIGTERM)
     with ray_session(cluster.address):  # a Ray that is there is used, and left
+        assert signal.getsignal(signal.SIGTERM) is handler
         with pytest.raises(EngineError, match="of clients 2, 3 was lost 2 times in the same round.*exit"):
             simulate(scenario, engine="ray", workers=1, clients_per_task=2)
         assert ray.is_initialized()

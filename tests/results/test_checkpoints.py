@@ -5,6 +5,7 @@ import json
 
 import pytest
 import torch
+from conftest import Stopped, stop_after, timeless
 from safetensors.torch import load_file
 
 from clients import ATTACKS
@@ -56,10 +57,6 @@ def run(federation, *, start=None, saved=None, every=2):
     return weights, [timeless(record) for record in records]
 
 
-def timeless(record):
-    return dataclasses.replace(record, training=dataclasses.replace(record.training, seconds={}))
-
-
 def check_continues(scenario, path):
     """Stop the run after half of its rounds, continue it from the file, and compare the bits."""
     federation, saved = Federation.load(scenario), []
@@ -80,18 +77,6 @@ def test_every_strategy_continues_with_the_same_bits(strategy, tmp_path):
 @pytest.mark.parametrize("attack", sorted(ATTACKS))
 def test_every_attack_continues_with_the_same_bits(attack, tmp_path):
     check_continues(BASE.replace(attack=attack, strategy="median"), tmp_path / "checkpoint.safetensors")
-
-
-class Stopped(BaseException):
-    """Ends a run as a signal does: nothing that handles errors sees it."""
-
-
-def stop_after(number):
-    def on_round(record):
-        if record.round == number:
-            raise Stopped
-
-    return on_round
 
 
 @pytest.fixture
@@ -164,21 +149,6 @@ def test_the_same_call_continues_and_ends_in_the_same_bits(stopped, tmp_path):
     assert list(map(timeless, stored.history.records)) == list(map(timeless, whole.records))
     assert not stored.checkpoint.exists()
     assert [each["after_round"] for each in stored.environment["continued"]] == [2]
-
-
-@pytest.mark.ray
-def test_a_batch_in_ray_tasks_continues_inside_a_run(stopped, tmp_path):
-    scenario = stopped.history.scenario
-    notices = []
-    other = scenario.replace(seed=1)
-    result = run_all([scenario, other], out=tmp_path, jobs=2, notify=notices.append)
-    result.check()
-    whole = simulate(scenario, out=tmp_path / "whole")
-    assert any("continues after round 2 of 4" in notice for notice in notices)
-    records = result.histories[scenario].records
-    assert list(map(timeless, records)) == list(map(timeless, whole.records))
-    model = (stopped.path / "model.safetensors").read_bytes()
-    assert model == (whole.path / "model.safetensors").read_bytes()
 
 
 def test_a_run_in_a_batch_continues(stopped, tmp_path):
