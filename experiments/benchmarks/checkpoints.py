@@ -1,6 +1,6 @@
 """Share of a run's time that its checkpoints take, with the default schedule.
 
-`python -m experiments.benchmarks.checkpoints` prints the table of `docs/reliability.md`, with runs of the digits.
+`python -m experiments.benchmarks.checkpoints` prints the table of `docs/reliability.md`.
 """
 
 from __future__ import annotations
