@@ -30,19 +30,33 @@ LASTING = [
 """Options of a run whose rule, optimizer, attackers and clients keep a state."""
 
 
-def start(*arguments):
-    """Start the command line in a process group of its own, marked so that its children can be found."""
-    environment = {**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(
-        [sys.executable, "-m", "fedpoison", *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        env=environment,
-        start_new_session=True,
-        preexec_fn=heed_ctrl_c,
-    )
+START_UP = 300
+"""Longest time until a run on a busy machine writes its first record, in seconds."""
+
+
+@pytest.fixture
+def start():
+    """Return a function that starts the command line in a session of its own."""
+    processes = []
+
+    def run(*arguments):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "fedpoison", *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONPATH": str(ROOT)},
+            start_new_session=True,
+            preexec_fn=heed_ctrl_c,
+        )
+        processes.append(process)
+        return process
+
+    yield run
+    for process in processes:
+        process.kill()
+        process.communicate()
 
 
 def left_by(process):
@@ -60,9 +74,9 @@ def left_by(process):
 
 
 @pytest.mark.ray
-def test_the_command_line_prints_one_object_and_leaves_no_process(small, tmp_path):
+def test_the_command_line_prints_one_object_and_leaves_no_process(start, tmp_path):
     process = start(*RUN, "--engine", "ray", "--rounds", 2, "--workers", 1, "--json", "--out", tmp_path)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=START_UP)
     assert process.returncode == 0, err
     result = json.loads(out)
     assert out.count("\n") == 1
@@ -92,7 +106,7 @@ def exposed(processes):
 
 def running(process, out, pattern):
     """Return all processes of a command after it wrote a file, when none listens beyond this machine."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + START_UP
     while not any(out.glob(pattern)):
         assert process.poll() is None
         assert time.monotonic() < deadline
@@ -110,7 +124,7 @@ def assert_all_ended(process, started):
 
 @pytest.mark.ray
 @pytest.mark.parametrize(("engine", "how"), [("ray", "SIGINT"), ("flower", "SIGTERM")])
-def test_a_stopped_run_ends_cleanly_and_takes_its_processes_along(tmp_path, engine, how):
+def test_a_stopped_run_ends_cleanly_and_takes_its_processes_along(start, tmp_path, engine, how):
     workers = ["--workers", 1] if engine == "ray" else []
     process = start(*RUN, "--rounds", 500, "--engine", engine, *workers, "--out", tmp_path)
     started = running(process, tmp_path, "*/rounds.jsonl")
@@ -127,7 +141,7 @@ def test_a_stopped_run_ends_cleanly_and_takes_its_processes_along(tmp_path, engi
 
 @pytest.mark.ray
 @pytest.mark.parametrize(("engine", "rounds"), [("ray", 150), ("flower", 30)])
-def test_a_killed_run_takes_its_processes_along_and_continues(tmp_path, engine, rounds):
+def test_a_killed_run_takes_its_processes_along_and_continues(start, tmp_path, engine, rounds):
     process = start(*RUN, *LASTING, "--rounds", rounds, "--engine", engine, "--out", tmp_path)
     started = running(process, tmp_path, "*/checkpoint.safetensors")
     process.kill()
@@ -144,7 +158,9 @@ def test_a_killed_run_takes_its_processes_along_and_continues(tmp_path, engine, 
 
 
 @pytest.mark.ray
-def test_a_killed_sweep_takes_its_processes_along_and_continues_inside_its_runs(small, tmp_path, fedpoison):
+def test_a_killed_sweep_takes_its_processes_along_and_continues_inside_its_runs(
+    start, small, tmp_path, fedpoison
+):
     base = small.replace(rounds=60, strategy="fldetector | adam", attack="mimic").content()
     study = Study.parse({"name": "s", "base": base, "axes": {"seed": [base.pop("seed"), 1]}})
     (tmp_path / "s.toml").write_text(study.to_toml())
