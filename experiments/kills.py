@@ -35,6 +35,28 @@ RUNS: Mapping[str, str] = {
     "afa, adagrad": "--strategy afa|adagrad --attack adaptive-trigger",
 }
 """Options of runs whose clients, attackers, rules and optimizers keep a state."""
+BATCHES: Mapping[str, str] = {
+    "sweep": "sweep STUDY",
+    "search": "search OPTIONS --strategy fldetector|adam --attacks mimic,alie --trials 3 --confirm 1",
+    "breakdown": "breakdown OPTIONS --strategies fldetector|adam --attack mimic --shares 0.1,0.3",
+}
+"""Commands that run several scenarios: one after the other on the engine `local`, two at once on `ray`."""
+STUDY = """[base]
+dataset = "digits"
+train_samples = 400
+test_samples = 100
+clients = 10
+model = "mlp"
+batch_size = 8
+lr = 0.05
+malicious = 0.2
+rounds = 30
+strategy = "fldetector | adam"
+attack = "mimic"
+
+[axes]
+seed = [0, 1]
+"""
 START_UP = 120.0
 """Longest time until a run saves its first checkpoint, in seconds."""
 
@@ -48,9 +70,9 @@ class Kill:
     moment: float
     """Seconds between the first checkpoint and the signal."""
     continued_after: int | None
-    """Round after which the run continued. None: it had ended."""
+    """Round after which the run continued. None: it had ended, or no run of a batch was unfinished."""
     equal: bool
-    """Whether the model and the records equal those of an undisturbed run, bit for bit."""
+    """Whether all models and records equal those of an undisturbed command, bit for bit."""
 
 
 def kills(count: int, *, seed: int, engine: str, runs: Sequence[str], longest: float) -> Iterator[Kill]:
@@ -60,12 +82,12 @@ def kills(count: int, *, seed: int, engine: str, runs: Sequence[str], longest: f
         count: number of kills.
         seed: seed of the moments.
         engine: engine of the runs.
-        runs: names in `RUNS`, which take turns.
+        runs: names in `RUNS` and `BATCHES`, which take turns.
         longest: longest time between the first checkpoint and the signal, in seconds.
     """
     moments = random.Random(seed)
     with tempfile.TemporaryDirectory(prefix="fedpoison-kills-") as scratch:
-        whole: dict[str, tuple[bytes, str]] = {}
+        whole: dict[str, Mapping[str, tuple[bytes, str]]] = {}
         for number in range(count):
             name = runs[number % len(runs)]
             if name not in whole:
@@ -81,10 +103,17 @@ def kills(count: int, *, seed: int, engine: str, runs: Sequence[str], longest: f
 
 
 def _command(name: str, engine: str, out: Path) -> list[str]:
-    options = [part.replace("|", " | ") for part in RUNS[name].split()]
-    workers = [] if engine == "flower" else ["--workers", "2"]
-    command = [sys.executable, "-m", "fedpoison", "run", *BASE, *options, "--engine", engine, *workers]
-    return [*command, "--out", str(out)]
+    command = [sys.executable, "-m", "fedpoison"]
+    if name in BATCHES:
+        study = out.parent / "kills.toml"
+        study.write_text(STUDY, encoding="utf-8")
+        known = {"STUDY": [str(study)], "OPTIONS": BASE}
+        for part in BATCHES[name].split():
+            command += known.get(part, [part.replace("|", " | ")])
+        command += ["--checkpoint-every", "1"] if name == "sweep" else []
+        return [*command, "--jobs", "1" if engine == "local" else "2", "--out", str(out)]
+    command += ["run", *BASE, *(part.replace("|", " | ") for part in RUNS[name].split()), "--engine", engine]
+    return [*command, *([] if engine == "flower" else ["--workers", "2"]), "--out", str(out)]
 
 
 def _kill(name: str, engine: str, out: Path, moment: float) -> None:
@@ -111,11 +140,13 @@ def _finish(name: str, engine: str, out: Path) -> str:
     return " ".join((done.stdout + done.stderr).split())
 
 
-def _content(out: Path) -> tuple[bytes, str]:
-    """Return the model, and the records without their times."""
-    (folder,) = [path.parent for path in out.glob("*/model.safetensors")]
-    records = (folder / "rounds.jsonl").read_text(encoding="utf-8")
-    return (folder / "model.safetensors").read_bytes(), re.sub(r'"seconds": \{[^}]*\}', "", records)
+def _content(out: Path) -> dict[str, tuple[bytes, str]]:
+    """Return the model, and the records without their times, of each run in a store."""
+    content = {}
+    for model in out.glob("*/model.safetensors"):
+        records = (model.parent / "rounds.jsonl").read_text(encoding="utf-8")
+        content[model.parent.name] = model.read_bytes(), re.sub(r'"seconds": \{[^}]*\}', "", records)
+    return content
 
 
 def main() -> None:
@@ -124,12 +155,14 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20, help="number of kills")
     parser.add_argument("--seed", type=int, default=0, help="seed of the moments")
     parser.add_argument("--engine", default="local", choices=get_args(Engine), help="engine of the runs")
+    parser.add_argument("--batches", action="store_true", help="kill sweep, search and breakdown")
     parser.add_argument("--longest", type=float, default=1.5, help="longest time, in seconds")
     options = parser.parse_args()
     print("| run | engine | seconds after the first checkpoint | continued after round | same bits |")
     print("|---|---|---|---|---|")
+    runs = list(BATCHES if options.batches else RUNS)
     for kill in kills(
-        options.kills, seed=options.seed, engine=options.engine, runs=list(RUNS), longest=options.longest
+        options.kills, seed=options.seed, engine=options.engine, runs=runs, longest=options.longest
     ):
         after = "it had ended" if kill.continued_after is None else kill.continued_after
         same = "yes" if kill.equal else "no"
