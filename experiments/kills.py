@@ -57,7 +57,7 @@ attack = "mimic"
 [axes]
 seed = [0, 1]
 """
-START_UP = 120.0
+START_UP = 600.0
 """Longest time until a run saves its first checkpoint, in seconds."""
 
 
