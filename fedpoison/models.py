@@ -13,14 +13,15 @@ import torch
 from torch import nn
 
 from clients.training.dropout import Dropout
+from fedpoison.errors import ScenarioError
 
-Shape = tuple[int, int, int]
-"""Channels, height and width of an image."""
+Shape = tuple[int, ...]
+"""Channels, height and width of an image, or the number of features or tokens of another sample."""
 
 
 def cnn(shape: Shape, classes: int) -> nn.Module:
     """Build the default model: two 5x5 convolutions (16 and 32 channels), a linear layer; 29k parameters."""
-    channels, height, width = shape
+    channels, height, width = _image(shape)
     return nn.Sequential(
         *_convolution(channels, 16, 5, padding=2),
         *_convolution(16, 32, 5, padding=2),
@@ -31,7 +32,7 @@ def cnn(shape: Shape, classes: int) -> nn.Module:
 
 def cnn_mcmahan(shape: Shape, classes: int) -> nn.Module:
     """Build the CNN of McMahan et al. (AISTATS 2017) with 512 hidden units; 1.66M parameters."""
-    channels, height, width = shape
+    channels, height, width = _image(shape)
     return nn.Sequential(
         *_convolution(channels, 32, 5, padding=2),
         *_convolution(32, 64, 5, padding=2),
@@ -44,7 +45,7 @@ def cnn_mcmahan(shape: Shape, classes: int) -> nn.Module:
 
 def lenet5(shape: Shape, classes: int) -> nn.Module:
     """Build LeNet-5 (LeCun et al., 1998) with max-pooling and ReLU; 62k parameters on 28x28."""
-    channels, height, width = shape
+    channels, height, width = _image(shape)
     return nn.Sequential(
         *_convolution(channels, 6, 5, padding=2),
         *_convolution(6, 16, 5),
@@ -76,7 +77,7 @@ def mlp_small(shape: Shape, classes: int) -> nn.Module:
 
 def cnn_byzfl(shape: Shape, classes: int) -> nn.Module:
     """Build the MNIST CNN of ByzFL: 20 and 50 channels, 500 hidden units; 431k parameters."""
-    channels, height, width = shape
+    channels, height, width = _image(shape)
     return nn.Sequential(
         *_convolution(channels, 20, 5),
         *_convolution(20, 50, 5),
@@ -93,7 +94,7 @@ def cnn_bucketing(shape: Shape, classes: int) -> nn.Module:
     As in the authors' code, no ReLU follows the second convolution. With that ReLU, the median does not learn
     under bit-flips if samples are sorted by class.
     """
-    channels, height, width = shape
+    channels, height, width = _image(shape)
     return nn.Sequential(
         nn.Conv2d(channels, 32, 3),
         nn.ReLU(),
@@ -106,6 +107,17 @@ def cnn_bucketing(shape: Shape, classes: int) -> nn.Module:
         Dropout(0.5),
         nn.Linear(128, classes),
     )
+
+
+def _image(shape: Shape) -> tuple[int, int, int]:
+    """Return the shape of an image, or raise ScenarioError for samples that are no images."""
+    if len(shape) != 3:
+        raise ScenarioError(
+            f"model: got samples of shape {shape}, expected images (channels, height, width); for features, "
+            "use mlp or mlp-small."
+        )
+    channels, height, width = shape
+    return channels, height, width
 
 
 def _convolution(inputs: int, outputs: int, size: int, *, padding: int = 0) -> list[nn.Module]:

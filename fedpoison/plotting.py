@@ -232,14 +232,17 @@ def class_heat_map(accuracy: pd.DataFrame, title: str) -> Figure:
     return single_heat_map(100 * accuracy.T, size, PER_CENT, numbers=numbers, title=title, **names)
 
 
-def confusion_matrix(counts: NDArray[np.int64], title: str) -> Figure:
+def confusion_matrix(counts: NDArray[np.int64], title: str, labels: list[str] | None = None) -> Figure:
     """Return the heat map of a confusion matrix, in per cent of each true class.
 
     Args:
         counts: Test samples (k, k): row = true class, column = predicted class.
         title: Title of the figure.
+        labels: Label of each class. Default: its number.
     """
-    shares = pd.DataFrame(100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
+    shares = pd.DataFrame(
+        100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1), index=labels, columns=labels
+    )
     names = {"xlabel": "predicted class", "ylabel": "true class", "title": title}
     numbers = len(shares) <= MOST_NUMBERS
     return single_heat_map(shares, (5.4, 4.8), PER_CENT, numbers=numbers, **names)

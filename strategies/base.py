@@ -79,7 +79,7 @@ class Context:
     """Function that trains on the server's root data as a client does and returns the update, (d,)."""
     predict: Callable[[Tensor, Tensor], Tensor] | None = None
     """Function `predict(weights (d,), images (m, c, h, w)) -> logits (m, k)`."""
-    image_shape: tuple[int, int, int] | None = None
+    image_shape: tuple[int, ...] | None = None
     """Channels, height and width of an image, for rules that run models on noise."""
 
 

@@ -169,6 +169,10 @@ class Attack:
     def __post_init__(self) -> None:
         check_bounds(self)
 
+    def needs_pixels(self) -> bool:
+        """Whether the attack changes or measures pixels, so that the samples must be images."""
+        return False
+
     def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
         """Return the data that this client trains on. The trainer contains the global model."""
         return samples

@@ -1,4 +1,4 @@
-"""Labelled images in memory, normalised once."""
+"""Labelled samples in memory, normalised once."""
 
 from dataclasses import dataclass, replace
 from typing import Self
@@ -11,20 +11,25 @@ from torch import Tensor
 class Samples:
     """Normalised images with labels, and their conversion from and to pixel values.
 
-    Attacks on the data use pixels in [0, 1]. Models train on normalised values.
+    Attacks on the data use pixels in [0, 1]. Models train on normalised values. Samples that are no images
+    have one row per sample: features (m, d) float32, normalised, or numbers of tokens (m, d) int64.
     """
 
     images: Tensor
-    """(m, c, h, w) float32, normalised: (pixel - mean) / std."""
+    """(m, c, h, w) float32, normalised: (pixel - mean) / std. Other samples: (m, d)."""
     labels: Tensor
     """(m,) int64."""
     classes: int
     mean: tuple[float, ...] = (0.0,)
-    """Mean of each channel."""
+    """Mean of each channel or feature."""
     std: tuple[float, ...] = (1.0,)
-    """Standard deviation of each channel."""
+    """Standard deviation of each channel or feature."""
     poisoned: Tensor | None = None
     """Mask of the samples that an attack changed, (m,) bool. None without an attack."""
+    clients: Tensor | None = None
+    """Number of the client that each sample comes from, (m,) int64. None: unknown."""
+    class_names: tuple[str, ...] = ()
+    """Name of each class. Empty: the classes have no names."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -35,7 +40,13 @@ class Samples:
         if index.dtype == torch.bool:
             index = index.nonzero().flatten()
         images, labels = self.batch(index)
-        return replace(self, images=images, labels=labels, poisoned=poisoned)
+        clients = None if self.clients is None else self.clients[index.to(self.clients.device)]
+        return replace(self, images=images, labels=labels, poisoned=poisoned, clients=clients)
+
+    @property
+    def has_pixels(self) -> bool:
+        """Whether the samples are images."""
+        return self.images.ndim == 4
 
     def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Return copies of the images and labels at the positions `index` (b,), on the samples' device."""
@@ -67,6 +78,7 @@ class Samples:
             images=torch.cat([self.images, others.images]),
             labels=torch.cat([self.labels, others.labels]),
             poisoned=torch.cat([self.poison_mask(), others.poison_mask()]),
+            clients=None,
         )
 
     def poison_mask(self) -> Tensor:
@@ -96,7 +108,7 @@ class Samples:
         return self[~poisoned], self[poisoned]
 
     def _scale(self) -> tuple[Tensor, Tensor]:
-        shape = (1, -1, 1, 1)
+        shape = (1, -1, *(1 for _ in self.images.shape[2:]))
         return self.images.new_tensor(self.mean).view(shape), self.images.new_tensor(self.std).view(shape)
 
 

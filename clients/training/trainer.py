@@ -127,6 +127,11 @@ def sgd_step(
     torch._foreach_add_(parameters, gradients, alpha=-training.lr)
 
 
+def channels_last(images: Tensor) -> Tensor:
+    """Return images (m, c, h, w) in the memory format of training, and other samples unchanged."""
+    return images.contiguous(memory_format=torch.channels_last) if images.ndim == 4 else images
+
+
 class Trainer:
     """Trainer of one model in place, for one client after the other.
 
@@ -160,7 +165,7 @@ class Trainer:
         """Compute the logits (m, k) in evaluation mode, on the device of the images."""
         self.model.eval()
         try:
-            here = images.contiguous(memory_format=torch.channels_last).to(self.device)
+            here = channels_last(images).to(self.device)
             logits: Tensor = self.model(here)
         finally:
             self.model.train()
@@ -182,7 +187,7 @@ class Trainer:
 
     def image_gradient(self, images: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
         """Compute the gradient of the scalar `loss(images)` with respect to the images (m, c, h, w)."""
-        images = images.detach().contiguous(memory_format=torch.channels_last).requires_grad_()
+        images = channels_last(images.detach()).requires_grad_()
         (gradient,) = torch.autograd.grad(loss(images), images)
         return gradient
 
@@ -220,7 +225,7 @@ class Trainer:
         for index in batches(count, training, generator, part):
             with drawing(self._dropouts, generator, training.dropout_seed):
                 images, labels = samples.batch(index)
-                images = images.to(self.device).contiguous(memory_format=torch.channels_last)
+                images = channels_last(images.to(self.device))
                 labels = labels.to(self.device)
                 with arithmetic(training, self.device):
                     value = self.loss(images, labels) if loss is None else loss(self.model, images, labels)

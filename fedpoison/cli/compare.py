@@ -190,7 +190,8 @@ def _worst_cases(found: Comparison) -> TextTable:
             + f" under {row['under']}",
             "worst class": "-"
             if pd.isna(row["class"])
-            else f"{row['class']}: {percent(row['class_accuracy'])} under {row['class_under']}",
+            else f"{found.class_labels[row['class']]}: {percent(row['class_accuracy'])} under "
+            f"{row['class_under']}",
             "highest success": "-"
             if pd.isna(row["success"])
             else f"{percent(row['success'])} of {row['success_of']}",
@@ -203,7 +204,7 @@ def _worst_cases(found: Comparison) -> TextTable:
 
 def _classes(found: Comparison, attack: str) -> TextTable:
     frame = found.classes(attack)
-    cells = frame.map(lambda value: percent(value, 0)).rename(columns=str).reset_index()
+    cells = frame.map(lambda value: percent(value, 0)).set_axis(found.class_labels, axis=1).reset_index()
     return TextTable(f"{attack}: accuracy by class, %", cells)
 
 
@@ -214,7 +215,7 @@ def _setting(found: Comparison) -> str:
     moment = f"after {scenario.rounds} rounds" if found.at == "last" else "after the best round of each run"
     (group,) = scenario.attackers
     clients = f"{scenario.clients} clients, {group.size(scenario.clients)} malicious"
-    return f"{scenario.dataset}, {clients}, {moment}, {seeds}" + (f" ({few})" if few else "")
+    return f"{scenario.dataset_title}, {clients}, {moment}, {seeds}" + (f" ({few})" if few else "")
 
 
 def _draw(found: Comparison, folder: Path) -> None:

@@ -88,7 +88,7 @@ def _row(thing: Any) -> dict[str, str]:
     """Return the facts about an entry in a list of all entries, with its summary first."""
     summary, card = (inspect.getdoc(thing) or "").partition("\n")[0], getattr(thing, "card", None)
     if card is None:
-        return {"what it is": getattr(thing, "title", summary)}
+        return {"what it is": summary if isinstance(thing, type) else getattr(thing, "title", summary)}
     row = {"what it does": summary, "paper": card.paper}
     if isinstance(card, AttackCard):
         return row | {"knowledge": card.knowledge.value + (" + the rule" if card.knows_rule else "")}
@@ -110,9 +110,12 @@ def entries(kind: str) -> list[CatalogueEntry]:
 
 
 def _entries(kind: str, things: Mapping[str, Any]) -> list[CatalogueEntry]:
-    if kind == "datasets":
-        return [CatalogueEntry(name, source.title) for name, source in things.items()]
-    return [_entry(name, thing) for name, thing in sorted(things.items())]
+    return [
+        _entry(name, thing)
+        if isinstance(thing, type) or kind != "datasets"
+        else CatalogueEntry(name, thing.title)
+        for name, thing in sorted(things.items())
+    ]
 
 
 _STAGES = {"poison_data": "data", "train": "training", "craft": "updates"}

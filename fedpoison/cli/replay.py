@@ -111,12 +111,19 @@ def _print(found: Replay, top: int) -> None:
     frame = pd.DataFrame.from_dict(measured, orient="index", columns=titles).astype(float)
     console.print(_table("After the round, %", frame.rename_axis("strategy")), crop=False)
     classes = {name: record.per_class_accuracy for name, record in rows.items()}
-    console.print(_table("Accuracy by class, %", pd.DataFrame(classes).rename_axis("class")), crop=False)
+    console.print(
+        _table(
+            "Accuracy by class, %",
+            pd.DataFrame(classes, index=found.history.class_labels).rename_axis("class"),
+        ),
+        crop=False,
+    )
     malicious = set(saved.attacking_clients)
     for result in found.results:
         _print_trust(console, result, malicious)
         if result.influence is not None:
-            _print_influence(console, result.strategy, result.influence, malicious, top)
+            influence = result.influence.set_axis([*found.history.class_labels, "all"], axis=1)
+            _print_influence(console, result.strategy, influence, malicious, top)
 
 
 def _print_trust(console: Console, result: ReplayResult, malicious: set[int]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -156,7 +157,7 @@ def _print(history: History, clean_run: History | None) -> None:
     console = Console()
     last = history.last
     if clean_run is None:
-        initial = History(history.scenario, history.records[:1])
+        initial = replace(history, records=history.records[:1])
         table = class_table({"initial": initial, "final": history})
     else:
         table = class_table({"clean run": clean_run, "attacked": history})
@@ -184,7 +185,7 @@ def _print(history: History, clean_run: History | None) -> None:
         console.print(f"warning: {note}", style="yellow", markup=False, soft_wrap=True)
     rounds = "1 round" if last.round == 1 else f"{last.round} rounds"
     console.print(
-        f"{rounds} on {history.scenario.dataset} in {history.seconds:.1f} s: {history.path}",
+        f"{rounds} on {history.scenario.dataset_title} in {history.seconds:.1f} s: {history.path}",
         markup=False,
         soft_wrap=True,
     )

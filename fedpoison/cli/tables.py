@@ -211,7 +211,7 @@ def class_table(columns: Mapping[str, History]) -> TextTable:
     if shares.shape[1] == len(("before", "after")):
         gain = 100 * (shares.iloc[:, 1] - shares.iloc[:, 0])
         cells["difference"] = ["-" if pd.isna(points) else f"{points:+.1f}" for points in gain]
-    cells.insert(0, "class", [*map(str, range(len(shares) - 1)), "all"])
+    cells.insert(0, "class", [*next(iter(columns.values())).class_labels, "all"])
     return TextTable("Accuracy by class, %", cells, total=True)
 
 

@@ -14,8 +14,13 @@ from pathlib import Path
 import platformdirs
 from filelock import FileLock
 
+from fedpoison.data.files import ImageFolder, Npz
+from fedpoison.data.hub import Hf
+from fedpoison.data.objects import Arrays
+from fedpoison.data.own import OwnData
 from fedpoison.data.sources import DATASETS, Dataset, Source, TorchvisionSource
-from fedpoison.errors import DataError
+from fedpoison.data.tables import Csv, Parquet
+from fedpoison.errors import DataError, ScenarioError
 from fedpoison.registry import Registry
 
 AUTO = "auto"
@@ -23,8 +28,21 @@ AUTO = "auto"
 PATIENCE = 10.0
 """Seconds without an answer after which a download fails."""
 
-datasets: Registry[Source] = Registry(
-    "data set", DATASETS, "fedpoison.datasets", "title", "folder", "fetch", "read", dataclass=False
+FORMATS: dict[str, type[OwnData]] = {
+    "arrays": Arrays,
+    "csv": Csv,
+    "hf": Hf,
+    "image-folder": ImageFolder,
+    "npz": Npz,
+    "parquet": Parquet,
+}
+"""Formats of a user's own data. Each has parameters, such as a path."""
+
+MEMBERS = ("title", "folder", "fetch", "read")
+"""Members of a data set without parameters."""
+
+datasets: Registry[Source | type[OwnData]] = Registry(
+    "data set", {**DATASETS, **FORMATS}, "fedpoison.datasets", *MEMBERS, dataclass=False
 )
 
 _log = logging.getLogger(__name__)
@@ -42,8 +60,16 @@ def find_files(name: str, data_dir: str | Path | None = None) -> Path | None:
     Raises:
         ScenarioError: the name is unknown.
     """
-    source = datasets[name]
+    source = _source(name)
     return next((root for root in data_folders(data_dir) if not _missing(source, root)), None)
+
+
+def _source(name: str) -> Source:
+    """Return a data set without parameters, or raise ScenarioError."""
+    source = datasets[name]
+    if isinstance(source, type):
+        raise ScenarioError(f"{name}: got no parameters, expected some; use Scenario(dataset='{name}(...)').")
+    return source
 
 
 def _missing(source: Source, root: Path) -> list[str]:
@@ -63,8 +89,8 @@ def load_dataset(
     """Load a data set from disk. Download it first if no data folder has it.
 
     Args:
-        name: a name in `datasets`, or `auto`: MNIST if it is available, and otherwise the built-in digits.
-            `Dataset.name` of the result is the name of the set that was loaded.
+        name: a name in `datasets` without parameters, or `auto`: MNIST if it is available, and otherwise the
+            built-in digits. `Dataset.name` of the result is the name of the set that was loaded.
         data_dir: a folder in torchvision's layout. It is searched first, and downloads are saved there.
         download: whether to download missing files.
         notify: receives a warning if `auto` falls back to digits.
@@ -86,7 +112,7 @@ def load_dataset(
 
 
 def _load(name: str, data_dir: str | Path | None, *, download: bool) -> Dataset:
-    source = datasets[name]
+    source = _source(name)
     if not source.folder:
         return Dataset(name, *source.read(Path()))
     root, folders = find_files(name, data_dir), data_folders(data_dir)

@@ -27,6 +27,11 @@ class Partition(Protocol):
         """
 
 
+def by_client(partition: Partition) -> bool:
+    """Return whether a partition divides by the client of each sample, which it gets in place of labels."""
+    return bool(getattr(partition, "by_client", False))
+
+
 def check_samples(samples: int, least: int) -> None:
     """Raise ScenarioError if there are fewer than `least` samples."""
     if samples < least:

@@ -128,11 +128,39 @@ class Similarity:
         return [torch.cat([random, ordered.flip(0)]) for random, ordered in pairs]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Natural:
+    """Give each client the samples of one client of the data set, which names the client of each sample.
+
+    With fewer clients than the data set has, some of them are drawn at random, and no client gets the samples
+    of the others.
+
+    >>> parts = Natural()(torch.tensor([1, 0, 1, 1]), 2, torch.Generator())
+    >>> [part.tolist() for part in parts]
+    [[1], [0, 2, 3]]
+    """
+
+    by_client = True
+
+    def __call__(self, labels: Tensor, clients: int, generator: torch.Generator) -> list[Tensor]:
+        """Return each client's positions. `labels` (m,) has the number of each sample's client."""
+        owners, counts = labels.unique(return_counts=True)
+        if clients > len(owners):
+            raise ScenarioError(
+                f"partition natural: got {clients} clients, expected at most {len(owners)}, the number of "
+                f"clients in the data set; set clients={len(owners)}, or choose another partition."
+            )
+        parts = labels.argsort(stable=True).split(counts.tolist())
+        chosen = torch.randperm(len(owners), generator=generator)[:clients].sort().values
+        return [parts[owner] for owner in chosen.tolist()]
+
+
 PARTITIONS: dict[str, type[Partition]] = {
     "bias": Bias,
     "dirichlet": Dirichlet,
     "iid": Iid,
     "long-tail": LongTail,
+    "natural": Natural,
     "per-client-dirichlet": PerClientDirichlet,
     "quantity-skew": QuantitySkew,
     "resample": Resample,

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from clients.training.samples import Samples
+from fedpoison.data.own import OwnData
 from fedpoison.errors import DataError
 
 REMEDY = "delete it, and the next run downloads it again, or copy it again"
@@ -25,6 +26,8 @@ class Dataset:
     name: str
     train: Samples
     test: Samples
+    source: OwnData | None = None
+    """Data set of the user that was loaded. None: a registered data set without parameters."""
 
 
 class Source(Protocol):

@@ -17,12 +17,14 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import tomli_w
 
+from fedpoison.data.objects import Arrays
 from fedpoison.engines.guard import guarded_program
 from fedpoison.errors import EngineError, ScenarioError
 from fedpoison.federation.federation import Federation
@@ -34,6 +36,7 @@ from fedpoison.results.round import OnRound
 from fedpoison.results.run_writer import RunWriter
 from fedpoison.results.store import StoredRun
 from fedpoison.scenario.model_spec import read_model
+from fedpoison.scenario.scenario import Scenario
 
 START_UP = 60.0
 """Seconds in which the SuperLink has to start."""
@@ -103,7 +106,7 @@ def run_on_flower(
         home = Path(scratch)
         store = home / "runs" if out is None else Path(out).absolute()
         folder = store / federation.scenario.run_id
-        known = environment_of_run("flower", None, federation.no_effect)
+        known = environment_of_run("flower", None, federation.no_effect, federation.class_names)
         writer = RunWriter.begin(folder, federation.scenario, known, fresh=fresh)
         writer.release()  # the ServerApp writes the run
         if writer.notice is not None:
@@ -114,7 +117,7 @@ def run_on_flower(
             run_id = _submit(app, federation, environment)
             _follow(writer, run_id, environment, on_round)
         history = StoredRun(folder).history
-        return history if out is not None else History(history.scenario, history.records)
+        return history if out is not None else replace(history, path=None)
 
 
 def _write_app(
@@ -128,13 +131,21 @@ def _write_app(
     (package / "client_app.py").write_text(CLIENT, encoding="utf-8")
     data = data_dir or os.environ.get("FEDPOISON_DATA", "")
     config = to_run_config(
-        federation.scenario,
+        _with_copied_arrays(federation, app / "arrays.pt"),
         out=str(store),
         data_dir=str(Path(data).expanduser().absolute()) if data else "",
         checkpoint_every=checkpoint_every or 0,
     )
     (app / "pyproject.toml").write_text(PROJECT + tomli_w.dumps(config), encoding="utf-8")
     return app
+
+
+def _with_copied_arrays(federation: Federation, path: Path) -> Scenario:
+    """Return the scenario. If its data set are arrays of this process, it names a copy of them at `path`."""
+    source = federation.dataset.source
+    if not isinstance(source, Arrays):
+        return federation.scenario
+    return federation.scenario.replace(dataset=source.save(path))
 
 
 def _environment(home: Path) -> dict[str, str]:

@@ -24,7 +24,7 @@ def main(grid: Grid, context: Context) -> None:
     scenario, out, data_dir = read_context(context)
     federation = Federation.load(scenario, data_dir=data_dir)
     path = (out or Path("runs").absolute()) / federation.scenario.run_id
-    known = environment("flower", None, federation.no_effect)
+    known = environment("flower", None, federation.no_effect, federation.class_names)
     fresh = bool(context.run_config.get(FRESH, False))
     folder = RunWriter.begin(path, federation.scenario, known, fresh=fresh)
     print(f"fedpoison: the run is written into {folder.folder}")  # noqa: T201  # for `flwr run --stream`

@@ -172,7 +172,6 @@ class RuleAggregator:
     ) -> Context:
         """Return the context of the rule in this round. `purpose` names its random stream."""
         federation = self._federation
-        channels, height, width = federation.train.images.shape[1:]
         return Context(
             round=server_round,
             client_ids=client_ids,
@@ -182,7 +181,7 @@ class RuleAggregator:
             generator=generator_for(federation.scenario.seed, purpose, server_round),
             root_update=lambda: self._root_update(server_round, model),
             predict=self._predict,
-            image_shape=(channels, height, width),
+            image_shape=tuple(federation.train.images.shape[1:]),
         )
 
     def _root_update(self, server_round: int, model: Tensor) -> Tensor:

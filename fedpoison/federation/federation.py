@@ -13,14 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from clients.attacks.base import AttackGoal, ClientContext
-from clients.attacks.composite import parts_of
-from clients.attacks.data.backdoor import Trigger
 from clients.training.batch import Job
 from clients.training.dropout import has_dropout
 from clients.training.parameters import Layout, flatten, layout_of
 from clients.training.samples import Samples
-from fedpoison.data import AUTO, Dataset, load_dataset
+from fedpoison.data import Dataset
+from fedpoison.data.partition import by_client
 from fedpoison.errors import ScenarioError
+from fedpoison.federation.data_checks import check_pixels
+from fedpoison.federation.datasets import data_notes, dataset_of, resolve_dataset
 from fedpoison.rng import generator_for
 from fedpoison.scenario.aggregation import FlowerStrategy
 from fedpoison.scenario.attackers import first_goal
@@ -29,9 +30,6 @@ from fedpoison.scenario.registries import read_partition
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.scenario.selection import AttackerSelection
 from strategies.pipeline import without_guarantee
-
-LARGEST_TRIGGER = 0.5
-"""Largest share of the pixels that a trigger may hide."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +48,7 @@ class Federation:
         self._objective  # noqa: B018  # raises before any training
         self.parts  # noqa: B018  # raises before any training
         self.layout  # noqa: B018  # raises before any training
-        for group in self.scenario.attackers:
-            for part in parts_of(group.built_attack):
-                if isinstance(part, Trigger):
-                    self._check_trigger(group.attack, part)
+        check_pixels(self.scenario, self.dataset.train, self.dataset.name)
         if isinstance(self.scenario.aggregation, FlowerStrategy):
             for group in self.scenario.attackers:
                 if group.built_attack.card.knows_rule:
@@ -67,40 +62,30 @@ class Federation:
                 "has no dropout; remove dropout_seed, or choose another model."
             )
 
-    def _check_trigger(self, name: str, attack: Trigger) -> None:
-        """Raise ScenarioError if the trigger does not fit on the images, or hides most of each image."""
-        shape = (1, *self.dataset.train.images.shape[1:])
-        try:
-            hidden = attack.stamp(torch.zeros(shape)) == attack.stamp(torch.ones(shape))
-        except ValueError as error:
-            raise ScenarioError(f"attack {name}: {error}") from None
-        share = float(hidden.double().mean())
-        if share > LARGEST_TRIGGER:
-            raise ScenarioError(
-                f"attack {name}: the trigger hides {share:.0%} of an image of {shape[2]}x{shape[3]}, "
-                f"expected at most {LARGEST_TRIGGER:.0%}, since a model cannot predict the class of "
-                "a hidden image; choose a smaller trigger."
-            )
-
     @classmethod
     def load(cls, scenario: Scenario, *, data_dir: str | Path | None = None) -> Self:
         """Load the data set of a scenario and return its federation.
 
         Args:
-            scenario: Scenario. If its data set is `auto`, the federation's scenario names the loaded set.
+            scenario: Scenario. If its data set is `auto` or own data, the federation names the loaded set.
             data_dir: As for `simulate`.
 
         Raises:
             ScenarioError: the scenario does not fit the data set.
             DataError: the data set is not available.
         """
-        dataset = load_dataset(scenario.dataset, data_dir=data_dir)
+        dataset = dataset_of(scenario, data_dir=data_dir)
         return cls(resolve_dataset(scenario, dataset), dataset)
 
     @property
     def classes(self) -> int:
         """Number of classes of the data set."""
         return self.dataset.train.classes
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes; empty if they have none."""
+        return self.dataset.train.class_names
 
     @property
     def selection(self) -> AttackerSelection:
@@ -141,10 +126,10 @@ class Federation:
     @property
     def warnings(self) -> list[str]:
         """Warnings before the first round: attacks without effect, and a rule without its guarantee."""
-        aggregation = self.scenario.aggregation
+        aggregation, notes = self.scenario.aggregation, data_notes(self.scenario, self.dataset)
         if isinstance(aggregation, FlowerStrategy):
-            return self.no_effect + aggregation.warnings
-        return self.no_effect + without_guarantee(aggregation, self.scenario.sampled)
+            return self.no_effect + aggregation.warnings + notes
+        return self.no_effect + without_guarantee(aggregation, self.scenario.sampled) + notes
 
     @cached_property
     def train(self) -> Samples:
@@ -193,10 +178,10 @@ class Federation:
 
     def model(self) -> nn.Module:
         """Return a model with the initial weights of the run."""
-        _, channels, height, width = self.dataset.train.images.shape
+        shape = tuple(self.dataset.train.images.shape[1:])
         generator = generator_for(self.scenario.seed, "initial weights")
         choice = read_model(self.scenario.model).value
-        return choice.build((channels, height, width), self.classes, generator)
+        return choice.build(shape, self.classes, generator)
 
     @cached_property
     def layout(self) -> Layout:
@@ -249,18 +234,6 @@ class Federation:
         )
 
 
-def resolve_dataset(scenario: Scenario, dataset: Dataset) -> Scenario:
-    """Replace `auto` by the name of the loaded data set.
-
-    If `auto` has fewer samples than the scenario asks for, the scenario uses all of them.
-    """
-    if scenario.dataset != AUTO:
-        return scenario
-    sizes = {"train_samples": len(dataset.train), "test_samples": len(dataset.test)}
-    changes = {field: 0 for field, size in sizes.items() if getattr(scenario, field) > size}
-    return scenario.replace(dataset=dataset.name, **changes)
-
-
 @lru_cache(maxsize=8)
 def _draw_samples(name: str, samples: Samples, limit: int, seed: int, field: str) -> Samples:
     """Draw `limit` samples of the data set `name`, or return all for 0. Federations with one seed share them.
@@ -282,7 +255,14 @@ def _partition(partition: str, samples: Samples, clients: int, seed: int, stream
     Raises:
         ScenarioError: the partition does not return one part per client.
     """
-    parts = read_partition(partition).value(samples.labels, clients, generator_for(seed, stream))
+    rule = read_partition(partition).value
+    groups = samples.clients if by_client(rule) else samples.labels
+    if groups is None:
+        raise ScenarioError(
+            f"partition {partition}: the data set does not name the client of each sample; give its column "
+            "or array of clients, or a folder with one file per client, or choose another partition."
+        )
+    parts = rule(groups, clients, generator_for(seed, stream))
     if len(parts) != clients:
         raise ScenarioError(
             f"partition {partition}: got {len(parts)} parts, expected {clients}, one per client."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +67,8 @@ def _setting(contents: PageData, table: pd.DataFrame) -> Iterator[tuple[str, Fig
             yield f"timings-{attack}", timings(whole, f"seconds per round under {attack}")
         damaged = cells[cells["damage"].notna()]
         if len(damaged):
-            yield f"damage-{attack}", damage(damaged, f"{attack}: damage by class")
+            labels = next(iter(runs.values()))[0].class_labels
+            yield f"damage-{attack}", damage(damaged, f"{attack}: damage by class", labels)
         for strategy, histories in runs.items():
             for history in histories[:1]:
                 name = f"{attack}-{strategy}"
@@ -87,16 +88,17 @@ def class_curves(runs: dict[str, list[History]], title: str) -> Figure:
         for history in histories
     ]
     frame = pd.concat(frames).reset_index()
-    titles = {number: f"class {number}" for number in frame["class"].unique()}
+    labels = next(iter(runs.values()))[0].class_labels
+    titles = {number: f"class {labels[number]}" for number in frame["class"].unique()}
     figure, _ = accuracy_by_round(frame, "class", titles, list(runs))
     figure.suptitle(title)
     return figure
 
 
-def damage(cells: pd.DataFrame, title: str) -> Figure:
+def damage(cells: pd.DataFrame, title: str, labels: Sequence[str]) -> Figure:
     """Return the accuracy lost to an attack: strategies (rows) by classes (columns), percentage points."""
     lost = 100 * cells.set_index("strategy").filter(like="lost_").dropna(axis=1, how="all")
-    lost.columns = lost.columns.str.removeprefix("lost_").astype(int)
+    lost.columns = pd.Index([labels[int(name.removeprefix("lost_"))] for name in lost.columns])
     most = max(5.0, float(np.nanmax(lost.abs().to_numpy())))
     return strategy_heat_map(lost, title, Scale(-most, most, DIVERGING, "percentage points"))
 

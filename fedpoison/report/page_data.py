@@ -176,6 +176,7 @@ def _run(run: StoredRun, limits: Limits) -> dict[str, object]:
         "worst": _shares(record.worst_class_accuracy for record in curve),
         "success": _shares(record.success for record in curve),
         "classes": [_shares(shares) for shares in classes],
+        "names": list(history.class_names),
         "matrixRounds": [record.round for record in matrices],
         "matrices": [[number for row in record.confusion for number in row] for record in matrices],
         "trust": _trust(history),

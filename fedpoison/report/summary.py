@@ -40,7 +40,8 @@ def summarize(contents: PageData) -> pd.DataFrame:
         stopped, see `PageData.marks`. Shares: `accuracy`, `worst_class_accuracy` and `success`, mean over the
         runs, each with its standard deviation in `accuracy_deviation` and so on; `worst_class`, the class
         with the lowest mean. `lost_3` is the accuracy that the attack took from class 3, against the clean
-        runs; `damage` the largest of these, and `damaged_class` its class. NaN: no value.
+        runs; `damage` the largest of these, and `damaged_class` its class. `class_names` has the names of the
+        classes, or is empty. NaN: no value.
     """
     runs = {place: run for place, run in enumerate(contents.runs) if run.complete or run.stopped}
     read = (
@@ -75,6 +76,12 @@ def summarize(contents: PageData) -> pd.DataFrame:
                 for cell, label in zip(cells, hit, strict=True)
             ],
             "damaged_class": hit.array,
+            "class_names": [
+                next(
+                    (runs[place].history.class_names for place in runs if contents.places[place] == cell), ()
+                )
+                for cell in cells
+            ],
             **{name: means[name].array for name in (*MEASURES.values(), *lost)},
             **{f"{name}_deviation": deviations[name].array for name in MEASURES.values()},
         }

@@ -14,6 +14,7 @@ from fedpoison.errors import RunError
 from fedpoison.report import summary
 from fedpoison.report.load import StoredRuns, load_runs
 from fedpoison.report.page_data import PageData
+from fedpoison.results.history import class_labels
 from fedpoison.results.run_frame import format_spread, percent
 
 SCRIPTS = (
@@ -92,6 +93,9 @@ def page(contents: PageData, found: StoredRuns, title: str) -> str:
     )
     environment.filters["percent"] = lambda share: f"{percent(share)} %"
     environment.globals["spread"] = format_spread
+    environment.globals["class_name"] = lambda number, names: " ".join(
+        ["class", class_labels(names, number + 1)[-1]]
+    )
     table = summary.summarize(contents)
     return environment.get_template("page.html.j2").render(
         title=title,

@@ -32,10 +32,17 @@ class History(Displayed):
     records: Sequence[Round]
     path: Path | None = None
     """Folder of the run. None: the run wrote no files."""
+    class_names: Sequence[str] = ()
+    """Name of each class. Empty: the classes have no names."""
 
     @property
     def last(self) -> Round:
         return self.records[-1]
+
+    @property
+    def class_labels(self) -> list[str]:
+        """Number of each class, with its name if it has one, for tables and figures."""
+        return class_labels(self.class_names, len(self.last.counts))
 
     @property
     def seconds(self) -> float:
@@ -152,7 +159,7 @@ class History(Displayed):
     @property
     def title(self) -> str:
         """Title of a figure: strategy, attack and data set."""
-        return f"{self.scenario.strategy} under {self.scenario.threat} ({self.scenario.dataset})"
+        return f"{self.scenario.strategy} under {self.scenario.threat} ({self.scenario.dataset_title})"
 
     @property
     def headline(self) -> str:
@@ -165,7 +172,8 @@ class History(Displayed):
 
     def shown_frame(self) -> pd.DataFrame:
         """Return the accuracy, the loss and the accuracy of each class after each round."""
-        return self.to_frame()[["accuracy", "loss"]].join(self.per_class())
+        classes = self.per_class().set_axis(self.class_labels, axis=1)
+        return self.to_frame()[["accuracy", "loss"]].join(classes)
 
     def summary(self, clean_run: History | None = None) -> dict[str, object]:
         """Return the result of the run as plain values for JSON, with None for missing numbers.
@@ -211,13 +219,13 @@ class History(Displayed):
         """Draw the heat map of the accuracy of each class after each round."""
         from fedpoison.plotting import class_heat_map  # noqa: PLC0415  # matplotlib takes a second to import
 
-        return class_heat_map(self.per_class(), self.title)
+        return class_heat_map(self.per_class().set_axis(self.class_labels, axis=1), self.title)
 
     def plot_confusion(self) -> Figure:
         """Draw the heat map of the confusion matrix after the last round."""
         from fedpoison.plotting import confusion_matrix  # noqa: PLC0415  # as above
 
-        return confusion_matrix(self.last.counts, self.title)
+        return confusion_matrix(self.last.counts, self.title, self.class_labels)
 
     def _without_effect(self) -> list[str]:
         """Return notes on attacks that did nothing, or nothing on some clients.
@@ -246,6 +254,15 @@ class History(Displayed):
         index = pd.Index([record.round for record in self.records], name="round")
         frame = pd.DataFrame([measure(record.counts) for record in self.records], index=index)
         return frame.rename_axis(columns="class")
+
+
+def class_labels(names: Sequence[str], classes: int) -> list[str]:
+    """Return the number of each class, with its name if it has one.
+
+    >>> class_labels(["cat", "dog"], 2), class_labels([], 2)
+    (['0 cat', '1 dog'], ['0', '1'])
+    """
+    return [" ".join([str(label), *names[label : label + 1]]) for label in range(classes)]
 
 
 def _guessing(record: Round) -> float:

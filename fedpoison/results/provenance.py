@@ -72,8 +72,11 @@ def _sources() -> Iterator[Path]:
                 yield Path(found.origin)
 
 
-def environment(engine: str, workers: int | None, warnings: Sequence[str] = ()) -> dict[str, object]:
-    """Return the content of a run's `environment.json`, with the warnings that the user received."""
+def environment(
+    engine: str, workers: int | None, warnings: Sequence[str] = (), classes: Sequence[str] = ()
+) -> dict[str, object]:
+    """Return the content of a run's `environment.json`, with the user's warnings and the names of classes."""
+    named = {"classes": list(classes)} if classes else {}
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command(),
@@ -87,6 +90,7 @@ def environment(engine: str, workers: int | None, warnings: Sequence[str] = ()) 
         "packages": versions(),
         "sources": sources(),
         "warnings": list(warnings),
+        **named,
     }
 
 

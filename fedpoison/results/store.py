@@ -122,6 +122,12 @@ class StoredRun:
             return {}
         return found if isinstance(found, dict) else {}
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes; empty if they have none."""
+        names = self.environment.get("classes")
+        return tuple(map(str, names)) if isinstance(names, list) else ()
+
     @cached_property
     def history(self) -> History:
         """Scenario and records, loaded once. An unfinished run has the records of its finished rounds.
@@ -145,7 +151,7 @@ class StoredRun:
                 f"{self.rounds}: is damaged (the run is complete, but its last record is not of round "
                 f"{scenario.rounds}); delete the folder, or run the scenario again."
             )
-        return History(scenario, records, self.path)
+        return History(scenario, records, self.path, self.class_names)
 
     def _scenario(self) -> Scenario:
         """Return the scenario, or raise RunError if its file is not that of this folder."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from clients import ATTACKS
 from clients.attacks.base import Attack
 from clients.attacks.composite import Composite, parts_of
-from fedpoison.data.datasets import AUTO, datasets
+from fedpoison.data.flower_partitions import FLOWER_DATASETS, FlowerPartition
 from fedpoison.data.partition import Partition
 from fedpoison.data.partitions import PARTITIONS
-from fedpoison.errors import ScenarioError, unknown
+from fedpoison.errors import ScenarioError
 from fedpoison.models import MODELS, ModelBuilder
 from fedpoison.registry import Registry
-from fedpoison.scenario.specs import Spec, read, split_outside
+from fedpoison.scenario.specs import Spec, format_call, parse_call, read, split_outside
 from strategies import OPTIMIZERS, PREAGGREGATORS, STRATEGIES
 from strategies.base import AggregationRule
 from strategies.optimizers import ServerOptimizer
@@ -73,12 +73,17 @@ def build_attack(spec: str) -> Attack:
 
 
 def read_partition(spec: str | Partition) -> Spec[Partition]:
-    """Return a partition's spec in canonical form with its object."""
+    """Return a partition's spec in canonical form with its object.
+
+    >>> read_partition("flwr-datasets:ShardPartitioner( shard_size=20 )")
+    'flwr-datasets:ShardPartitioner(shard_size=20)'
+
+    Raises:
+        ScenarioError: a name or a parameter is unknown, or a value is invalid. Partitioners of Flower
+        Datasets are checked when they divide samples.
+    """
+    if isinstance(spec, str) and not isinstance(spec, Spec) and spec.startswith(FLOWER_DATASETS):
+        name, arguments = parse_call(spec.removeprefix(FLOWER_DATASETS))
+        text = format_call(FLOWER_DATASETS + name, arguments)
+        return Spec(text, partitions.kind, FlowerPartition(name, tuple(arguments.items())))
     return read(partitions, spec)
-
-
-def check_dataset(name: str) -> str:
-    """Return `name` if it is `auto` or a registered data set; otherwise raise ScenarioError."""
-    if name != AUTO and name not in datasets:
-        raise unknown("data set", name, [AUTO, *datasets.entries()])
-    return name

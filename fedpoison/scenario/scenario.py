@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import tomli_w
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from clients.attacks.base import NoAttack
 from clients.training.trainer import LocalTraining
@@ -30,9 +30,10 @@ from fedpoison.scenario.attackers import (
     ScheduleSpec,
     Share,
 )
+from fedpoison.scenario.datasets import DATASET, dataset_identity, dataset_title, read_dataset
 from fedpoison.scenario.fields import About, changed, fields_about, read_toml
 from fedpoison.scenario.model_spec import read_model
-from fedpoison.scenario.registries import check_dataset, read_partition
+from fedpoison.scenario.registries import read_partition
 from fedpoison.scenario.selection import AttackerSelection
 from fedpoison.scenario.specs import validated_by, validation_message
 from strategies.base import AggregationRule, require
@@ -65,8 +66,8 @@ class Scenario(BaseModel):
     evaluate_every: Annotated[Positive, About.FEDERATION | About.REFERENCE] = 1
     """Interval between evaluations, in rounds. The last round is always evaluated."""
 
-    dataset: Annotated[str, AfterValidator(check_dataset), About.REFERENCE] = "auto"
-    """Data set. auto selects mnist if it is available, otherwise digits."""
+    dataset: Annotated[str, DATASET, About.REFERENCE] = read_dataset("auto")
+    """Data set, or own data as in npz(path=data.npz). auto: mnist if it is available, otherwise digits."""
     train_samples: Count = 0
     """Total number of training samples, drawn at random. 0 means all samples."""
     test_samples: Count = 0
@@ -219,8 +220,17 @@ class Scenario(BaseModel):
 
     @property
     def run_id(self) -> str:
-        """Hash of the content, which names the run. Equal scenarios have equal ids."""
-        return blake2b(json.dumps(self.content(), sort_keys=True).encode(), digest_size=6).hexdigest()
+        """Hash of the content, which names the run. Equal scenarios have equal ids.
+
+        After own data is loaded, the id depends on its content, not on its path.
+        """
+        content = self.content() | {"dataset": dataset_identity(self.dataset)}
+        return blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=6).hexdigest()
+
+    @property
+    def dataset_title(self) -> str:
+        """Short name of the data set, such as its file name."""
+        return dataset_title(self.dataset)
 
     @cached_property
     def attackers(self) -> tuple[AttackerGroup, ...]:

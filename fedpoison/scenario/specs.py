@@ -21,19 +21,24 @@ from fedpoison.registry import Registry
 
 T = TypeVar("T")
 
+_SPECIAL = "(),;|+"
+"""Characters that separate the parts of a spec."""
+
+_QUOTED = re.compile(r'"[^"]*"')
 _CALL = re.compile(r"\s*([A-Za-z0-9_.:@/~-]+)\s*(?:\((.*)\))?\s*", re.DOTALL)
 
 
 def split_outside(text: str, separator: str) -> list[str]:
-    """Split `text` at `separator`, but not inside parentheses.
+    """Split `text` at `separator`, but not inside parentheses or quotation marks.
 
-    >>> split_outside("krum(byzantine=2, power=1), median", ",")
-    ['krum(byzantine=2, power=1)', 'median']
+    >>> split_outside('krum(byzantine=2, power=1), npz(path="a (1).npz")', ",")
+    ['krum(byzantine=2, power=1)', 'npz(path="a (1).npz")']
     """
-    parts, depth = [""], 0
+    parts, depth, quoted = [""], 0, False
     for character in text:
-        depth += (character == "(") - (character == ")")
-        if character == separator and depth == 0:
+        quoted ^= character == '"'
+        depth += 0 if quoted else (character == "(") - (character == ")")
+        if character == separator and depth == 0 and not quoted:
             parts.append("")
         else:
             parts[-1] += character
@@ -43,13 +48,16 @@ def split_outside(text: str, separator: str) -> list[str]:
 def parse_call(text: str) -> tuple[str, dict[str, Any]]:
     """Return the name and the parameters of one spec.
 
-    >>> parse_call("alie(z=1.5)")
-    ('alie', {'z': 1.5})
+    A value in quotation marks is a text.
+
+    >>> parse_call("alie(z=1.5)"), parse_call('npz(path="2024, new.npz")')
+    (('alie', {'z': 1.5}), ('npz', {'path': '2024, new.npz'}))
 
     Raises:
         ScenarioError: the text does not have the form `name` or `name(parameter=value, ...)`.
     """
-    if text.count("(") > text.count(")"):
+    plain = _QUOTED.sub("", text)
+    if plain.count("(") > plain.count(")"):
         raise ScenarioError(f"got {text!r}, expected a closing parenthesis at its end.")
     match = _CALL.fullmatch(text)
     if match is None:
@@ -62,7 +70,9 @@ def parse_call(text: str) -> tuple[str, dict[str, Any]]:
             raise ScenarioError(
                 f"{text}: got {argument!r}, expected parameter={argument}. Name the parameter."
             )
-        parameters[parameter.strip()] = parse_scalar(value.strip())
+        value = value.strip()
+        quoted = _QUOTED.fullmatch(value)
+        parameters[parameter.strip()] = value[1:-1] if quoted else parse_scalar(value)
     return name, parameters
 
 
@@ -262,14 +272,20 @@ def _default(described: dataclasses.Field[Any]) -> object:
 def format_call(name: str, parameters: Mapping[str, object]) -> str:
     """Return the spec from which `parse_call` returns this name and these parameters.
 
-    >>> format_call("alie", {"z": None}), format_call("alie", {})
-    ('alie(z=none)', 'alie')
+    >>> format_call("alie", {"z": None}), format_call("alie", {}), format_call("csv", {"path": "a,b"})
+    ('alie(z=none)', 'alie', 'csv(path="a,b")')
     """
-    written = [
-        f"{parameter}={str(value).lower() if value is None or isinstance(value, bool) else value}"
-        for parameter, value in parameters.items()
-    ]
+    written = [f"{parameter}={_format_value(value)}" for parameter, value in parameters.items()]
     return f"{name}({', '.join(written)})" if written else name
+
+
+def _format_value(value: object) -> str:
+    """Return a parameter's value as text, in quotation marks if it would mean something else without."""
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str) and (parse_scalar(value) != value or set(value) & set(_SPECIAL)):
+        return f'"{value}"'
+    return str(value)
 
 
 def validation_message(error: ValidationError) -> str:

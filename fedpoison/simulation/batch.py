@@ -15,10 +15,11 @@ from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Required, Self, TypedDict, Unpack
 
-from fedpoison.data import Dataset, load_dataset
+from fedpoison.data import Dataset
 from fedpoison.engines.ray_session import ray_session
 from fedpoison.errors import RunError, ScenarioError
-from fedpoison.federation.federation import Federation, resolve_dataset
+from fedpoison.federation.datasets import dataset_of, resolve_dataset
+from fedpoison.federation.federation import Federation
 from fedpoison.results.checkpoint import Checkpoint
 from fedpoison.results.history import History
 from fedpoison.results.provenance import Notify, environment, warn_version_mismatch
@@ -260,11 +261,12 @@ class _Runner:
 
     def _run_in_ray_tasks(self, plans: Sequence[_Plan], jobs: int) -> _Results:
         writers: dict[Scenario, RunWriter] = {}
-        warnings = {plan.scenario: plan.warnings for plan in plans}
+        planned = {plan.scenario: plan for plan in plans}
 
         def begin(scenario: Scenario) -> Checkpoint | None:
             self.callbacks.on_start(scenario)
-            known = environment("local", 1, warnings[scenario])
+            plan = planned[scenario]
+            known = environment("local", 1, plan.warnings, plan.dataset.train.class_names)
             path = self.out / scenario.run_id
             writers[scenario] = writer = RunWriter.begin(path, scenario, known, fresh=self.fresh)
             if writer.notice is not None:
@@ -296,7 +298,7 @@ def _plans(
     for scenario in scenarios:
         name = scenario.dataset
         if name not in datasets:
-            datasets[name] = load_dataset(name, data_dir=data_dir)
+            datasets[name] = dataset_of(scenario, data_dir=data_dir)
         resolved = resolve_dataset(scenario, datasets[name])
         try:
             yield scenario, _Plan(resolved, datasets[name], Federation(resolved, datasets[name]).no_effect)
@@ -320,4 +322,4 @@ def _store(
         writer.release()
         return step
     writer.finish(step.weights, step.layout)
-    return History(scenario, writer.records, writer.path)
+    return History(scenario, writer.records, writer.path, StoredRun(writer.path).class_names)

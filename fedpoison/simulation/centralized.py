@@ -64,7 +64,9 @@ def train_centralized(
     folder = None
     if out is not None:
         path = Path(out) / f"{CENTRALIZED}{federation.scenario.run_id}"
-        folder = RunWriter.begin(path, federation.scenario, environment("central", workers))
+        folder = RunWriter.begin(
+            path, federation.scenario, environment("central", workers, classes=federation.class_names)
+        )
     goal = federation.goal
     records: list[Round] = []
     memory: dict[str, Tensor] = {}
@@ -92,7 +94,7 @@ def train_centralized(
                 on_round(records[-1])
     if folder is not None:
         folder.finish(weights, federation.layout)
-    return History(federation.scenario, records, folder.path if folder else None)
+    return History(federation.scenario, records, folder.path if folder else None, federation.class_names)
 
 
 def check_centralized(scenario: Scenario) -> None:

@@ -108,7 +108,7 @@ class Replay(Displayed):
         from fedpoison.plotting import strategy_heat_map  # noqa: PLC0415  # matplotlib takes a second to import
 
         classes = self.to_frame().filter(like="class_").drop(columns="worst_class_accuracy")
-        labels = classes.rename(columns=lambda name: name.removeprefix("class_"))
+        labels = classes.set_axis(self.history.class_labels, axis=1)
         return strategy_heat_map(100 * labels, self.headline)
 
 

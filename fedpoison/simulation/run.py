@@ -178,8 +178,11 @@ def run_federation(
                 (on_round or _ignore)(record)
 
             run_server(federation, grid, pool, collect)
-            return History(scenario, records)
-        provenance = environment(options.engine, grid.workers, federation.no_effect) | grid.environment
+            return History(scenario, records, class_names=federation.class_names)
+        provenance = (
+            environment(options.engine, grid.workers, federation.no_effect, federation.class_names)
+            | grid.environment
+        )
         writer = RunWriter.begin(
             Path(out) / scenario.run_id, scenario, provenance, fresh=fresh, keep_updates=keep_updates
         )
@@ -212,7 +215,7 @@ def _write_run(
         for record in writer.records:
             report_round(record)
         writer.finish(serve(record_round), federation.layout)
-    return History(federation.scenario, records, writer.path)
+    return History(federation.scenario, records, writer.path, federation.class_names)
 
 
 def _ignore(_: Round) -> None:

@@ -123,6 +123,11 @@ class Comparison(Displayed):
         return run_frame(_AXES, ((astuple(cell), self.record(cell)) for cell in self.cells()))
 
     @property
+    def class_labels(self) -> list[str]:
+        """Number of each class, with its name if it has one."""
+        return next(iter(self.histories.values())).class_labels
+
+    @property
     def labels(self) -> int:
         """Number of classes."""
         return len(next(iter(self.histories.values())).last.per_class_accuracy)

@@ -69,7 +69,8 @@ def attack_by_strategy(comparison: Comparison) -> Figure:
 
 def class_by_strategy(comparison: Comparison, attack: str) -> Figure:
     """Return the heat map of strategies (rows) by classes (columns) for one attack: final accuracy."""
-    return strategy_heat_map(100 * comparison.classes(attack), f"{attack}: accuracy by class, %")
+    classes = comparison.classes(attack).set_axis(comparison.class_labels, axis=1)
+    return strategy_heat_map(100 * classes, f"{attack}: accuracy by class, %")
 
 
 def breakdown_curves(found: Breakdown) -> Figure:

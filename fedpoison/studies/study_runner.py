@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
-from fedpoison.data import AUTO, Dataset, load_dataset
+from fedpoison.data import Dataset
 from fedpoison.errors import file_errors
-from fedpoison.federation.federation import resolve_dataset
+from fedpoison.federation.datasets import dataset_of, needs_resolving, resolve_dataset
 from fedpoison.results.display import Displayed
 from fedpoison.results.history import History
 from fedpoison.results.provenance import Notify, warn_version_mismatch
@@ -219,7 +219,7 @@ def plan(
         data_dir: As for `simulate`.
 
     Raises:
-        DataError: The study names no data set, and none is available.
+        DataError: A data set is not available, or cannot be used.
     """
     cells = _resolved(study.cells(), data_dir)
     failures: dict[StudyCell, Failure] = {}
@@ -294,13 +294,14 @@ def sweep(
 
 
 def _resolved(cells: Sequence[StudyCell], data_dir: str | Path | None) -> list[StudyCell]:
-    """Return the cells with the data set that `auto` resolves to."""
-    found: Dataset | None = None
+    """Return the cells with the data set that `auto` resolves to, and with the digest of own data."""
+    found: dict[str, Dataset] = {}
     resolved = []
     for cell in cells:
         scenario = cell.scenario
-        if scenario is not None and scenario.dataset == AUTO:
-            found = found or load_dataset(AUTO, data_dir=data_dir)
-            scenario = resolve_dataset(scenario, found)
+        if scenario is not None and needs_resolving(scenario):
+            if scenario.dataset not in found:
+                found[scenario.dataset] = dataset_of(scenario, data_dir=data_dir)
+            scenario = resolve_dataset(scenario, found[scenario.dataset])
         resolved.append(dataclasses.replace(cell, scenario=scenario))
     return resolved

@@ -42,6 +42,9 @@ class Trigger(Attack, ABC):
         """Return a copy of `pixels` (m, c, h, w) with the trigger that this client trains on."""
         return self.stamp(pixels)
 
+    def needs_pixels(self) -> bool:
+        return self.share > 0
+
     def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
         if not self.share:
             return samples

@@ -54,6 +54,9 @@ class CleanLabel(Attack):
         if self.source == self.target:
             raise ValueError(f"source and target: got {self.source} for both, expected two classes.")
 
+    def needs_pixels(self) -> bool:
+        return True
+
     def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
         positions = (samples.labels == self.target).nonzero().flatten()
         positions = positions[random_mask(len(positions), self.share, context.poison_generator)]

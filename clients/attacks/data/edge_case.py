@@ -75,7 +75,7 @@ def tail_mask(samples: Samples, source: int, share: float) -> Tensor:
     mask = torch.zeros(len(samples), dtype=torch.bool)
     positions = (samples.labels == source).nonzero().flatten()
     if len(positions):
-        images = samples.images[positions].flatten(1)
+        images = samples.images[positions].flatten(1).float()
         distances = (images - images.mean(dim=0)).norm(dim=1)
         mask[positions[distances.argsort(descending=True, stable=True)[: round(share * len(positions))]]] = (
             True

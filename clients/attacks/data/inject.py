@@ -32,6 +32,9 @@ class Inject(Attack):
     card = AttackCard(paper="Biggio et al., ICML 2012")
     search_space = SearchSpace(parameters={"share": Range(low=0.1, high=5.0, log=True)})
 
+    def needs_pixels(self) -> bool:
+        return True
+
     def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
         generator = context.poison_generator
         added = samples[torch.randint(len(samples), (round(self.share * len(samples)),), generator=generator)]

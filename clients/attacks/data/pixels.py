@@ -31,6 +31,9 @@ class PixelNoise(Attack):
     card = AttackCard(paper="Fung et al., RAID 2020")
     search_space = SearchSpace(parameters={"std": Range(low=0.1, high=3.0, log=True), "share": SHARES})
 
+    def needs_pixels(self) -> bool:
+        return True
+
     def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
         noisy = random_mask(len(samples), self.share, context.poison_generator)
         noise = torch.randn(samples.images.shape, generator=context.poison_generator)
@@ -65,6 +68,9 @@ class PixelPerturbation(Attack):
         "global model of each round. The papers take 40 or more steps.",
     )
     search_space = SearchSpace(parameters={"epsilon": Range(low=0.05, high=0.5), "share": SHARES})
+
+    def needs_pixels(self) -> bool:
+        return True
 
     def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
         mask = random_mask(len(samples), self.share, context.poison_generator)

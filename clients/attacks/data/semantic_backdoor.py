@@ -33,6 +33,9 @@ class SemanticBackdoor(Attack):
         "they suit greyscale digits. The paper also replaces the model: compose with scaled-update.",
     )
 
+    def needs_pixels(self) -> bool:
+        return True
+
     def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
         mask = self._showing(samples)
         part = samples[mask]

@@ -8,7 +8,7 @@ const MOST_BANDS = 4;
 function panels() {
   const runs = shownStrategies().flatMap((strategy) => runsOf({ attack: state.attack, strategy }));
   const count = classCount(runs);
-  const ofClass = (number) => ({ name: `class ${number}`, read: (run) => run.classes[number] });
+  const ofClass = (number) => ({ name: `class ${classLabel(number, runs)}`, read: (run) => run.classes[number] });
   const classes = range(count).map(ofClass);
   const whole = { name: "all classes", read: (run) => run.accuracy };
   if (count < MOST_PANELS) return { shown: count ? [whole, ...classes] : [], all: classes };
@@ -84,7 +84,7 @@ function tabulateCurves() {
   byId("classes-note").textContent = [chosen, stoppedNote()].filter(Boolean).join(" ");
   tabulate("classes-table", {
     caption: `Accuracy of each class under ${DATA.attacks[state.attack]} after the last round, per cent, mean over seeds`,
-    head: ["Strategy", "all", ...all.map((_, number) => String(number))],
+    head: ["Strategy", "all", ...all.map((panel) => panel.name.replace("class ", ""))],
     rows: shownStrategies().map((strategy) => {
       const runs = runsOf({ attack: state.attack, strategy });
       const final = (read) => spell(percent(mean(runs.map((run) => last(read(run))))));

@@ -20,7 +20,8 @@ function damageTable() {
     })
     .filter((row) => row.values !== null);
   const classes = rows.length ? rows[0].values.length - 1 : 0;
-  return { rows, labels: [...range(classes).map(String), "all"] };
+  const runs = rows.flatMap(({ strategy }) => runsOf({ attack: state.attack, strategy }));
+  return { rows, labels: [...range(classes).map((number) => classLabel(number, runs)), "all"] };
 }
 
 function describeDamage() {

@@ -94,4 +94,10 @@ function curve(runs, read) {
 /** The number of classes that the runs have in common. */
 const classCount = (runs) => (runs.length ? Math.min(...runs.map((run) => run.classes.length)) : 0);
 
+/** The number of a class, with its name if all these runs give it the same one. */
+function classLabel(number, runs) {
+  const names = [...new Set(runs.map((run) => run.names[number]))];
+  return names.length === 1 && names[0] ? `${number} ${names[0]}` : String(number);
+}
+
 const range = (count) => Array.from({ length: count }, (_, place) => place);

@@ -38,10 +38,15 @@ function facts() {
     .sort((one, other) => rows[one][one] - rows[other][other]);
   const worst = ranked[0];
   return `After round ${currentRound()}: accuracy ${spell((100 * right) / all)} %, ` +
-    `worst is class ${worst} with ${spell(rows[worst][worst])} %. ` +
+    `worst is class ${classLabel(worst, runs)} with ${spell(rows[worst][worst])} %. ` +
     (runs.length > 1 ? `Sums over ${runs.length} seeds.` : `Seed ${runs[0].seed}.`) +
     (runs.every((run) => run.complete) ? "" : ` Not finished: round ${last(runs[0].rounds)} of ${runs[0].planned}.`);
 }
+
+const classLabels = (count) => range(count).map((number) => classLabel(number, chosenRuns()));
+
+/** One tick per class: its number, with its name if it has one. */
+const classTicks = (count) => ({ tickmode: "array", tickvals: range(count), ticktext: classLabels(count) });
 
 function describeRun() {
   const slider = byId("round");
@@ -56,8 +61,8 @@ function describeRun() {
   const counts = matrixOf(currentRound());
   tabulate("confusion-table", {
     caption: `Test images by true class (rows) and predicted class (columns) after round ${currentRound()}`,
-    head: ["True class", ...range(counts.length).map(String)],
-    rows: counts.map((row, number) => [String(number), ...row.map(String)]),
+    head: ["True class", ...classLabels(counts.length)],
+    rows: counts.map((row, number) => [classLabel(number, chosenRuns()), ...row.map(String)]),
   });
 }
 
@@ -65,7 +70,7 @@ function drawConfusion(holder) {
   const counts = matrixOf(currentRound());
   if (!counts.length) return clear(holder);
   const side = Math.min(560, Math.max(300, holder.clientWidth * 0.82));
-  const ticks = counts.length <= 16 ? { dtick: 1 } : { nticks: 12 };
+  const ticks = counts.length <= 16 ? classTicks(counts.length) : { nticks: 12 };
   show(
     holder,
     `Confusion matrix after round ${currentRound()}, per cent of each true class; the table below shows the counts`,
@@ -101,7 +106,7 @@ function drawRunClasses(holder) {
     {
       height: Math.min(560, Math.max(300, holder.clientWidth * 0.82)),
       xaxis: named(rounds.map(String), { title: "round", ...(rounds.length > 12 ? sparse(rounds) : {}) }),
-      yaxis: axis({ title: "class", showgrid: false, autorange: "reversed", ...(classes.length <= 16 ? { dtick: 1 } : {}) }),
+      yaxis: axis({ title: "class", showgrid: false, autorange: "reversed", ...(classes.length <= 16 ? classTicks(classes.length) : {}) }),
       shapes: [{
         type: "rect", x0: place - 0.5, x1: place + 0.5, y0: -0.5, y1: classes.length - 0.5,
         line: { color: isDark() ? "#ff8b3d" : "#d55e00", width: 3 },

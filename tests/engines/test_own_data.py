@@ -1,0 +1,55 @@
+"""Own data reaches the processes of every engine, and gives the same bits there."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import fedpoison as fp
+from fedpoison.results.store import StoredRun
+
+LABELS = np.arange(120) % 3
+FEATURES = np.eye(3)[LABELS] + np.random.default_rng(0).normal(scale=0.3, size=(120, 3))
+RUN = {"clients": 4, "rounds": 2, "model": "mlp-small", "attack": "label-flip", "malicious": 0.25}
+
+
+@pytest.fixture
+def local(tmp_path):
+    history = fp.simulate(dataset=(FEATURES, LABELS), out=tmp_path / "local", **RUN)
+    return StoredRun(history.path).weights()
+
+
+def same(weights, path):
+    other = StoredRun(path).weights()
+    return weights.keys() == other.keys() and all(torch.equal(weights[name], other[name]) for name in weights)
+
+
+@pytest.mark.ray
+def test_arrays_reach_ray_actors(tmp_path, local):
+    history = fp.simulate(dataset=(FEATURES, LABELS), engine="ray", workers=2, out=tmp_path / "ray", **RUN)
+    assert same(local, history.path)
+
+
+@pytest.mark.ray
+def test_own_data_reaches_parallel_runs_with_its_clients(tmp_path):
+    frame = pd.DataFrame(FEATURES, columns=list("abc")).assign(
+        kind=np.array(["ash", "elm", "oak"])[LABELS], owner=np.arange(120) % 5
+    )
+    frame.to_csv(tmp_path / "trees.csv", index=False)
+    settings = RUN | {"dataset": f"csv(path={tmp_path / 'trees.csv'}, label=kind, client=owner)"}
+    del settings["attack"]
+    found = [
+        fp.compare(
+            ["none", "ipm"], ["median"], partition="natural", jobs=jobs, out=tmp_path / str(jobs), **settings
+        )
+        for jobs in (1, 2)
+    ]
+    one, two = (comparison.table("accuracy") for comparison in found)
+    pd.testing.assert_frame_equal(one, two)
+
+
+@pytest.mark.flower
+def test_arrays_reach_the_processes_of_flower(tmp_path, local):
+    history = fp.simulate(dataset=(FEATURES, LABELS), engine="flower", out=tmp_path / "flower", **RUN)
+    assert same(local, history.path)
+    assert history.path.name == history.scenario.run_id

@@ -1,0 +1,80 @@
+"""Features and tokens: each attack either works on them, or is refused before the run."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from clients import ATTACKS
+from clients.training.samples import Samples
+from fedpoison import models
+from fedpoison.data.own import OwnData
+from fedpoison.errors import ScenarioError
+from fedpoison.federation.federation import Federation
+from fedpoison.scenario.scenario import Scenario
+from fedpoison.simulation.run import simulate
+
+LABELS = np.arange(80) % 8
+FEATURES = np.eye(8)[LABELS] + np.random.default_rng(0).normal(scale=0.3, size=(80, 8))
+SMALL = {"clients": 6, "rounds": 2, "model": "mlp-small", "malicious": 0.34, "lr": 0.5}
+
+
+def kept_training(name):
+    """Return the attack without its own trigger, if it has one: its training still works on features."""
+    return f"{name}(share=0)" if "share" in ATTACKS[name].__dataclass_fields__ else None
+
+
+@pytest.fixture
+def no_pixels(monkeypatch):
+    def refuse(_):
+        raise AssertionError("pixels of features")
+
+    monkeypatch.setattr(Samples, "pixels", refuse)
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_every_attack_works_on_features_or_is_refused_before_the_run(name, no_pixels):
+    scenario = Scenario(dataset=(FEATURES, LABELS), attack=name, **SMALL)
+    if ATTACKS[name]().needs_pixels():
+        with pytest.raises(ScenarioError, match=f"attack {name}: changes or measures pixels.*label-flip"):
+            Federation.load(scenario)
+        spec = kept_training(name)
+        if spec is None or Federation.load(scenario.replace(attack="none")).dataset is None:
+            return
+        scenario = scenario.replace(attack=spec)
+        if scenario.attackers[0].built_attack.needs_pixels():
+            return
+    history = simulate(scenario)
+    assert history.last.round == 2
+    assert 0 <= history.last.accuracy <= 1
+
+
+def test_the_goal_needs_pixels_as_well():
+    with pytest.raises(ScenarioError, match="attack backdoor: changes or measures pixels"):
+        Federation.load(Scenario(dataset=(FEATURES, LABELS), goal="backdoor", **SMALL))
+
+
+def test_attacks_harm_features():
+    clean = simulate(Scenario(dataset=(FEATURES, LABELS), **SMALL | {"rounds": 6}))
+    attacked = simulate(Scenario(dataset=(FEATURES, LABELS), attack="sign-flip", **SMALL | {"rounds": 6}))
+    assert clean.last.accuracy > 0.7
+    assert clean.last.accuracy > attacked.last.accuracy + 0.1
+
+
+def tokens_model(shape, classes):
+    (length,) = shape
+    return nn.Sequential(nn.Embedding(20, 4), nn.Flatten(), nn.Linear(4 * length, classes))
+
+
+def test_tokens_train_and_are_attacked(tmp_path, monkeypatch):
+    monkeypatch.setitem(models.MODELS, "tokens", tokens_model)
+    tokens = np.stack([LABELS, LABELS + 8, LABELS + 1], axis=1)
+    np.savez(tmp_path / "words.npz", x=tokens, y=LABELS)
+    dataset = f"npz(path={tmp_path / 'words.npz'}, kind=tokens)"
+    settings = SMALL | {"model": "tokens", "rounds": 8, "batch_size": 4}
+    clean = simulate(Scenario(dataset=dataset, **settings))
+    flipped = simulate(Scenario(dataset=dataset, attack="label-flip", **settings))
+    assert clean.last.accuracy > 0.9
+    assert flipped.last.loss > 1.5 * clean.last.loss
+    assert isinstance(Federation.load(clean.scenario).dataset.source, OwnData)
+    assert Federation.load(clean.scenario).dataset.train.images.dtype == torch.int64
