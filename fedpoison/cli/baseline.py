@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import typer
 from rich.console import Console
 
-from fedpoison.cli.options import Data, EvaluationThreads, Out, with_scenario
+from fedpoison.cli.options import Data, EvaluationThreads, Json, Out, with_scenario
 from fedpoison.cli.progress import RoundProgress
 from fedpoison.cli.tables import class_table
 from fedpoison.results.history import History
 from fedpoison.results.run_frame import percent
+from fedpoison.results.strict_json import to_json
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.simulation.centralized import FEDERATION_ONLY, check_centralized, train_centralized
 
 
 @with_scenario(without=FEDERATION_ONLY, rounds=5)
 def baseline_command(
-    *, scenario: Scenario, out: Out = Path("runs"), workers: EvaluationThreads = None, data_dir: Data = None
+    *,
+    scenario: Scenario,
+    out: Out = Path("runs"),
+    workers: EvaluationThreads = None,
+    data_dir: Data = None,
+    as_object: Json = False,
 ) -> None:
     """Train a centralized model on clean data, and with --attack another one on poisoned data.
 
@@ -35,6 +42,9 @@ def baseline_command(
             histories[name] = train_centralized(
                 variant, out=out, workers=workers, data_dir=data_dir, on_round=progress.show
             )
+    if as_object:
+        typer.echo(to_json({name: history.summary() for name, history in histories.items()}))
+        return
     console = Console()
     console.print(class_table(histories), crop=False)
     for name, history in histories.items():

@@ -9,7 +9,6 @@ import ast
 import dataclasses
 import inspect
 import itertools
-import json
 import re
 import textwrap
 import types
@@ -26,6 +25,7 @@ from fedpoison.cli.catalogue import FILE, CatalogueEntry, Kind, Option, Paramete
 from fedpoison.data.datasets import datasets
 from fedpoison.errors import unknown
 from fedpoison.registry import Registry
+from fedpoison.results.strict_json import to_json
 from fedpoison.scenario import registries
 from fedpoison.scenario.attackers import AttackerGroup
 from fedpoison.scenario.schedules import schedules
@@ -230,7 +230,7 @@ def format_value(value: object) -> str:
 
 def main() -> None:
     """Write `catalogue.json`."""
-    FILE.write_text(json.dumps(built_in_catalogue(), indent=1) + "\n", encoding="utf-8")
+    FILE.write_text(to_json(built_in_catalogue(), indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ import importlib
 import os
 import platform
 import shutil
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from importlib.metadata import requires
 from pathlib import Path
 
@@ -16,10 +17,11 @@ from rich.console import Console
 from rich.table import Table
 
 from fedpoison.cli.catalogue import broken_entry_points
-from fedpoison.cli.options import Data
+from fedpoison.cli.options import Data, Json
 from fedpoison.errors import DataError
 from fedpoison.registry import GROUPS, added, misnamed_groups
 from fedpoison.results.provenance import versions
+from fedpoison.results.strict_json import to_json
 
 
 @dataclass(frozen=True)
@@ -32,19 +34,26 @@ class CheckResult:
     """Advice to the user. Empty if the check passed."""
 
 
-def doctor_command(*, data_dir: Data = None) -> None:
+def doctor_command(*, data_dir: Data = None, as_object: Json = False) -> None:
     """Check installation, data sets and hardware. If a check fails, the exit code is 1."""
     pair = check_pair(versions()["torch"], requires("torchvision") or [])
     findings = [*_packages(), *_imports(), pair, *_plugins(), _hardware(), *_data(data_dir), _disk()]
+    if as_object:
+        typer.echo(to_json({"checks": [asdict(finding) for finding in findings]}))
+    else:
+        Console().print(_table(findings))
+    if any(finding.remedy for finding in findings):
+        raise typer.Exit(1)
+
+
+def _table(findings: Iterable[CheckResult]) -> Table:
     table = Table(show_header=False, box=None)
     for finding in findings:
         mark = "[red]✗[/]" if finding.remedy else "[green]✓[/]"
         table.add_row(mark, finding.subject, finding.found)
         if finding.remedy:
             table.add_row("", "", f"[yellow]{finding.remedy}[/]")
-    Console().print(table)
-    if any(finding.remedy for finding in findings):
-        raise typer.Exit(1)
+    return table
 
 
 def _packages() -> list[CheckResult]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated
 
@@ -25,6 +24,7 @@ from fedpoison.cli.catalogue import (
 )
 from fedpoison.errors import unknown
 from fedpoison.registry import misnamed_groups
+from fedpoison.results.strict_json import to_json
 
 
 def list_command(
@@ -47,7 +47,7 @@ def list_command(
 ) -> None:
     """List available attacks, strategies, data sets, models, partitions or built-in studies."""
     if kind is None:
-        typer.echo(json.dumps(KINDS) if as_object else f"fedpoison list {'|'.join(KINDS)} [NAME]")
+        typer.echo(to_json(KINDS) if as_object else f"fedpoison list {'|'.join(KINDS)} [NAME]")
         return
     if kind not in KINDS:
         raise unknown("kind", kind, KINDS)
@@ -84,7 +84,7 @@ def _print_studies(name: str | None, *, as_object: bool) -> None:
 
 def _print(content: object, parts: Callable[[], Iterable[RenderableType]], *, as_object: bool) -> None:
     if as_object:
-        typer.echo(json.dumps(content))
+        typer.echo(to_json(content))
     else:
         Console(highlight=False).print(*parts(), sep="\n")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-import json
 import re
 import types
 import typing
@@ -25,6 +24,7 @@ from fedpoison.cli.help import field_help
 from fedpoison.cli.progress import BatchProgress
 from fedpoison.cli.tables import Format, TextTable, print_tables
 from fedpoison.errors import ScenarioError
+from fedpoison.results.strict_json import to_json
 from fedpoison.scenario.aggregation import read_aggregation
 from fedpoison.scenario.attackers import AttackerGroup
 from fedpoison.scenario.fields import About, fields_about, read_toml
@@ -119,7 +119,7 @@ class BatchSettings:
     ) -> None:
         """Print the result: as one JSON object if the user asked for it, and otherwise as tables."""
         if self.as_object:
-            typer.echo(json.dumps(content()))
+            typer.echo(to_json(content()))
         else:
             print_tables(tables(), self.form)
 

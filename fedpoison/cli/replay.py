@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +15,7 @@ from fedpoison.cli.tables import TextTable
 from fedpoison.results.metrics import json_number
 from fedpoison.results.round import Round
 from fedpoison.results.run_frame import percent
+from fedpoison.results.strict_json import to_json
 from fedpoison.simulation.replay import Replay, ReplayResult, replay
 
 
@@ -53,7 +53,7 @@ def replay_command(
             on_aggregate=progress.show,
         )
     if as_object:
-        typer.echo(json.dumps(as_json(found)))
+        typer.echo(to_json(as_json(found)))
     else:
         _print(found, top)
 

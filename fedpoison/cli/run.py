@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,6 +21,7 @@ from fedpoison.errors import ScenarioError
 from fedpoison.federation.federation import Federation
 from fedpoison.results.history import History
 from fedpoison.results.run_frame import percent
+from fedpoison.results.strict_json import to_json
 from fedpoison.results.trackers import MLflow, TensorBoard, WeightsAndBiases, with_trackers
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.simulation.run import run_federation, simulate_clean
@@ -138,7 +138,7 @@ def run_command(
             )
             progress.set_completed(2 * scenario.rounds)
     if as_object:
-        typer.echo(json.dumps(history.summary(clean)))
+        typer.echo(to_json(history.summary(clean)))
     else:
         _print(history, clean)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,6 +16,7 @@ from fedpoison.cli.progress import BatchProgress
 from fedpoison.cli.tables import TextTable, print_tables, to_records
 from fedpoison.errors import ScenarioError, file_errors, unknown
 from fedpoison.results.run_frame import format_spread
+from fedpoison.results.strict_json import to_json
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.scenario.specs import parse_scalar, split_outside
 from fedpoison.studies.axes import AxisValue
@@ -65,7 +65,7 @@ def sweep_command(
     if dry_run and settings.as_object:
         counts = {"runs": len(planned.cells), "complete": len(planned.stored)}
         counts |= {"failed": len(planned.failures), "missing": len(planned.missing)}
-        typer.echo(json.dumps({"study": planned.study.name, "title": planned.study.title, **counts}))
+        typer.echo(to_json({"study": planned.study.name, "title": planned.study.title, **counts}))
     else:
         stderr = settings.as_object or settings.form != "terminal"
         _show(planned, Console(stderr=stderr, highlight=False))
@@ -84,7 +84,7 @@ def sweep_command(
         )
     folder = settings.out / "studies" / chosen.name
     if settings.as_object:
-        typer.echo(json.dumps(as_json(results, folder)))
+        typer.echo(to_json(as_json(results, folder)))
     elif results.histories:
         print_tables([table(results)], settings.form)
     _print_notes(results, settings.notes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,6 +19,7 @@ from fedpoison.report.load import (
 from fedpoison.report.trust_matrix import evenly_spaced, trust_matrix
 from fedpoison.results.history import History
 from fedpoison.results.store import StoredRun
+from fedpoison.results.strict_json import to_json
 
 AXES = ("setting", "attack", "strategy")
 CURVE_VALUES = 900_000
@@ -212,7 +212,7 @@ def _provenance(run: StoredRun, lines: dict[str, int], environments: dict[str, i
             lines.setdefault(line, len(lines)) for line in run.history.scenario.to_toml().splitlines()
         ],
         "made": own,
-        "environment": environments.setdefault(json.dumps(shared, indent=2), len(environments)),
+        "environment": environments.setdefault(to_json(shared, indent=2), len(environments)),
     }
 
 

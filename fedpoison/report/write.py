@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from fedpoison.report.load import StoredRuns, load_runs
 from fedpoison.report.page_data import PageData
 from fedpoison.results.history import class_labels
 from fedpoison.results.run_frame import format_spread, percent
+from fedpoison.results.strict_json import to_json
 
 SCRIPTS = (
     "data.js", "theme.js", "build.js", "overview.js", "curves.js", "run.js", "trust.js", "damage.js",
@@ -119,7 +119,7 @@ def embedded(data: object) -> str:
     >>> embedded("</script>")
     '"\\u003c/script\\u003e"'
     """
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    text = to_json(data, compact=True)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fedpoison.errors import RunError, file_errors
+from fedpoison.results.strict_json import to_json
 
 FORMAT = 1
 """Version of the file format. Increase it if the meaning of a stored name changes."""
@@ -80,7 +81,7 @@ class Checkpoint:
         unfinished = path.with_suffix(".unfinished")
         with file_errors(path, "; free some space, or give another --out"):
             try:
-                save_file(named, unfinished, {_META: json.dumps(meta)})
+                save_file(named, unfinished, {_META: to_json(meta)})
             except SafetensorError as error:
                 raise RunError(f"{path}: cannot be written ({error}); free some space.") from None
             replace_durably(unfinished, path)

@@ -15,6 +15,7 @@ from fedpoison.errors import AggregationError, FedPoisonError
 from fedpoison.results import metrics as measures
 from fedpoison.results.effects import Effects
 from fedpoison.results.metrics import Counts
+from fedpoison.results.strict_json import to_json
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +146,7 @@ class Round:
 
     def to_json(self) -> str:
         """Return the record as one line of JSON."""
-        return json.dumps(asdict(self), allow_nan=False)
+        return to_json(asdict(self))
 
     @classmethod
     def from_json(cls, line: str) -> Self:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping
@@ -20,6 +19,7 @@ from fedpoison.own_code import files_in
 from fedpoison.results.checkpoint import Checkpoint, replace_durably
 from fedpoison.results.round import Failure, Round
 from fedpoison.results.store import StoredRun, parse_records
+from fedpoison.results.strict_json import to_json
 from fedpoison.scenario.scenario import Scenario
 
 LOCK_TIMEOUT = 5.0
@@ -153,7 +153,7 @@ class RunWriter:
                 if stored.complete:
                     return
                 _write_whole(stored.scenario, scenario.to_toml().encode())
-                _write_whole(self.path / "failure.json", json.dumps(content).encode())
+                _write_whole(self.path / "failure.json", to_json(content).encode())
             finally:
                 self.release()
 
@@ -324,7 +324,7 @@ def _same_content(one: Path, other: Path) -> bool:
 
 
 def _json(environment: Mapping[str, object]) -> bytes:
-    return (json.dumps(environment, indent=2) + "\n").encode()
+    return (to_json(environment, indent=2) + "\n").encode()
 
 
 def _code(environment: Mapping[str, object]) -> dict[str, object]:

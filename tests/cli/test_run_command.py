@@ -113,6 +113,7 @@ def test_a_run_prints_its_folder_last(fedpoison, tmp_path):
         ("compare --attacks none --strategies fedavg --jobs 1 --seeds 0", "compare-*"),
         ("breakdown --attacks ipm --strategies fedavg --shares 0.4 --jobs 1", "breakdown-*"),
         ("baseline", "central-*"),
+        ("search --attacks ipm --trials 1 --confirm 0 --jobs 1", ""),
     ],
 )
 def test_the_folder_of_the_results_is_printed_last(fedpoison, tmp_path, command, pattern):
@@ -120,9 +121,9 @@ def test_the_folder_of_the_results_is_printed_last(fedpoison, tmp_path, command,
     name, *options = command.split()
     size = [] if name == "baseline" else ["--clients", 5]
     code, out, _ = fedpoison(name, *small, *size, *options, "--out", tmp_path)
-    (folder,) = tmp_path.glob(pattern)
+    (folder,) = tmp_path.glob(pattern) if pattern else [tmp_path]
     assert code == 0
-    assert out.rstrip().endswith(str(folder))
+    assert out.rstrip().endswith(f": {folder}")
 
 
 def test_no_warning_of_flower_about_its_own_settings_is_shown(fedpoison, tmp_path):

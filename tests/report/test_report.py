@@ -207,6 +207,9 @@ def test_the_command_writes_page_and_figures(small, tmp_path):
     assert result.exit_code == 0, result.output
     assert "1 runs" not in result.output
     assert (tmp_path / "runs" / "report.html").is_file()
+    *_, page, drawn = result.output.splitlines()
+    assert page.endswith(f": {tmp_path / 'runs' / 'report.html'}")
+    assert drawn.endswith(f"figures: {tmp_path / 'drawn'}")
     names = {path.stem for path in (tmp_path / "drawn").glob("*.svg")}
     assert names == {path.stem for path in (tmp_path / "drawn").glob("*.pdf")}
     assert names == {

@@ -134,6 +134,21 @@ def test_a_run_that_stops_is_a_cell_without_a_number(tmp_path):
     assert "needs n > 2f + 2" in result.failure
 
 
+def test_the_command_prints_the_store_last(fedpoison, tmp_path, monkeypatch):
+    study = STUDIES["byzfl-quickstart"]
+    cell = study.cells[0]
+    monkeypatch.setattr(
+        "fedpoison.studies.reproduce.reproduce",
+        lambda cells, *_, **__: [CellResult(cell, cell.published, None)],
+    )
+    command = ["reproduce", study.name, "--cell", cell.name, "--out", tmp_path]
+    _, out, _ = fedpoison(*command)
+    assert "1 of 1 reproduced" in out
+    assert out.endswith(f"runs: {tmp_path}\n")
+    _, out, _ = fedpoison(*command, "--json")
+    assert json.loads(out)["cells"][0]["ours"] == cell.published
+
+
 def test_cells_are_picked_by_pattern():
     study = STUDIES["bucketing"]
     assert len(study.pick([])) == 52
