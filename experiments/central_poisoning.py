@@ -12,9 +12,9 @@ import argparse
 from pathlib import Path
 
 from fedpoison.simulation.centralized import train_centralized
-from fedpoison.studies.figures import write_figure
 from fedpoison.studies.study import Study
-from fedpoison.studies.study_runner import StudyResults
+from fedpoison.studies.study_figure import write_figure
+from fedpoison.studies.study_result import StudyResults
 
 STUDY = Study.parse(
     {

@@ -25,7 +25,9 @@ from fedpoison.simulation.batch import BatchOptions
 from fedpoison.studies import attack_search, breakdown_point, comparison, study_runner
 from fedpoison.studies.breakdown_result import Breakdown, criterion
 from fedpoison.studies.comparison import At, Comparison
+from fedpoison.studies.search_result import SearchResult
 from fedpoison.studies.study import Study, find_study
+from fedpoison.studies.study_result import StudyResults
 from strategies.base import AggregationRule
 
 Key = TypeVar("Key")
@@ -125,7 +127,7 @@ def search(
     confirm: int = 3,
     out: str | Path | None = None,
     **settings: object,
-) -> attack_search.SearchResult:
+) -> SearchResult:
     """Search for the attack, and its parameters, that harms a strategy most.
 
     Args:
@@ -166,7 +168,7 @@ def sweep(
     data_dir: str | Path | None = None,
     jobs: int | None = None,
     ray_address: str | None = None,
-) -> study_runner.StudyResults:
+) -> StudyResults:
     """Run every run of a study that is not complete in the run store.
 
     Args:

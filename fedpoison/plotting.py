@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
@@ -115,7 +116,11 @@ def lines(
 
 
 def accuracy_by_round(
-    frame: pd.DataFrame, panel: str, titles: Mapping[Any, str], names: Sequence[str]
+    frame: pd.DataFrame,
+    panel: str,
+    titles: Mapping[Any, str],
+    names: Sequence[str],
+    marks: Mapping[str, str] | None = None,
 ) -> tuple[Figure, Sequence[Axes]]:
     """Return a panel per value of a column, with the accuracy after each round, one line per strategy.
 
@@ -124,19 +129,27 @@ def accuracy_by_round(
         panel: Column with a panel per value.
         titles: Titles of the panels by value.
         names: Strategies, in the order of the styles.
+        marks: Marks in the names, with their meaning. Default: none.
     """
     figure, grid = panels(len(titles))
     for axes, (value, title) in zip(grid, titles.items(), strict=True):
         lines(axes, frame[frame[panel] == value], x="round", y="accuracy", series="strategy", names=names)
         axes.set(title=title, xlabel="round", ylim=(0, 101))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    legend(figure, grid[0])
+    legend(figure, grid[0], marks=marks)
     return figure, grid
 
 
-def legend(figure: Figure, axes: Axes, columns: int = 4, title: str | None = None) -> None:
-    """Draw the legend of a panel below its figure, in at most `columns` columns."""
+def legend(
+    figure: Figure,
+    axes: Axes,
+    columns: int = 4,
+    title: str | None = None,
+    marks: Mapping[str, str] | None = None,
+) -> None:
+    """Draw the legend of a panel and the meaning of marks below its figure, in at most `columns` columns."""
     handles, labels = axes.get_legend_handles_labels()
+    handles, labels = [*handles, *mark_handles(marks or {})], [*labels, *(marks or {}).values()]
     columns = min(columns, len(labels))
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, title=title)
 
@@ -158,7 +171,26 @@ class Scale:
 PER_CENT = Scale()
 
 
-def heat_map(axes: Axes, frame: pd.DataFrame, scale: Scale = PER_CENT, *, numbers: bool = True) -> None:
+def mark_legend(figure: Figure, marks: Mapping[str, str]) -> None:
+    """Draw the meaning of each mark below a figure. Without marks, draw nothing."""
+    if marks:
+        handles, meanings = mark_handles(marks), list(marks.values())
+        figure.legend(handles, meanings, loc="outside lower center", ncols=len(marks), frameon=False)
+
+
+def mark_handles(marks: Iterable[str]) -> list[Line2D]:
+    """Return a legend entry per mark."""
+    return [Line2D([], [], color="black", linestyle="", marker=f"${mark}$") for mark in marks]
+
+
+def heat_map(
+    axes: Axes,
+    frame: pd.DataFrame,
+    scale: Scale = PER_CENT,
+    *,
+    numbers: bool = True,
+    marks: pd.DataFrame | None = None,
+) -> None:
     """Draw a frame as colours, with its index and its columns as ticks.
 
     Args:
@@ -166,6 +198,7 @@ def heat_map(axes: Axes, frame: pd.DataFrame, scale: Scale = PER_CENT, *, number
         frame: Values; NaN is an empty cell.
         scale: Range and colours of the values.
         numbers: Whether cells show their values.
+        marks: Text behind the value of each cell, like `frame`. Default: none.
     """
     values = frame.to_numpy(dtype=np.float64)
     image = axes.imshow(values, vmin=scale.low, vmax=scale.high, cmap=scale.colours, aspect="auto")
@@ -179,26 +212,31 @@ def heat_map(axes: Axes, frame: pd.DataFrame, scale: Scale = PER_CENT, *, number
         for label in axes.get_xticklabels():
             label.set_horizontalalignment("right")
     axes.set_yticks(range(len(frame)), [str(name) for name in frame.index])
+    texts = np.full(values.shape, "") if marks is None else marks.to_numpy(dtype=str)
     for (row, column), value in np.ndenumerate(values if numbers else values[:0]):
         dark = not np.isnan(value) and np.dot(image.to_rgba(value)[:3], LUMINANCE) < DARK_CELL
-        text = "-" if np.isnan(value) else f"{value:.0f}"
+        mark = str(texts[row, column])
+        text = (mark or "-") if np.isnan(value) else f"{value:.0f}{mark}"
         axes.text(column, row, text, ha="center", va="center", fontsize=7, color="white" if dark else "black")
 
 
-def heat_maps(shares: Mapping[str, pd.DataFrame]) -> Figure:
+def heat_maps(shares: Mapping[str, pd.DataFrame], marks: pd.DataFrame | None = None) -> Figure:
     """Return a heat map per table of shares that has any, in per cent, side by side.
 
     Args:
         shares: Attacks (rows) by strategies (columns), by the name of the measure.
+        marks: Text behind the values of each attack and strategy. Default: none.
     """
     tables = {name: 100 * table for name, table in shares.items()}
     tables = {name: table for name, table in tables.items() if table.notna().any(axis=None)} or tables
     rows, columns = next(iter(tables.values())).shape
+    longest = max(len(str(name)) for name in next(iter(tables.values())).index)
     width, height = 1.4 + 1.0 * columns, 1.6 + 0.55 * rows
-    figure = new_figure(width * len(tables), height)
+    names = max(0.0, 0.08 * longest - 1.0)  # short names fit into the first panel
+    figure = new_figure(names + width * len(tables), height)
     grid = np.atleast_1d(figure.subplots(1, len(tables), sharey=True))
     for axes, (name, table) in zip(grid, tables.items(), strict=True):
-        heat_map(axes, table)
+        heat_map(axes, table, marks=marks)
         axes.set_title(f"{name}, %")
     return figure
 

@@ -17,6 +17,7 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 import pytest
 import torch
 from crafting import D, H, M, drawn
+from flwr.serverapp.strategy import FedAvg
 
 from clients.training.samples import Samples, random_mask
 from clients.training.trainer import LocalTraining, Trainer
@@ -113,6 +114,20 @@ def stopped_store(stopping, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("stopped")
     attacks, strategies = ["none", "non-finite-update"], ["krum", "median"]
     compare(stopping, attacks, strategies, seeds=[2, 3], out=out, jobs=1)
+    return out
+
+
+@pytest.fixture(scope="session")
+def defective_store(tmp_path_factory) -> Path:
+    """A run store with lost replies, and with Flower's FedAvg, which never aggregated."""
+    base = Scenario(
+        dataset="digits", train_samples=300, test_samples=150, clients=10, rounds=2, model="mlp", lr=0.05,
+        malicious=0.1,
+    )  # fmt: skip
+    out = tmp_path_factory.mktemp("defective")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FedAvg, "aggregate_train", lambda *_: (None, None))
+        compare(base, ["none", "non-finite-update"], ["fedavg", "flwr:FedAvg"], seeds=[0], out=out, jobs=1)
     return out
 
 

@@ -51,4 +51,6 @@ def baseline_command(
         last = history.last
         success = "" if last.success is None else f", attack success {percent(last.success)} %"
         result = f"{name}: accuracy {percent(last.accuracy)} %{success}: {history.path}"
+        for note in history.notes:
+            console.print(f"warning: {name}: {note}", style="yellow", markup=False, soft_wrap=True)
         console.print(result, markup=False, soft_wrap=True)

@@ -23,6 +23,7 @@ from fedpoison.cli.options import (
 from fedpoison.cli.progress import BatchProgress
 from fedpoison.cli.tables import TextTable, format_interval
 from fedpoison.errors import file_errors
+from fedpoison.results.defects import Defects
 from fedpoison.results.metrics import json_number
 from fedpoison.results.run_frame import estimate, percent
 from fedpoison.results.store import content_name
@@ -87,8 +88,7 @@ def breakdown_command(
         )
     folder = settings.out / content_name("breakdown", scenario.run_id, names, rules, numbers, grid, chosen)
     settings.show(lambda: as_json(found) | {"path": str(folder)}, lambda: [table(found)])
-    for note in notes(found):
-        settings.notes.print(f"* {note}", markup=False)
+    settings.print_notes(notes(found))
     seeds_used = f"{len(numbers)} seeds" if len(numbers) > 1 else "1 seed"
     settings.notes.print(f"{scenario.clients} clients, after {scenario.rounds} rounds, {seeds_used}")
     with file_errors(folder):
@@ -102,7 +102,7 @@ def table(found: Breakdown) -> TextTable:
         {
             "attack": curve.pair.attack,
             "strategy": curve.pair.strategy,
-            "clean": percent(fmean(curve.points[0].measured)),
+            "clean": Defects.sum(curve.points[0].defects).marked(percent(fmean(curve.points[0].measured))),
             "breaks at": _breaks(curve, found.clients),
             "costs": _cost(curve.breaking_point),
             "undefined from": "-" if curve.undefined is None else f"{curve.undefined / found.clients:.1%}",
@@ -114,8 +114,8 @@ def table(found: Breakdown) -> TextTable:
 
 
 def notes(found: Breakdown) -> list[str]:
-    """Return remarks on single curves: shares above the breakdown point that do not break, and stops."""
-    remarks = []
+    """Return remarks on single curves: defects of runs, curves that recover, and stops."""
+    remarks = list(found.remarks)
     for curve in found.curves:
         name = f"{curve.pair.strategy} under {curve.pair.attack}"
         if curve.held_above and curve.breaking_point is not None:
@@ -154,6 +154,8 @@ def _curve(curve: Curve, clients: int) -> dict[str, object]:
         "held_above": [share(count) for count in curve.held_above],
         "undefined_from": share(curve.undefined),
         "undefined_because": curve.reason,
+        "no_result": curve.no_result,
+        "notes": curve.defects.notes,
         "points": [
             {
                 "malicious": point.count,
@@ -162,6 +164,8 @@ def _curve(curve: Curve, clients: int) -> dict[str, object]:
                 "costs": [json_number(cost) for cost in point.costs],
                 "broke": point.broke,
                 "stopped": point.stopped,
+                "no_result": point.no_result,
+                "notes": Defects.sum(point.defects).notes,
             }
             for point in curve.points
         ],
@@ -169,9 +173,12 @@ def _curve(curve: Curve, clients: int) -> dict[str, object]:
 
 
 def _breaks(curve: Curve, clients: int) -> str:
+    if curve.no_result is not None:
+        return "no result *"
+    lost = " *" if curve.defects.notes else ""
     if curve.breaking_point is None:
-        return f"none up to {curve.points[-1].count / clients:.1%}"
-    marked = " *" if curve.held_above or curve.breaking_point.stopped else ""
+        return f"none up to {curve.points[-1].count / clients:.1%}{lost}"
+    marked = " *" if curve.held_above or curve.breaking_point.stopped else lost
     return f"{curve.breaking_point.count / clients:.1%}{marked}"
 
 

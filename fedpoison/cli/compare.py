@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pandas as pd
 import typer
@@ -24,6 +24,7 @@ from fedpoison.cli.options import (
 from fedpoison.cli.progress import BatchProgress
 from fedpoison.cli.tables import TextTable, format_interval, to_records
 from fedpoison.errors import file_errors
+from fedpoison.results.defects import Defects
 from fedpoison.results.run_frame import MEASURES, coverage_note, percent
 from fedpoison.results.store import content_name, file_name
 from fedpoison.scenario.attackers import first_goal
@@ -68,8 +69,7 @@ def compare_command(
         found = compare(scenario, names, rules, seeds=numbers, at=at, **settings.options(progress))
     folder = settings.out / content_name("compare", scenario.run_id, names, rules, numbers, reference, at)
     settings.show(lambda: as_json(found, reference, folder), lambda: tables(found, reference))
-    for note in notes(found):
-        settings.notes.print(f"* {note}", markup=False)
+    settings.print_notes(notes(found))
     settings.notes.print(_setting(found))
     with file_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -93,12 +93,12 @@ def tables(found: Comparison, reference: str | None) -> list[TextTable]:
 
 
 def notes(found: Comparison) -> list[str]:
-    """Return the reasons why cells of the tables contain no number."""
+    """Return the reasons why cells of the tables contain no number, and the defects of the others."""
     alike = found.stopped_runs().groupby(["attack", "strategy", "reason"], sort=False)
     return [
         f"{strategy} under {attack}: the server had to stop with {format_seeds(runs['seed'])}: {reason}"
         for (attack, strategy, reason), runs in alike
-    ]
+    ] + found.remarks
 
 
 def as_json(found: Comparison, reference: str | None, folder: Path) -> dict[str, object]:
@@ -127,9 +127,9 @@ def as_json(found: Comparison, reference: str | None, folder: Path) -> dict[str,
 
 
 def run_notes(found: Comparison) -> list[dict[str, object]]:
-    """Return one entry per run with notes: its attack, strategy and seed, its dropped replies and notes."""
+    """Return one entry per run with notes: its attack, strategy and seed, and its defects."""
     return [
-        {**asdict(cell), "dropped": history.dropped, "notes": history.notes}
+        {**asdict(cell), **history.defects.as_json()}
         for cell, history in found.histories.items()
         if history.notes
     ]
@@ -159,11 +159,22 @@ def _by_measure(
         for attack in found.attacks:
             measured = measure != "success" or _targeted(found, attack)
             gaps = [_gap(found, attack, rule, reference) if measured else "-" for rule in strategies]
-            filled = [texts.get((attack, rule), gap) for rule, gap in zip(strategies, gaps, strict=True)]
+            marked = [
+                _marked(found, attack, rule, texts.get((attack, rule)), reference) for rule in strategies
+            ]
+            filled = [text or gap for text, gap in zip(marked, gaps, strict=True)]
             cells.append([attack, *filled])
         frame = pd.DataFrame(cells, columns=["attack", *strategies])
         made.append(TextTable(title.format(name.capitalize()), frame))
     return made
+
+
+def _marked(
+    found: Comparison, attack: str, strategy: str, text: str | None, reference: str | None
+) -> str | None:
+    """Return the text of a cell with the mark of its runs, and in a difference those of the reference."""
+    others = [] if reference is None else [found.defects(attack, reference)]
+    return None if text is None else Defects.sum([found.defects(attack, strategy), *others]).marked(text)
 
 
 def _targeted(found: Comparison, attack: str) -> bool:
@@ -183,18 +194,21 @@ def _gap(found: Comparison, attack: str, strategy: str, reference: str | None) -
 
 
 def _worst_cases(found: Comparison) -> TextTable:
+    def value(row: pd.Series[Any], measure: str, attack: str) -> str:
+        return found.defects(str(row[attack]), str(row.name)).marked(percent(row[measure]))
+
     rows = [
         {
             "strategy": str(strategy),
-            "lowest accuracy": ("stopped" if pd.isna(row["accuracy"]) else percent(row["accuracy"]))
+            "lowest accuracy": ("stopped" if pd.isna(row["accuracy"]) else value(row, "accuracy", "under"))
             + f" under {row['under']}",
             "worst class": "-"
             if pd.isna(row["class"])
-            else f"{found.class_labels[row['class']]}: {percent(row['class_accuracy'])} under "
+            else f"{found.class_labels[row['class']]}: {value(row, 'class_accuracy', 'class_under')} under "
             f"{row['class_under']}",
             "highest success": "-"
             if pd.isna(row["success"])
-            else f"{percent(row['success'])} of {row['success_of']}",
+            else f"{value(row, 'success', 'success_of')} of {row['success_of']}",
         }
         for strategy, row in found.worst_case().iterrows()
     ]
@@ -205,6 +219,7 @@ def _worst_cases(found: Comparison) -> TextTable:
 def _classes(found: Comparison, attack: str) -> TextTable:
     frame = found.classes(attack)
     cells = frame.map(lambda value: percent(value, 0)).set_axis(found.class_labels, axis=1).reset_index()
+    cells["strategy"] = [found.defects(attack, strategy).marked_name(strategy) for strategy in frame.index]
     return TextTable(f"{attack}: accuracy by class, %", cells)
 
 

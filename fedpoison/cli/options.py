@@ -123,6 +123,12 @@ class BatchSettings:
         else:
             print_tables(tables(), self.form)
 
+    def print_notes(self, notes: Iterable[str]) -> None:
+        """Print the notes below the tables. A note about no result is bold."""
+        for note in notes:
+            style = "bold yellow" if "no result" in note else None
+            self.notes.print(f"* {note}", markup=False, style=style)
+
     @property
     def notes(self) -> Console:
         """Console for all text but the tables: stderr, unless the tables are for the terminal."""

@@ -65,6 +65,8 @@ def as_json(found: Replay) -> dict[str, object]:
         "round": found.saved.round,
         "strategy": found.history.scenario.strategy,
         "acting": found.saved.attacking_clients,
+        "dropped": found.lost,
+        "notes": found.remarks,
         "results": [_result(result) for result in found.results],
     }
 
@@ -100,6 +102,8 @@ def _print(found: Replay, top: int) -> None:
         f"{len(saved.attacking_clients)} from attackers",
         markup=False,
     )
+    for remark in found.remarks:
+        console.print(f"* {remark}", markup=False)
     rows: dict[str, Round] = {} if found.actual is None else {f"{scenario.strategy} (the run)": found.actual}
     rows |= {result.strategy: result.record for result in found.results}
     rates = {result.strategy: result.rates for result in found.results}

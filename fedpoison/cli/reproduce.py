@@ -68,6 +68,7 @@ def reproduce_command(
         lambda: _as_json(study, results, numbers, rounds),
         lambda: [_compared(study, results, numbers, cut=rounds is not None)],
     )
+    settings.print_notes(f"{result.cell.name}: {note}" for result in results for note in result.defects.notes)
     reproduced = sum(result.matches for result in results)
     if rounds:
         settings.notes.print(f"stopped after {rounds} rounds: no verdict")
@@ -100,7 +101,9 @@ def _compared(
         rows.append(
             {
                 "cell": result.cell.name,
-                "ours, %": format_spread(result.mean, result.deviation if len(seeds) > 1 else None, 2),
+                "ours, %": result.defects.marked(
+                    format_spread(result.mean, result.deviation if len(seeds) > 1 else None, 2)
+                ),
                 "theirs, %": format_spread(result.cell.published, result.cell.deviation, 2),
                 "difference": "-" if result.difference is None else f"{100 * result.difference:+.1f}",
                 "allowed": percent(result.cell.margin),
@@ -125,6 +128,7 @@ def _as_json(
                 "deviation": json_number(result.deviation),
                 "reproduced": result.matches if rounds is None else None,
                 "failure": result.failure or None,
+                **result.defects.as_json(),
             }
             for result in results
         ],

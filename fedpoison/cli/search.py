@@ -17,7 +17,7 @@ from fedpoison.scenario.scenario import Scenario
 from fedpoison.scenario.specs import split_outside
 
 if TYPE_CHECKING:
-    from fedpoison.studies.attack_search import ConfirmationRun, SearchResult, SearchTrial
+    from fedpoison.studies.search_result import ConfirmationRun, SearchResult, SearchTrial
 
 SHOWN = 10
 """Number of attacks in the table."""
@@ -65,10 +65,13 @@ def search_command(
     )
     clean = ""
     if found.clean is not None:
-        clean = f"; {_measured(objective)} without an attack: {percent(1 - found.clean, 2)} %"
+        share = f"{percent(1 - found.clean, 2)} %"
+        clean = f"; {_measured(objective)} without an attack: {found.clean_defects.marked(share)}"
     settings.notes.print(f"{trials} trials of {len(found.trials)} different attacks{clean}")
-    settings.notes.print(f'strongest: --attack "{found.trials[0].attack}"', markup=False)
-    if found.repeats:
+    settings.print_notes(found.remarks)
+    if found.no_result is None:
+        settings.notes.print(f'strongest: --attack "{found.trials[0].attack}"', markup=False)
+    if found.repeats and found.no_result is None:
         settings.notes.print(_repeated(found.repeats), markup=False)
     settings.notes.print(f"runs: {settings.out}", markup=False)
 
@@ -116,7 +119,7 @@ def _table(found: SearchResult, scenario: Scenario, objective: str) -> TextTable
 def _strength(trial: SearchTrial, clean: float) -> str:
     if trial.stopped:
         return "stopped"
-    return percent(None if trial.strength is None else trial.strength - clean, 2)
+    return trial.defects.marked(percent(None if trial.strength is None else trial.strength - clean, 2))
 
 
 def _as_json(found: SearchResult, scenario: Scenario, objective: str, trials: int) -> dict[str, object]:
@@ -125,6 +128,14 @@ def _as_json(found: SearchResult, scenario: Scenario, objective: str, trials: in
         "objective": objective,
         "trials": trials,
         "clean": found.clean,
-        "attacks": [asdict(trial) for trial in found.trials],
-        "repeats": [asdict(repeat) for repeat in found.repeats],
+        "no_result": found.no_result,
+        "notes": found.remarks,
+        "attacks": [_plain(trial) for trial in found.trials],
+        "repeats": [_plain(repeat) for repeat in found.repeats],
     }
+
+
+def _plain(run: SearchTrial | ConfirmationRun) -> dict[str, object]:
+    """Return a run as plain values, with the defects of the attacked run."""
+    values = {name: value for name, value in asdict(run).items() if not name.endswith("defects")}
+    return values | run.defects.as_json()

@@ -15,13 +15,15 @@ from fedpoison.cli.options import BatchSettings, with_batch_settings
 from fedpoison.cli.progress import BatchProgress
 from fedpoison.cli.tables import TextTable, print_tables, to_records
 from fedpoison.errors import ScenarioError, file_errors, unknown
+from fedpoison.results.defects import Defects
 from fedpoison.results.run_frame import format_spread
 from fedpoison.results.strict_json import to_json
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.scenario.specs import parse_scalar, split_outside
 from fedpoison.studies.axes import AxisValue
 from fedpoison.studies.study import can_be_unset, find_study
-from fedpoison.studies.study_runner import StudyResults, SweepPlan, plan, sweep
+from fedpoison.studies.study_result import StudyResults, format_place
+from fedpoison.studies.study_runner import SweepPlan, plan, sweep
 
 FAILED = 1
 """Exit code if runs failed."""
@@ -87,7 +89,8 @@ def sweep_command(
         typer.echo(to_json(as_json(results, folder)))
     elif results.histories:
         print_tables([table(results)], settings.form)
-    _print_notes(results, settings.notes)
+    settings.print_notes(notes(results))
+    _print_failures(results, settings.notes)
     results.write(folder)
     _draw(results, folder)
     settings.notes.print(f"results and figure: {folder}", markup=False)
@@ -101,29 +104,37 @@ def table(results: StudyResults) -> TextTable:
     The seeds of a combination share a row.
     """
     means, deviations = results.summary(), results.summary("std")
+    known: Mapping[tuple[object, ...], Defects] = results.defects
+    defects = [known.get(_key(label), Defects()) for label in means.index]
     cells = means.index.to_frame(index=False).map(str).rename(columns=str)
     for name in means.columns:
-        texts = [format_spread(*pair) for pair in zip(means[name], deviations[name], strict=True)]
+        texts = [
+            found.marked(format_spread(mean, deviation))
+            for mean, deviation, found in zip(means[name], deviations[name], defects, strict=True)
+        ]
         cells.insert(cells.shape[1], HEADINGS.get(str(name), str(name)), texts, allow_duplicates=True)
     return TextTable(f"{results.study.title}, %", cells, labels=means.index.nlevels)
 
 
 def notes(results: StudyResults) -> Iterator[str]:
-    """Yield the combinations that have runs but no mean."""
+    """Yield the combinations that have runs but no mean, and the defects of the others."""
     counts = results.seeds
     for row in to_records(counts[(counts["ended"] > 0) & (counts["ended"] < counts["asked"])]):
         asked, ended = row.pop("asked"), row.pop("ended")
-        yield f"{_position(row)}: only {ended} of {asked} seeds completed, so there is no mean"
+        yield f"{format_place(row)}: only {ended} of {asked} seeds completed, so there is no mean"
+    yield from results.remarks
 
 
 def as_json(results: StudyResults, folder: Path) -> dict[str, object]:
     """Return the results as plain values, with None for missing numbers."""
     means, deviations = _measured(results, "mean"), _measured(results, "std")
+    cell_defects: Mapping[tuple[object, ...], Defects] = results.defects
     combinations = []
     for row in to_records(results.seeds):
         asked, ended = row.pop("asked"), row.pop("ended")
         key = tuple(row.values())
-        found = {"means": means.get(key, {}), "deviations": deviations.get(key, {})}
+        found: dict[str, object] = {"means": means.get(key, {}), "deviations": deviations.get(key, {})}
+        found |= cell_defects.get(key, Defects()).as_json()
         combinations.append({"place": row, "asked": asked, "ended": ended, **found})
     return {
         "study": results.study.name,
@@ -134,13 +145,9 @@ def as_json(results: StudyResults, folder: Path) -> dict[str, object]:
     }
 
 
-def _position(place: Mapping[str, object]) -> str:
-    """Return the position of a run on the axes.
-
-    >>> _position({"strategy": "krum", "seed": 0})
-    'strategy=krum, seed=0'
-    """
-    return ", ".join(f"{axis}={value}" for axis, value in place.items())
+def _key(label: object) -> tuple[object, ...]:
+    """Return a label of a frame's index as a tuple, also if the index has a single level."""
+    return label if isinstance(label, tuple) else (label,)
 
 
 def _measured(
@@ -150,8 +157,7 @@ def _measured(
     if not results.histories:
         return {}
     frame = results.summary(reduce)
-    keys = [label if isinstance(label, tuple) else (label,) for label in frame.index]
-    return dict(zip(keys, to_records(frame), strict=True))
+    return dict(zip(map(_key, frame.index), to_records(frame), strict=True))
 
 
 def _show(planned: SweepPlan, console: Console) -> None:
@@ -164,12 +170,12 @@ def _show(planned: SweepPlan, console: Console) -> None:
     )
 
 
-def _print_notes(results: StudyResults, console: Console) -> None:
-    for note in notes(results):
-        console.print(f"* {note}", markup=False)
+def _print_failures(results: StudyResults, console: Console) -> None:
     for cell, failure in results.failures.items():
         end = "stopped" if failure.aggregation_failed else "failed"
-        console.print(f"[red]{end}[/] {escape(_position(cell.axis_labels))}[red]: {escape(failure.reason)}")
+        console.print(
+            f"[red]{end}[/] {escape(format_place(cell.axis_labels))}[red]: {escape(failure.reason)}"
+        )
     if results.failures:
         console.print(f"{len(results.failures)} of {len(results.histories) + len(results.failures)} failed")
 
@@ -178,7 +184,7 @@ def _draw(results: StudyResults, folder: Path) -> None:
     figure = results.study.figure
     if figure is None or not results.histories:
         return
-    from fedpoison.studies.figures import write_figure  # noqa: PLC0415  # matplotlib takes a second to import
+    from fedpoison.studies.study_figure import write_figure  # noqa: PLC0415  # matplotlib takes a second to import
 
     with file_errors(folder):
         write_figure(results.study, results.runs if "seed" in figure.axes else results.complete_runs, folder)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +15,16 @@ from fedpoison.plotting import (
     Scale,
     accuracy_by_round,
     heat_maps,
+    mark_legend,
     new_figure,
     save,
     single_heat_map,
     strategy_heat_map,
 )
-from fedpoison.report.page_data import PageData, seconds_by_phase
+from fedpoison.report.page_data import WITHOUT_RESULT, PageData, seconds_by_phase
 from fedpoison.report.summary import summarize
 from fedpoison.report.trust_matrix import DROPPED, TrustMatrix, trust_matrix
+from fedpoison.results.defects import LOST, NO_RESULT, used_marks
 from fedpoison.results.history import History
 from fedpoison.results.run_frame import MEASURES, cross_table
 from fedpoison.results.store import file_name
@@ -53,8 +55,7 @@ def write_figures(contents: PageData, folder: Path, on_figure: Callable[[int], N
 
 
 def _setting(contents: PageData, table: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
-    measures = {name: cross_table(table, column, "attack", "strategy") for name, column in MEASURES.items()}
-    yield "attack-by-strategy", heat_maps(measures)
+    yield "attack-by-strategy", attack_by_strategy(table)
     for attack in dict.fromkeys(table["attack"]):
         cells = table[table["attack"] == attack]
         runs = {
@@ -63,7 +64,10 @@ def _setting(contents: PageData, table: pd.DataFrame) -> Iterator[tuple[str, Fig
         }
         whole = {strategy: runs[strategy] for strategy in cells.loc[cells["mark"] == "", "strategy"]}
         if whole:
-            yield f"classes-{attack}", class_curves(whole, f"accuracy under {attack}, %")
+            noted = set(cells.loc[cells["noted"], "strategy"])
+            starred = {f"{name} {LOST}" if name in noted else name: found for name, found in whole.items()}
+            marks = used_marks([LOST] if noted & whole.keys() else [])
+            yield f"classes-{attack}", class_curves(starred, f"accuracy under {attack}, %", marks)
             yield f"timings-{attack}", timings(whole, f"seconds per round under {attack}")
         damaged = cells[cells["damage"].notna()]
         if len(damaged):
@@ -78,8 +82,27 @@ def _setting(contents: PageData, table: pd.DataFrame) -> Iterator[tuple[str, Fig
                     yield f"trust-{name}", trust(history, matrix)
 
 
-def class_curves(runs: dict[str, list[History]], title: str) -> Figure:
-    """Return a panel per class: accuracy after each round, one line per strategy, mean over the seeds."""
+def attack_by_strategy(table: pd.DataFrame) -> Figure:
+    """Return a heat map per measure: attacks (rows) by strategies (columns), with the marks of the cells."""
+    noted = table["noted"].map(lambda has_notes: LOST if has_notes else "")
+    marked = table.assign(sign=noted.mask(table["mark"] == WITHOUT_RESULT, NO_RESULT))
+    measures = {name: cross_table(table, column, "attack", "strategy") for name, column in MEASURES.items()}
+    signs = cross_table(marked, "sign", "attack", "strategy", "first").fillna("")
+    figure = heat_maps(measures, signs)
+    mark_legend(figure, used_marks(marked["sign"]))
+    return figure
+
+
+def class_curves(
+    runs: dict[str, list[History]], title: str, marks: Mapping[str, str] | None = None
+) -> Figure:
+    """Return a panel per class: accuracy after each round, one line per strategy, mean over the seeds.
+
+    Args:
+        runs: Runs of each strategy, by its name with its mark.
+        title: Title of the figure.
+        marks: Marks in the names, with their meaning. Default: none.
+    """
     frames = [
         (100 * history.per_class())
         .melt(var_name="class", value_name="accuracy", ignore_index=False)
@@ -90,7 +113,7 @@ def class_curves(runs: dict[str, list[History]], title: str) -> Figure:
     frame = pd.concat(frames).reset_index()
     labels = next(iter(runs.values()))[0].class_labels
     titles = {number: f"class {labels[number]}" for number in frame["class"].unique()}
-    figure, _ = accuracy_by_round(frame, "class", titles, list(runs))
+    figure, _ = accuracy_by_round(frame, "class", titles, list(runs), marks)
     figure.suptitle(title)
     return figure
 

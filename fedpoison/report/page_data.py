@@ -6,6 +6,8 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
+from operator import itemgetter
 from typing import Any
 
 from fedpoison.report.load import (
@@ -17,6 +19,7 @@ from fedpoison.report.load import (
     split_settings,
 )
 from fedpoison.report.trust_matrix import evenly_spaced, trust_matrix
+from fedpoison.results.defects import Defects, pair_notes
 from fedpoison.results.history import History
 from fedpoison.results.store import StoredRun
 from fedpoison.results.strict_json import to_json
@@ -27,6 +30,8 @@ CONFUSION_VALUES = 900_000
 TRUST_NUMBERS = 600_000
 """Numbers of each kind in the page, over all runs: the page must stay small enough for an e-mail."""
 MAX_CURVE_ROUNDS = 200
+WITHOUT_RESULT = "no result"
+"""Text in place of the mean of a cell with a run that is no result."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,8 @@ class PageData:
     places: Sequence[tuple[int, int, int]]
     """Place of each run among settings, attacks and strategies."""
     clean_runs: Sequence[int | None]
-    """Place of the clean run of each run; None without one, and unless both runs finished."""
+    """Place of the clean run of each run; None without one, unless both runs finished, and if the clean run
+    is no result."""
 
     @classmethod
     def from_runs(cls, runs: Sequence[StoredRun]) -> PageData:
@@ -92,7 +98,7 @@ class PageData:
                 for fields, label, scenario in zip(texts, labels, scenarios, strict=True)
             ],
             clean_runs=[
-                clean if clean is not None and run.complete and runs[clean].complete else None
+                clean if clean is not None and run.complete and is_result(runs[clean]) else None
                 for run, clean in zip(runs, clean_run_places(scenarios), strict=True)
             ],
         )
@@ -107,18 +113,46 @@ class PageData:
         """Places of the unfinished runs."""
         return [place for place, run in enumerate(self.runs) if not run.complete]
 
+    @cached_property
+    def defects(self) -> dict[tuple[int, int, int], Defects]:
+        """Defects of the finished runs of each cell together."""
+        runs: dict[tuple[int, int, int], list[Defects]] = {}
+        for cell, run in zip(self.places, self.runs, strict=True):
+            if run.complete:
+                runs.setdefault(cell, []).append(run.history.defects)
+        return {cell: Defects.sum(parts) for cell, parts in runs.items()}
+
+    @property
+    def notes(self) -> list[str]:
+        """One line per defect of the finished runs, with its setting, attacks and strategies."""
+        lines = []
+        for setting, text in enumerate(self.settings):
+            pairs = {
+                (self.attacks[attack], self.strategies[strategy]): defects
+                for (place, attack, strategy), defects in sorted(self.defects.items(), key=itemgetter(0))
+                if place == setting
+            }
+            lines += [f"{text}: {note}" if text else note for note in pair_notes(pairs)]
+        return lines
+
     @property
     def marks(self) -> dict[tuple[int, int, int], str]:
-        """Text that replaces the mean of each cell in which the strategy stopped a run.
+        """Text that replaces the mean of each cell in which a run stopped or is no result.
 
         A mean over the other seeds would hide the worst case.
         """
+        no_result = {cell: WITHOUT_RESULT for cell, defects in self.defects.items() if defects.no_result}
         stopped = Counter(cell for cell, run in zip(self.places, self.runs, strict=True) if run.stopped)
         finished = Counter(cell for cell, run in zip(self.places, self.runs, strict=True) if run.complete)
-        return {
+        return no_result | {
             cell: f"{count} of {count + finished[cell]} stopped" if finished[cell] else "stopped"
             for cell, count in stopped.items()
         }
+
+    def is_noted(self, cell: tuple[int, int, int]) -> bool:
+        """Return whether the mean of a cell, or its lack of a result, has a mark because of a note."""
+        stopped = self.marks.get(cell, WITHOUT_RESULT) != WITHOUT_RESULT
+        return bool(self.defects.get(cell, Defects()).notes) and not stopped
 
     def data(self) -> dict[str, object]:
         """Return the contents as JSON values: shares in parts of 100,000, None for missing values."""
@@ -138,6 +172,11 @@ class PageData:
                 | {"twin": self.clean_runs[place], "ledger": trust_matrices.get(place)}
                 | _provenance(run, lines, environments)
                 for place, run in enumerate(self.shown)
+            ],
+            "notes": [
+                dict(zip(AXES, cell, strict=True)) | {"texts": defects.notes}
+                for cell, defects in self.defects.items()
+                if defects.notes
             ],
             "lines": list(lines),
             "environments": list(environments),
@@ -159,6 +198,11 @@ class PageData:
         return found
 
 
+def is_result(run: StoredRun) -> bool:
+    """Return whether a run is complete, and its last model says something about attack and strategy."""
+    return run.complete and not run.history.defects.no_result
+
+
 def _run(run: StoredRun, limits: Limits) -> dict[str, object]:
     history = run.history
     curve = [history.records[place] for place in evenly_spaced(len(history.records), limits.curve)]
@@ -169,6 +213,7 @@ def _run(run: StoredRun, limits: Limits) -> dict[str, object]:
         "seed": history.scenario.seed,
         "complete": run.complete,
         "failure": run.failure.reason if run.failure else None,
+        "notes": history.notes,
         "planned": history.scenario.rounds,
         "folder": str(history.path or ""),
         "rounds": [record.round for record in curve],

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from fedpoison.report.load import is_attack_free
-from fedpoison.report.page_data import AXES, PageData
+from fedpoison.report.page_data import AXES, WITHOUT_RESULT, PageData, is_result
 from fedpoison.results.run_frame import (
     MEASURES,
     STOPPED,
@@ -37,7 +37,8 @@ def summarize(contents: PageData) -> pd.DataFrame:
 
     Returns:
         `setting`, `attack` and `strategy`; `places`, the finished runs; `mark`, how many runs the strategy
-        stopped, see `PageData.marks`. Shares: `accuracy`, `worst_class_accuracy` and `success`, mean over the
+        stopped, or that there is no result, see `PageData.marks`; `noted`, whether a mean has a mark.
+        Shares: `accuracy`, `worst_class_accuracy` and `success`, mean over the
         runs, each with its standard deviation in `accuracy_deviation` and so on; `worst_class`, the class
         with the lowest mean. `lost_3` is the accuracy that the attack took from class 3, against the clean
         runs; `damage` the largest of these, and `damaged_class` its class. `class_names` has the names of the
@@ -45,7 +46,7 @@ def summarize(contents: PageData) -> pd.DataFrame:
     """
     runs = {place: run for place, run in enumerate(contents.runs) if run.complete or run.stopped}
     read = (
-        (contents.places[place], run.history.last if run.complete else None) for place, run in runs.items()
+        (contents.places[place], run.history.last if is_result(run) else None) for place, run in runs.items()
     )
     frame = run_frame(AXES, read).set_axis(list(runs))
     classes = class_columns(frame)
@@ -69,6 +70,7 @@ def summarize(contents: PageData) -> pd.DataFrame:
                 for cell in cells
             ],
             "mark": [contents.marks.get(cell, "") for cell in cells],
+            "noted": [contents.is_noted(cell) for cell in cells],
             "worst_class": _extreme(means[classes], "idxmin").array,
             "damage": means[lost].max(axis=1).array,
             "damage_deviation": [
@@ -122,6 +124,9 @@ def _extent(contents: PageData, table: pd.DataFrame) -> Iterator[Headline]:
     if unfinished:
         note = f"{stopped} of them stopped by the strategy" if stopped else "in none of the other numbers"
         yield Headline("Not finished", str(unfinished), f"{note}; listed below")
+    without = sum(not is_result(run) for run in finished)
+    if without:
+        yield Headline("No result", str(without), "of the finished runs; the notes below the table say why")
 
 
 def _clean(table: pd.DataFrame) -> Iterator[Headline]:
@@ -138,12 +143,14 @@ def _under_attack(table: pd.DataFrame) -> Iterator[Headline]:
     if attacked.empty:
         return
     accuracy = attacked["accuracy"].mask(attacked["mark"] != "", STOPPED)
-    low = attacked.iloc[int(accuracy.to_numpy().argmin())]
-    yield Headline(
-        "Lowest accuracy",
-        low["mark"] or f"{percent(low['accuracy'])} %",
-        f"{low['strategy']} under {low['attack']}",
-    )
+    results = attacked[attacked["mark"] != WITHOUT_RESULT]
+    if len(results):
+        low = results.iloc[int(accuracy[results.index].to_numpy().argmin())]
+        yield Headline(
+            "Lowest accuracy",
+            low["mark"] or f"{percent(low['accuracy'])} %",
+            f"{low['strategy']} under {low['attack']}",
+        )
     cases = cross_table(attacked.assign(accuracy=accuracy), "accuracy", ["setting", "attack"], "strategy")
     lowest = lowest_accuracy(cases).sort_index()
     if len(lowest) > 1 and lowest.max() >= 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from html import escape
 
 import pandas as pd
@@ -12,7 +13,7 @@ ROWS, COLUMNS = 8, 8
 
 
 class Displayed(ABC):
-    """Result that is shown as one line and a table."""
+    """Result that is shown as one line, a table and remarks."""
 
     @property
     @abstractmethod
@@ -23,6 +24,11 @@ class Displayed(ABC):
     def to_frame(self) -> pd.DataFrame:
         """Return the result as a table."""
 
+    @property
+    def remarks(self) -> Sequence[str]:
+        """Facts without which the table misleads, one per line below it. Default: none."""
+        return ()
+
     def shown_frame(self) -> pd.DataFrame:
         """Return the table that a terminal and a notebook show. Default: that of `to_frame`."""
         return self.to_frame()
@@ -31,9 +37,10 @@ class Displayed(ABC):
         table = self.shown_frame().to_string(
             max_rows=ROWS, max_cols=COLUMNS, line_width=110, float_format="{:.3f}".format
         )
-        return f"{self.headline}\n{table}"
+        return "\n".join([self.headline, table, *(f"* {remark}" for remark in self.remarks)])
 
     def _repr_html_(self) -> str:
         """Return the line and the table as HTML, which notebooks show."""
         table = self.shown_frame().to_html(max_rows=30, max_cols=20, float_format="{:.3f}".format, border=0)
-        return f"<p>{escape(self.headline)}</p>\n{table}"
+        remarks = "".join(f"\n<p>* {escape(remark)}</p>" for remark in self.remarks)
+        return f"<p>{escape(self.headline)}</p>\n{table}{remarks}"

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from fedpoison.errors import ScenarioError
 from fedpoison.results import metrics as measures
+from fedpoison.results.defects import Defects, used_marks, without_effect
 from fedpoison.results.display import Displayed
-from fedpoison.results.effects import Effects
 from fedpoison.results.metrics import json_number
 from fedpoison.results.round import Round
+from fedpoison.results.round_rows import CLIENT_COLUMNS, client_rows, round_row
 from fedpoison.scenario.fields import About, fields_about
 from fedpoison.scenario.scenario import Scenario
 
@@ -52,27 +52,26 @@ class History(Displayed):
     @property
     def dropped(self) -> dict[str, int]:
         """Number of unusable replies in the run, by reason."""
-        return _total(record.training.drop_counts for record in self.records)
+        return dict(self.defects.dropped)
 
     @property
     def unchanged(self) -> dict[str, int]:
         """Number of rounds that left the model unchanged, by reason."""
-        return _total(record.training.unchanged for record in self.records)
+        return dict(self.defects.unchanged)
+
+    @cached_property
+    def defects(self) -> Defects:
+        """Facts without which the result misleads: lost replies, rounds and attacks, and no result."""
+        known = self.scenario.selection.no_effect(self.scenario.rounds)
+        idle = without_effect([record.training.groups for record in self.records], known)
+        return Defects.from_records(self.records, idle, clean=self.scenario.clean)
 
     @property
     def notes(self) -> list[str]:
-        """Facts without which the result misleads.
+        """One text per defect of the run."""
+        return self.defects.notes
 
-        These are unusable replies, unchanged rounds, attacks without effect, and clean runs that guess.
-        """
-        reasons = "; ".join(f"{count} x {reason}" for reason, count in self.dropped.items())
-        found = [f"{sum(self.dropped.values())} replies were unusable: {reasons}"] if reasons else []
-        rounds = f"of {self.last.round} rounds did not change the model"
-        found += [f"{count} {rounds}: {reason}" for reason, count in self.unchanged.items()]
-        found += self._without_effect()
-        if self.scenario.clean and self.last.round and self.last.accuracy <= _guessing(self.last):
-            found.append(f"the clean run is at guessing level, with accuracy {self.last.accuracy:.1%}")
-        return found
+    remarks = notes
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per record: accuracies, loss, attack success, trust and update statistics.
@@ -81,9 +80,11 @@ class History(Displayed):
         `malicious_mass` count these clients as malicious. A dropped one of them counts as
         rejected. The columns `malicious_norm`, `malicious_distance` and `malicious_cosine` are means over
         their updates: norm, distance from the mean of the honest updates, and cosine with that mean.
-        `honest_norm` and `honest_distance` are means over the others.
+        `honest_norm` and `honest_distance` are means over the others. `dropped` is the number of unusable
+        replies in the round. `unusable` and `unchanged` count unusable replies, and rounds that did not
+        change the model, since the previous row.
         """
-        return pd.DataFrame([_row(record) for record in self.records]).set_index("round")
+        return pd.DataFrame([round_row(record) for record in self.records]).set_index("round")
 
     def per_class(self) -> pd.DataFrame:
         """Return the accuracy of each class (columns) after each round (rows)."""
@@ -114,7 +115,7 @@ class History(Displayed):
         update, and `dropped` is the reason why its reply is unusable.
         """
         return pd.DataFrame(
-            [row for record in self.records for row in _client_rows(record)], columns=_CLIENT_COLUMNS
+            [row for record in self.records for row in client_rows(record)], columns=CLIENT_COLUMNS
         )
 
     def damage(self, clean_run: History) -> pd.DataFrame:
@@ -168,7 +169,7 @@ class History(Displayed):
         if self.last.attack_success_rate is not None:
             facts.append(f"attack success {self.last.attack_success_rate:.1%}")
         run = f"{self.title}, seed {self.scenario.seed}, {self.last.round} of {self.scenario.rounds} rounds"
-        return "; ".join([f"{run}: {', '.join(facts)}", *self.notes])
+        return f"{run}: {', '.join(facts)}"
 
     def shown_frame(self) -> pd.DataFrame:
         """Return the accuracy, the loss and the accuracy of each class after each round."""
@@ -196,9 +197,7 @@ class History(Displayed):
             "source_to_target_rate": json_number(last.source_to_target_rate),
             "loss": last.loss,
             "rounds": last.round,
-            "dropped": self.dropped,
-            "unchanged": self.unchanged,
-            "notes": self.notes,
+            **self.defects.as_json(),
             "seconds": round(self.seconds, 3),
             "dataset": self.scenario.dataset,
             "path": None if self.path is None else str(self.path),
@@ -219,29 +218,22 @@ class History(Displayed):
         """Draw the heat map of the accuracy of each class after each round."""
         from fedpoison.plotting import class_heat_map  # noqa: PLC0415  # matplotlib takes a second to import
 
-        return class_heat_map(self.per_class().set_axis(self.class_labels, axis=1), self.title)
+        classes = self.per_class().set_axis(self.class_labels, axis=1)
+        return self._marked(class_heat_map(classes, self.title))
 
     def plot_confusion(self) -> Figure:
         """Draw the heat map of the confusion matrix after the last round."""
         from fedpoison.plotting import confusion_matrix  # noqa: PLC0415  # as above
 
-        return confusion_matrix(self.last.counts, self.title, self.class_labels)
+        return self._marked(confusion_matrix(self.last.counts, self.title, self.class_labels))
 
-    def _without_effect(self) -> list[str]:
-        """Return notes on attacks that did nothing, or nothing on some clients.
+    def _marked(self, figure: Figure) -> Figure:
+        """Return a figure with the mark of the run behind its title, and the meaning of the mark below it."""
+        from fedpoison.plotting import mark_legend  # noqa: PLC0415  # as above
 
-        A group has no note if its records do not contain the effects of its attack.
-        """
-        known = self.scenario.selection.no_effect(self.scenario.rounds)
-        recorded = [record.training.groups for record in self.records if record.training.groups]
-        notes = []
-        for index, groups in enumerate(zip(*recorded, strict=True)):
-            effects = [group.effects for group in groups if group.effects is not None]
-            if index in known:
-                notes.append(known[index])
-            elif len(effects) == len(groups):
-                notes += Effects.total(effects).notes(groups[0].attack)
-        return notes
+        figure.axes[0].set_title(f"{self.title} {self.defects.mark}".rstrip())
+        mark_legend(figure, used_marks([self.defects.mark]))
+        return figure
 
     def _check_clean_run(self, clean_run: History) -> None:
         for name in fields_about(Scenario, About.REFERENCE):
@@ -263,72 +255,3 @@ def class_labels(names: Sequence[str], classes: int) -> list[str]:
     (['0 cat', '1 dog'], ['0', '1'])
     """
     return [" ".join([str(label), *names[label : label + 1]]) for label in range(classes)]
-
-
-def _guessing(record: Round) -> float:
-    """Return the accuracy of a constant prediction of the most frequent class of the test set."""
-    counts = record.counts
-    return float(counts.sum(axis=1).max() / counts.sum())
-
-
-_CLIENT_COLUMNS = [
-    "round", "node", "malicious", "group", "acted", "norm", "distance", "cosine", "trust", "dropped",
-]  # fmt: skip
-
-
-def _total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    return dict(sum(map(Counter, counts), Counter()))
-
-
-def _client_rows(record: Round) -> Iterator[dict[str, object]]:
-    training = record.training
-    groups = {client_id: index for index, group in enumerate(training.groups) for client_id in group.nodes}
-    acting = set(training.acting)
-    for client_id in training.sampled:
-        yield {
-            "round": record.round,
-            "node": client_id,
-            "malicious": client_id in training.malicious,
-            "group": groups.get(client_id),
-            "acted": client_id in acting,
-            "norm": training.update_norms.get(client_id),
-            "distance": training.distances.get(client_id),
-            "cosine": training.cosines.get(client_id),
-            "trust": (training.trust or {}).get(client_id),
-            "dropped": training.dropped.get(client_id),
-        }
-
-
-def _row(record: Round) -> dict[str, float | int | None]:
-    training = record.training
-    acting = set(training.acting)
-    honest = set(training.sampled) - acting
-    trust = training.trust
-    true_positives, false_positives = (
-        measures.trust_rates(trust, acting, training.dropped) if trust else (None, None)
-    )
-    return {
-        "round": record.round,
-        "accuracy": record.accuracy,
-        "worst_class_accuracy": record.worst_class_accuracy,
-        "loss": record.loss,
-        "attack_success_rate": record.attack_success_rate,
-        "source_to_target_rate": record.source_to_target_rate,
-        "true_positive_rate": true_positives,
-        "false_positive_rate": false_positives,
-        "trust_auroc": measures.trust_auroc(trust, acting) if trust else None,
-        "malicious_mass": measures.malicious_mass(trust, acting) if trust else None,
-        "acting": len(acting),
-        "malicious_norm": _mean(training.update_norms, acting),
-        "malicious_distance": _mean(training.distances, acting),
-        "malicious_cosine": _mean(training.cosines, acting),
-        "honest_norm": _mean(training.update_norms, honest),
-        "honest_distance": _mean(training.distances, honest),
-        "dropped": len(training.dropped),
-        "seconds": sum(training.seconds.values()),
-    }
-
-
-def _mean(values: Mapping[int, float], client_ids: Collection[int]) -> float | None:
-    found = [value for client_id, value in values.items() if client_id in client_ids]
-    return fmean(found) if found else None

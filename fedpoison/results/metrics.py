@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 Counts = NDArray[np.int64]
 """(k, k): row = true class, column = predicted class."""
+DEVIATIONS = 3
+MOST_CHANCE = 0.05
+"""By how many standard deviations, and by how much at most, an accuracy exceeds guessing by chance."""
 
 
 def per_class_accuracy(confusion: Counts) -> NDArray[np.float64]:
@@ -39,6 +42,25 @@ def accuracy(confusion: Counts) -> float:
 def worst_class_accuracy(confusion: Counts) -> float:
     """Compute the lowest accuracy of a class."""
     return float(np.nanmin(per_class_accuracy(confusion)))
+
+
+def guess_accuracy(confusion: Counts) -> float:
+    """Compute the accuracy of always predicting the most frequent class of the samples.
+
+    >>> guess_accuracy(np.array([[0, 3], [0, 1]]))
+    0.75
+    """
+    return float(confusion.sum(axis=1).max() / confusion.sum())
+
+
+def is_guessing(confusion: Counts) -> bool:
+    """Return whether the accuracy is at most that of guessing the most frequent class, plus chance.
+
+    Chance is three standard deviations of a guess on so many samples, and at most five points.
+    """
+    guess = guess_accuracy(confusion)
+    chance = math.sqrt(guess * (1 - guess) / confusion.sum())
+    return accuracy(confusion) <= guess + min(DEVIATIONS * chance, MOST_CHANCE)
 
 
 def source_to_target_rate(confusion: Counts, source: int, target: int) -> float:

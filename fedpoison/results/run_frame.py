@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from fedpoison.results.defects import LOST, NO_RESULT
 from fedpoison.results.round import Round
 
 MEASURES = {
@@ -22,7 +23,7 @@ CONFIDENCE = 0.95
 RESAMPLES = 9999
 _HELD = {2: 0.50, 3: 0.72, 4: 0.79, 5: 0.84, 6: 0.86, 7: 0.87, 8: 0.88, 9: 0.89}
 """Coverage of the interval by the number of normal values: how often it contains the true mean."""
-Reduce = Literal["mean", "std"] | Callable[["pd.Series[float]"], float]
+Reduce = Literal["mean", "std", "first"] | Callable[["pd.Series[float]"], float]
 
 
 def run_frame(axes: Sequence[str], runs: Iterable[tuple[Sequence[object], Round | None]]) -> pd.DataFrame:
@@ -50,6 +51,16 @@ def measured(record: Round | None) -> dict[str, float]:
     return {column: math.nan if value is None else value for column, value in values.items()} | classes
 
 
+def run_marks(runs: pd.DataFrame) -> pd.Series[str]:
+    """Return the mark of each run of a frame that has the columns of `Defects.columns`.
+
+    >>> run_marks(pd.DataFrame({"no_result": ["", "", "why"], "notes": ["", "late", "why"]})).tolist()
+    ['', '*', '\N{MULTIPLICATION SIGN}']
+    """
+    lost = runs["notes"].fillna("").map(lambda notes: LOST if notes else "")
+    return lost.mask(runs["no_result"].fillna("") != "", NO_RESULT)
+
+
 def class_columns(frame: pd.DataFrame) -> list[str]:
     """Return the columns with class accuracies."""
     return [str(name) for name in frame.columns if str(name).startswith("class_")]
@@ -74,7 +85,8 @@ def cross_table(
         value: Column to show.
         rows: Axes of the rows.
         columns: Axis of the columns.
-        reduce: Statistic of several values in a cell: their mean, or the standard deviation of a sample.
+        reduce: Statistic of several values in a cell: their mean, the standard deviation of a sample, or
+            the first value.
     """
     return frame.pivot_table(
         index=rows, columns=columns, values=value, aggfunc=reduce, dropna=False, sort=False

@@ -65,8 +65,8 @@ class BatchOptions(TypedDict, total=False):
     callbacks: BatchCallbacks
     """Callbacks for the start, the rounds and the end of each run."""
     notify: Notify
-    """Receives warnings before the first run, of attacks without effect, and of loaded runs that another
-    version of fedpoison wrote. Default: the log."""
+    """Receives warnings of attacks without effect, of loaded runs that another version of fedpoison wrote,
+    and of runs that are no result. Default: the log."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,10 +219,8 @@ class _Runner:
         if isinstance(result, Failure):
             RunWriter(self.out / scenario.run_id).fail(scenario, result, permanent=self.permanent_failures)
         else:
-            for note in result.notes:
-                if note in self.warned:
-                    continue  # a reason why the attack has no effect, in any of its runs
-                self._warn(f"{scenario.strategy} under {scenario.threat}, seed {scenario.seed}: {note}")
+            for reason in result.defects.no_result:
+                self._warn(f"{scenario.strategy} under {scenario.threat}: no result: {reason}")
         self.callbacks.on_end(scenario, result)
 
     def _warn(self, warning: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
@@ -21,6 +22,7 @@ from fedpoison.federation.evaluation import Evaluator, evaluate
 from fedpoison.federation.federation import Federation
 from fedpoison.federation.workers import Workers
 from fedpoison.results import metrics as measures
+from fedpoison.results.defects import Defects
 from fedpoison.results.display import Displayed
 from fedpoison.results.history import History
 from fedpoison.results.metrics import Counts
@@ -81,6 +83,21 @@ class Replay(Displayed):
     def actual(self) -> Round | None:
         """Record of the round in the run. None: the round was not evaluated."""
         return next((record for record in self.history.records if record.round == self.saved.round), None)
+
+    @property
+    def lost(self) -> dict[int, str]:
+        """Sampled clients whose reply was unusable in the round, with the reason. They have no update."""
+        used = set(self.saved.nodes.tolist())
+        sampled = self.history.scenario.selection.sample(self.saved.round)
+        reasons = {} if self.actual is None else self.actual.training.dropped
+        unknown = "its reason is not known, because the round was not evaluated"
+        return {client_id: reasons.get(client_id, unknown) for client_id in sampled if client_id not in used}
+
+    @property
+    def remarks(self) -> list[str]:
+        """Unusable replies in the round, in one line."""
+        defects = Defects(dropped=Counter(self.lost.values()))
+        return [f"round {self.saved.round}: {note}" for note in defects.notes]
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per strategy: measures after the round, rejected shares, and class accuracies.

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 from fedpoison.registry import lazy_names
 
 if TYPE_CHECKING:
-    from fedpoison.studies.attack_search import SearchResult as SearchResult
     from fedpoison.studies.attack_search import parse_objective as parse_objective
     from fedpoison.studies.attack_search import search as search
     from fedpoison.studies.breakdown_point import breakdown as breakdown
@@ -13,22 +12,25 @@ if TYPE_CHECKING:
     from fedpoison.studies.breakdown_result import criterion as criterion
     from fedpoison.studies.comparison import Comparison as Comparison
     from fedpoison.studies.comparison import compare as compare
-    from fedpoison.studies.figures import write_figure as write_figure
+    from fedpoison.studies.search_result import SearchResult as SearchResult
     from fedpoison.studies.study import Study as Study
     from fedpoison.studies.study import find_study as find_study
-    from fedpoison.studies.study_runner import StudyResults as StudyResults
+    from fedpoison.studies.study_figure import write_figure as write_figure
+    from fedpoison.studies.study_result import StudyResults as StudyResults
     from fedpoison.studies.study_runner import plan as plan
     from fedpoison.studies.study_runner import sweep as sweep
 
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
-        "fedpoison.studies.attack_search": ["SearchResult", "parse_objective", "search"],
+        "fedpoison.studies.attack_search": ["parse_objective", "search"],
         "fedpoison.studies.breakdown_point": ["breakdown"],
         "fedpoison.studies.breakdown_result": ["Breakdown", "criterion"],
         "fedpoison.studies.comparison": ["Comparison", "compare"],
-        "fedpoison.studies.figures": ["write_figure"],
+        "fedpoison.studies.search_result": ["SearchResult"],
         "fedpoison.studies.study": ["Study", "find_study"],
-        "fedpoison.studies.study_runner": ["StudyResults", "plan", "sweep"],
+        "fedpoison.studies.study_figure": ["write_figure"],
+        "fedpoison.studies.study_result": ["StudyResults"],
+        "fedpoison.studies.study_runner": ["plan", "sweep"],
     },
 )

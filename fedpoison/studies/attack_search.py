@@ -5,25 +5,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
-from typing import TYPE_CHECKING, Literal, Unpack
+from typing import Literal, Unpack
 
 import optuna
-import pandas as pd
 
 from clients.attacks.base import Candidates, Range
 from fedpoison.errors import RunError, ScenarioError, unknown
 from fedpoison.federation.federation import Federation
-from fedpoison.results.display import Displayed
 from fedpoison.results.round import Round
 from fedpoison.scenario.registries import attacks as registered
 from fedpoison.scenario.registries import read_attack
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.scenario.specs import format_call
 from fedpoison.simulation.batch import BatchOptions, BatchResult, batch_runner
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from fedpoison.studies.search_result import ConfirmationRun, SearchResult, SearchTrial
 
 Parameters = Mapping[str, Candidates]
 """Values of an attack's parameters that a search tries, by name."""
@@ -46,62 +41,6 @@ class SearchObjective:
     """Class whose accuracy counts. Default: all classes."""
     stopped: float | None = None
     """Strength of an attack that stops the strategy; None if that is no success for the attacker."""
-
-
-@dataclass(frozen=True)
-class SearchTrial:
-    """Result of one attack."""
-
-    attack: str
-    strength: float | None
-    """None if the run failed."""
-    stopped: bool = False
-    """Whether the attack stopped the strategy."""
-
-
-@dataclass(frozen=True)
-class ConfirmationRun:
-    """Result of the strongest attack with a seed that the search did not use."""
-
-    seed: int
-    strength: float | None
-    """None if the run failed."""
-    stopped: bool
-    """Whether the attack stopped the strategy."""
-    clean: float | None
-    """Objective of the clean run with that seed; None if the objective needs an attack."""
-
-
-@dataclass(frozen=True, repr=False)
-class SearchResult(Displayed):
-    """Result of a search."""
-
-    trials: list[SearchTrial]
-    """Strongest attack first."""
-    clean: float | None
-    """Objective of the clean run; None if the objective needs an attack."""
-    repeats: list[ConfirmationRun]
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return one row per trial, strongest first: `attack`, `strength` (NaN: failed) and `stopped`."""
-        return pd.DataFrame(
-            [(trial.attack, trial.strength, trial.stopped) for trial in self.trials],
-            columns=["attack", "strength", "stopped"],
-        ).astype({"strength": float})
-
-    @property
-    def headline(self) -> str:
-        """Number of trials, the objective without attack, and the mean of the confirmation runs."""
-        clean = "" if self.clean is None else f", {self.clean:.3f} without attack"
-        confirmed = [repeat.strength for repeat in self.repeats if repeat.strength is not None]
-        again = f", {fmean(confirmed):.3f} with {len(confirmed)} other seeds" if confirmed else ""
-        return f"strongest of {len(self.trials)} attacks{clean}{again}"
-
-    def plot(self) -> Figure:
-        """Draw the greatest strength of each attack, over all its parameters."""
-        from fedpoison.studies.figures import strength_by_attack  # noqa: PLC0415  # matplotlib takes a second to import
-
-        return strength_by_attack(self.to_frame())
 
 
 def parse_objective(name: str) -> SearchObjective:
@@ -195,7 +134,8 @@ def search(
         clean = _clean(base, objective, [base.seed], run)
         tried = _explore(base, objective, list(dict.fromkeys(attacks or objective.space)), trials, run)
         repeats = _repeats(base.replace(attack=tried[0].attack), objective, confirm, run)
-        return SearchResult(tried, clean.get(base.seed), repeats)
+        unharmed = clean.get(base.seed, SearchTrial("none", None))
+        return SearchResult(tried, unharmed.strength, repeats, unharmed.defects)
 
 
 RunBatch = Callable[[Sequence[Scenario]], BatchResult]
@@ -203,14 +143,14 @@ RunBatch = Callable[[Sequence[Scenario]], BatchResult]
 
 def _clean(
     base: Scenario, objective: SearchObjective, seeds: Sequence[int], run: RunBatch
-) -> dict[int, float | None]:
-    """Return the objective of the clean runs by seed; empty if the objective needs an attack."""
+) -> dict[int, SearchTrial]:
+    """Return the clean runs by seed; empty if the objective needs an attack."""
     if objective.stopped is None:
         return {}
     runs = {seed: base.replace(attack="none", seed=seed) for seed in seeds}
     batch = run(list(runs.values()))
     batch.check()
-    return {seed: _trial(objective, batch, unharmed).strength for seed, unharmed in runs.items()}
+    return {seed: _trial(objective, batch, unharmed) for seed, unharmed in runs.items()}
 
 
 def _explore(
@@ -245,14 +185,20 @@ def _repeats(
     batch = run(list(runs.values()))
     again = {seed: _trial(objective, batch, repeated) for seed, repeated in runs.items()}
     clean = _clean(attacked, objective, list(runs), run)
+    missing = SearchTrial("none", None)
     return [
-        ConfirmationRun(seed, trial.strength, trial.stopped, clean.get(seed)) for seed, trial in again.items()
+        ConfirmationRun(
+            seed, trial.strength, trial.stopped, unharmed.strength, trial.defects, unharmed.defects
+        )
+        for seed, trial in again.items()
+        for unharmed in [clean.get(seed, missing)]
     ]
 
 
 def _trial(objective: SearchObjective, batch: BatchResult, scenario: Scenario) -> SearchTrial:
     if scenario in batch.histories:
-        return SearchTrial(scenario.attack, objective.strength(batch.histories[scenario].last))
+        history = batch.histories[scenario]
+        return SearchTrial(scenario.attack, objective.strength(history.last), defects=history.defects)
     stopped = batch.failures[scenario].aggregation_failed
     return SearchTrial(scenario.attack, objective.stopped if stopped else None, stopped)
 

@@ -11,17 +11,18 @@ from typing import Unpack
 
 from fedpoison.errors import ScenarioError
 from fedpoison.federation.federation import Federation
-from fedpoison.results.round import Failure, Round
+from fedpoison.results.defects import Defects
+from fedpoison.results.round import Failure
 from fedpoison.scenario.fields import About, changed
 from fedpoison.scenario.scenario import Scenario
-from fedpoison.simulation.batch import BatchOptions, BatchResult, batch_runner
+from fedpoison.simulation.batch import BatchOptions, BatchResult, RunResult, batch_runner
+from fedpoison.studies.bisection import find_thresholds
 from fedpoison.studies.breakdown_result import (
     Breakdown,
     BreakdownCriterion,
     Curve,
     Pair,
     Point,
-    find_thresholds,
 )
 
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5)
@@ -90,8 +91,8 @@ class _BreakdownRuns:
     goals: Mapping[str, str | None]
     run: Callable[[Sequence[Scenario]], BatchResult]
     on_planned: Callable[[int], None]
-    ends: dict[Scenario, Round | Failure] = field(default_factory=dict)
-    """Last round of each run, or its failure."""
+    ends: dict[Scenario, RunResult] = field(default_factory=dict)
+    """History of each run, or its failure."""
     points: dict[Pair, dict[int, Point]] = field(default_factory=dict)
 
     def run_counts(self, asked: Sequence[tuple[Pair, int]]) -> dict[tuple[Pair, int], bool]:
@@ -100,7 +101,7 @@ class _BreakdownRuns:
         self.on_planned(len(scenarios))
         batch = self.run(scenarios)
         batch.check(ignore=[run for run in batch.aggregation_failed if run.malicious])
-        self.ends.update({run: history.last for run, history in batch.histories.items()})
+        self.ends.update(batch.histories)
         self.ends.update(batch.failures)
         for pair, count in asked:
             self.points.setdefault(pair, {})[count] = self._point(pair, count)
@@ -113,24 +114,39 @@ class _BreakdownRuns:
 
     def _point(self, pair: Pair, count: int) -> Point:
         ends = [self.ends[run] for run in self._runs(pair, count)]
+        clean_runs = [self.ends[run] for run in self._runs(pair, 0)]
         measured = tuple(self._value(end) for end in ends)
-        clean_runs = [self._value(self.ends[run]) for run in self._runs(pair, 0)]
         costs = tuple(
-            self.criterion.cost(value, clean_run)
+            self.criterion.cost(value, self._value(clean_run))
             for value, clean_run in zip(measured, clean_runs, strict=True)
         )
-        stopped = next((end.reason for end in ends if isinstance(end, Failure)), None)
+        no_result = next((reason for run in clean_runs for reason in _defects(run).no_result), None)
+        stopped = next((reason for end in ends if (reason := _stop(end)) is not None), None)
         blind = [seed for seed, cost in zip(self.seeds, costs, strict=True) if math.isnan(cost)]
         if stopped is None and blind:
             raise ScenarioError(
                 f"{pair.attack}: no success is measured with seed {blind[0]}, which has no test image of the "
                 "attacked class; use more test images, or omit the seed."
             )
+        defects = tuple(_defects(end) for end in ends)
+        if no_result is not None:
+            return Point(count, measured, costs, broke=False, no_result=no_result, defects=defects)
         broke = stopped is not None or self.criterion.is_broken(costs)
-        return Point(count, measured, costs, broke, stopped)
+        return Point(count, measured, costs, broke, stopped, defects=defects)
 
-    def _value(self, end: Round | Failure) -> float:
-        return float("nan") if isinstance(end, Failure) else self.criterion.value(end)
+    def _value(self, end: RunResult) -> float:
+        return float("nan") if isinstance(end, Failure) else self.criterion.value(end.last)
+
+
+def _stop(end: RunResult) -> str | None:
+    """Return why the strategy stopped an attacked run or never aggregated in it. None: it did aggregate."""
+    if isinstance(end, Failure):
+        return end.reason
+    return next(iter(end.defects.no_result), None)
+
+
+def _defects(end: RunResult) -> Defects:
+    return Defects() if isinstance(end, Failure) else end.defects
 
 
 def _check(base: Scenario, shares: Sequence[float]) -> None:

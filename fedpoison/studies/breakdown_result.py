@@ -1,19 +1,21 @@
-"""Result of a search for breakdown points: the criterion, the bisection, and the curves."""
+"""Result of a search for breakdown points: the criterion and the curves."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from fedpoison.errors import ScenarioError, unknown
+from fedpoison.errors import RunError, ScenarioError, unknown
+from fedpoison.results.defects import Defects, pair_notes
 from fedpoison.results.display import Displayed
 from fedpoison.results.round import Round
 from fedpoison.results.run_frame import MEASURES, cross_table
+from fedpoison.studies.bisection import held_above, smallest_breaking
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -109,65 +111,6 @@ def _share(name: str, percent: float) -> float:
     return percent / 100
 
 
-Key = TypeVar("Key")
-Verdicts = Mapping[int, bool]
-"""By count, whether it broke the strategy."""
-
-
-def smallest_breaking(verdicts: Verdicts) -> int | None:
-    """Return the smallest count that broke the strategy; None without one."""
-    return min((count for count, broke in verdicts.items() if broke), default=None)
-
-
-def held_above(verdicts: Verdicts) -> list[int]:
-    """Return the counts that held although a smaller count broke the strategy.
-
-    >>> held_above({0: False, 2: True, 4: False, 6: True})
-    [4]
-    """
-    first = smallest_breaking(verdicts)
-    return (
-        [] if first is None else sorted(count for count in verdicts if count > first and not verdicts[count])
-    )
-
-
-def next_counts(grid: Sequence[int], verdicts: Verdicts) -> list[int]:
-    """Return the counts to try next: first the grid, then the middle of the remaining gap.
-
-    The gap is between the smallest count that broke and the largest smaller count that held. The search ends
-    when they are neighbours, or if no count broke.
-
-    >>> next_counts([0, 4, 8], {}), next_counts([0, 4, 8], {0: False, 4: False, 8: True})
-    ([0, 4, 8], [6])
-    """
-    if not verdicts:
-        return list(grid)
-    first = smallest_breaking(verdicts)
-    if first is None:
-        return []
-    held = max((count for count in verdicts if count < first), default=first)
-    return [(held + first) // 2] if first - held > 1 else []
-
-
-def find_thresholds(
-    grids: Mapping[Key, Sequence[int]],
-    run_counts: Callable[[Sequence[tuple[Key, int]]], Mapping[tuple[Key, int], bool]],
-) -> dict[Key, dict[int, bool]]:
-    """Find the smallest breaking count of every key by bisection, and return all verdicts.
-
-    After its grid, a key takes at most log2 of the widest gap in the grid, rounded up.
-
-    Args:
-        grids: Counts to try first, by key.
-        run_counts: Runs one step of all keys together, and returns which counts broke.
-    """
-    verdicts: dict[Key, dict[int, bool]] = {key: {} for key in grids}
-    while asked := [(key, count) for key in grids for count in next_counts(grids[key], verdicts[key])]:
-        for (key, count), broke in run_counts(asked).items():
-            verdicts[key][count] = broke
-    return verdicts
-
-
 @dataclass(frozen=True)
 class Pair:
     """An attack against a strategy."""
@@ -187,7 +130,11 @@ class Point:
     """Cost per seed; NaN if the run stopped."""
     broke: bool
     stopped: str | None = None
-    """Reason if the strategy stopped a run, which counts as broken."""
+    """Reason if the strategy stopped a run, or never aggregated, which counts as broken."""
+    no_result: str | None = None
+    """Reason if a clean run is no result, so that there is nothing to compare with."""
+    defects: tuple[Defects, ...] = ()
+    """Defects of the runs per seed. Empty: not known."""
 
 
 @dataclass(frozen=True)
@@ -214,6 +161,16 @@ class Curve:
         first = smallest_breaking(self._verdicts)
         below = [point for point in self.points if first is None or point.count < first]
         return below[-1] if below else None
+
+    @property
+    def no_result(self) -> str | None:
+        """Reason why the curve is no result, so that nothing is known about the strategy. None: it is one."""
+        return next((point.no_result for point in self.points if point.no_result is not None), None)
+
+    @property
+    def defects(self) -> Defects:
+        """Defects of all runs of the curve."""
+        return Defects.sum(defects for point in self.points for defects in point.defects)
 
     @property
     def held_above(self) -> list[int]:
@@ -244,16 +201,19 @@ class Breakdown(Displayed):
 
         Raises:
             ScenarioError: The search has more than one attack and strategy; see `thresholds`.
+            RunError: The search has no result.
         """
         if len(self.curves) != 1:
             raise ScenarioError(f"threshold: got {len(self.curves)} pairs, expected one; use thresholds().")
+        if self.curves[0].no_result is not None:
+            raise RunError(f"threshold: no result: {self.curves[0].no_result}.")
         point = self.curves[0].breaking_point
         return None if point is None else point.count / self.clients
 
     def thresholds(self) -> pd.DataFrame:
         """Return the smallest share that broke each strategy (columns) under each attack (rows).
 
-        NaN: no share of the search broke it.
+        NaN: no share of the search broke it, or the search has no result, as `remarks` reports.
         """
         points = [curve.breaking_point for curve in self.curves]
         columns = {
@@ -269,8 +229,18 @@ class Breakdown(Displayed):
         """Criterion, and the size of the search."""
         return (
             f"smallest malicious share that {self.criterion.description}, of {self.clients} clients, "
-            f"{len(self.seeds)} {'seed' if len(self.seeds) == 1 else 'seeds'} (NaN: none)"
+            f"{len(self.seeds)} {'seed' if len(self.seeds) == 1 else 'seeds'} "
+            f"(NaN: none{', or no result' if self._without_result else ''})"
         )
+
+    @property
+    def _without_result(self) -> bool:
+        return any(curve.no_result is not None for curve in self.curves)
+
+    @property
+    def remarks(self) -> list[str]:
+        """One line per defect of the runs, with their attacks and strategies."""
+        return pair_notes({(curve.pair.attack, curve.pair.strategy): curve.defects for curve in self.curves})
 
     def shown_frame(self) -> pd.DataFrame:
         """Return `thresholds`."""
@@ -286,7 +256,8 @@ class Breakdown(Displayed):
         """Return one row per attack, strategy, number of malicious clients and seed.
 
         `value` is the measure and `cost` is compared with the limit. Both are NaN if the run stopped. `broke`
-        is the verdict on all seeds together.
+        is the verdict on all seeds together. `unusable`, `unchanged`, `no_result` and `notes` describe the
+        defects of the run (`Defects.columns`); `no_result` also has the defect of the clean run.
         """
         rows = [
             {
@@ -299,9 +270,17 @@ class Breakdown(Displayed):
                 "cost": cost,
                 "broke": point.broke,
                 "stopped": point.stopped,
+                **defects.columns(),
+                "no_result": point.no_result or "",
             }
             for curve in self.curves
             for point in curve.points
-            for seed, value, cost in zip(self.seeds, point.measured, point.costs, strict=True)
+            for seed, value, cost, defects in zip(
+                self.seeds,
+                point.measured,
+                point.costs,
+                point.defects or [Defects()] * len(self.seeds),
+                strict=True,
+            )
         ]
         return pd.DataFrame(rows)

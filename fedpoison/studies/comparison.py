@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from fedpoison.errors import ScenarioError, unknown
+from fedpoison.results.defects import NO_RESULT, Defects, pair_notes
 from fedpoison.results.display import Displayed
 from fedpoison.results.history import History
 from fedpoison.results.round import Round
@@ -93,10 +94,24 @@ class Comparison(Displayed):
             return history.last
         return max(history.records[1:], key=lambda record: record.accuracy)
 
-    def to_frame(self) -> pd.DataFrame:
-        """Return one row per run: `attack`, `strategy`, `seed`, `stopped`, measures and classes.
+    def defects(self, attack: str, strategy: str) -> Defects:
+        """Return the defects of the runs of one attack against one strategy, over the seeds."""
+        return Defects.sum(history.defects for history in self.runs(attack, strategy))
 
-        See `run_frame`.
+    def marks(self) -> pd.DataFrame:
+        """Return the mark of each attack (rows) and strategy (columns) in figures, as `Defects.mark`."""
+        marks = [[self.defects(attack, rule).mark for rule in self.strategies] for attack in self.attacks]
+        return pd.DataFrame(marks, index=list(self.attacks), columns=list(self.strategies))
+
+    @property
+    def remarks(self) -> list[str]:
+        """One line per defect of the runs, with their attacks and strategies."""
+        return pair_notes({pair: self.defects(*pair) for pair in product(self.attacks, self.strategies)})
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per run: `attack`, `strategy`, `seed`, `stopped`, measures, classes and defects.
+
+        See `run_frame` and `Defects.columns`. A run that stopped has no columns of defects.
         """
         return self._frame
 
@@ -120,7 +135,11 @@ class Comparison(Displayed):
 
     @cached_property
     def _frame(self) -> pd.DataFrame:
-        return run_frame(_AXES, ((astuple(cell), self.record(cell)) for cell in self.cells()))
+        frame = run_frame(_AXES, ((astuple(cell), self.record(cell)) for cell in self.cells()))
+        defects = [
+            {} if cell in self.stopped else self.histories[cell].defects.columns() for cell in self.cells()
+        ]
+        return frame.join(pd.DataFrame(defects))
 
     @property
     def class_labels(self) -> list[str]:
@@ -181,8 +200,9 @@ class Comparison(Displayed):
         return intervals(paired_differences(self._frame, "strategy", reference, ["attack", "seed"]), _PAIR)
 
     def most_robust(self) -> str:
-        """Return the strategy with the best worst-case accuracy; strategies that stopped are last."""
-        return str(lowest_accuracy(self.table("accuracy").fillna(STOPPED)).idxmax())
+        """Return the strategy with the best worst case; strategies that stopped or are no result are last."""
+        accuracy = self.table("accuracy").mask(self.marks() == NO_RESULT)
+        return str(lowest_accuracy(accuracy.fillna(STOPPED)).idxmax())
 
     def stopped_runs(self) -> pd.DataFrame:
         """Return one row per run that stopped: `attack`, `strategy`, `seed` and the `reason`."""

@@ -262,7 +262,7 @@ def test_a_sweep_is_one_object_for_programs(sweep, tmp_path):
     code, out, _ = sweep("--json")
     assert (code, out.count("\n")) == (1, 1)
     found = json.loads(out)
-    assert "NaN" not in out
+    assert ": NaN" not in out
     *whole, partial = found["combinations"]
     assert [(row["asked"], row["ended"]) for row in found["combinations"]] == [(2, 2)] * 3 + [(2, 1)]
     assert partial["place"] == {"attack": "non-finite-update", "strategy": "krum"}

@@ -229,7 +229,10 @@ def test_a_strategy_that_never_aggregates_is_noted(small, monkeypatch):
     monkeypatch.setattr(flower.FedAvg, "aggregate_train", lambda *_: (None, None))
     history = run_federation(Federation.load(small.replace(strategy="flwr:FedAvg")))
     assert history.unchanged == {"the strategy did not aggregate": 3}
-    assert "3 of 3 rounds did not change the model: the strategy did not aggregate" in history.notes
+    reason = "none of the 3 rounds changed the model: the strategy did not aggregate"
+    assert history.defects.no_result == (reason,)
+    assert history.notes == [f"no result: {reason}"]
+    assert history.summary()["no_result"] == reason
 
 
 def test_an_attack_that_raises_stops_the_run_and_is_named(broken):

@@ -173,6 +173,28 @@ def test_a_cell_of_which_an_attack_stopped_a_run_has_no_mean(browser, stopped_st
     assert [told for told in troubles[1:] if not told.startswith(("data:", "blob:"))] == []
 
 
+def test_lost_replies_and_no_result_are_told(browser, defective_store, tmp_path):
+    page, troubles = watched(browser)
+    page.goto(write_report([defective_store], tmp_path / "page.html").page.as_uri())
+    page.evaluate("paint(figures.keys())")
+    texts = page.evaluate("document.getElementById('overview-figure').data[1].text")
+    assert texts[1] == texts[3] == "no<br>result *"
+    assert "*" not in texts[0]
+    assert texts[2].endswith(" *")
+    lost = "2 replies were unusable: 2 x contains NaN or infinity"
+    assert page.locator("[data-said=cell]").inner_text() == "fedavg under non-finite-update"
+    assert page.locator("#run-notes").inner_text() == lost
+    note = "No result: flwr:FedAvg."
+    assert page.locator("#classes-note").inner_text() == page.locator("#damage-note").inner_text() == note
+    page.locator("#overview-table summary").press("Enter")
+    page.get_by_role("button", name="flwr:FedAvg under none: no result *").press("Enter")
+    assert "none of the 2 rounds changed the model" in page.locator("#run-notes").inner_text()
+    page.locator("#attack").select_option("1")
+    page.locator("#strategy").select_option("0")
+    assert page.locator("#run-notes").inner_text() == lost
+    assert [told for told in troubles[1:] if not told.startswith(("data:", "blob:"))] == []
+
+
 def test_unfinished_runs_are_compared_with_nothing_and_can_be_looked_at(browser, unfinished_store, tmp_path):
     page, troubles = watched(browser)
     page.goto(write_report([unfinished_store], tmp_path / "page.html").page.as_uri())

@@ -10,9 +10,10 @@ from typer.testing import CliRunner
 from fedpoison.cli.app import app
 from fedpoison.errors import RunError
 from fedpoison.report import load_runs, write_report
-from fedpoison.report.figures import write_figures
+from fedpoison.report.figures import _setting, write_figures
 from fedpoison.report.page_data import PageData
 from fedpoison.report.summary import headlines, summarize
+from fedpoison.results.defects import MARKS
 from fedpoison.results.round import Failure
 from fedpoison.results.run_writer import RunWriter
 from fedpoison.results.store import StoredRun
@@ -90,7 +91,7 @@ def test_classes_that_a_test_set_lacks_are_no_obstacle(small, tmp_path):
         simulate(attacked, out=tmp_path / "runs")
         simulate_clean(attacked, out=tmp_path / "runs")
     table = summarize(PageData.from_runs(load_runs([tmp_path / "runs"]).runs))
-    assert table["worst_class"].notna().all()
+    assert table["worst_class"].notna().tolist() == (table["mark"] == "").tolist()
     write_report([tmp_path / "runs"], tmp_path / "report.html")
 
 
@@ -196,6 +197,39 @@ def test_no_mean_hides_a_seed_that_stopped(stopped_store, tmp_path):
     assert section(page, "summary", '<section id="unfinished"')[2] == line
     write_figures(contents, tmp_path / "drawn")
     assert {path.stem for path in (tmp_path / "drawn").iterdir()} >= {"confusion-non-finite-update-krum"}
+
+
+def test_lost_replies_and_runs_that_are_no_result_are_marked(defective_store, tmp_path):
+    contents = PageData.from_runs(load_runs([defective_store]).runs)
+    table = {(row.attack, row.strategy): row for row in summarize(contents).itertuples()}
+    never = "flwr:FedAvg"
+    assert [table[attack, never].mark for attack in ("none", "non-finite-update")] == ["no result"] * 2
+    assert np.isnan([table["none", never].accuracy, table["non-finite-update", never].damage]).all()
+    assert table["non-finite-update", "fedavg"].damage > -1
+    lost = "2 replies were unusable: 2 x contains NaN or infinity"
+    reason = "no result: none of the 2 rounds changed the model: the strategy did not aggregate"
+    assert contents.notes[0] == f"{never} under none, non-finite-update: {reason}"
+    assert contents.notes[1].endswith(f"under non-finite-update: {lost}")
+    tiles = {tile.name: tile for tile in headlines(contents, summarize(contents))}
+    assert tiles["No result"].value == "2"
+    assert "fedavg" in tiles["Lowest accuracy"].note
+    assert "fedavg" in tiles["Best without attack"].note
+    page = write_report([defective_store], tmp_path / "page.html").page.read_text(encoding="utf-8")
+    rows = {tuple(row[:2]): row for row in section(page, "summary", '<form class="bar screen"')}
+    assert rows["none", never][3:] == ["no result *", "-", "-", "-"]
+    assert re.fullmatch(r"\d+\.\d \*", rows["non-finite-update", "fedavg"][3])
+    assert "*" not in "".join(rows["none", "fedavg"])
+    listed = section(page, "provenance", "</main>")
+    assert sum(reason in row[-1] for row in listed) == 2
+    figures = dict(_setting(contents, summarize(contents)))
+    legend = figures["attack-by-strategy"].legends[0]
+    assert [text.get_text() for text in legend.get_texts()] == [*MARKS.values()]
+    legend = figures["classes-non-finite-update"].legends[0]
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "fedavg *",
+        "replies, rounds or attacks without effect",
+    ]
+    assert figures[f"rounds-none-{never}"].axes[0].get_title().endswith("\N{MULTIPLICATION SIGN}")
 
 
 @pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.ray)])

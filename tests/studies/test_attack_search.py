@@ -14,7 +14,8 @@ from fedpoison.errors import RunError, ScenarioError
 from fedpoison.scenario.registries import attacks, build_attack
 from fedpoison.scenario.specs import format_call
 from fedpoison.simulation.run import simulate
-from fedpoison.studies.attack_search import ConfirmationRun, SearchTrial, parse_objective, search
+from fedpoison.studies.attack_search import parse_objective, search
+from fedpoison.studies.search_result import ConfirmationRun, SearchTrial
 
 SPACES = {
     name: (space.objective, space.parameters)

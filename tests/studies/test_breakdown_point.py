@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 from contextlib import nullcontext
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,18 +15,13 @@ from hypothesis import strategies as st
 from fedpoison.cli.breakdown import as_json, notes, table
 from fedpoison.errors import RunError, ScenarioError
 from fedpoison.results.history import History
-from fedpoison.results.round import Failure, Round
+from fedpoison.results.round import Failure, Round, Training
 from fedpoison.simulation.batch import BatchResult
 from fedpoison.simulation.run import simulate
 from fedpoison.studies import figures
+from fedpoison.studies.bisection import find_thresholds, held_above, next_counts, smallest_breaking
 from fedpoison.studies.breakdown_point import breakdown
-from fedpoison.studies.breakdown_result import (
-    criterion,
-    find_thresholds,
-    held_above,
-    next_counts,
-    smallest_breaking,
-)
+from fedpoison.studies.breakdown_result import criterion
 
 REFUSED = Failure("round 1: Krum needs n > 2f + 2", aggregation_failed=True)
 
@@ -138,6 +134,58 @@ def test_a_server_that_has_to_stop_is_broken(search):
     assert stopped["broke"]
     assert math.isnan(stopped["cost"])
     json.dumps(as_json(found), allow_nan=False)
+
+
+class Skipping(Federation):
+    """A federation whose strategy skips the aggregation with some numbers of malicious clients."""
+
+    def __init__(self, accuracy, skipped):
+        super().__init__(accuracy)
+        self.skipped = skipped
+
+    def record(self, count, scenario):
+        unchanged = {"the strategy did not aggregate": 1} if count in self.skipped else {}
+        training = Training(unchanged=unchanged, drop_counts={"late": 3} if count == 4 else {})
+        return replace(super().record(count, scenario), training=training)
+
+
+def test_a_strategy_that_never_aggregates_is_no_result_at_any_share(search):
+    found = search(Skipping(lambda *_: 0.9, range(21)), seeds=(0, 1))
+    (curve,) = found.curves
+    reason = "none of the 1 rounds changed the model: the strategy did not aggregate"
+    assert {point.no_result for point in curve.points} == {reason}
+    assert (curve.no_result, curve.breaking_point) == (reason, None)
+    assert table(found).cells.loc[0, ["clean", "breaks at", "costs"]].tolist() == ["no result *"] * 2 + ["-"]
+    assert notes(found)[0] == f"fedavg under sign-flip: no result: {reason}"
+    assert (found.to_frame()["no_result"] == reason).all()
+    assert as_json(found)["curves"][0]["no_result"] == reason
+    with pytest.raises(RunError, match="threshold: no result: none of the 1 rounds changed the model"):
+        _ = found.threshold
+    assert reason in repr(found)
+    assert "NaN: none, or no result" in found.headline
+    axes = figures.breakdown_curves(found).axes[0]
+    assert np.isnan(axes.lines[0].get_ydata()).all()
+    assert [text.get_text() for text in axes.texts] == ["no result: fedavg"]
+
+
+def test_a_clean_run_at_guessing_level_is_no_result_at_any_share(search):
+    (curve,) = search(Federation(lambda *_: 0.52)).curves
+    assert "accuracy 52.0 %, and guessing the most frequent class gives 50.0 %" in curve.no_result
+    assert not any(point.broke for point in curve.points)
+    (curve,) = search(Federation(lambda count, _: 0.5 if count else 0.62)).curves
+    assert (curve.no_result, curve.breaking_point.count) == (None, 1)  # the attack causes the guessing
+
+
+def test_a_strategy_that_aggregates_only_without_the_attack_is_broken(search):
+    found = search(Skipping(lambda *_: 0.9, range(7, 21)))
+    (curve,) = found.curves
+    assert (curve.breaking_point.count, curve.no_result) == (7, None)
+    assert "none of the 1 rounds changed the model" in curve.breaking_point.stopped
+    assert table(found).cells.loc[0, ["breaks at", "costs"]].tolist() == ["17.5% *", "stops"]
+    assert "fedavg under sign-flip: 3 replies were unusable: 3 x late" in notes(found)
+    assert as_json(found)["curves"][0]["points"][1]["notes"] == ["3 replies were unusable: 3 x late"]
+    (text,) = figures.breakdown_curves(found).axes[0].texts
+    assert text.get_text() == "partly without effect: fedavg"
 
 
 @pytest.mark.parametrize("stopped", [{8: Failure("round 1: lost")}, {0: REFUSED}])

@@ -8,7 +8,7 @@ from fedpoison.errors import ScenarioError
 from fedpoison.simulation.run import simulate
 from fedpoison.studies.axes import AXIS_TITLES, RESERVED_COLUMNS
 from fedpoison.studies.study import Study
-from fedpoison.studies.study_runner import StudyResults
+from fedpoison.studies.study_result import StudyResults
 
 STUDY = """
 name = "shares"

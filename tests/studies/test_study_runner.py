@@ -22,7 +22,8 @@ from fedpoison.results.round import Failure
 from fedpoison.results.store import StoredRun
 from fedpoison.simulation.batch import BatchCallbacks, run_all
 from fedpoison.studies.study import Study
-from fedpoison.studies.study_runner import StudyResults, plan, sweep
+from fedpoison.studies.study_result import StudyResults
+from fedpoison.studies.study_runner import plan, sweep
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -89,23 +89,24 @@ function clear(holder) {
   holder.removeAttribute("aria-label");
 }
 
-/** Traces of a heat map, with numbers in its cells if there is room; `marks` replace missing numbers. */
+/** Traces of a heat map, with numbers in its cells if there is room; `marks` replace numbers, `stars` follow them. */
 function heat(values, more) {
   const cells = values.length * (values[0] ?? []).length;
-  const { decimals = 0, marks = [], numbers = cells <= 260, ...rest } = more;
+  const { decimals = 0, marks = [], stars = [], numbers = cells <= 260, ...rest } = more;
   const map = {
     type: "heatmap", z: values, xgap: 2, ygap: 2, colorscale: CIVIDIS, zmin: 0, zmax: 100, hoverongaps: false, ...rest,
   };
-  return numbers ? [map, written(map, decimals, marks)] : [map];
+  return numbers ? [map, written(map, decimals, marks, stars)] : [map];
 }
 
 /** The numbers of a heat map, each in black or white to fit its cell. */
-function written({ z, zmin, zmax, colorscale }, decimals, marks) {
+function written({ z, zmin, zmax, colorscale }, decimals, marks, stars) {
   const cells = z.flatMap((row, y) => row.map((value, x) => ({ x, y, value })));
   return {
     type: "scatter", mode: "text", hoverinfo: "skip", cliponaxis: false,
     x: cells.map(({ x }) => x), y: cells.map(({ y }) => y),
-    text: cells.map(({ x, y, value }) => marks[y]?.[x]?.replace(" stopped", "<br>stopped") ?? spell(value, decimals)),
+    text: cells.map(({ x, y, value }) =>
+      (marks[y]?.[x]?.replace(/ (stopped|result)$/, "<br>$1") ?? spell(value, decimals)) + (stars[y]?.[x] ?? "")),
     textfont: {
       size: 12,
       color: cells.map(({ value }) => (value === null ? tone("quiet") : inkOn(colorscale, (value - zmin) / (zmax - zmin)))),

@@ -81,7 +81,7 @@ function tabulateCurves() {
   const { shown, all } = panels();
   const chosen =
     all.length >= MOST_PANELS && shown.length ? `The ${shown.length - 1} classes with the lowest accuracy of ${all.length}; the table shows all classes.` : "";
-  byId("classes-note").textContent = [chosen, stoppedNote()].filter(Boolean).join(" ");
+  byId("classes-note").textContent = [chosen, withoutMean()].filter(Boolean).join(" ");
   tabulate("classes-table", {
     caption: `Accuracy of each class under ${DATA.attacks[state.attack]} after the last round, per cent, mean over seeds`,
     head: ["Strategy", "all", ...all.map((panel) => panel.name.replace("class ", ""))],

@@ -27,9 +27,9 @@ function damageTable() {
 function describeDamage() {
   const { rows, labels } = damageTable();
   const note = byId("damage-note");
-  note.hidden = rows.length > 0 && !stoppedNote();
+  note.hidden = rows.length > 0 && !withoutMean();
   if (isClean(DATA.attacks[state.attack])) note.textContent = "These runs are clean. Choose an attack above.";
-  else if (rows.length || !wasFinished(state.attack)) note.textContent = stoppedNote() || "No run under this attack finished.";
+  else if (rows.length || !wasFinished(state.attack)) note.textContent = withoutMean() || "No run under this attack finished.";
   else note.textContent =
     "The report contains no clean run for these runs. Run fedpoison run --twin, or fedpoison compare with none among its attacks.";
   byId("damage-table").hidden = !rows.length;

@@ -18,14 +18,21 @@ function begunRuns({ setting = state.setting, attack, strategy }) {
   );
 }
 
-/** Text that replaces the mean of a cell: how many runs the strategy stopped; undefined if none. */
+/** Text that replaces the mean of a cell: how many runs the strategy stopped, or "no result"; undefined if none. */
 function markOf({ setting = state.setting, attack, strategy }) {
   return DATA.marks.find(
     (mark) => mark.setting === setting && mark.attack === attack && mark.strategy === strategy,
   )?.text;
 }
 
-/** The finished runs of a cell, over which means are computed; empty if the strategy stopped a run. */
+/** What the finished runs of a cell lost, in texts. */
+function notesOf({ setting = state.setting, attack, strategy }) {
+  return DATA.notes.find(
+    (note) => note.setting === setting && note.attack === attack && note.strategy === strategy,
+  )?.texts ?? [];
+}
+
+/** The finished runs of a cell, over which means are computed; empty if a run stopped or is no result. */
 const runsOf = (cell) => (markOf(cell) ? [] : begunRuns(cell).filter((run) => run.complete));
 
 /** The runs of the chosen cell, with unfinished runs. */
@@ -49,10 +56,15 @@ function shownStrategies() {
   );
 }
 
-/** A sentence about the strategies that stopped under the chosen attack; empty if none did. */
-function stoppedNote() {
-  const stopped = present("strategy").filter((strategy) => markOf({ attack: state.attack, strategy }));
-  return stopped.length ? `Stopped, without a mean: ${stopped.map((strategy) => DATA.strategies[strategy]).join(", ")}.` : "";
+/** Sentences about the strategies without a mean under the chosen attack; empty if all have one. */
+function withoutMean() {
+  const marked = present("strategy").map((strategy) => [DATA.strategies[strategy], markOf({ attack: state.attack, strategy })]);
+  const sentence = (start, wanted) => {
+    const names = marked.filter(([, mark]) => mark && wanted(mark)).map(([name]) => name);
+    return names.length ? `${start}: ${names.join(", ")}.` : "";
+  };
+  const noResult = (mark) => mark === "no result";
+  return [sentence("Stopped, without a mean", (mark) => !noResult(mark)), sentence("No result", noResult)].filter(Boolean).join(" ");
 }
 
 /** Whether the chosen setting has finished runs under the attack. */

@@ -9,11 +9,13 @@ function overviewTable() {
       percent(mean(runsOf({ attack, strategy }).map((run) => last(run[state.measure]))))),
   );
   const marks = attacks.map((attack) => strategies.map((strategy) => markOf({ attack, strategy })));
-  return { attacks, strategies, values, marks };
+  const starOf = (cell) => (notesOf(cell).length && !markOf(cell)?.endsWith("stopped") ? " *" : "");
+  const stars = attacks.map((attack) => strategies.map((strategy) => starOf({ attack, strategy })));
+  return { attacks, strategies, values, marks, stars };
 }
 
 function drawOverview(holder) {
-  const { attacks, strategies, values, marks } = overviewTable();
+  const { attacks, strategies, values, marks, stars } = overviewTable();
   const room = labelRoom(holder);
   const x = strategies.map((strategy) => plain(DATA.strategies[strategy], room));
   const y = attacks.map((attack) => plain(DATA.attacks[attack], room));
@@ -25,7 +27,7 @@ function drawOverview(holder) {
     holder,
     `Heat map: ${MEASURES[state.measure]} of ${strategies.length} strategies under ${attacks.length} attacks; the table below shows its numbers`,
     heat(values, {
-      decimals: 1, marks, numbers: strategies.length <= (narrow(holder) ? 5 : 16), customdata: full, showscale: !narrow(holder), colorbar: bar("%"),
+      decimals: 1, marks, stars, numbers: strategies.length <= (narrow(holder) ? 5 : 16), customdata: full, showscale: !narrow(holder), colorbar: bar("%"),
       hovertemplate: `%{customdata}<br>${MEASURES[state.measure]} %{z:.1f} %<extra></extra>`,
     }),
     {
@@ -53,7 +55,7 @@ function open(attack, strategy) {
 }
 
 function tabulateOverview() {
-  const { attacks, strategies, values, marks } = overviewTable();
+  const { attacks, strategies, values, marks, stars } = overviewTable();
   tabulate("overview-table", {
     caption: `${MEASURES[state.measure]}, per cent, mean over the finished seeds`,
     head: ["Attack", ...strategies.map((strategy) => DATA.strategies[strategy])],
@@ -62,7 +64,7 @@ function tabulateOverview() {
       ...strategies.map((strategy, column) => {
         if (!begunRuns({ attack, strategy }).length) return "no run";
         const mean = runsOf({ attack, strategy }).length ? spell(values[row][column]) : "not finished";
-        const text = marks[row][column] ?? mean;
+        const text = (marks[row][column] ?? mean) + stars[row][column];
         const pressed = attack === state.attack && strategy === state.strategy;
         return element("button", {
           type: "button", class: "plain", "aria-pressed": String(pressed),

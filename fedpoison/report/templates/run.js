@@ -58,6 +58,9 @@ function describeRun() {
   byId("round-said").textContent = text;
   slider.setAttribute("aria-valuetext", `round ${text}`);
   byId("run-facts").textContent = facts();
+  const texts = state.seed === "" ? notesOf(state) : chosenRuns().flatMap((run) => run.notes);
+  byId("run-notes").hidden = !texts.length;
+  put(byId("run-notes"), ...texts.map((text) => element("li", {}, text)));
   const counts = matrixOf(currentRound());
   tabulate("confusion-table", {
     caption: `Test images by true class (rows) and predicted class (columns) after round ${currentRound()}`,

@@ -10,6 +10,7 @@ from typing import Any, Unpack
 import pandas as pd
 
 from fedpoison.errors import ScenarioError
+from fedpoison.results.defects import Defects
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.simulation.batch import BatchOptions, BatchResult, run_all
 
@@ -110,6 +111,8 @@ class CellResult:
     deviation: float | None
     failure: str = ""
     """Reason if a run stopped."""
+    defects: Defects = field(default_factory=Defects)
+    """Defects of the runs."""
 
     @property
     def difference(self) -> float | None:
@@ -118,8 +121,10 @@ class CellResult:
 
     @property
     def matches(self) -> bool:
-        """Whether our mean is within two published deviations plus one point."""
-        return self.difference is not None and abs(self.difference) <= self.cell.margin
+        """Whether our mean is a result, and within two published deviations plus one point."""
+        if self.difference is None or self.defects.no_result:
+            return False
+        return abs(self.difference) <= self.cell.margin
 
 
 def reproduce(
@@ -163,4 +168,5 @@ def _cell_result(cell: PublishedValue, rows: Sequence[Sequence[Scenario]], batch
         cell.reading(pd.DataFrame({each.seed: batch.histories[each].to_frame()["accuracy"] for each in row}))
         for row in rows
     ]
-    return CellResult(cell, *min(read))
+    defects = Defects.sum(batch.histories[scenario].defects for row in rows for scenario in row)
+    return CellResult(cell, *min(read), defects=defects)
