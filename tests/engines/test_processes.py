@@ -30,6 +30,8 @@ LASTING = [
 """Options of a run whose rule, optimizer, attackers and clients keep a state."""
 
 
+NO_CLUSTER = "127.0.0.1:1"
+"""Address of a Ray cluster that a run has to ignore. Only --ray-address names one."""
 START_UP = 300
 """Longest time until a run on a busy machine writes its first record, in seconds."""
 
@@ -46,7 +48,12 @@ def start():
             stderr=subprocess.PIPE,
             text=True,
             cwd=ROOT,
-            env={**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONPATH": str(ROOT)},
+            env={
+                **os.environ,
+                "PYTHONWARNINGS": "ignore",
+                "PYTHONPATH": str(ROOT),
+                "RAY_ADDRESS": NO_CLUSTER,
+            },
             start_new_session=True,
             preexec_fn=heed_ctrl_c,
         )
