@@ -22,8 +22,8 @@ from typing import Any
 
 import psutil
 
-POLL = 0.2
-"""Seconds between two checks whether a program has ended."""
+POLL = 0.1
+"""Seconds between two checks whether processes have ended."""
 PATIENCE = 10.0
 """Longest time until killed processes have ended, in seconds."""
 _SET_CHILD_SUBREAPER = 36
@@ -87,7 +87,9 @@ def stop_processes(find: Callable[[], Sequence[psutil.Process]]) -> None:
         for process in found:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
-        psutil.wait_procs(found, timeout=PATIENCE)
+        psutil.wait_procs(
+            found, timeout=POLL
+        )  # not longer: the guard adopts some, and has to find them again
 
 
 def _ray_processes(driver: int) -> Iterator[psutil.Process]:
