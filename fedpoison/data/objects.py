@@ -51,7 +51,7 @@ class Arrays(OwnData):
             DataError: the arrays cannot be used.
             ScenarioError: the object is no data set.
         """
-        train, test = _samples(value)
+        train, test = to_sets(value)
         digest = samples_digest(train, test)
         _given.pop(digest, None)
         _given[digest] = train, test
@@ -83,27 +83,36 @@ def _load(path: Path) -> list[Samples]:
     return [Samples(**fields) for fields in torch.load(path, weights_only=True)]
 
 
-def _samples(value: object) -> tuple[Samples, Samples]:
-    """Return the training and the test set that an object describes."""
+def to_sets(value: object, where: str = "dataset") -> tuple[Samples, Samples]:
+    """Return the training and the test set that an object describes.
+
+    Args:
+        value: Arrays, tensors or torch data sets.
+        where: Name of the data set in messages.
+
+    Raises:
+        DataError: the arrays cannot be used.
+        ScenarioError: the object is no data set.
+    """
     parts: list[Any] = list(value) if isinstance(value, tuple | list) else [value]
     if len(parts) == 2 and all(isinstance(part, Samples) for part in parts):
         return cast("tuple[Samples, Samples]", tuple(parts))
     if len(parts) == 2 and all(isinstance(part, tuple | list) and len(part) == 2 for part in parts):
         parts = [array for part in parts for array in part]
     if len(parts) == 2 and all(_is_torch_dataset(part) for part in parts):
-        train, test = (_stacked(part) for part in parts)
-        return to_samples("dataset", train, test, class_names=_names(parts[0], train))
+        train, test = (_stacked(part, where) for part in parts)
+        return to_samples(where, train, test, class_names=_names(parts[0], train))
     if len(parts) == 1 and _is_torch_dataset(parts[0]):
-        whole = _stacked(parts[0])
-        halves = whole.split("dataset", TEST_SHARE)
-        return to_samples("dataset", *halves, class_names=_names(parts[0], whole))
+        whole = _stacked(parts[0], where)
+        halves = whole.split(where, TEST_SHARE)
+        return to_samples(where, *halves, class_names=_names(parts[0], whole))
     if len(parts) not in (2, 4) or not all(_is_array(part) for part in parts):
         kinds = ", ".join(type(part).__name__ for part in parts)
-        raise ScenarioError(f"dataset: got ({kinds}), {EXPECTED}.")
+        raise ScenarioError(f"{where}: got ({kinds}), {EXPECTED}.")
     arrays = [_array(part) for part in parts]
     if len(arrays) == 4:
-        return to_samples("dataset", Labelled(*arrays[:2]), Labelled(*arrays[2:]))
-    return to_samples("dataset", *Labelled(*arrays).split("dataset", TEST_SHARE))
+        return to_samples(where, Labelled(*arrays[:2]), Labelled(*arrays[2:]))
+    return to_samples(where, *Labelled(*arrays).split(where, TEST_SHARE))
 
 
 def _is_array(part: object) -> bool:
@@ -118,20 +127,20 @@ def _array(part: object) -> Array:
     return part.detach().cpu().numpy() if isinstance(part, Tensor) else np.asarray(part)
 
 
-def _stacked(dataset: Any) -> Labelled:
+def _stacked(dataset: Any, where: str) -> Labelled:
     """Return all samples of a torch data set. Its transforms run once."""
     pairs = [dataset[position] for position in range(len(dataset))]
     bad = next((pair for pair in pairs if not isinstance(pair, tuple | list) or len(pair) != 2), None)
     if bad is not None or not pairs:
         raise DataError(
-            f"dataset: got a torch data set of {len(pairs)} samples with items of type "
+            f"{where}: got a torch data set of {len(pairs)} samples with items of type "
             f"{type(bad).__name__}, expected pairs (sample, label)."
         )
     samples, labels = [_array(x) for x, _ in pairs], [_array(y) for _, y in pairs]
     shapes = {sample.shape for sample in samples}
     if len(shapes) > 1:
         raise DataError(
-            f"dataset: got samples of the shapes {sorted(shapes)[:3]}, expected one shape; add a transform "
+            f"{where}: got samples of the shapes {sorted(shapes)[:3]}, expected one shape; add a transform "
             "that resizes or pads them."
         )
     return Labelled(np.stack(samples), np.array([label[()] for label in labels]))

@@ -6,11 +6,13 @@ from typing import Any, cast
 
 from pydantic import ValidatorFunctionWrapHandler, WrapValidator
 
+from fedpoison.data.code import CodeData
 from fedpoison.data.datasets import AUTO, datasets
 from fedpoison.data.objects import Arrays
 from fedpoison.data.own import OwnData
 from fedpoison.data.sources import Source
 from fedpoison.errors import ScenarioError, unknown
+from fedpoison.own_code import is_code_name, read_code_name
 from fedpoison.registry import Registry
 from fedpoison.scenario.specs import Call, Spec, format_call, parse_call
 
@@ -19,8 +21,8 @@ def read_dataset(given: object) -> Spec[Source | OwnData | None]:
     """Return the spec of a data set in canonical form, with its source. `auto` has none.
 
     Args:
-        given: A spec such as `mnist` or `npz(path=data.npz)`, an object of a format such as `Npz`, or arrays,
-            tensors or torch data sets.
+        given: A spec such as `mnist`, `npz(path=data.npz)` or `my_file.py:load`, an object of a format such
+            as `Npz`, or arrays, tensors or torch data sets.
 
     Raises:
         ScenarioError: a name or a parameter is unknown, or a value is invalid.
@@ -35,6 +37,11 @@ def read_dataset(given: object) -> Spec[Source | OwnData | None]:
 
 def _parse(text: str) -> Spec[Source | OwnData | None]:
     name, parameters = parse_call(text)
+    if is_code_name(name):
+        content = str(parameters.pop("content", ""))
+        return own_spec(
+            CodeData(code=read_code_name(name), parameters=tuple(parameters.items()), content=content)
+        )
     if name != AUTO and name not in datasets:
         raise unknown("data set", name, [AUTO, *datasets.entries()])
     entry = None if name == AUTO else datasets[name]
@@ -56,6 +63,8 @@ def own_spec(data: OwnData) -> Spec[Any]:
 
 
 def _name(data: OwnData) -> str:
+    if isinstance(data, CodeData):
+        return str(data.code)
     names = [name for name, entry in datasets.entries().items() if entry is type(data)]
     if not names:
         raise ScenarioError(

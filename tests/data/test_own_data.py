@@ -1,6 +1,7 @@
 """Data sets of the user: what is read, what a bad file says, and what the run id depends on."""
 
 import pickle
+import re
 import shutil
 
 import numpy as np
@@ -435,3 +436,53 @@ def test_features_train_and_are_compared(tmp_path):
 def test_models_of_images_refuse_features():
     with pytest.raises(ScenarioError, match=r"got samples of shape \(4,\), expected images.*use mlp"):
         fp.simulate(dataset=(FEATURES, LABELS), clients=3, rounds=1)
+
+
+CODE = """
+import numpy as np
+
+LABELS = np.arange(60) % 3
+PAIR = (np.eye(3)[LABELS], LABELS)
+
+def load(shift=0):
+    return np.eye(3)[LABELS] + shift, LABELS
+
+def broken():
+    raise KeyError("nothing here")
+
+def nothing():
+    return 3
+"""
+
+
+@pytest.fixture
+def code(tmp_path):
+    (tmp_path / "my_data.py").write_text(CODE)
+    return f"{tmp_path}/my_data.py"
+
+
+def test_code_of_the_user_loads_data(code):
+    dataset, scenario = loaded(f"{code}:load(shift=2)")
+    assert dataset.name == "my_data.py:load"
+    assert dataset.train.images.shape == (48, 3)
+    assert re.fullmatch(r"my_data.py@\w{12}:load\(shift=2, content=\"?\w{12}\"?\)", scenario.dataset)
+    again = Scenario.parse(scenario.content())
+    assert again.run_id == scenario.run_id
+    assert Federation.load(again.replace(model="mlp")).dataset.train is dataset.train
+    pair, _ = loaded(f"{code}:PAIR")
+    plain, _ = loaded(f"{code}:load")
+    assert torch.equal(pair.train.images, plain.train.images)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("broken", "dataset my_data.py:broken: the code raised KeyError: 'nothing here'"),
+        ("nothing", r"my_data.py:nothing: got \(int\), expected \(x_train"),
+        ("load(shfit=1)", "the code raised TypeError: .*shfit"),
+        ("lod", "my_data.py: got the name 'lod', expected one of .*load"),
+    ],
+)
+def test_errors_in_the_code_of_the_user_are_one_line(code, name, words):
+    with pytest.raises(ScenarioError, match=words):
+        loaded(f"{code}:{name}")

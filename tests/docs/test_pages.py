@@ -22,6 +22,7 @@ from clients import ATTACKS
 from fedpoison.cli import describe as catalogue
 from fedpoison.cli.app import COMMANDS, app
 from fedpoison.errors import ScenarioError
+from fedpoison.results.store import StoredRun
 from fedpoison.scenario.scenario import Scenario
 from strategies import OPTIMIZERS, PREAGGREGATORS, STRATEGIES
 
@@ -144,6 +145,22 @@ def test_the_package_of_the_guide_passes_its_tests_and_its_names_run(tmp_path):
     printed = json.loads(in_shell("-m", "fedpoison", *shlex.split(run), *small, folder=tmp_path))
     assert printed["rounds"] == 3
     assert printed["threat"].startswith("reversed-mean(factor=5")
+
+
+def test_the_page_about_own_data_runs(tmp_path, monkeypatch, fedpoison):
+    """Run all Python and all commands of the page in their order."""
+    monkeypatch.chdir(tmp_path)
+    page, names = (ROOT / "docs/own-data.md").read_text(), {}
+    for language, block in re.findall(r"^```(\w*)\n(.*?)^```", page, re.DOTALL | re.MULTILINE):
+        if language == "python":
+            exec(block, names)  # noqa: S102  # it is our page
+            continue
+        name, *arguments = shlex.split(block.replace("\\\n", " ").removeprefix("fedpoison "))
+        code, _, shown = fedpoison(name, *arguments, *(["--jobs", "1"] if name == "compare" else []))
+        assert code == 0, shown
+    classes = {StoredRun(path.parent).class_names for path in tmp_path.glob("runs/*/scenario.toml")}
+    assert classes == {("grower 0", "grower 1", "grower 2"), ("brick", "grass")}
+    assert names["run"].last.round == 3
 
 
 def test_the_page_about_stored_runs_loads_the_model_that_the_run_saved(tmp_path, monkeypatch):

@@ -1,0 +1,1 @@
+"""Complete examples, which the tests run."""
