@@ -18,7 +18,15 @@ from fedpoison.federation.client import (
     train_reply,
 )
 from fedpoison.federation.federation import Federation
-from fedpoison.federation.messages import MEMORY, PARTITION, as_tensor, from_record, read_context
+from fedpoison.federation.messages import (
+    CLIENTS,
+    CONFIG,
+    MEMORY,
+    PARTITION,
+    as_tensor,
+    from_record,
+    read_context,
+)
 from fedpoison.scenario.scenario import Scenario
 from strategies.kernels.columns import use_one_thread
 
@@ -30,7 +38,8 @@ def train(message: Message, context: Context) -> Message:
     """Train the client of this partition, which may be malicious."""
     use_one_thread()  # as on every engine: results must not depend on the machine's load
     scenario, _, data_dir = read_context(context)
-    federation, trainer = _load_cached(scenario, data_dir)
+    clients = int(str(message.content.config_records[CONFIG][CLIENTS]))  # the server counted the nodes
+    federation, trainer = _load_cached(scenario, clients, data_dir)
     memory = _stored_memory(context)
     request = TrainRequest.read(message, lambda record: from_record(record, federation.layout))
     trained = train_client(federation, trainer, _client_id(context), request, memory)
@@ -49,9 +58,9 @@ def query(message: Message, context: Context) -> Message:
 
 
 @functools.cache
-def _load_cached(scenario: Scenario, data_dir: str | Path | None) -> tuple[Federation, Trainer]:
-    """Return the federation and a trainer. Each process creates them once."""
-    federation = Federation.load(scenario, data_dir=data_dir)
+def _load_cached(scenario: Scenario, clients: int, data_dir: str | Path | None) -> tuple[Federation, Trainer]:
+    """Return the federation with this number of clients, and a trainer. Each process creates them once."""
+    federation = Federation.load(scenario.replace(clients=clients), data_dir=data_dir)
     return federation, Trainer(federation.model(), federation.scenario.training)
 
 

@@ -201,7 +201,11 @@ def _await_health(guard: subprocess.Popen[bytes], port: str, log: Path) -> None:
 def _submit(app: Path, federation: Federation, environment: Mapping[str, str]) -> str:
     """Submit the app to the SuperLink, and return Flower's id of the run."""
     resources = f"num-supernodes={federation.scenario.clients} client-resources-num-cpus=1"
-    answer = _flwr(["run", str(app), "--federation-config", resources, "--format", "json"], environment)
+    clients = f"clients={federation.scenario.clients}"  # not the number of nodes that have registered so far
+    answer = _flwr(
+        ["run", str(app), "--federation-config", resources, "--run-config", clients, "--format", "json"],
+        environment,
+    )
     run_id = answer.get("run-id")
     if not run_id:
         raise EngineError(f"Flower did not accept the run: {answer}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from flwr.app import ConfigRecord, Message, MessageType, RecordDict
 from flwr.serverapp import Grid
@@ -11,6 +11,13 @@ from flwr.supercore.run import Run
 
 from fedpoison.errors import EngineError
 from fedpoison.federation.messages import CONFIG, METRICS, PARTITION
+
+QUIET = 5.0
+"""Seconds without a new node after which a federation counts as complete."""
+NO_NODES = 60.0
+"""Seconds in which the first node has to register."""
+POLL = 0.05
+"""Seconds between two looks at the nodes."""
 
 
 class MessageGrid(Grid):
@@ -66,28 +73,52 @@ class NodeSubsetGrid(WrappedGrid):
         return self._nodes
 
 
-def discover_clients(grid: Grid, clients: int, *, timeout: float = 120.0) -> dict[int, int]:
+def count_nodes(grid: Grid, expected: int | None, *, clock: Callable[[], float] = time.monotonic) -> int:
+    """Wait until no more nodes register, and return their number.
+
+    Flower starts a ServerApp before its nodes are registered.
+
+    Args:
+        grid: Grid with the nodes.
+        expected: Number of nodes to wait for. None: any number.
+        clock: Returns the time, in seconds.
+
+    Raises:
+        EngineError: there are no nodes after `NO_NODES` seconds, or fewer than expected, and no further node
+            has registered for `QUIET` seconds.
+    """
+    found, changed = 0, clock()
+    while True:
+        seen, now = len(list(grid.get_node_ids())), clock()
+        if seen != found:
+            found, changed = seen, now
+        complete = expected is not None and found >= expected
+        if complete or now - changed > (QUIET if found else NO_NODES):
+            break
+        time.sleep(POLL)
+    if not found or (expected is not None and found < expected):
+        remedy = f"start it with {expected} nodes, or set clients={found}" if found else "start its nodes"
+        raise EngineError(
+            f"got a federation of {found} nodes, expected {expected or 'at least one'}; {remedy}. For a "
+            f"simulation, use flwr run --federation-config 'num-supernodes={expected or 10}'."
+        )
+    return found
+
+
+def discover_clients(grid: Grid, clients: int) -> dict[int, int]:
     """Wait for all clients and return the client (0 to `clients` - 1) of each node id.
 
-    Flower starts a ServerApp before its clients are registered, and gives them random node ids. Each client
-    reports the number of its partition, which is the client id.
+    Flower gives its nodes random ids. Each client reports the number of its partition, its client id.
 
     Args:
         grid: Grid with the clients.
         clients: Number of clients in the scenario.
-        timeout: Longest time to wait, in seconds.
 
     Raises:
-        EngineError: a client is missing after the timeout, or two clients have the same partition.
+        EngineError: a client is missing, or two clients have the same partition.
     """
-    deadline = time.monotonic() + timeout
-    while len(ids := sorted(grid.get_node_ids())) < clients:
-        if time.monotonic() > deadline:
-            raise EngineError(
-                f"got {len(ids)} clients after {timeout:.0f} s, expected the {clients} of the scenario; "
-                f"start the federation with {clients} SuperNodes, or set clients = {len(ids)}."
-            )
-        time.sleep(0.05)
+    count_nodes(grid, clients)
+    ids = sorted(grid.get_node_ids())
     queries = [Message(RecordDict({CONFIG: ConfigRecord()}), node_id, MessageType.QUERY) for node_id in ids]
     nodes = {}
     for reply in grid.send_and_receive(queries):

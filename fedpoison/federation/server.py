@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from flwr.app import ArrayRecord, MetricRecord
+from flwr.app import ArrayRecord, ConfigRecord, MetricRecord
 from flwr.serverapp import Grid
 from torch import Tensor
 
@@ -17,7 +17,7 @@ from fedpoison.federation.checkpoints import Checkpoints, RunningServer
 from fedpoison.federation.evaluation import Evaluator
 from fedpoison.federation.federation import Federation
 from fedpoison.federation.grids import discover_clients
-from fedpoison.federation.messages import from_record, to_record
+from fedpoison.federation.messages import CLIENTS, from_record, to_record
 from fedpoison.federation.server_strategy import OnUpdates, SimulationStrategy
 from fedpoison.federation.unrecorded import Unrecorded
 from fedpoison.federation.workers import Workers
@@ -91,6 +91,7 @@ def run_server(
         initial_arrays=to_record(strategy.model, federation.layout),
         num_rounds=federation.scenario.rounds - strategy.rounds_done,
         timeout=float("inf"),
+        train_config=ConfigRecord({CLIENTS: federation.scenario.clients}),
         evaluate_fn=after_round,
     )
     if unrecorded.rounds_without_update == federation.scenario.rounds:

@@ -10,9 +10,12 @@ from hashlib import blake2b
 from itertools import count
 from pathlib import Path
 
+from packaging.version import InvalidVersion, Version
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from fedpoison import __version__
 from fedpoison.errors import FedPoisonError, RunError
 from fedpoison.own_code import remember
 from fedpoison.results.history import History
@@ -110,8 +113,15 @@ class StoredRun:
         return self.complete, len(self.history.records)
 
     def weights(self) -> dict[str, Tensor]:
-        """Return the final global weights by parameter name."""
-        return load_file(self.model)
+        """Return the final global weights by parameter name.
+
+        Raises:
+            RunError: the run is not complete, or the file is damaged.
+        """
+        try:
+            return load_file(self.model)
+        except (SafetensorError, OSError) as error:
+            raise RunError(f"{self.model}: cannot be read ({error}); run the scenario again.") from None
 
     @cached_property
     def environment(self) -> Mapping[str, object]:
@@ -143,7 +153,8 @@ class StoredRun:
             if self.failure is None or self.rounds.exists():
                 raise RunError(f"{self.path}: contains no run; give a folder with a rounds.jsonl.") from None
             lines = []  # the run failed before its first record
-        scenario, records = self._scenario(), parse_records(lines, self.rounds)
+        scenario = self._scenario()
+        records = parse_records(lines, self.rounds, self._newer)
         if self.model.is_file() and not self.complete:
             raise RunError(f"{self.model}: is damaged (it was cut off); run the scenario again.")
         if self.complete and [record.round for record in records[-1:]] != [scenario.rounds]:
@@ -153,6 +164,17 @@ class StoredRun:
             )
         return History(scenario, records, self.path, self.class_names)
 
+    @property
+    def _newer(self) -> str:
+        """End of the message about a file that cannot be read, if a newer fedpoison wrote it."""
+        packages = self.environment.get("packages")
+        theirs = str(packages.get("fedpoison", "")) if isinstance(packages, dict) else ""
+        try:
+            newer = Version(theirs) > Version(__version__)
+        except InvalidVersion:
+            return ""
+        return f"; fedpoison {theirs} wrote it, and this is {__version__}: update fedpoison" if newer else ""
+
     def _scenario(self) -> Scenario:
         """Return the scenario, or raise RunError if its file is not that of this folder."""
         for file in sorted(self.code.glob("*/*.py")):
@@ -160,7 +182,7 @@ class StoredRun:
         try:
             scenario = Scenario.load(self.scenario)
         except FedPoisonError as error:
-            raise RunError(f"{self.scenario}: cannot be read ({error}).") from None
+            raise RunError(f"{self.scenario}: cannot be read ({error}){self._newer}.") from None
         if re.fullmatch(RUN_ID, self.path.name) and scenario.run_id != self.path.name:
             raise RunError(
                 f"{self.scenario}: is damaged, or the folder was renamed (the scenario has the run id "
@@ -184,8 +206,13 @@ def _is_whole(path: Path) -> bool:
     return 8 + size + max(ends, default=0) == path.stat().st_size
 
 
-def parse_records(lines: Sequence[str], path: Path) -> list[Round]:
+def parse_records(lines: Sequence[str], path: Path, remedy: str = "") -> list[Round]:
     """Return the records in the lines of a file. A last line that was interrupted is left out.
+
+    Args:
+        lines: Lines of the file.
+        path: The file, for messages.
+        remedy: End of the message for a line that is not a record. Default: to run the scenario again.
 
     Raises:
         RunError: another line is not a record.
@@ -195,10 +222,10 @@ def parse_records(lines: Sequence[str], path: Path) -> list[Round]:
         try:
             records.append(Round.from_json(line))
         except (ValueError, AttributeError, KeyError, TypeError) as error:
-            if number == len(lines):  # the run was interrupted while it wrote this line
-                break
-            problem = f"line {number} is not a round's record ({error}); run the scenario again."
-            raise RunError(f"{path}: {problem}") from None
+            if number == len(lines) and isinstance(error, json.JSONDecodeError):
+                break  # the run was interrupted while it wrote this line
+            problem = f"line {number} is not a round's record ({error})"
+            raise RunError(f"{path}: {problem}{remedy or '; run the scenario again'}.") from None
     return records
 
 

@@ -2,13 +2,20 @@
 
 import json
 import math
+import time
 
 import pytest
 import torch
 from conftest import Stopped, stop_after
+from flwr.app import Context, RecordDict
+from flwr.supercore.run import Run
 
+from fedpoison.engines import flower, server_app
 from fedpoison.engines.options import EngineOptions
-from fedpoison.errors import ScenarioError
+from fedpoison.errors import EngineError, ScenarioError
+from fedpoison.federation.federation import Federation
+from fedpoison.federation.grids import count_nodes
+from fedpoison.federation.messages import to_run_config
 from fedpoison.results.store import StoredRun
 from fedpoison.simulation.run import simulate
 
@@ -20,7 +27,11 @@ def final(scenario, out, **options):
 
 
 def records(scenario, out, **options):
-    path = simulate(scenario, out=out, **options).path
+    return timeless(simulate(scenario, out=out, **options).path)
+
+
+def timeless(path):
+    """Return the records of a stored run without their times."""
     lines = [json.loads(line) for line in (path / "rounds.jsonl").read_text().splitlines()]
     for line in lines:
         assert line["training"].pop("seconds")
@@ -108,6 +119,69 @@ def test_flowers_runtime_continues_a_run_with_the_same_records(crowded, tmp_path
     )
     assert there == here
     assert seen == [0, 1, 2, 3]
+
+
+@pytest.mark.flower
+def test_flwr_run_without_clients_trains_one_client_per_node(small, digits, tmp_path):
+    federation = Federation(small.replace(clients=100, rounds=1, attack="sign-flip", malicious=0.5), digits)
+    app = flower._write_app(tmp_path / "app", federation, tmp_path / "runs", None, None)
+    environment = flower._environment(tmp_path)
+    with flower._superlink(tmp_path, environment):
+        answer = flower._flwr(["run", str(app), "--format", "json"], environment)  # 2 nodes by default
+        deadline = time.monotonic() + 120
+        while not flower._status(answer["run-id"], environment).startswith(flower.ENDED):
+            assert time.monotonic() < deadline
+        log = flower._flwr_text(["log", answer["run-id"], "--show"], environment)
+    used = federation.scenario.replace(clients=2)
+    assert "fedpoison: the run has 2 clients, one per node of the federation." in log
+    assert timeless(tmp_path / "runs" / used.run_id) == records(used, tmp_path / "local")
+
+
+class Registering:
+    """A grid whose nodes register one by one, and the time."""
+
+    def __init__(self, moments, **override):
+        self.now, self.moments = 0.0, moments
+        self.run = Run.create_empty(1)
+        self.run.override_config = override
+
+    def get_node_ids(self):
+        self.now += 0.5
+        return [number for number, moment in enumerate(self.moments) if moment <= self.now]
+
+
+@pytest.mark.parametrize(
+    ("moments", "expected", "found", "seconds"),
+    [
+        ([0] * 22 + [1.0] * 78, 100, 100, 1.0),
+        ([0] * 22 + [1.0] * 78, None, 100, 7.0),
+        ([20.0, 24.0], None, 2, 30.0),
+        ([0, 0, 0], 2, 3, 0.5),
+        ([0, 0], 100, "2 nodes, expected 100; start it with 100 nodes, or set clients=2", 6.5),
+        ([], None, "got a federation of 0 nodes, expected at least one; start its nodes", 61.0),
+        ([], 4, "got a federation of 0 nodes, expected 4; start its nodes", 61.0),
+    ],
+)
+def test_nodes_are_counted_until_no_more_come(monkeypatch, moments, expected, found, seconds):
+    monkeypatch.setattr("fedpoison.federation.grids.POLL", 0)
+    grid = Registering(moments)
+    if isinstance(found, int):
+        assert count_nodes(grid, expected, clock=lambda: grid.now) == found
+    else:
+        with pytest.raises(EngineError, match=found):
+            count_nodes(grid, expected, clock=lambda: grid.now)
+    assert grid.now <= seconds
+
+
+def test_too_few_nodes_for_the_clients_that_are_set_are_named_in_the_log(
+    small, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("fedpoison.federation.grids.QUIET", 0.0)
+    config = to_run_config(small.replace(clients=4), out=str(tmp_path))
+    context = Context(1, 0, {}, RecordDict(), config)
+    with pytest.raises(EngineError, match="got a federation of 2 nodes, expected 4"):
+        server_app.main(Registering([0, 0], clients=4), context)
+    assert "fedpoison: error: got a federation of 2 nodes, expected 4" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
