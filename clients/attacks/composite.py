@@ -126,6 +126,7 @@ def craft_updates(
 
     Raises:
         ValueError: The number of clients differs from the number of rows.
+        TypeError: A part crafts updates of another shape.
     """
     if len(client_ids) != len(own):
         raise ValueError(f"client_ids: got {len(client_ids)} for {len(own)} rows, expected one per row.")
@@ -133,14 +134,26 @@ def craft_updates(
         known = knowledge or part.card.knowledge
         if known is Knowledge.OWN:
             rows = [
-                part.craft(row[None], None, _allowed(part, None, build_context(part, client_id)))
+                _crafted(part, row[None], None, build_context(part, client_id))
                 for client_id, row in zip(client_ids, own, strict=True)
             ]
             own = torch.cat(rows) if rows else own
         else:
             seen = honest if known is Knowledge.OMNISCIENT and len(honest) else None
-            own = part.craft(own, seen, _allowed(part, seen, build_context(part, None)))
+            own = _crafted(part, own, seen, build_context(part, None))
     return own
+
+
+def _crafted(part: Attack, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
+    """Return what an attack crafts from `own` (m, d), or raise TypeError if it has another shape."""
+    crafted: object = part.craft(own, seen, _allowed(part, seen, context))
+    if isinstance(crafted, Tensor) and crafted.shape == own.shape:
+        return crafted
+    shape = f" of shape {tuple(crafted.shape)}" if isinstance(crafted, Tensor) else ""
+    raise TypeError(
+        f"{type(part).__module__}.{type(part).__qualname__} returned {type(crafted).__name__}{shape}, "
+        f"expected a tensor of shape {tuple(own.shape)}"
+    )
 
 
 def _allowed(part: Attack, seen: Tensor | None, context: CraftContext) -> CraftContext:

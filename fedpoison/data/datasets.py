@@ -14,13 +14,14 @@ from pathlib import Path
 import platformdirs
 from filelock import FileLock
 
+from clients.training.samples import Samples
 from fedpoison.data.files import ImageFolder, Npz
 from fedpoison.data.hub import Hf
 from fedpoison.data.objects import Arrays
 from fedpoison.data.own import OwnData
 from fedpoison.data.sources import DATASETS, Dataset, Source, TorchvisionSource
 from fedpoison.data.tables import Csv, Parquet
-from fedpoison.errors import DataError, ScenarioError
+from fedpoison.errors import DataError, ScenarioError, crash_errors
 from fedpoison.registry import Registry
 
 AUTO = "auto"
@@ -114,14 +115,24 @@ def load_dataset(
 def _load(name: str, data_dir: str | Path | None, *, download: bool) -> Dataset:
     source = _source(name)
     if not source.folder:
-        return Dataset(name, *source.read(Path()))
+        return _read(name, Path())
     root, folders = find_files(name, data_dir), data_folders(data_dir)
     if root is None:
         if not download:
             raise DataError(f"{name}: {_lacking(source, folders)}")
         root = folders[0] if data_dir else folders[-1]
         _download(name, source, root, _lacking(source, folders))
-    return Dataset(name, *source.read(root))
+    return _read(name, root)
+
+
+def _read(name: str, root: Path) -> Dataset:
+    """Read the files under `root`. The code of another package may raise anything, or return anything."""
+    with crash_errors(f"data set {name}"):
+        parts: object = _source(name).read(root)
+        match parts:
+            case (Samples() as train, Samples() as test):
+                return Dataset(name, train, test)
+        raise TypeError(f"read returned {type(parts).__name__}, expected two objects of the class Samples")
 
 
 def _lacking(source: Source, folders: Sequence[Path]) -> str:

@@ -19,7 +19,7 @@ from clients.training.parameters import Layout, flatten, layout_of
 from clients.training.samples import Samples
 from fedpoison.data import Dataset
 from fedpoison.data.partition import by_client
-from fedpoison.errors import ScenarioError
+from fedpoison.errors import ScenarioError, crash_errors
 from fedpoison.federation.data_checks import check_pixels
 from fedpoison.federation.datasets import data_notes, dataset_of, resolve_dataset
 from fedpoison.rng import generator_for
@@ -158,7 +158,7 @@ class Federation:
             return _partition(scenario.partition, train, len(client_ids), seed, "partition")
         malicious = self.selection.malicious(1)
         honest = len(client_ids) - len(malicious)
-        if not honest or any(group.built_schedule.rotation(1) is not None for group in scenario.attackers):
+        if not honest or any(group.rotation(1) is not None for group in scenario.attackers):
             raise ScenarioError(
                 f"malicious_partition: got {honest} honest clients, or a rotating group, expected at least 1 "
                 "honest client and no rotating group; remove malicious_partition, or change the attackers."
@@ -262,9 +262,9 @@ def _partition(partition: str, samples: Samples, clients: int, seed: int, stream
             f"partition {partition}: the data set does not name the client of each sample; give its column "
             "or array of clients, or a folder with one file per client, or choose another partition."
         )
-    parts = rule(groups, clients, generator_for(seed, stream))
-    if len(parts) != clients:
-        raise ScenarioError(
-            f"partition {partition}: got {len(parts)} parts, expected {clients}, one per client."
-        )
+    with crash_errors(f"partition {partition}"):
+        parts = rule(groups, clients, generator_for(seed, stream))
+        count = len(parts)
+    if count != clients:
+        raise ScenarioError(f"partition {partition}: got {count} parts, expected {clients}, one per client.")
     return parts

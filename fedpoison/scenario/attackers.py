@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from clients.attacks.base import Attack, AttackGoal, Knowledge, NoAttack
 from clients.attacks.composite import parts_of
-from fedpoison.errors import ScenarioError, unknown
+from fedpoison.errors import ScenarioError, crash_errors, unknown
 from fedpoison.scenario.registries import read_attack
 from fedpoison.scenario.schedules import Schedule, read_schedule
 from fedpoison.scenario.specs import split_outside, validated_by
@@ -131,7 +131,13 @@ class AttackerGroup(BaseModel):
 
     def is_active(self, server_round: int) -> bool:
         """Return whether the group attacks in this round."""
-        return not isinstance(self.built_attack, NoAttack) and self.built_schedule.active(server_round)
+        with crash_errors(f"round {server_round}, schedule {self.schedule}"):
+            return not isinstance(self.built_attack, NoAttack) and self.built_schedule.active(server_round)
+
+    def rotation(self, server_round: int) -> int | None:
+        """Return the number of the draw that selects the group's clients, as `Schedule.rotation` does."""
+        with crash_errors(f"round {server_round}, schedule {self.schedule}"):
+            return self.built_schedule.rotation(server_round)
 
 
 def first_goal(specs: Iterable[str], classes: int) -> tuple[str, AttackGoal] | None:

@@ -49,7 +49,7 @@ class AttackerSelection:
 
     def members_by_group(self, server_round: int) -> tuple[frozenset[int], ...]:
         """Return the clients of each group in this round, including clients that do not train."""
-        rotations = tuple(group.built_schedule.rotation(server_round) for group in self.groups)
+        rotations = tuple(group.rotation(server_round) for group in self.groups)
         return _members(self.seed, self.clients, self.groups, rotations)
 
     def groups_with_members(self, server_round: int) -> list[tuple[AttackerGroup, frozenset[int]]]:
@@ -148,7 +148,7 @@ class AttackerSelection:
             )
 
     def _check_rotating(self) -> None:
-        rotating = [group for group in self.groups if group.built_schedule.rotation(1) is not None]
+        rotating = [group for group in self.groups if group.rotation(1) is not None]
         if len(rotating) > 1:
             raise ScenarioError(
                 f"groups: got {len(rotating)} rotating groups, expected at most one; use another schedule."
