@@ -38,7 +38,7 @@ def train(message: Message, context: Context) -> Message:
     """Train the client of this partition, which may be malicious."""
     use_one_thread()  # as on every engine: results must not depend on the machine's load
     scenario, _, data_dir = read_context(context)
-    clients = int(str(message.content.config_records[CONFIG][CLIENTS]))  # the server counted the nodes
+    clients = int(str(message.content.config_records[CONFIG][CLIENTS]))  # as the server counted them
     federation, trainer = _load_cached(scenario, clients, data_dir)
     memory = _stored_memory(context)
     request = TrainRequest.read(message, lambda record: from_record(record, federation.layout))

@@ -201,7 +201,7 @@ def _await_health(guard: subprocess.Popen[bytes], port: str, log: Path) -> None:
 def _submit(app: Path, federation: Federation, environment: Mapping[str, str]) -> str:
     """Submit the app to the SuperLink, and return Flower's id of the run."""
     resources = f"num-supernodes={federation.scenario.clients} client-resources-num-cpus=1"
-    clients = f"clients={federation.scenario.clients}"  # not the number of nodes that have registered so far
+    clients = f"clients={federation.scenario.clients}"  # not the number that has registered so far
     answer = _flwr(
         ["run", str(app), "--federation-config", resources, "--run-config", clients, "--format", "json"],
         environment,

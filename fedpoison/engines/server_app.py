@@ -56,12 +56,12 @@ def _run(grid: Grid, context: Context) -> None:
 
 
 def _with_all_nodes(scenario: Scenario, grid: Grid) -> Scenario:
-    """Return the scenario with as many clients as the grid has nodes."""
+    """Return the scenario with one client per SuperNode."""
     nodes = count_nodes(grid, None)
     if nodes == scenario.clients:
         return scenario
     print(  # noqa: T201
-        f"fedpoison: the run has {nodes} clients, one per node of the federation. For another number, set "
+        f"fedpoison: the run has {nodes} clients, one per SuperNode. For another number, set "
         "clients in --run-config and num-supernodes in --federation-config."
     )
     return scenario.replace(clients=nodes)

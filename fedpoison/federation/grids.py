@@ -13,11 +13,11 @@ from fedpoison.errors import EngineError
 from fedpoison.federation.messages import CONFIG, METRICS, PARTITION
 
 QUIET = 5.0
-"""Seconds without a new node after which a federation counts as complete."""
-NO_NODES = 60.0
-"""Seconds in which the first node has to register."""
+"""Seconds without a new client after which a federation counts as complete."""
+NO_CLIENTS = 60.0
+"""Seconds in which the first client has to register."""
 POLL = 0.05
-"""Seconds between two looks at the nodes."""
+"""Seconds between two looks at the clients."""
 
 
 class MessageGrid(Grid):
@@ -74,18 +74,18 @@ class NodeSubsetGrid(WrappedGrid):
 
 
 def count_nodes(grid: Grid, expected: int | None, *, clock: Callable[[], float] = time.monotonic) -> int:
-    """Wait until no more nodes register, and return their number.
+    """Wait until no more of Flower's nodes register, and return their number.
 
-    Flower starts a ServerApp before its nodes are registered.
+    Flower starts a ServerApp before the clients are registered.
 
     Args:
-        grid: Grid with the nodes.
-        expected: Number of nodes to wait for. None: any number.
+        grid: Grid with the clients.
+        expected: Number of clients to wait for. None: any number.
         clock: Returns the time, in seconds.
 
     Raises:
-        EngineError: there are no nodes after `NO_NODES` seconds, or fewer than expected, and no further node
-            has registered for `QUIET` seconds.
+        EngineError: there are no clients after `NO_CLIENTS` seconds. Or there are fewer than expected, and no
+            further client has registered for `QUIET` seconds.
     """
     found, changed = 0, clock()
     while True:
@@ -93,13 +93,13 @@ def count_nodes(grid: Grid, expected: int | None, *, clock: Callable[[], float] 
         if seen != found:
             found, changed = seen, now
         complete = expected is not None and found >= expected
-        if complete or now - changed > (QUIET if found else NO_NODES):
+        if complete or now - changed > (QUIET if found else NO_CLIENTS):
             break
         time.sleep(POLL)
     if not found or (expected is not None and found < expected):
-        remedy = f"start it with {expected} nodes, or set clients={found}" if found else "start its nodes"
+        remedy = f"start {expected} SuperNodes, or set clients={found}" if found else "start SuperNodes"
         raise EngineError(
-            f"got a federation of {found} nodes, expected {expected or 'at least one'}; {remedy}. For a "
+            f"got a federation of {found} SuperNodes, expected {expected or 'at least one'}; {remedy}. For a "
             f"simulation, use flwr run --federation-config 'num-supernodes={expected or 10}'."
         )
     return found
@@ -108,7 +108,7 @@ def count_nodes(grid: Grid, expected: int | None, *, clock: Callable[[], float] 
 def discover_clients(grid: Grid, clients: int) -> dict[int, int]:
     """Wait for all clients and return the client (0 to `clients` - 1) of each node id.
 
-    Flower gives its nodes random ids. Each client reports the number of its partition, its client id.
+    Flower gives clients random node ids. Each client reports the number of its partition, its client id.
 
     Args:
         grid: Grid with the clients.

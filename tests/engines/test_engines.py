@@ -133,12 +133,12 @@ def test_flwr_run_without_clients_trains_one_client_per_node(small, digits, tmp_
             assert time.monotonic() < deadline
         log = flower._flwr_text(["log", answer["run-id"], "--show"], environment)
     used = federation.scenario.replace(clients=2)
-    assert "fedpoison: the run has 2 clients, one per node of the federation." in log
+    assert "fedpoison: the run has 2 clients, one per SuperNode." in log
     assert timeless(tmp_path / "runs" / used.run_id) == records(used, tmp_path / "local")
 
 
 class Registering:
-    """A grid whose nodes register one by one, and the time."""
+    """A grid whose clients register one by one, and the time."""
 
     def __init__(self, moments, **override):
         self.now, self.moments = 0.0, moments
@@ -157,9 +157,9 @@ class Registering:
         ([0] * 22 + [1.0] * 78, None, 100, 7.0),
         ([20.0, 24.0], None, 2, 30.0),
         ([0, 0, 0], 2, 3, 0.5),
-        ([0, 0], 100, "2 nodes, expected 100; start it with 100 nodes, or set clients=2", 6.5),
-        ([], None, "got a federation of 0 nodes, expected at least one; start its nodes", 61.0),
-        ([], 4, "got a federation of 0 nodes, expected 4; start its nodes", 61.0),
+        ([0, 0], 100, "2 SuperNodes, expected 100; start 100 SuperNodes, or set clients=2", 6.5),
+        ([], None, "got a federation of 0 SuperNodes, expected at least one; start", 61.0),
+        ([], 4, "got a federation of 0 SuperNodes, expected 4; start SuperNodes", 61.0),
     ],
 )
 def test_nodes_are_counted_until_no_more_come(monkeypatch, moments, expected, found, seconds):
@@ -179,9 +179,9 @@ def test_too_few_nodes_for_the_clients_that_are_set_are_named_in_the_log(
     monkeypatch.setattr("fedpoison.federation.grids.QUIET", 0.0)
     config = to_run_config(small.replace(clients=4), out=str(tmp_path))
     context = Context(1, 0, {}, RecordDict(), config)
-    with pytest.raises(EngineError, match="got a federation of 2 nodes, expected 4"):
+    with pytest.raises(EngineError, match="got a federation of 2 SuperNodes, expected 4"):
         server_app.main(Registering([0, 0], clients=4), context)
-    assert "fedpoison: error: got a federation of 2 nodes, expected 4" in capsys.readouterr().out
+    assert "fedpoison: error: got a federation of 2 SuperNodes, expected 4" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

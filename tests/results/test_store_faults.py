@@ -5,7 +5,6 @@ import errno
 import io
 import json
 import os
-from pathlib import Path
 
 import pytest
 import torch
@@ -26,7 +25,7 @@ BASE = Scenario(
 CALLS = {
     io: ["open"],
     builtins: ["open"],
-    os: ["open", "mkdir", "replace", "rename", "unlink", "rmdir", "fsync"],
+    os: ["open", "mkdir", "replace", "rename", "unlink", "rmdir"],
 }
 
 
@@ -39,8 +38,6 @@ def broken_disk(monkeypatch):
             def run(path, *arguments, **options):
                 mode = next(iter(arguments), options.get("mode", "r"))
                 reads = name == "open" and (mode == os.O_RDONLY or str(mode) in {"r", "rb"})
-                if name == "fsync":
-                    path = Path(f"/proc/self/fd/{path}").readlink()
                 if not reads and text in str(path):
                     raise OSError(code, os.strerror(code), str(path))
                 return call(path, *arguments, **options)
@@ -101,10 +98,10 @@ def test_a_read_only_store_is_named_and_its_runs_are_read(tmp_path, broken_disk,
 
 
 def test_a_comparison_of_complete_runs_needs_no_writable_store(tmp_path, broken_disk):
-    found = compare(["ipm"], ["median"], BASE, out=tmp_path, seeds=[0])
+    found = compare(BASE, ["ipm"], ["median"], seeds=[0], out=tmp_path)
     broken_disk(errno.EROFS, str(tmp_path))
-    again = compare(["ipm"], ["median"], BASE, out=tmp_path, seeds=[0])
-    assert again.accuracy.equals(found.accuracy)
+    again = compare(BASE, ["ipm"], ["median"], seeds=[0], out=tmp_path)
+    assert again.to_frame().equals(found.to_frame())
 
 
 def set_version(run, version):
