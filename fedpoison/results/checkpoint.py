@@ -23,6 +23,9 @@ FORMAT = 1
 _META = "checkpoint"
 """Key of the description in the file's metadata."""
 
+AGAIN = "start the run again: delete checkpoint.safetensors, or use --fresh"
+"""Advice if a checkpoint cannot be used. In a batch, --fresh repeats the other runs, too."""
+
 Key = tuple[str | int | None, ...]
 """Name of a tensor of the state. Its first part names the owner, as in `("client", 3, "momentum")`."""
 RunState = Mapping[Key, Tensor]
@@ -100,7 +103,7 @@ class Checkpoint:
                 if found > FORMAT:
                     raise RunError(
                         f"{path}: has format {found}, expected at most {FORMAT}, because a newer fedpoison "
-                        "wrote it; update fedpoison, or start the run again with --fresh."
+                        f"wrote it; update fedpoison, or {AGAIN}."
                     )
                 # A copy is aligned like any other tensor, and the bits of some kernels depend on that.
                 named = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
@@ -110,11 +113,10 @@ class Checkpoint:
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
             fault = str(error) or type(error).__name__
         if fault is not None:
-            raise RunError(f"{path}: is damaged ({fault}); start the run again with --fresh.")
+            raise RunError(f"{path}: is damaged ({fault}); {AGAIN}.")
         if stored.run_id != run_id:
             raise RunError(
-                f"{path}: belongs to the run {stored.run_id}, expected {run_id}; move it back, or start the "
-                "run again with --fresh."
+                f"{path}: belongs to the run {stored.run_id}, expected {run_id}; move it back, or {AGAIN}."
             )
         return stored
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from clients.training.parameters import Layout, split
 from fedpoison.errors import RunError, file_errors
 from fedpoison.own_code import files_in
-from fedpoison.results.checkpoint import Checkpoint, replace_durably
+from fedpoison.results.checkpoint import AGAIN, Checkpoint, replace_durably
 from fedpoison.results.round import Failure, Round
 from fedpoison.results.store import StoredRun, parse_records
 from fedpoison.results.strict_json import to_json
@@ -258,7 +258,7 @@ class RunWriter:
         if theirs != ours:
             raise RunError(
                 f"{self._run.checkpoint}: was written by other code ({_words(theirs)}), expected "
-                f"{_words(ours)}; use that code, or start the run again with --fresh."
+                f"{_words(ours)}; use that code, or {AGAIN}."
             )
 
     def _records_until(self, checkpoint: Checkpoint, scenario: Scenario) -> list[Round]:
@@ -271,7 +271,7 @@ class RunWriter:
         if [record.round for record in records] != expected:
             raise RunError(
                 f"{self._run.rounds}: lacks records of rounds before the checkpoint of round "
-                f"{checkpoint.round}; start the run again with --fresh."
+                f"{checkpoint.round}; {AGAIN}."
             )
         return records
 

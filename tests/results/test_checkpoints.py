@@ -2,11 +2,12 @@
 
 import dataclasses
 import json
+import re
 
 import pytest
 import torch
 from conftest import Stopped, stop_after, timeless
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from clients import ATTACKS
 from experiments.kills import kills
@@ -181,6 +182,18 @@ def cut(path):
     path.write_bytes(path.read_bytes()[:-100])
 
 
+def empty(path):
+    path.write_bytes(b"")
+
+
+def another_format(path):
+    path.write_text("run = 1\n")
+
+
+def without_description(path):
+    save_file({"a": torch.zeros(1)}, path)
+
+
 def foreign(path):
     dataclasses.replace(Checkpoint.read(path, path.parent.name), run_id="0123456789ab").write(path)
 
@@ -192,11 +205,13 @@ def future(path, monkeypatch):
         found.write(path)
 
 
+DAMAGED = "is damaged .*; start the run again: delete checkpoint.safetensors, or use --fresh"
+
+
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        (damaged, "is damaged .*; start the run again with --fresh"),
-        (cut, "is damaged .*; start the run again with --fresh"),
+        *((change, DAMAGED) for change in (damaged, cut, empty, another_format, without_description)),
         (foreign, "belongs to the run 0123456789ab"),
         (future, "has format 2, expected at most 1.*update fedpoison"),
     ],
@@ -207,6 +222,18 @@ def test_a_bad_checkpoint_is_refused(stopped, tmp_path, monkeypatch, change, fau
     with pytest.raises(RunError, match=fault):
         simulate(scenario, out=tmp_path)
     assert simulate(scenario, out=tmp_path, fresh=True).last.round == 4
+
+
+def test_a_bad_checkpoint_stops_one_run_of_a_batch_and_is_kept(stopped, tmp_path):
+    cut(stopped.checkpoint)
+    scenario = stopped.history.scenario
+    other = scenario.replace(rounds=1)
+    result = run_all([scenario, other], out=tmp_path, jobs=1)
+    assert list(result.histories) == [other]
+    assert re.search(DAMAGED, result.failures[scenario].reason)
+    stopped.checkpoint.unlink()
+    run_all([scenario], out=tmp_path, jobs=1).check()
+    assert stopped.complete
 
 
 def test_a_checkpoint_of_other_code_is_refused(stopped, tmp_path):
