@@ -111,7 +111,7 @@ class Limited(Protocol):
     """A stage that some rounds of at least `minimum` updates do not suit."""
 
     def obstacle(self, clients: int, client_ids: Container[int] | None) -> str | None:
-        """Return the error for this number of updates, of any of `client_ids` or of all rows, or None."""
+        """Return the error if `client_ids` (None: rows) cannot give `clients` updates that suit, or None."""
 
 
 @runtime_checkable
