@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 CONSTRAINTS ?= constraints.txt
 
-.PHONY: help run test lint docs format clean
+.PHONY: help run test lint docs format flower-versions clean
 help:
 	@echo "make run      compare 3 strategies without attack and under 2 attacks"
 	@echo "make test     check lint, types and import contracts, build the documentation, run all tests"
 	@echo "make lint     check lint, types and import contracts"
 	@echo "make docs     build the documentation in build/docs"
 	@echo "make format   fix lint and format, write fedpoison/cli/catalogue.json"
+	@echo "make flower-versions   test fedpoison.flower with the oldest and the newest Flower"
 	@echo "make clean    remove .venv, caches and build results"
 
 $(VENV)/installed: pyproject.toml $(CONSTRAINTS)
@@ -40,6 +41,9 @@ format: $(VENV)/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/python -m fedpoison.cli.describe
+
+flower-versions: $(VENV)/installed
+	$(BIN)/python -m experiments.flower_versions
 
 clean:
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage dist

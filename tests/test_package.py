@@ -93,6 +93,7 @@ def test_the_workflow_runs_the_gate_on_the_oldest_python_and_on_the_lowest_versi
     project = tomllib.loads(read("pyproject.toml"))["project"]
     assert re.findall(r"- run: (make .+)$", workflow, re.MULTILINE) == [
         "make test",
+        "make flower-versions",
         'make test CONSTRAINTS="$RUNNER_TEMP/constraints.txt"',
     ]
     assert f'python: ["{project["requires-python"].removeprefix(">=")}"' in workflow

@@ -14,7 +14,6 @@ from flwr.serverapp import Grid
 from torch import Tensor
 
 from clients.training.trainer import Trainer
-from fedpoison.errors import AggregationError
 from fedpoison.federation.federation import Federation
 from fedpoison.federation.messages import (
     ARRAYS,
@@ -28,18 +27,12 @@ from fedpoison.federation.messages import (
     client_weights,
     from_record,
 )
+from fedpoison.federation.rule_runner import RuleRunner
 from fedpoison.federation.workers import Workers
 from fedpoison.results.checkpoint import Key, RunState
 from fedpoison.rng import generator_for
 from fedpoison.scenario.aggregation import FlowerStrategy
-from strategies.base import (
-    Aggregate,
-    AggregationRule,
-    Context,
-    InputError,
-    PreconditionError,
-    checked_result,
-)
+from strategies.base import Aggregate, AggregationRule, Context
 
 BATCH = 128
 """Number of images per forward pass of `predict`. Their activations fit in the cache."""
@@ -98,9 +91,9 @@ class RuleAggregator:
 
     def __init__(self, rule: AggregationRule, federation: Federation, workers: Workers) -> None:
         self.rule = rule
+        self._runner = RuleRunner(rule, federation.scenario.seed)
         self._federation = federation
         self._workers = workers
-        self._state: dict[str, Tensor] = {}
         self._root: tuple[int, Tensor] | None = None
 
     def messages(
@@ -120,14 +113,9 @@ class RuleAggregator:
         matrix: Tensor,
         replies: Sequence[Message],
     ) -> AggregationResult:
-        aggregate = self.apply_rule(server_round, model, updates, matrix)
-        self._state = dict(aggregate.state)
-        weights = model + aggregate.update
-        if not bool(torch.isfinite(weights).all()):
-            raise AggregationError(
-                f"round {server_round}: {self.rule!r} gave a non-finite model, expected finite weights; "
-                "use a strategy that bounds updates, or a smaller learning rate."
-            )
+        weights, aggregate = self._runner.step(
+            model, matrix, self._weights(updates, model), self._context(server_round, model, updates)
+        )
         return AggregationResult(weights=weights, trust=aggregate.trust)
 
     def apply_rule(
@@ -152,37 +140,34 @@ class RuleAggregator:
             AggregationError: too few updates for the rule.
             TypeError: the rule returns anything but an aggregate of the updates.
         """
-        weights = client_weights(updates, self._federation.scenario).to(model.device)
-        client_ids = tuple(update.client_id for update in updates)
-        context = self.context(server_round, model, client_ids, purpose=purpose)
-        try:
-            result = self.rule(matrix, weights, context)
-        except (PreconditionError, InputError) as error:
-            raise AggregationError(f"round {server_round}: {error}") from None
-        return checked_result(self.rule, result, matrix)
+        context = self._context(server_round, model, updates)
+        return self._runner.apply(matrix, self._weights(updates, model), context, purpose=purpose)
+
+    def _weights(self, updates: Sequence[Update], model: Tensor) -> Tensor:
+        return client_weights(updates, self._federation.scenario).to(model.device)
 
     def state(self) -> dict[Key, Tensor]:
-        return {(name,): kept for name, kept in self._state.items()}
+        return {(name,): kept for name, kept in self._runner.state.items()}
 
     def restore(self, state: RunState) -> None:
-        self._state = {str(name): kept for (name,), kept in state.items()}
+        self._runner.state = {str(name): kept for (name,), kept in state.items()}
 
-    def context(
-        self, server_round: int, model: Tensor, client_ids: tuple[int, ...] | None, *, purpose: str = "rule"
-    ) -> Context:
-        """Return the context of the rule in this round. `purpose` names its random stream."""
+    def context(self, server_round: int, model: Tensor, client_ids: tuple[int, ...] | None) -> Context:
+        """Return the context of the rule in this round, with its state and its random stream."""
         federation = self._federation
-        return Context(
+        context = Context(
             round=server_round,
             client_ids=client_ids,
             model=model,
             layout=federation.layout,
-            state=self._state,
-            generator=generator_for(federation.scenario.seed, purpose, server_round),
             root_update=lambda: self._root_update(server_round, model),
             predict=self._predict,
             image_shape=tuple(federation.train.images.shape[1:]),
         )
+        return self._runner.prepared(context)
+
+    def _context(self, server_round: int, model: Tensor, updates: Sequence[Update]) -> Context:
+        return self.context(server_round, model, tuple(update.client_id for update in updates))
 
     def _root_update(self, server_round: int, model: Tensor) -> Tensor:
         """Return the update of the root data. Trials of attackers share one training per round."""

@@ -173,7 +173,7 @@ def as_tensor(array: Array) -> Tensor:
         return array.tensor
     try:
         return torch.from_numpy(array.numpy())
-    except (ValueError, TypeError, OSError, EOFError) as error:
+    except (ValueError, TypeError, OSError, EOFError, MemoryError) as error:
         raise PayloadError(f"cannot be decoded: {_last_line(str(error))}") from None
 
 

@@ -61,6 +61,7 @@ ALLOWED = {
     r"--twin": "an option of `fedpoison run`",
     r"(?:another|remote|network) hosts?|host:port": "a computer in a network",
     r"Flower's nodes?|node ids?|Ray nodes?": "the word of Flower and of Ray for a process or a machine",
+    r"nodes?:": "the name of an argument",
     r"be told apart": "an idiom without another plain form",
     r"stands for": "an idiom without another plain form",
 }

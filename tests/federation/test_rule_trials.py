@@ -14,7 +14,7 @@ from clients.attacks.base import Attack, AttackCard, Knowledge
 from clients.attacks.updates.ipm import OptimalIpm
 from clients.attacks.updates.rule_search import Probe, as_received
 from fedpoison.errors import FedPoisonError, ScenarioError
-from fedpoison.federation import aggregation
+from fedpoison.federation import aggregation, rule_runner
 from fedpoison.federation.federation import Federation
 from fedpoison.federation.messages import Update
 from fedpoison.federation.server_strategy import SimulationStrategy
@@ -72,7 +72,7 @@ def served(monkeypatch):
         return generator_for(seed, "rule" if purpose == "attackers' trials" else purpose, server_round)
 
     monkeypatch.setattr(aggregation.RuleAggregator, "aggregate", kept)
-    monkeypatch.setattr(aggregation, "generator_for", public)
+    monkeypatch.setattr(rule_runner, "generator_for", public)
     return rounds
 
 
