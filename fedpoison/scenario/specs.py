@@ -296,6 +296,9 @@ def validation_message(error: ValidationError) -> str:
         if item["type"] == "value_error":  # raised by our own validators: the message is complete
             lines.append(item["msg"].removeprefix("Value error, "))
             continue
+        if item["type"] == "missing":
+            lines.append(f"got no {where}, expected {where}=<value>")
+            continue
         given = "" if isinstance(item["input"], dict) else f", got {item['input']!r}"
         if item["type"] == "less_than_equal" and item["ctx"]["le"] == 1:
             given += ", expected a share from 0 to 1, such as 0.2"

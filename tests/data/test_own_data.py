@@ -381,7 +381,7 @@ def test_files_that_cannot_be_used_are_named(bad_files, spec):
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
-        ("npz", "npz: path: Field required"),
+        ("npz", "npz: got no path, expected path=<value>"),
         ("npz(file=a)", "unknown parameter of npz 'file'"),
         ("npz(path=a, test_share=1)", "test_share: got 1.0, expected more than 0 and less than 1"),
         ("mnist(path=a)", "mnist has no parameters, got path"),

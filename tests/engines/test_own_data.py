@@ -6,11 +6,19 @@ import pytest
 import torch
 
 import fedpoison as fp
+from fedpoison.engines.ray_session import ray_session
 from fedpoison.results.store import StoredRun
 
 LABELS = np.arange(120) % 3
 FEATURES = np.eye(3)[LABELS] + np.random.default_rng(0).normal(scale=0.3, size=(120, 3))
 RUN = {"clients": 4, "rounds": 2, "model": "mlp-small", "attack": "label-flip", "malicious": 0.25}
+
+
+@pytest.fixture(scope="module")
+def ray():
+    """One Ray for both tests: it takes longer to start than they run."""
+    with ray_session(cpus=2):
+        yield
 
 
 @pytest.fixture
@@ -25,13 +33,13 @@ def same(weights, path):
 
 
 @pytest.mark.ray
-def test_arrays_reach_ray_actors(tmp_path, local):
+def test_arrays_reach_ray_actors(tmp_path, ray, local):
     history = fp.simulate(dataset=(FEATURES, LABELS), engine="ray", workers=2, out=tmp_path / "ray", **RUN)
     assert same(local, history.path)
 
 
 @pytest.mark.ray
-def test_own_data_reaches_parallel_runs_with_its_clients(tmp_path):
+def test_own_data_reaches_parallel_runs_with_its_clients(tmp_path, ray):
     frame = pd.DataFrame(FEATURES, columns=list("abc")).assign(
         kind=np.array(["ash", "elm", "oak"])[LABELS], owner=np.arange(120) % 5
     )

@@ -6,7 +6,7 @@ from experiments.examples.own_data import images, table
 def test_a_table_with_hospitals_is_learned_and_defended(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     table.write_table(tmp_path / "tumours.csv")
-    found = table.compare(tmp_path / "tumours.csv", rounds=5, jobs=1)
+    found = table.compare(tmp_path / "tumours.csv", rounds=4, jobs=1)
     accuracy = found.table("accuracy")
     assert found.class_labels == ["0 benign", "1 malignant"]
     assert accuracy.loc["none"].min() > 0.9
