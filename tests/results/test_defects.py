@@ -10,6 +10,7 @@ from fedpoison.results.history import History
 from fedpoison.results.metrics import guess_accuracy, is_guessing
 from fedpoison.results.round import Round, Training
 from fedpoison.results.run_frame import run_marks
+from fedpoison.results.runs import Runs
 from fedpoison.scenario.scenario import Scenario
 
 LATE = Defects({"late": 2}, {}, rounds=4)
@@ -74,6 +75,20 @@ def test_a_run_in_which_no_round_changed_the_model_is_no_result():
     partly = history(9000, attack="sign-flip", unchanged=2)
     assert partly.notes == ["2 of 3 rounds did not change the model: the strategy did not aggregate"]
     assert partly.to_frame()["unchanged"].tolist() == [0, 2]
+
+
+def test_several_runs_name_their_defects():
+    runs = Runs((history(9000, attack="sign-flip", unchanged=3), history(9000), history(9000, unchanged=1)))
+    reason = "none of the 3 rounds changed the model: the strategy did not aggregate"
+    assert runs.remarks == [
+        f"fedavg under sign-flip: no result: {reason}",
+        "fedavg under none: 1 of 6 rounds did not change the model: the strategy did not aggregate",
+    ]
+    assert runs.to_frame()["no_result"].tolist() == [reason, "", ""]
+    assert runs.to_frame()["unchanged"].tolist() == [3, 0, 1]
+    assert all(remark in runs._repr_html_() for remark in runs.remarks)
+    sign_flip, clean = runs.plot().axes
+    assert [len(line.get_xdata()) for line in (*sign_flip.lines, *clean.lines)] == [0, 2]
 
 
 def test_the_initial_model_alone_is_no_defect():
