@@ -12,8 +12,8 @@ from fedpoison.results.effects import Effects
 from fedpoison.results.round import GroupRecord, Round
 
 LOST, NO_RESULT = "*", "\N{MULTIPLICATION SIGN}"
-MARKS = {LOST: "replies, rounds or attacks without effect", NO_RESULT: "no result"}
-"""Marks of values in figures, with their meaning."""
+MARKS = {LOST: "partly without effect", NO_RESULT: "no result"}
+"""Marks of values in figures, with their meaning. Replies, rounds or attacks can be without effect."""
 Pair = tuple[str, str]
 """Attack and strategy."""
 

@@ -14,13 +14,11 @@ from matplotlib.lines import Line2D
 
 from fedpoison import plotting
 from fedpoison.plotting import heat_maps, lines, mark_legend, new_figure, panels, strategy_heat_map, style
-from fedpoison.results.defects import LOST, NO_RESULT, used_marks
+from fedpoison.results.defects import LOST, MARKS, NO_RESULT, used_marks
 from fedpoison.results.run_frame import MEASURES, run_marks
 from fedpoison.studies.breakdown_result import Breakdown, Curve
 from fedpoison.studies.comparison import Comparison
 
-IN_PANEL = {LOST: "partly without effect", NO_RESULT: "no result"}
-"""Short meaning of each mark, in a panel without marks."""
 RING: dict[str, Any] = {"marker": "o", "markersize": 10, "markerfacecolor": "none"}
 CROSS: dict[str, Any] = {"marker": "x", "markersize": 7, "markeredgewidth": 2}
 
@@ -46,7 +44,7 @@ def accuracy_by_round(comparison: Comparison) -> Figure:
     for axes, attack in zip(grid, comparison.attacks, strict=True):
         names = comparison.strategies
         named = {"stopped": [name for name in names if (attack, name) in stopped]}
-        for mark, meaning in IN_PANEL.items():
+        for mark, meaning in MARKS.items():
             named[meaning] = [name for name in names if marks.loc[attack, name] == mark]
         _write_names(axes, named, "bottom")
     grid[0].set_ylabel("accuracy, %")
@@ -110,7 +108,7 @@ def breakdown_curves(found: Breakdown) -> Figure:
         _mark(axes, curves, found, strategies)
         without = [curve.pair.strategy for curve in curves if curve.no_result is not None]
         lost = [curve.pair.strategy for curve in curves if curve.no_result is None and curve.defects.notes]
-        _write_names(axes, {IN_PANEL[NO_RESULT]: without, IN_PANEL[LOST]: lost}, "top")
+        _write_names(axes, {MARKS[NO_RESULT]: without, MARKS[LOST]: lost}, "top")
         axes.axhline(100 * found.criterion.limit, color="0.35", linewidth=1, zorder=1)
         axes.set_title(attack, pad=10)
         axes.set_xlabel("malicious share, %")
@@ -143,13 +141,14 @@ def _mark(axes: Axes, curves: Sequence[Curve], found: Breakdown, strategies: Seq
 def strength_by_attack(trials: pd.DataFrame) -> Figure:
     """Return a bar per attack: its greatest strength in the search.
 
-    A mark behind the name shows that the strongest trial of the attack is no result, or has other defects.
+    A mark behind the name shows that the strongest trial has defects. An attack without a result has no bar.
 
     Args:
         trials: One row per trial, as `SearchResult.to_frame`.
     """
     named = trials.assign(name=trials["attack"].str.partition("(")[0], mark=run_marks(trials))
-    best = named.sort_values("strength").drop_duplicates("name", keep="last")
+    named["strength"] = named["strength"].where(named["mark"] != NO_RESULT)
+    best = named.sort_values("strength", na_position="first").drop_duplicates("name", keep="last")
     labels = [f"{name} {mark}".rstrip() for name, mark in zip(best["name"], best["mark"], strict=True)]
     strengths = best["strength"].set_axis(labels)
     figure = new_figure(6.0, 1.2 + 0.3 * len(strengths))

@@ -62,7 +62,8 @@ def draw(study: Study, runs: pd.DataFrame) -> Figure:
     if asked.kind == "heatmap":
         mark_legend(figure, marks)
     else:
-        legend(figure, grid[0][0], _columns(figure.get_figwidth(), series), _words(asked.series), marks)
+        across = _columns(figure.get_figwidth(), [*series, *marks.values()])
+        legend(figure, grid[0][0], across, _words(asked.series), marks)
     return figure
 
 

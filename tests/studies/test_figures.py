@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from fedpoison.plotting import lines, save
+from fedpoison.results.defects import Defects
 from fedpoison.results.run_frame import MEASURES
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.studies import figures
@@ -130,3 +131,19 @@ def test_a_line_has_gaps_and_a_band_from_the_lowest_to_the_highest():
 
 def test_a_history_draws_itself(comparison):
     assert comparison.runs("none", "fedavg")[0].plot().axes
+
+
+def test_an_attack_without_a_result_has_no_bar():
+    defects = [Defects(no_result=("nobody trained",)), Defects(dropped={"late": 1}), Defects(), Defects()]
+    attacks = ["ipm", "ipm(epsilon=2)", "alie", "mimic"]
+    strengths = [0.9, 0.5, 0.4, 0.6]
+    rows = [
+        {"attack": attack, "strength": strength, **found.columns()}
+        for attack, strength, found in zip(attacks, strengths, defects, strict=True)
+    ]
+    axes = figures.strength_by_attack(pd.DataFrame(rows)).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["alie", "ipm *", "mimic"]
+    assert [bar.get_width() for bar in axes.patches] == [0.4, 0.5, 0.6]
+    alone = figures.strength_by_attack(pd.DataFrame(rows[:1]))
+    assert np.isnan(alone.axes[0].patches[0].get_width())
+    assert [text.get_text() for text in alone.legends[0].get_texts()] == ["no result"]
