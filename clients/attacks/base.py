@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from clients.bounds import check_bounds
-from clients.training import Layout, Samples, Trainer
+from clients.training import Buffers, Layout, Samples, Trainer
 
 RuleKind = Literal["turns", "by coordinate"] | None
 """Symmetry of a rule, which permits trials on fewer columns: see `CraftContext.rule_kind`."""
@@ -36,6 +36,9 @@ class AttackCard:
     """Whether the attack receives the server's rule as a callable, and the number that the rule tolerates."""
     goal: str = "lower the accuracy on all classes"
     idle_when: str = "never"
+    needs_classifier: bool = False
+    """Whether the attack uses the features of the model. Their classifier, a linear layer, is then the end
+    of the model."""
     finite: bool = True
     """Whether finite updates result in finite ones. False is for updates that a server has to drop."""
     deviations: str = ""
@@ -107,6 +110,8 @@ class ClientContext:
     """Global weights at the start of the round, (d,)."""
     previous_model: Tensor | None = None
     """Global weights one round earlier, (d,). None in the first round."""
+    buffers: Buffers = field(default_factory=dict)
+    """Buffers of the model at the start of the round."""
     layout: Layout = ()
     memory: MutableMapping[str, Tensor] = field(default_factory=dict)
     """State of this client across rounds. A hook may write only to this field."""

@@ -9,11 +9,15 @@ if TYPE_CHECKING:
     from clients.training.batch import Trained as Trained
     from clients.training.batch import train_clients as train_clients
     from clients.training.dropout import Dropout as Dropout
+    from clients.training.parameters import Buffers as Buffers
     from clients.training.parameters import Layout as Layout
+    from clients.training.parameters import ModelState as ModelState
+    from clients.training.parameters import buffers_of as buffers_of
     from clients.training.parameters import flatten as flatten
     from clients.training.parameters import layout_of as layout_of
     from clients.training.parameters import load as load
     from clients.training.parameters import split as split
+    from clients.training.parameters import trainable as trainable
     from clients.training.samples import Samples as Samples
     from clients.training.trainer import LocalTraining as LocalTraining
     from clients.training.trainer import Trainer as Trainer
@@ -23,7 +27,17 @@ __getattr__, __dir__, __all__ = lazy_names(
     {
         "clients.training.batch": ["Job", "Trained", "train_clients"],
         "clients.training.dropout": ["Dropout"],
-        "clients.training.parameters": ["Layout", "flatten", "layout_of", "load", "split"],
+        "clients.training.parameters": [
+            "Buffers",
+            "Layout",
+            "ModelState",
+            "buffers_of",
+            "flatten",
+            "layout_of",
+            "load",
+            "split",
+            "trainable",
+        ],
         "clients.training.samples": ["Samples"],
         "clients.training.trainer": ["LocalTraining", "Trainer"],
     },

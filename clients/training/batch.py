@@ -1,7 +1,7 @@
 """Training of a client batch: one client after the other, or stacked as one model for accelerators."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import torch
@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from clients.attacks.base import Attack, ClientContext, NoAttack
 from clients.attacks.composite import poisons_data, replaces_training
 from clients.training.dropout import has_dropout
-from clients.training.parameters import Layout, layout_of
+from clients.training.parameters import Buffers, Layout, layout_of, trainable
 from clients.training.samples import Samples
 from clients.training.trainer import LocalTraining, Trainer, arithmetic, batches, sgd_step
 
@@ -72,6 +72,8 @@ class Trained:
     """Mean over the batches."""
     changed: bool | None = None
     """Whether the attack changed the data or their number. None without an attack on the data."""
+    buffers: Buffers = field(default_factory=dict)
+    """Final buffers by name."""
 
 
 def train_clients(trainer: Trainer, jobs: Sequence[Job]) -> Iterator[Trained]:
@@ -81,10 +83,11 @@ def train_clients(trainer: Trainer, jobs: Sequence[Job]) -> Iterator[Trained]:
     """
     for job in jobs:
         context = job.context
-        trainer.load(context.model)
+        trainer.load(context.model, context.buffers)
         samples = None
         if poisons_data(job.attack) or replaces_training(job.attack):
-            samples = job.attack.poison_data(job.own(), trainer, context)
+            with trainer.stream(job.samples, context.generator):
+                samples = job.attack.poison_data(job.own(), trainer, context)
             loss = job.attack.train(trainer, samples, context)
         else:
             loss = trainer.fit(job.samples, context.generator, memory=context.memory, part=job.part)
@@ -95,6 +98,7 @@ def train_clients(trainer: Trainer, jobs: Sequence[Job]) -> Iterator[Trained]:
             examples=report.examples,
             loss=loss,
             changed=report.changed,
+            buffers=trainer.buffers(),
         )
 
 
@@ -103,12 +107,33 @@ def can_stack(model: nn.Module, attack: Attack) -> bool:
     return not replaces_training(attack) and not has_dropout(model)
 
 
+def why_not_stacked(model: nn.Module, images: Tensor) -> str | None:
+    """Return why clients with this model cannot train as one stack, or None if they can.
+
+    Args:
+        model: the model.
+        images: a few samples on the model's device.
+
+    >>> why_not_stacked(nn.BatchNorm1d(3), torch.ones(2, 3))
+    'it has buffers'
+    """
+    if any(True for _ in model.buffers()):
+        return "it has buffers"
+    weights = {name: torch.stack([part, part]) for name, part in trainable(model).items()}
+    try:
+        vmap(lambda each: functional_call(model, each, (images,)))(weights)
+    except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
+        return str(error).splitlines()[0]
+    return None
+
+
 def poison_job(trainer: Trainer, job: Job) -> Job:
     """Poison the data of `job` and return a job with honest training on that data, and a report on it."""
     if not poisons_data(job.attack):
         return replace(job, attack=NoAttack(), report=job.reported())
-    trainer.load(job.context.model)
-    samples = job.attack.poison_data(job.own(), trainer, job.context)
+    trainer.load(job.context.model, job.context.buffers)
+    with trainer.stream(job.samples, job.context.generator):
+        samples = job.attack.poison_data(job.own(), trainer, job.context)
     return replace(job, samples=samples, attack=NoAttack(), part=None, report=job.reported(samples))
 
 

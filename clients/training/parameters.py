@@ -1,27 +1,56 @@
 """A model's parameters as one flat vector, which clients send, attacks change and servers aggregate."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from strategies.kernels.columns import Layout
 
-__all__ = ["Layout", "flatten", "layout_of", "load", "split"]
+__all__ = [
+    "Buffers",
+    "Layout",
+    "ModelState",
+    "buffers_of",
+    "flatten",
+    "layout_of",
+    "load",
+    "split",
+    "trainable",
+]
+
+Buffers = Mapping[str, Tensor]
+"""Buffers of a model by name, such as the running statistics of batch normalisation. They are the state that
+training changes without gradients. Buffers that are not part of the model's state dict are left out."""
+
+
+@dataclass(frozen=True, eq=False)
+class ModelState:
+    """Weights and buffers of a model."""
+
+    weights: Tensor
+    """Trainable parameters, (d,)."""
+    buffers: Buffers = field(default_factory=dict)
 
 
 def layout_of(model: nn.Module) -> Layout:
-    """Return the names and shapes of the parameters of `model`.
+    """Return the names and shapes of the trainable parameters of `model`. Tied parameters occur once."""
+    return tuple((name, parameter.shape) for name, parameter in trainable(model).items())
 
-    Raises:
-        ValueError: The model has buffers (running statistics), which an update does not contain.
-    """
-    buffers = [name for name, _ in model.named_buffers()]
-    if buffers:
-        raise ValueError(
-            f"model: got buffers {buffers}, expected none. Use a model without running statistics."
-        )
-    return tuple((name, parameter.shape) for name, parameter in model.named_parameters())
+
+def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the parameters that training changes, by name. Frozen parameters are left out."""
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def buffers_of(model: nn.Module) -> dict[str, Tensor]:
+    """Return copies of the buffers in the state dict of `model`, by name, on the CPU."""
+    buffers = dict(model.named_buffers())
+    if not buffers:
+        return {}
+    stored = model.state_dict(keep_vars=True).keys()
+    return {name: value.detach().cpu().clone() for name, value in buffers.items() if name in stored}
 
 
 def flatten(tensors: Iterable[Tensor]) -> Tensor:

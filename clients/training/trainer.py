@@ -8,10 +8,12 @@ from typing import Literal, Self
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from clients.bounds import LARGEST_NUMBER, Count, NonNegative, Positive, PositiveCount, check_bounds
 from clients.training.dropout import Dropout, drawing
-from clients.training.parameters import flatten, load
+from clients.training.global_stream import draws_globally, seeded
+from clients.training.parameters import Buffers, buffers_of, flatten, load, trainable
 from clients.training.samples import Samples
 
 Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
@@ -71,13 +73,21 @@ class LocalTraining:
 
 
 def batches(
-    count: int, training: LocalTraining, generator: torch.Generator, part: Tensor | None = None
+    count: int,
+    training: LocalTraining,
+    generator: torch.Generator,
+    part: Tensor | None = None,
+    *,
+    no_single: bool = False,
 ) -> Iterator[Tensor]:
     """Yield the batches of one client's round as indices: new permutations, split into batches.
 
     With `part` (count,), the indices are the entries of `part`, positions in a larger set. With epochs, the
     last batch of a pass may be short. With steps, passes repeat until the steps are done, so all clients
     train for the same number of steps.
+
+    With `no_single`, no batch has a single sample, since batch normalisation cannot train on one: the last
+    sample of a pass joins the previous batch. A client with one sample trains on two copies of it.
     """
     size = min(training.batch_size, count)
     done = 0
@@ -86,7 +96,10 @@ def batches(
         order = torch.randperm(count, generator=generator)
         if part is not None:
             order = part.index_select(0, order)
-        for batch in order.split(size):
+        parts = list(order.split(size))
+        if no_single and len(parts[-1]) == 1:
+            parts[-2:] = [torch.cat(parts[-2:])] if len(parts) > 1 else [order.repeat(2)]
+        for batch in parts:
             if training.steps and done == training.steps:
                 return
             done += 1
@@ -135,22 +148,64 @@ def channels_last(images: Tensor) -> Tensor:
 class Trainer:
     """Trainer of one model in place, for one client after the other.
 
-    The parameters are the whole state of the model. `load` writes them and `weights` returns them. Each
-    trainer belongs to one thread.
+    The parameters and the buffers are the whole state of the model. `load` writes them, `weights` and
+    `buffers` return them. Each trainer belongs to one thread.
+
+    Raises:
+        ValueError: The model has no trainable parameter.
     """
 
     def __init__(self, model: nn.Module, training: LocalTraining) -> None:
         self.training = training
-        self.device = next(model.parameters()).device
         self.model = model.train().to(memory_format=torch.channels_last)
-        self.parameters: list[Tensor] = list(model.parameters())
+        self.parameters: list[Tensor] = list(trainable(model).values())
+        if not self.parameters:
+            raise ValueError("model: got no trainable parameter, expected at least one.")
+        self.device = self.parameters[0].device
+        self._buffers = {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
+        """Buffers of the last call of `load`."""
+        self._no_single = any(isinstance(layer, _BatchNorm) for layer in model.modules())
+        self._draws: tuple[bool, bool] | None = None
+        """Whether the model draws from torch's global stream in training and in evaluation, once known."""
         self._start = flatten(self.parameters)
         self._dropouts = [layer for layer in model.modules() if isinstance(layer, Dropout)]
 
-    def load(self, weights: Tensor) -> None:
-        """Set the parameters to `weights` (d,), the start of the round. The trainer keeps a reference."""
+    def load(self, weights: Tensor, buffers: Buffers | None = None) -> None:
+        """Set the parameters to `weights` (d,), the start of the round. The trainer keeps a reference.
+
+        Args:
+            weights: the parameters.
+            buffers: the buffers. Default: those of the previous call, that is, of the start of the round.
+        """
         load(weights, self.parameters)
         self._start = weights
+        if self._buffers:
+            self._buffers.update(buffers or {})
+            with torch.no_grad():
+                for name, buffer in self.model.named_buffers():
+                    buffer.copy_(self._buffers[name])
+
+    def buffers(self) -> dict[str, Tensor]:
+        """Return copies of the current buffers, by name, on the CPU."""
+        return buffers_of(self.model) if self._buffers else {}
+
+    def stream(self, samples: Samples, generator: torch.Generator) -> AbstractContextManager[None]:
+        """Return the context in which the model runs in training mode.
+
+        If the model draws from torch's global random stream, as `torch.nn.Dropout` does, the context seeds
+        this stream from `generator`. Other threads with such a model wait until the context ends.
+        """
+        if not self._draws_globally(samples.images)[0]:
+            return nullcontext()
+        return seeded(int(torch.randint(2**62, (), generator=generator)), self.device)
+
+    def _draws_globally(self, images: Tensor) -> tuple[bool, bool]:
+        if self._draws is None:
+            self._draws = draws_globally(self.model, self._here(images[:2]))
+        return self._draws
+
+    def _here(self, images: Tensor) -> Tensor:
+        return channels_last(images).to(self.device)
 
     def weights(self) -> Tensor:
         """Return a copy of the parameters as one vector (d,)."""
@@ -158,32 +213,81 @@ class Trainer:
 
     def loss(self, images: Tensor, labels: Tensor) -> Tensor:
         """Compute the mean cross-entropy of the model with its current parameters."""
-        return cross_entropy(self.model(images), labels)
+        return cross_entropy(self._outputs(images), labels)
+
+    def _outputs(self, images: Tensor) -> Tensor:
+        """Compute the outputs in training mode. Batch normalisation gets two copies of a single sample."""
+        if self._no_single and len(images) == 1:
+            images = torch.cat([images, images])
+            outputs: Tensor = self.model(images)[:1]
+        else:
+            outputs = self.model(images)
+        return outputs
 
     @torch.inference_mode()
     def predict(self, images: Tensor) -> Tensor:
         """Compute the logits (m, k) in evaluation mode, on the device of the images."""
+        draws = self._draws_globally(images)[1]
         self.model.eval()
         try:
-            here = channels_last(images).to(self.device)
-            logits: Tensor = self.model(here)
+            with seeded(0, self.device) if draws else nullcontext():
+                logits: Tensor = self.model(self._here(images))
         finally:
             self.model.train()
         return logits.to(images.device)
 
     def features(self, images: Tensor) -> Tensor:
-        """Compute the penultimate activations (m, p), the inputs of the last linear layer, differentiably.
+        """Compute the penultimate activations (m, p), the inputs of the classifier, differentiably.
 
         Raises:
-            ValueError: The model is not an nn.Sequential that ends in an nn.Linear.
+            ValueError: as `classifier`.
         """
-        if not isinstance(self.model, nn.Sequential) or not isinstance(self.model[-1], nn.Linear):
-            raise ValueError(  # noqa: TRY004  # the chosen model is wrong, not a type
-                f"model: got {type(self.model).__name__}, expected an nn.Sequential that ends in an "
+        classifier = self.classifier(images)
+        if isinstance(self.model, nn.Sequential) and self.model[-1] is classifier:
+            activations: Tensor = self.model[:-1](images)
+            return activations
+        inputs: list[Tensor] = []
+        hook = classifier.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
+        try:
+            self._outputs(images)
+        finally:
+            hook.remove()
+        return inputs[-1][: len(images)]
+
+    def classifier(self, images: Tensor) -> nn.Linear:
+        """Return the linear layer whose output is the output of the model.
+
+        Args:
+            images: samples to run the model on, (m, c, h, w), if it is not an nn.Sequential.
+
+        Raises:
+            ValueError: The output of the model is not that of an nn.Linear.
+        """
+        if isinstance(self.model, nn.Sequential) and isinstance(self.model[-1], nn.Linear):
+            return self.model[-1]
+        made: list[tuple[nn.Linear, Tensor]] = []
+        hooks = [
+            layer.register_forward_hook(lambda layer, _, output: made.append((layer, output)))
+            for layer in self.model.modules()
+            if isinstance(layer, nn.Linear)
+        ]
+        kept = self.buffers()
+        try:
+            with torch.no_grad():
+                output = self.model(self._here(images))
+        finally:
+            for hook in hooks:
+                hook.remove()
+            for name, buffer in self.model.named_buffers():
+                if name in kept:
+                    buffer.copy_(kept[name])
+        found = next((layer for layer, result in made if result is output), None)
+        if found is None:
+            raise ValueError(
+                f"model: got {type(self.model).__name__}, expected a model whose output is that of an "
                 "nn.Linear. Choose another model or attack."
             )
-        activations: Tensor = self.model[:-1](images)
-        return activations
+        return found
 
     def image_gradient(self, images: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
         """Compute the gradient of the scalar `loss(images)` with respect to the images (m, c, h, w)."""
@@ -222,21 +326,28 @@ class Trainer:
         start = self._as_parameters(self._start) if training.proximal else []
         total = torch.zeros((), device=self.device)
         steps = 0
-        for index in batches(count, training, generator, part):
-            with drawing(self._dropouts, generator, training.dropout_seed):
-                images, labels = samples.batch(index)
-                images = channels_last(images.to(self.device))
-                labels = labels.to(self.device)
-                with arithmetic(training, self.device):
-                    value = self.loss(images, labels) if loss is None else loss(self.model, images, labels)
-                gradients = list(torch.autograd.grad(value, self.parameters))
-                if on_gradient is not None:
-                    on_gradient(gradients)
-                sgd_step(self.parameters, start, gradients, velocity, training)
-                if on_step is not None:
-                    on_step(self.parameters)
-                total += value.detach()
-                steps += 1
+        with self.stream(samples, generator):
+            for index in batches(count, training, generator, part, no_single=self._no_single):
+                if training.dropout_seed is not None and self._draws_globally(samples.images)[0]:
+                    torch.manual_seed(training.dropout_seed)
+                with drawing(self._dropouts, generator, training.dropout_seed):
+                    images, labels = samples.batch(index)
+                    images = channels_last(images.to(self.device))
+                    labels = labels.to(self.device)
+                    with arithmetic(training, self.device):
+                        value = (
+                            self.loss(images, labels) if loss is None else loss(self.model, images, labels)
+                        )
+                    gradients = list(
+                        torch.autograd.grad(value, self.parameters, allow_unused=True, materialize_grads=True)
+                    )
+                    if on_gradient is not None:
+                        on_gradient(gradients)
+                    sgd_step(self.parameters, start, gradients, velocity, training)
+                    if on_step is not None:
+                        on_step(self.parameters)
+                    total += value.detach()
+                    steps += 1
         if kept and velocity and memory is not None:
             memory["momentum"] = flatten(velocity)
         return float(total) / steps

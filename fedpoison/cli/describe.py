@@ -28,6 +28,7 @@ from fedpoison.registry import Registry
 from fedpoison.results.strict_json import to_json
 from fedpoison.scenario import registries
 from fedpoison.scenario.attackers import AttackerGroup
+from fedpoison.scenario.model_spec import builder_parameters
 from fedpoison.scenario.schedules import schedules
 from fedpoison.studies.study import built_in_studies, find_study
 
@@ -129,7 +130,7 @@ def _entry(name: str, thing: object) -> CatalogueEntry:
     if isinstance(thing, type) and issubclass(thing, Attack):
         stages = [name for hook, name in _STAGES.items() if getattr(thing, hook) is not getattr(Attack, hook)]
         facts = {"acts on": ", ".join(stages) or "nothing"} | facts
-    parameters = list(_parameters(thing)) if isinstance(thing, type) else []
+    parameters = list(_parameters(thing) if isinstance(thing, type) else _builder_parameters(thing))
     return CatalogueEntry(name, summary, text, example, facts, parameters)
 
 
@@ -139,7 +140,7 @@ def _without_example(doc: str) -> tuple[list[str], str]:
     for block in doc.split("\n\n"):
         if block.lstrip().startswith(">>>"):
             examples.append(block)
-        elif not block.startswith("Raises:"):  # a matter of the API
+        elif not block.startswith(("Raises:", "Args:")):  # matters of the API
             is_list = block.startswith("- ")
             paragraphs.append(markdown(block if is_list else " ".join(block.split())))
     return paragraphs, "\n\n".join(examples)
@@ -179,6 +180,17 @@ def _parameters(thing: type) -> Iterator[Parameter]:
         default = "-" if described.default is dataclasses.MISSING else format_value(described.default)
         meaning = markdown(" ".join(meanings.get(described.name, "").split()))
         yield Parameter(described.name, format_type(types_of[described.name]), default, meaning)
+
+
+def _builder_parameters(builder: object) -> Iterator[Parameter]:
+    """Yield the parameters of a function that builds a model, with their texts in its docstring."""
+    if not callable(builder):
+        return
+    doc = (inspect.getdoc(builder) or "").partition("Args:\n")[2]
+    meanings = dict(re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", doc, re.MULTILINE))
+    for name, part in builder_parameters(builder).items():
+        meaning = markdown(" ".join(meanings.get(name, "").split()))
+        yield Parameter(name, format_type(part.annotation), format_value(part.default), meaning)
 
 
 def _field_docs(thing: type) -> dict[str, str]:

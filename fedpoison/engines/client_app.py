@@ -13,7 +13,6 @@ from clients.training.trainer import Trainer
 from fedpoison.federation.client import (
     TrainRequest,
     answer_query,
-    memory_record,
     train_client,
     train_reply,
 )
@@ -25,6 +24,7 @@ from fedpoison.federation.messages import (
     PARTITION,
     as_tensor,
     from_record,
+    named_record,
     read_context,
 )
 from fedpoison.scenario.scenario import Scenario
@@ -44,7 +44,7 @@ def train(message: Message, context: Context) -> Message:
     request = TrainRequest.read(message, lambda record: from_record(record, federation.layout))
     trained = train_client(federation, trainer, _client_id(context), request, memory)
     if memory:
-        context.state[MEMORY] = memory_record(memory)
+        context.state[MEMORY] = named_record(memory)
     return Message(train_reply(federation.layout, trained, memory), reply_to=message)
 
 
@@ -53,7 +53,7 @@ def query(message: Message, context: Context) -> Message:
     """Reply with the partition of this client. Return or replace its memory if the query asks for it."""
     reply, memory = answer_query(message.content, _client_id(context), _stored_memory(context))
     if memory:
-        context.state[MEMORY] = memory_record(memory)
+        context.state[MEMORY] = named_record(memory)
     return Message(reply, reply_to=message)
 
 

@@ -5,6 +5,7 @@ On an accelerator, clients train as stacked models, and updates stay on the devi
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,15 +14,32 @@ import torch
 from torch import Tensor
 
 from clients.attacks.composite import poisons_data
-from clients.training.batch import Job, can_stack, poison_job, train_clients_stacked
+from clients.training.batch import (
+    Job,
+    can_stack,
+    poison_job,
+    train_clients,
+    train_clients_stacked,
+    why_not_stacked,
+)
 from clients.training.trainer import Trainer
 from fedpoison.devices import CPU, aggregation_device, deterministic_mode, device_name, resolve_device
 from fedpoison.engines.base import ClientBatch, EngineGrid
 from fedpoison.engines.options import EngineOptions
 from fedpoison.errors import EngineError
-from fedpoison.federation.client import ClientResult, Task, error_line, job_for, train_or_fail, training_of
+from fedpoison.federation.client import (
+    ClientResult,
+    Task,
+    error_line,
+    job_for,
+    keep_buffers,
+    train_or_fail,
+    training_of,
+)
 from fedpoison.federation.federation import Federation
 from fedpoison.federation.workers import Workers
+
+_log = logging.getLogger(__name__)
 
 CLIENTS_PER_STACK = 100
 """Default number of clients per stack."""
@@ -66,6 +84,18 @@ class DeviceGrid(EngineGrid):
         self._threads = workers
         self._aggregation_device = aggregation_device(trainer.device)
         self._resident = federation.train.to(trainer.device)
+
+        obstacle = why_not_stacked(trainer.model, self._resident.images[:2])
+        self._train_jobs = train_clients_stacked if obstacle is None else train_clients
+        if obstacle is not None:
+            _log.warning(
+                "the model %s cannot train in stacks (%s), so the clients train one after the other on %s. A "
+                "round takes up to %d times as long as with a stack of as many clients.",
+                federation.scenario.model,
+                obstacle,
+                trainer.device,
+                min(self._clients_per_task or 1, federation.scenario.sampled),
+            )
 
     def train(self, client_batches: Sequence[ClientBatch]) -> Iterable[Sequence[ClientResult]]:
         """Return the results of the tasks of each client batch, in order.
@@ -116,7 +146,7 @@ class DeviceGrid(EngineGrid):
             tasks = [task for task in jobs if training_of(self._federation, task.request) == training]
             self._trainer.training = training
             try:
-                stack = list(train_clients_stacked(self._trainer, [jobs[task] for task in tasks]))
+                stack = list(self._train_jobs(self._trainer, [jobs[task] for task in tasks]))
             except torch.OutOfMemoryError as error:
                 raise EngineError(
                     f"{self._trainer.device}: no memory for a stack of {len(tasks)} clients; "
@@ -127,7 +157,8 @@ class DeviceGrid(EngineGrid):
                 continue
             for task, trained in zip(tasks, stack, strict=True):
                 sent = replace(trained, weights=trained.weights.to(self._aggregation_device))
-                results[task] = ClientResult(sent, jobs[task].context.memory)
+                memory = jobs[task].context.memory
+                results[task] = ClientResult(keep_buffers(self._federation, sent, memory), memory)
         return results
 
 

@@ -51,8 +51,8 @@ def _run(grid: Grid, context: Context) -> None:
     ):
         every = int(str(context.run_config.get(CHECKPOINT_EVERY, 0))) or None
         checkpoints = Checkpoints(folder.save, every, folder.checkpoint)
-        weights = run_server(federation, grid, workers, folder.append, checkpoints=checkpoints)
-    folder.finish(weights, federation.layout)
+        model = run_server(federation, grid, workers, folder.append, checkpoints=checkpoints)
+    folder.finish(federation.state_dict(model))
 
 
 def _with_all_nodes(scenario: Scenario, grid: Grid) -> Scenario:

@@ -199,10 +199,9 @@ class AdversaryGrid(WrappedGrid):
     def _readable_updates(self, replies: Iterable[Message]) -> Iterable[tuple[Update, Message]]:
         for reply in replies:
             try:
-                yield (
-                    read_reply(reply, self._client_ids[reply.metadata.src_node_id], self._federation.layout),
-                    reply,
-                )
+                client_id = self._client_ids[reply.metadata.src_node_id]
+                federation = self._federation
+                yield read_reply(reply, client_id, federation.layout, federation.shared_buffers), reply
             except PayloadError:
                 continue  # the server strategy drops the reply, and records the reason
 

@@ -13,6 +13,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 from torch import Tensor
 
+from clients.training.parameters import Buffers
 from clients.training.trainer import Trainer
 from fedpoison.federation.federation import Federation
 from fedpoison.federation.messages import (
@@ -52,6 +53,9 @@ class AggregationResult:
 
 class Aggregator(Protocol):
     """Creates the train messages of a round and aggregates the replies."""
+
+    buffers: Buffers
+    """Global buffers before the round, with which a rule trains or probes models."""
 
     def messages(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -95,6 +99,7 @@ class RuleAggregator:
         self._federation = federation
         self._workers = workers
         self._root: tuple[int, Tensor] | None = None
+        self.buffers: Buffers = federation.initial_buffers
 
     def messages(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -179,7 +184,7 @@ class RuleAggregator:
         generator = generator_for(self._federation.scenario.seed, "root training", server_round)
 
         def train(trainer: Trainer) -> Tensor:
-            trainer.load(model)
+            trainer.load(model, self.buffers)
             trainer.fit(self._federation.root, generator)
             return trainer.weights().to(model.device) - model
 
@@ -187,7 +192,7 @@ class RuleAggregator:
 
     def _predict(self, weights: Tensor, images: Tensor) -> Tensor:
         def predict(trainer: Trainer) -> Tensor:
-            trainer.load(weights)
+            trainer.load(weights, self.buffers)
             return torch.cat([trainer.predict(part) for part in images.split(BATCH)])
 
         return self._workers.run(predict)
@@ -199,6 +204,7 @@ class FlowerAggregator:
     def __init__(self, strategy: FlowerStrategy, federation: Federation) -> None:
         self._strategy = strategy.create(fraction_evaluate=0.0, min_train_nodes=1, min_available_nodes=1)
         self._federation = federation
+        self.buffers: Buffers = federation.initial_buffers
 
     def messages(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid

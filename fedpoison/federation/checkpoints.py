@@ -13,9 +13,8 @@ from torch import Tensor
 
 from fedpoison.errors import EngineError
 from fedpoison.federation.adversary import AdversaryGrid
-from fedpoison.federation.client import memory_record
 from fedpoison.federation.federation import Federation
-from fedpoison.federation.messages import CONFIG, MEMORY, as_tensor
+from fedpoison.federation.messages import CONFIG, MEMORY, as_tensor, named_record
 from fedpoison.federation.server_strategy import SimulationStrategy
 from fedpoison.federation.unrecorded import Unrecorded
 from fedpoison.results.checkpoint import Checkpoint, Key, owned_by, owner_state
@@ -107,7 +106,7 @@ class RunningServer:
         for (client_id, name), kept in owner_state("client", start.state).items():
             memories.setdefault(int(str(client_id)), {})[str(name)] = kept
         messages = [
-            _query(node_id, RecordDict({CONFIG: ConfigRecord(), MEMORY: memory_record(memories[client_id])}))
+            _query(node_id, RecordDict({CONFIG: ConfigRecord(), MEMORY: named_record(memories[client_id])}))
             for node_id, client_id in self.client_ids.items()
             if client_id in memories
         ]
@@ -118,8 +117,8 @@ class RunningServer:
     def _client_memories(self) -> dict[Key, Tensor] | None:
         """Return what the clients remember, by client and name, or None if a client does not report it."""
         scenario = self.federation.scenario
-        if not scenario.persistent_momentum and scenario.clean:
-            return {}  # honest clients remember nothing but momentum
+        if not scenario.persistent_momentum and scenario.clean and scenario.buffers == "average":
+            return {}  # honest clients remember nothing but momentum and their own buffers
         asked = RecordDict({CONFIG: ConfigRecord({MEMORY: True})})
         memories: dict[Key, Tensor] = {}
         replies = list(self.grid.send_and_receive([_query(node_id, asked) for node_id in self.client_ids]))

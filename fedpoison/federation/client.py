@@ -12,12 +12,13 @@ from torch import Tensor
 
 from clients.attacks.base import TRIGGER
 from clients.training.batch import Job, Trained, train_clients
-from clients.training.parameters import Layout
+from clients.training.parameters import Buffers, Layout
 from clients.training.samples import Samples
 from clients.training.trainer import LocalTraining, Trainer
-from fedpoison.federation.federation import Federation
+from fedpoison.federation.federation import BUFFER, Federation
 from fedpoison.federation.messages import (
     ARRAYS,
+    BUFFERS,
     CHANGED,
     CONFIG,
     EXAMPLES,
@@ -30,6 +31,7 @@ from fedpoison.federation.messages import (
     ROUND,
     TensorArray,
     as_tensor,
+    named_record,
     to_record,
 )
 
@@ -45,6 +47,8 @@ class TrainRequest:
     """Global weights before the previous round, (d,). None for clients that do not attack."""
     proximal: float | None
     """FedProx's mu, if the strategy of Flower sets it."""
+    buffers: Buffers = field(default_factory=dict)
+    """Global buffers before the round. Do not write to them: the clients of a round share them."""
 
     @classmethod
     def read(cls, message: Message, weights: Callable[[ArrayRecord], Tensor]) -> Self:
@@ -57,6 +61,7 @@ class TrainRequest:
             model=weights(arrays[ARRAYS]),
             previous_model=weights(arrays[PREVIOUS]) if PREVIOUS in arrays else None,
             proximal=None if proximal is None else float(str(proximal)),
+            buffers={name: as_tensor(kept) for name, kept in arrays.get(BUFFERS, {}).items()},
         )
 
 
@@ -115,7 +120,15 @@ def train_client(
     """
     trainer.training = training_of(federation, request)
     (trained,) = train_clients(trainer, [job_for(federation, client_id, request, memory)])
-    return trained
+    return keep_buffers(federation, trained, memory)
+
+
+def keep_buffers(federation: Federation, trained: Trained, memory: MutableMapping[str, Tensor]) -> Trained:
+    """Write the buffers into the client's memory, and remove them from its result, if clients keep them."""
+    if federation.scenario.buffers == "average":
+        return trained
+    memory.update({BUFFER + name: kept for name, kept in trained.buffers.items()})
+    return replace(trained, buffers={})
 
 
 def training_of(federation: Federation, request: TrainRequest) -> LocalTraining:
@@ -134,7 +147,13 @@ def job_for(
 ) -> Job:
     """Return the client's job for a request. For `train`, see `Federation.job`."""
     return federation.job(
-        client_id, request.server_round, request.model, request.previous_model, memory, train=train
+        client_id,
+        request.server_round,
+        request.model,
+        request.previous_model,
+        memory,
+        train=train,
+        buffers=request.buffers,
     )
 
 
@@ -154,6 +173,8 @@ def train_reply(layout: Layout, trained: Trained, memory: Mapping[str, Tensor]) 
             ),
         }
     )
+    if trained.buffers:
+        reply[BUFFERS] = named_record(trained.buffers)
     if TRIGGER in memory:  # for the attacker, which removes it from the reply
         reply[TRIGGER] = ArrayRecord({TRIGGER: TensorArray(memory[TRIGGER])})
     if trained.changed is not None:  # as above
@@ -177,10 +198,5 @@ def answer_query(
         memory = {name: as_tensor(kept) for name, kept in content.array_records[MEMORY].items()}
     reply = RecordDict({METRICS: MetricRecord({PARTITION: client_id})})
     if content.config_records[CONFIG].get(MEMORY):
-        reply[MEMORY] = memory_record(memory)
+        reply[MEMORY] = named_record(memory)
     return reply, memory
-
-
-def memory_record(memory: Mapping[str, Tensor]) -> ArrayRecord:
-    """Return the memory of a client as named arrays that share memory with it."""
-    return ArrayRecord({name: TensorArray(kept) for name, kept in memory.items()})

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from clients.attacks.base import AttackGoal
+from clients.training.parameters import Buffers
 from clients.training.samples import Samples
 from clients.training.trainer import Trainer
 from fedpoison.federation.workers import Workers
@@ -31,30 +32,37 @@ class Evaluator:
         self._triggered = None if triggered is None else triggered.to(workers.device)
         self._workers = workers
 
-    def __call__(self, weights: Tensor, learned: Sequence[Tensor] = ()) -> Evaluation:
+    def __call__(
+        self, weights: Tensor, learned: Sequence[Tensor] = (), *, buffers: Buffers | None = None
+    ) -> Evaluation:
         """Evaluate the model with these weights.
 
         Args:
             weights: Global weights, (d,).
+            buffers: Buffers of the model. Default: the model has none.
             learned: Triggers that the malicious clients have learned so far, if the attack learns triggers.
         """
-        confusion, loss = evaluate(weights, self._on_device, self._workers)
+        confusion, loss = evaluate(weights, self._on_device, self._workers, buffers)
         samples, goal = self._triggered, self._goal
         if goal is not None and goal.learned is not None and learned:
             samples = goal.learned(self._test, learned)
         triggered = (
-            evaluate(weights, samples, self._workers)[0] if samples is not None and len(samples) else None
+            evaluate(weights, samples, self._workers, buffers)[0]
+            if samples is not None and len(samples)
+            else None
         )
         return Evaluation(confusion=confusion, loss=loss, triggered=triggered)
 
 
-def evaluate(weights: Tensor, samples: Samples, workers: Workers) -> tuple[Counts, float]:
+def evaluate(
+    weights: Tensor, samples: Samples, workers: Workers, buffers: Buffers | None = None
+) -> tuple[Counts, float]:
     """Return the confusion matrix (k, k) and the mean loss of the model with these weights (d,)."""
     classes = samples.classes
     samples = samples.to(workers.device)
 
     def evaluate_batches(trainer: Trainer, starts: Sequence[int]) -> list[tuple[Counts, float]]:
-        trainer.load(weights)
+        trainer.load(weights, buffers)
         return [evaluate_batch(trainer, start) for start in starts]
 
     def evaluate_batch(trainer: Trainer, start: int) -> tuple[Counts, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -14,22 +14,35 @@ from torch import Tensor, nn
 
 from clients.attacks.base import AttackGoal, ClientContext
 from clients.training.batch import Job
-from clients.training.dropout import has_dropout
-from clients.training.parameters import Layout, flatten, layout_of
+from clients.training.parameters import (
+    Buffers,
+    Layout,
+    ModelState,
+    buffers_of,
+    flatten,
+    layout_of,
+    load,
+    trainable,
+)
 from clients.training.samples import Samples
 from fedpoison.data import Dataset
 from fedpoison.data.partition import by_client
 from fedpoison.errors import ScenarioError, crash_errors
 from fedpoison.federation.data_checks import check_pixels
 from fedpoison.federation.datasets import data_notes, dataset_of, resolve_dataset
+from fedpoison.federation.model_checks import check_model, model_notes
 from fedpoison.rng import generator_for
 from fedpoison.scenario.aggregation import FlowerStrategy
 from fedpoison.scenario.attackers import first_goal
+from fedpoison.scenario.initial import read_initial
 from fedpoison.scenario.model_spec import read_model
 from fedpoison.scenario.registries import read_partition
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.scenario.selection import AttackerSelection
 from strategies.pipeline import without_guarantee
+
+BUFFER = "buffer "
+"""Prefix of the names of a client's own buffers in its memory."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +60,7 @@ class Federation:
     def __post_init__(self) -> None:
         self._objective  # noqa: B018  # raises before any training
         self.parts  # noqa: B018  # raises before any training
+        check_model(self.scenario, self.dataset.train)
         self.layout  # noqa: B018  # raises before any training
         check_pixels(self.scenario, self.dataset.train, self.dataset.name)
         if isinstance(self.scenario.aggregation, FlowerStrategy):
@@ -56,11 +70,6 @@ class Federation:
                         f"attack {group.attack}: needs the server's rule, and Flower's strategies have none; "
                         "choose another attack, or one of our strategies."
                     )
-        if self.scenario.dropout_seed is not None and not has_dropout(self.model()):
-            raise ScenarioError(
-                f"dropout_seed: got {self.scenario.dropout_seed} for the model {self.scenario.model}, which "
-                "has no dropout; remove dropout_seed, or choose another model."
-            )
 
     @classmethod
     def load(cls, scenario: Scenario, *, data_dir: str | Path | None = None) -> Self:
@@ -125,8 +134,9 @@ class Federation:
 
     @property
     def warnings(self) -> list[str]:
-        """Warnings before the first round: attacks without effect, and a rule without its guarantee."""
+        """Warnings before the first round, on attacks, rule, data and model."""
         aggregation, notes = self.scenario.aggregation, data_notes(self.scenario, self.dataset)
+        notes += model_notes(self.scenario, self.dataset.train)
         if isinstance(aggregation, FlowerStrategy):
             return self.no_effect + aggregation.warnings + notes
         return self.no_effect + without_guarantee(aggregation, self.scenario.sampled) + notes
@@ -180,8 +190,12 @@ class Federation:
         """Return a model with the initial weights of the run."""
         shape = tuple(self.dataset.train.images.shape[1:])
         generator = generator_for(self.scenario.seed, "initial weights")
-        choice = read_model(self.scenario.model).value
-        return choice.build(shape, self.classes, generator)
+        shape = tuple(self.dataset.train.images.shape[1:])
+        generator = generator_for(self.scenario.seed, "initial weights")
+        model = read_model(self.scenario.model).value.build(shape, self.classes, generator)
+        if self.scenario.initial is not None:
+            read_initial(self.scenario.initial).value.load_into(model)
+        return model
 
     @cached_property
     def layout(self) -> Layout:
@@ -191,7 +205,31 @@ class Federation:
     @cached_property
     def initial(self) -> Tensor:
         """Initial global weights, (d,)."""
-        return flatten(self.model().parameters())
+        return flatten(trainable(self.model()).values())
+
+    @cached_property
+    def initial_buffers(self) -> Buffers:
+        """Initial buffers of the model, by name."""
+        return buffers_of(self.model())
+
+    @property
+    def shared_buffers(self) -> Buffers:
+        """Buffers that the server sends and aggregates. Empty if the clients keep their own."""
+        return self.initial_buffers if self.scenario.buffers == "average" else {}
+
+    @torch.no_grad()
+    def state_dict(self, state: ModelState) -> dict[str, Tensor]:
+        """Return the whole model by name, as `load_state_dict` of the model expects it."""
+        model = self.model()
+        load(state.weights.cpu(), list(trainable(model).values()))
+        for name, buffer in model.named_buffers():
+            if name in state.buffers:
+                buffer.copy_(state.buffers[name])
+        return {
+            name: value.detach().clone(memory_format=torch.contiguous_format)
+            for name, value in model.state_dict().items()
+            if isinstance(value, Tensor)
+        }
 
     def job(
         self,
@@ -202,6 +240,7 @@ class Federation:
         memory: MutableMapping[str, Tensor],
         *,
         train: Samples | None = None,
+        buffers: Buffers | None = None,
     ) -> Job:
         """Return the training job of a client in a round.
 
@@ -212,6 +251,7 @@ class Federation:
             previous_model: Global weights before the previous round, for attacks that compare two rounds.
             memory: Memory of the client between rounds.
             train: Training samples on any device. Default: `self.train`.
+            buffers: Global buffers before the round. Default: those of the initial model.
         """
         seed, role = self.scenario.seed, self.selection.role(client_id, server_round)
         context = ClientContext(
@@ -223,6 +263,7 @@ class Federation:
             size=role.size,
             model=model,
             previous_model=previous_model,
+            buffers=self._buffers_of_client(buffers, memory),
             layout=self.layout,
             memory=memory,
         )
@@ -232,6 +273,11 @@ class Federation:
             context=context,
             part=self.parts[client_id],
         )
+
+    def _buffers_of_client(self, buffers: Buffers | None, memory: Mapping[str, Tensor]) -> Buffers:
+        if self.scenario.buffers == "average":
+            return buffers or self.initial_buffers
+        return {name: memory.get(BUFFER + name, first) for name, first in self.initial_buffers.items()}
 
 
 @lru_cache(maxsize=8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,17 @@ from flwr.app import Array, ArrayRecord, Context, Message
 from numpy.typing import NDArray
 from torch import Tensor
 
-from clients.training.parameters import Layout, split
+from clients.training.parameters import Buffers, Layout, split
 from fedpoison.own_code import with_paths
+from fedpoison.scenario.initial import read_initial
 from fedpoison.scenario.scenario import Scenario
 
 ARRAYS = "arrays"
 """Key of the weights in a message, as Flower names it."""
 PREVIOUS = "previous-arrays"
 """Key of the previous round's weights in a train message, for attacks that compare two rounds."""
+BUFFERS = "buffers"
+"""Key of the model's buffers in train messages and replies. A model without buffers has no such record."""
 CONFIG = "config"
 METRICS = "metrics"
 ROUND = "server-round"
@@ -121,6 +124,8 @@ class Update:
     """Number of training samples that the client reports."""
     loss: float
     """Mean training loss. NaN if the reply has none."""
+    buffers: Buffers = field(default_factory=dict)
+    """The client's buffers after training, by name. Do not write to them."""
 
 
 def client_weights(updates: Sequence[Update], scenario: Scenario) -> Tensor:
@@ -129,8 +134,19 @@ def client_weights(updates: Sequence[Update], scenario: Scenario) -> Tensor:
     return torch.tensor([1.0 if uniform else update.examples for update in updates], dtype=torch.float64)
 
 
-def read_reply(reply: Message, client_id: int, layout: Layout) -> Update:
+def named_record(tensors: Mapping[str, Tensor]) -> ArrayRecord:
+    """Return tensors by name as named arrays that share memory with them."""
+    return ArrayRecord({name: TensorArray(kept) for name, kept in tensors.items()})
+
+
+def read_reply(reply: Message, client_id: int, layout: Layout, buffers: Buffers | None = None) -> Update:
     """Read a client's reply to a train message.
+
+    Args:
+        reply: The reply.
+        client_id: The client.
+        layout: Layout of the model.
+        buffers: Buffers with the expected names, shapes and types. Default: the reply has no buffers.
 
     Raises:
         PayloadError: the client failed, or its reply is not usable.
@@ -138,8 +154,10 @@ def read_reply(reply: Message, client_id: int, layout: Layout) -> Update:
     if reply.has_error():
         raise PayloadError(f"failed: {_last_line(reply.error.reason)}")
     records, metrics = reply.content.array_records, reply.content.metric_records
-    if set(records) != {ARRAYS} or set(metrics) != {METRICS}:
-        raise PayloadError(f"got records {sorted(reply.content)}, expected {ARRAYS} and {METRICS}")
+    expected = {ARRAYS, BUFFERS} if buffers else {ARRAYS}
+    if set(records) != expected or set(metrics) != {METRICS}:
+        named = " and ".join(sorted({*expected, METRICS}))
+        raise PayloadError(f"got records {sorted(reply.content)}, expected {named}")
     examples = metrics[METRICS].get(EXAMPLES)
     if not isinstance(examples, int | float) or not math.isfinite(examples) or examples <= 0:
         raise PayloadError(f"{EXAMPLES}: got {examples}, expected a positive number")
@@ -149,7 +167,24 @@ def read_reply(reply: Message, client_id: int, layout: Layout) -> Update:
         weights=from_record(records[ARRAYS], layout),
         examples=examples,
         loss=float(loss) if isinstance(loss, int | float) else math.nan,
+        buffers=_read_buffers(records[BUFFERS], buffers) if buffers else {},
     )
+
+
+def _read_buffers(record: ArrayRecord, expected: Buffers) -> dict[str, Tensor]:
+    if {*record} != {*expected}:
+        raise PayloadError(f"got buffers {list(record)}, expected {list(expected)}")
+    found = {name: as_tensor(record[name]) for name in expected}
+    for name, like in expected.items():
+        value = found[name]
+        if (value.shape, value.dtype) != (like.shape, like.dtype):
+            raise PayloadError(
+                f"buffer {name}: got {value.dtype} of shape {tuple(value.shape)}, expected {like.dtype} of "
+                f"shape {tuple(like.shape)}"
+            )
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise PayloadError(f"buffer {name} contains NaN or infinity")
+    return found
 
 
 def _joined(parts: list[Tensor]) -> Tensor:
@@ -194,6 +229,8 @@ def to_run_config(
     values["malicious_nodes"] = ",".join(str(client_id) for client_id in scenario.malicious_nodes)
     values["groups"] = "; ".join(group.to_spec() for group in scenario.groups)
     values = {name: with_paths(value) if isinstance(value, str) else value for name, value in values.items()}
+    if scenario.initial is not None:
+        values["initial"] = read_initial(scenario.initial).value.source
     values |= {OUT: out, DATA_DIR: data_dir, CHECKPOINT_EVERY: checkpoint_every, FRESH: False}
     return {name: "" if value is None else value for name, value in values.items()}
 

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 from flwr.app import ArrayRecord, ConfigRecord, MetricRecord
 from flwr.serverapp import Grid
-from torch import Tensor
 
+from clients.training.parameters import ModelState
 from fedpoison.errors import AggregationError
 from fedpoison.federation.adversary import AdversaryGrid
 from fedpoison.federation.checkpoints import Checkpoints, RunningServer
@@ -32,8 +32,8 @@ def run_server(
     on_updates: OnUpdates | None = None,
     *,
     checkpoints: Checkpoints | None = None,
-) -> Tensor:
-    """Run all rounds of the scenario on the clients of `grid` and return the final global weights (d,).
+) -> ModelState:
+    """Run all rounds of the scenario on the clients of `grid` and return the final global model.
 
     Args:
         federation: Federation of the scenario.
@@ -77,7 +77,8 @@ def run_server(
         if not federation.scenario.evaluates(server_round):
             return None
         began = time.perf_counter()
-        evaluation = evaluator(from_record(arrays, federation.layout), adversary.triggers)
+        weights = from_record(arrays, federation.layout)
+        evaluation = evaluator(weights, adversary.triggers, buffers=strategy.buffers)
         unrecorded.move_to(training)
         training.seconds["evaluate"] = time.perf_counter() - began
         record = Round.from_evaluation(server_round, evaluation, goal, training)
@@ -96,7 +97,7 @@ def run_server(
     )
     if unrecorded.rounds_without_update == federation.scenario.rounds:
         raise _nobody_trained(federation.scenario.rounds, strategy)
-    return strategy.model.cpu()
+    return ModelState(strategy.model.cpu(), strategy.buffers)
 
 
 def _nobody_trained(rounds: int, strategy: SimulationStrategy) -> AggregationError:

@@ -17,12 +17,28 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 from torch import Tensor
 
+from clients.training.parameters import Buffers, ModelState
 from fedpoison.devices import aggregation_device
 from fedpoison.errors import crash_errors
-from fedpoison.federation.aggregation import Aggregator, FlowerAggregator, RuleAggregator
+from fedpoison.federation.aggregation import (
+    AggregationResult,
+    Aggregator,
+    FlowerAggregator,
+    RuleAggregator,
+)
+from fedpoison.federation.buffers import average_buffers, estimate_buffers
 from fedpoison.federation.federation import Federation
 from fedpoison.federation.grids import NodeSubsetGrid
-from fedpoison.federation.messages import PREVIOUS, PayloadError, Update, read_reply, to_record
+from fedpoison.federation.messages import (
+    BUFFERS,
+    PREVIOUS,
+    PayloadError,
+    Update,
+    client_weights,
+    named_record,
+    read_reply,
+    to_record,
+)
 from fedpoison.federation.workers import Workers
 from fedpoison.results.checkpoint import Key, RunState, owned_by, owner_state
 from fedpoison.results.effects import Effects
@@ -33,8 +49,8 @@ from strategies.kernels.distances import LARGEST, LEAST
 
 NO_USABLE_REPLY = "no reply was usable"
 NOT_AGGREGATED = "the strategy did not aggregate"
-OnUpdates = Callable[[int, Tensor, Sequence[Update], Tensor], None]
-"""Callback(round, global_weights, replies, updates), with the global weights (d,) before the round.
+OnUpdates = Callable[[int, ModelState, Sequence[Update], Tensor], None]
+"""Callback(round, global_model, replies, updates), with the global model before the round.
 
 Copy `updates` (n, d) to keep them: the next round overwrites the buffer."""
 
@@ -67,6 +83,9 @@ class SimulationStrategy(Strategy):
         )
         self.model: Tensor = federation.initial.to(aggregation_device(workers.device))
         """Global weights before the next round, (d,)."""
+        self.buffers = federation.initial_buffers
+        """Global buffers before the next round, by name."""
+        self._workers = workers
         self.previous_model: Tensor | None = None
         self.rounds_done = 0
         """Rounds before a checkpoint from which the run continues. Flower counts the rounds after it."""
@@ -84,6 +103,10 @@ class SimulationStrategy(Strategy):
         self._sampled = self._federation.selection.sample(server_round)
         chosen = NodeSubsetGrid(grid, [self._node_ids[client_id] for client_id in self._sampled])
         messages = self.aggregator.messages(server_round, arrays, config, chosen)
+        if self._federation.shared_buffers:
+            buffers = named_record(self.buffers)
+            for message in messages:
+                message.content = RecordDict({**message.content, BUFFERS: buffers})
         if self.previous_model is not None:
             previous = to_record(self.previous_model, self._federation.layout)
             self._attach_previous_model(
@@ -106,11 +129,14 @@ class SimulationStrategy(Strategy):
             usable = [received[update.client_id] for update in updates]
             matrix = self._update_matrix(updates)
             if self._on_updates is not None:
-                self._on_updates(server_round, self.model, updates, matrix)
+                self._on_updates(server_round, ModelState(self.model, self.buffers), updates, matrix)
+            self.aggregator.buffers = self.buffers
             with crash_errors(f"round {server_round}, strategy {self._federation.scenario.strategy}"):
                 result = self.aggregator.aggregate(server_round, self.model, updates, matrix, usable)
             weights = result.weights
             unchanged = "" if result.aggregated else NOT_AGGREGATED
+            if result.aggregated:
+                self.buffers = self.next_buffers(updates, result)
             if result.trust is not None:
                 shares = result.trust.tolist()
                 trust = {update.client_id: share for update, share in zip(updates, shares, strict=True)}
@@ -122,6 +148,18 @@ class SimulationStrategy(Strategy):
         )
         self.previous_model, self.model = self.model, weights
         return to_record(weights, self._federation.layout), None
+
+    def next_buffers(self, updates: Sequence[Update], result: AggregationResult) -> Buffers:
+        """Return the global buffers after a round."""
+        federation = self._federation
+        if not self.buffers:
+            return {}
+        if not federation.shared_buffers:
+            return estimate_buffers(
+                result.weights, federation.initial_buffers, federation.root, self._workers
+            )
+        trust = client_weights(updates, federation.scenario) if result.trust is None else result.trust
+        return average_buffers(updates, trust, self.buffers)
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -141,7 +179,8 @@ class SimulationStrategy(Strategy):
         models = {"global": self.model}
         if self.previous_model is not None:
             models["previous"] = self.previous_model
-        return owned_by("model", models) | owned_by("rule", self.aggregator.state())
+        states = owned_by("model", models) | owned_by("rule", self.aggregator.state())
+        return states | owned_by("buffer", self.buffers)
 
     def restore(self, server_round: int, state: RunState) -> None:
         """Set the state that `state` returned after a round."""
@@ -149,6 +188,8 @@ class SimulationStrategy(Strategy):
         self.rounds_done = server_round
         self.model = here["model", "global"]
         self.previous_model = here.get(("model", "previous"))
+        kept = owner_state("buffer", state)
+        self.buffers = {name: kept[name,] for name in self.buffers}
         self.aggregator.restore(owner_state("rule", here))
 
     def known_rule(self, server_round: int, updates: Sequence[Update]) -> Callable[[Tensor], Tensor] | None:
@@ -197,9 +238,13 @@ class SimulationStrategy(Strategy):
                 dropped[client_id] = "did not reply"
                 continue
             try:
-                updates.append(read_reply(received[client_id], client_id, self._federation.layout))
+                reply, buffers = received[client_id], self._federation.shared_buffers
+                updates.append(read_reply(reply, client_id, self._federation.layout, buffers))
             except PayloadError as error:
                 dropped[client_id] = str(error)
+                continue
+            if buffers:
+                del reply.content[BUFFERS]  # strategies of Flower expect one record of arrays
         return updates, dropped
 
     def _update_matrix(self, updates: Sequence[Update]) -> Tensor:

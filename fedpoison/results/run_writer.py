@@ -13,7 +13,6 @@ from filelock import BaseFileLock, FileLock, Timeout
 from safetensors.torch import save
 from torch import Tensor
 
-from clients.training.parameters import Layout, split
 from fedpoison.errors import RunError, file_errors
 from fedpoison.own_code import files_in
 from fedpoison.results.checkpoint import AGAIN, Checkpoint, replace_durably
@@ -112,15 +111,14 @@ class RunWriter:
         """
         checkpoint.write(self._run.checkpoint)
 
-    def finish(self, weights: Tensor, layout: Layout) -> None:
-        """Write the final global weights (d,), which marks the run as complete.
+    def finish(self, model: Mapping[str, Tensor]) -> None:
+        """Write the final global model, by name, which marks the run as complete.
 
         Raises:
             RunError: the folder cannot be written.
         """
-        named = {name: part.clone() for (name, _), part in zip(layout, split(weights, layout), strict=True)}
         with file_errors(self.folder):
-            _write_whole(self._run.model, save(named))
+            _write_whole(self._run.model, save(dict(model)))
             self._run.checkpoint.unlink(missing_ok=True)
             self._replace_repeated()
         self.release()

@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
+from torch.nn.parameter import UninitializedParameter
 
 from fedpoison import models as model_builders
 from fedpoison.errors import ScenarioError, unknown
@@ -117,6 +118,7 @@ def read_model(spec: str | nn.Module) -> Spec[ModelChoice]:
 
 
 def _read_object(module: nn.Module) -> Spec[ModelChoice]:
+    check_initialised(f"model {type(module).__name__}", module)
     with code_errors(f"model {type(module).__name__}"):
         kept = copy.deepcopy(module).cpu()
         state = kept.state_dict()
@@ -130,6 +132,15 @@ def _read_object(module: nn.Module) -> Spec[ModelChoice]:
     text = f"{type(kept).__name__}@{digest.hexdigest()}"
     _objects[text] = kept
     return Spec(text, models.kind, ModelChoice(text, kept))
+
+
+def check_initialised(place: str, module: nn.Module) -> None:
+    """Raise ScenarioError if a lazy layer of the module has no parameters yet."""
+    if any(isinstance(parameter, UninitializedParameter) for parameter in module.parameters()):
+        raise ScenarioError(
+            f"{place}: has lazy layers, expected initialised parameters; run the model on a sample first, or "
+            "give the sizes of its inputs."
+        )
 
 
 def builder_parameters(builder: Callable[..., object]) -> dict[str, inspect.Parameter]:

@@ -32,6 +32,7 @@ from fedpoison.scenario.attackers import (
 )
 from fedpoison.scenario.datasets import DATASET, dataset_identity, dataset_title, read_dataset
 from fedpoison.scenario.fields import About, changed, fields_about, read_toml
+from fedpoison.scenario.initial import read_initial
 from fedpoison.scenario.model_spec import read_model
 from fedpoison.scenario.registries import read_partition
 from fedpoison.scenario.selection import AttackerSelection
@@ -40,6 +41,7 @@ from strategies.base import AggregationRule, require
 
 Positive = Annotated[int, Field(ge=1)]
 PartitionSpec = Annotated[str, validated_by(read_partition)]
+InitialSpec = Annotated[str, validated_by(read_initial)]
 
 
 class Scenario(BaseModel):
@@ -78,6 +80,11 @@ class Scenario(BaseModel):
     """Partition of the malicious clients' data. Default: as for honest clients."""
     model: Annotated[str, validated_by(read_model)] = read_model("cnn")
     """Model of the clients: a name, my_file.py:MyNet or package.module:MyNet."""
+
+    initial: InitialSpec | None = None
+    """Trained model to start from: a file, or a run as in runs/0123456789ab:20. Default: random weights."""
+    buffers: Annotated[Literal["average", "local"], About.FEDERATION | About.ADDED] = "average"
+    """Buffers of the model, such as running statistics: sent and averaged, or local to each client."""
 
     clients: Annotated[Positive, About.FEDERATION] = 100
     """Number of clients."""

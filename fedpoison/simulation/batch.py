@@ -319,5 +319,5 @@ def _store(
     if isinstance(step, Failure):
         writer.release()
         return step
-    writer.finish(step.weights, step.layout)
+    writer.finish(step.model)
     return History(scenario, writer.records, writer.path, StoredRun(writer.path).class_names)

@@ -12,6 +12,7 @@ from torch import Tensor
 from clients.attacks.base import TRIGGER, Attack, NoAttack, crafts_updates
 from clients.attacks.composite import Composite
 from clients.training.batch import Job, Trained, train_clients
+from clients.training.parameters import ModelState
 from clients.training.samples import Samples, random_mask
 from clients.training.trainer import Trainer
 from fedpoison.errors import ScenarioError
@@ -70,7 +71,7 @@ def train_centralized(
     goal = federation.goal
     records: list[Round] = []
     memory: dict[str, Tensor] = {}
-    weights = federation.initial
+    weights, buffers = federation.initial, federation.initial_buffers
     training = replace(federation.scenario.training, persistent_momentum=True)
     with Workers(federation.model, training, workers) as pool:
         evaluator = Evaluator(federation.test, goal, pool)
@@ -79,12 +80,12 @@ def train_centralized(
             began = time.perf_counter()
             loss = None
             if epoch:
-                job = federation.job(0, epoch, weights, None, memory)
+                job = federation.job(0, epoch, weights, None, memory, buffers=buffers)
                 job = Job(samples=samples, attack=NoAttack(), context=job.context)
                 trained = pool.run(partial(_train, job))
-                weights, loss = trained.weights, trained.loss
+                weights, buffers, loss = trained.weights, trained.buffers, trained.loss
             trained_at = time.perf_counter()
-            evaluation = evaluator(weights, learned)
+            evaluation = evaluator(weights, learned, buffers=buffers)
             seconds = {"train": trained_at - began, "evaluate": time.perf_counter() - trained_at}
             spent = Training(train_loss=loss, seconds=seconds)
             records.append(Round.from_evaluation(epoch, evaluation, goal, spent))
@@ -93,7 +94,7 @@ def train_centralized(
             if on_round is not None:
                 on_round(records[-1])
     if folder is not None:
-        folder.finish(weights, federation.layout)
+        folder.finish(federation.state_dict(ModelState(weights, buffers)))
     return History(federation.scenario, records, folder.path if folder else None, federation.class_names)
 
 
@@ -136,7 +137,8 @@ def _poisoned(federation: Federation, trainer: Trainer) -> tuple[Samples, list[T
         return federation.train, []
     memory: dict[str, Tensor] = {}
     context = federation.job(0, 0, federation.initial, None, memory).context
-    trainer.load(federation.initial)
-    poisoned = attack.poison_data(federation.train[mask], trainer, context)
+    trainer.load(federation.initial, federation.initial_buffers)
+    with trainer.stream(federation.train, context.generator):
+        poisoned = attack.poison_data(federation.train[mask], trainer, context)
     learned = [memory[TRIGGER]] if TRIGGER in memory else []
     return federation.train[~mask].concatenated(poisoned), learned

@@ -6,13 +6,12 @@ import functools
 import itertools
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
-from clients.training.parameters import Layout
 from fedpoison.data import Dataset
 from fedpoison.errors import RunError
 from fedpoison.federation.checkpoints import Checkpoints
@@ -30,8 +29,8 @@ RETRIES = 2
 class FinishedRun:
     """Final message of a task whose run is complete."""
 
-    weights: Tensor
-    layout: Layout
+    model: Mapping[str, Tensor]
+    """Final global model, by name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,8 +114,8 @@ def stream_rounds(
         try:
             federation = Federation(scenario, _fetched(dataset[0]))
             checkpoints = Checkpoints(save, checkpoint_every, start)
-            weights = run_in_process(federation, send, workers=1, checkpoints=checkpoints)
-            messages.put(FinishedRun(weights, federation.layout))
+            model = run_in_process(federation, send, workers=1, checkpoints=checkpoints)
+            messages.put(FinishedRun(federation.state_dict(model)))
         except BaseException as error:  # noqa: BLE001  # raised below, in the thread that Ray watches
             messages.put(error)
 

@@ -16,8 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from clients.training.parameters import Buffers
 from fedpoison.errors import RunError, ScenarioError, crash_errors
 from fedpoison.federation.aggregation import RuleAggregator
+from fedpoison.federation.buffers import estimate_buffers
 from fedpoison.federation.evaluation import Evaluator, evaluate
 from fedpoison.federation.federation import Federation
 from fedpoison.federation.workers import Workers
@@ -32,6 +34,7 @@ from fedpoison.results.store import StoredRun
 from fedpoison.scenario.aggregation import FlowerStrategy, build_aggregation
 from fedpoison.simulation.saved_updates import SavedUpdates
 from strategies.base import Aggregate, AggregationRule, InputError, PreconditionError, checked_result
+from strategies.kernels.buffers import aggregate_buffer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -196,8 +199,9 @@ class _Replayer:
         removed = range(len(saved.nodes) if influence else 0)
         self._on_aggregate(spec, 1, 1 + len(removed))
         weights = saved.model + aggregate.update
-        evaluation = self._evaluator(weights)
-        self._evaluated[_digest(weights)] = evaluation.confusion
+        buffers = self._buffers(weights, aggregate.trust, slice(None))
+        evaluation = self._evaluator(weights, buffers=buffers)
+        self._evaluated[_digest(weights, buffers)] = evaluation.confusion
         trust = dict(zip(saved.nodes.tolist(), aggregate.trust.tolist(), strict=True))
         return ReplayResult(
             strategy=spec,
@@ -212,6 +216,7 @@ class _Replayer:
         saved = self._saved
         client_ids = tuple(saved.nodes[rows].tolist())
         aggregator = RuleAggregator(rule, self._federation, self._workers)
+        aggregator.buffers = saved.model_buffers or self._federation.initial_buffers
         context = aggregator.context(saved.round, saved.model, client_ids)
         if self._root_update is None and context.root_update is not None:
             self._root_update = functools.cache(context.root_update)
@@ -227,19 +232,33 @@ class _Replayer:
             others = torch.ones_like(saved.acting)
             others[row] = False
             try:
-                weights = saved.model + self._aggregate(rule, others).update
+                aggregate = self._aggregate(rule, others)
             except (PreconditionError, InputError):
                 rows.append(np.full_like(whole, np.nan))
             else:
-                rows.append(whole - _accuracies(self._evaluate(weights)))
+                weights = saved.model + aggregate.update
+                buffers = self._buffers(weights, aggregate.trust, others)
+                rows.append(whole - _accuracies(self._evaluate(weights, buffers)))
             self._on_aggregate(spec, row + 2, 1 + len(removed))
         client_ids = pd.Index(saved.nodes.tolist(), name="node")
         return pd.DataFrame(rows, index=client_ids, columns=[*range(len(confusion)), "all"])
 
-    def _evaluate(self, weights: Tensor) -> Counts:
-        key = _digest(weights)
+    def _buffers(self, weights: Tensor, trust: Tensor, rows: Tensor | slice) -> Buffers:
+        """Return the buffers of the aggregate of these rows, given the trust in them."""
+        federation, saved = self._federation, self._saved
+        if not saved.buffers:
+            if not federation.initial_buffers:
+                return {}
+            return estimate_buffers(weights, federation.initial_buffers, federation.root, self._workers)
+        return {
+            name: aggregate_buffer(values[rows], trust, saved.model_buffers[name])
+            for name, values in saved.buffers.items()
+        }
+
+    def _evaluate(self, weights: Tensor, buffers: Buffers) -> Counts:
+        key = _digest(weights, buffers)
         if key not in self._evaluated:
-            self._evaluated[key] = evaluate(weights, self._federation.test, self._workers)[0]
+            self._evaluated[key] = evaluate(weights, self._federation.test, self._workers, buffers)[0]
         return self._evaluated[key]
 
     def _training(self, trust: dict[int, float]) -> Training:
@@ -265,5 +284,8 @@ def _accuracies(confusion: Counts) -> NDArray[np.float64]:
     return np.append(measures.per_class_accuracy(confusion), measures.accuracy(confusion))
 
 
-def _digest(weights: Tensor) -> bytes:
-    return blake2b(weights.numpy().tobytes()).digest()
+def _digest(weights: Tensor, buffers: Buffers) -> bytes:
+    digest = blake2b(weights.numpy().tobytes())
+    for value in buffers.values():
+        digest.update(value.numpy().tobytes())
+    return digest.digest()

@@ -7,8 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from torch import Tensor
-
+from clients.training.parameters import ModelState
 from fedpoison.devices import Device
 from fedpoison.engines.base import EngineGrid
 from fedpoison.engines.local import local_grid
@@ -191,16 +190,16 @@ def run_federation(
         recorder = UpdateRecorder(writer.folder, federation, keep_updates) if keep_updates else None
         checkpoints = Checkpoints(writer.save, checkpoint_every, writer.checkpoint)
 
-        def serve(on_record: OnRound) -> Tensor:
+        def serve(on_record: OnRound) -> ModelState:
             return run_server(federation, grid, pool, on_record, recorder, checkpoints=checkpoints)
 
         return _write_run(federation, writer, serve, on_round or _ignore)
 
 
 def _write_run(
-    federation: Federation, writer: RunWriter, serve: Callable[[OnRound], Tensor], on_round: OnRound
+    federation: Federation, writer: RunWriter, serve: Callable[[OnRound], ModelState], on_round: OnRound
 ) -> History:
-    """Write the rounds and the final weights of the function `serve` into a run store."""
+    """Write the rounds and the final model of the function `serve` into a run store."""
     records: list[Round] = []
 
     def report_round(record: Round) -> None:
@@ -214,7 +213,7 @@ def _write_run(
     with writer.record_failure(federation.scenario):
         for record in writer.records:
             report_round(record)
-        writer.finish(serve(record_round), federation.layout)
+        writer.finish(federation.state_dict(serve(record_round)))
     return History(federation.scenario, records, writer.path, federation.class_names)
 
 
@@ -228,8 +227,8 @@ def run_in_process(
     *,
     workers: int | None = None,
     checkpoints: Checkpoints | None = None,
-) -> Tensor:
-    """Run a federation on CPUs, write no files, and return the final global weights (d,)."""
+) -> ModelState:
+    """Run a federation on CPUs, write no files, and return the final global model."""
     options = EngineOptions(workers=workers, device="cpu")
     with suppress_flower_logs(), local_grid(federation, options) as (grid, pool):
         return run_server(federation, grid, pool, on_round, checkpoints=checkpoints)

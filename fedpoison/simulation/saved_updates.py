@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from clients.training.parameters import Buffers, ModelState
 from fedpoison.errors import RunError, ScenarioError
 from fedpoison.federation.federation import Federation
 from fedpoison.federation.messages import Update, client_weights
@@ -37,6 +38,10 @@ class SavedUpdates:
     """Whether the client is malicious, (n,) bool."""
     acting: Tensor
     """Whether the client attacked in this round, (n,) bool."""
+    model_buffers: Buffers = field(default_factory=dict)
+    """Global buffers that the clients started from, by name."""
+    buffers: Buffers = field(default_factory=dict)
+    """Buffers of the clients, (n, *shape) by name. Empty if the clients keep them."""
 
     @property
     def attacking_clients(self) -> list[int]:
@@ -52,6 +57,8 @@ class SavedUpdates:
         """
         path = StoredRun(run).updates_of(self.round)
         tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+        for kind in _NAMED:
+            tensors |= {f"{kind}.{name}": value for name, value in getattr(self, kind).items()}
         unfinished = path.with_suffix(".unfinished")
         try:
             path.parent.mkdir(exist_ok=True)
@@ -76,9 +83,17 @@ class SavedUpdates:
                 f"run the scenario again with --keep-updates {server_round}."
             )
         try:
-            return cls(round=server_round, **load_file(path))
+            tensors: dict[str, Any] = dict(load_file(path))
+            named: dict[str, Any] = {kind: {} for kind in _NAMED}
+            for name in [name for name in tensors if name.partition(".")[0] in _NAMED]:
+                kind, _, buffer = name.partition(".")
+                named[kind][buffer] = tensors.pop(name)
+            return cls(round=server_round, **tensors, **named)
         except (SafetensorError, TypeError) as error:
             raise RunError(f"{path}: does not contain the updates of a round ({error}).") from None
+
+
+_NAMED = ("model_buffers", "buffers")
 
 
 def saved_rounds(run: Path) -> list[int]:
@@ -95,7 +110,9 @@ class UpdateRecorder:
         self._federation = federation
         self._rounds = frozenset(rounds)
 
-    def __call__(self, server_round: int, model: Tensor, updates: Sequence[Update], matrix: Tensor) -> None:
+    def __call__(
+        self, server_round: int, model: ModelState, updates: Sequence[Update], matrix: Tensor
+    ) -> None:
         """Save the updates of a round, if it is one of the rounds."""
         if server_round not in self._rounds:
             return
@@ -104,7 +121,12 @@ class UpdateRecorder:
         malicious, attacking = selection.malicious(server_round), selection.attacking(server_round)
         SavedUpdates(
             round=server_round,
-            model=model,
+            model=model.weights,
+            model_buffers=model.buffers,
+            buffers={
+                name: torch.stack([update.buffers[name] for update in updates])
+                for name in self._federation.shared_buffers
+            },
             updates=matrix,
             weights=client_weights(updates, self._federation.scenario),
             nodes=torch.tensor(client_ids),

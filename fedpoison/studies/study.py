@@ -59,6 +59,8 @@ class Study(BaseModel):
     """Question that the study answers."""
     base: dict[str, Any] = {}
     """Fields that all scenarios share."""
+    pretrain_rounds: Annotated[int, Field(ge=0)] = 0
+    """Rounds of a clean run of the base. All scenarios start from its model. 0: no such run."""
     axes: Annotated[dict[str, Any], Field(min_length=1)]
     """By name: a list of values of a field, a range of values, or named settings of several fields."""
     exclude: tuple[dict[str, Any], ...] = ()
@@ -134,6 +136,11 @@ class Study(BaseModel):
             "exclude": [table for table in excluded if all(table.values())],
         }
         return self.parse(content)
+
+    def started_from(self, run: Path) -> Self:
+        """Return the study whose scenarios start from the final model of a run."""
+        base = self.base | {"initial": str(run)}
+        return self.parse(self.content() | {"base": base, "pretrain_rounds": 0})
 
     def content(self) -> dict[str, Any]:
         """Return the study as plain values, without unset fields."""

@@ -55,6 +55,8 @@ def plan(
 ) -> SweepPlan:
     """Return the missing, stored and failed runs of a study.
 
+    If the study has `pretrain_rounds`, its first run is complete in the store afterwards.
+
     Args:
         study: Scenarios to run.
         out: Run store.
@@ -64,7 +66,9 @@ def plan(
 
     Raises:
         DataError: A data set is not available, or cannot be used.
+        RunError: The first run of a study with `pretrain_rounds` failed.
     """
+    study = _pretrained(study, out, data_dir)
     cells = _resolved(study.cells(), data_dir)
     failures: dict[StudyCell, Failure] = {}
     missing: dict[Scenario, None] = {}
@@ -79,6 +83,16 @@ def plan(
         elif fresh or not folder.complete:
             missing[cell.scenario] = None
     return SweepPlan(study, out, cells, failures, list(missing), fresh)
+
+
+def _pretrained(study: Study, out: Path, data_dir: str | Path | None) -> Study:
+    """Return a study that starts from the model of a clean run of its base, if it asks for one."""
+    if not study.pretrain_rounds:
+        return study
+    clean = Scenario.parse(study.base).without_attack(None).replace(rounds=study.pretrain_rounds)
+    result = run_all([clean], out=out, data_dir=data_dir, jobs=1)
+    result.check()
+    return study.started_from(out / result.histories[clean].scenario.run_id)
 
 
 def sweep(

@@ -21,7 +21,7 @@ needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a C
 def played(federation, device=CPU, **options):
     records = []
     with device_grid(federation, device, EngineOptions(workers=2, **options)) as (grid, workers):
-        weights = run_server(federation, grid, workers, records.append)
+        weights = run_server(federation, grid, workers, records.append).weights
     return weights, records
 
 
@@ -44,7 +44,7 @@ def mixed(small):
 def test_the_grid_agrees_with_the_loop(mixed, digits, clients_per_task):
     federation = Federation(mixed, digits)
     here = []
-    expected = run_in_process(federation, here.append)
+    expected = run_in_process(federation, here.append).weights
     weights, records = played(federation, clients_per_task=clients_per_task)
     torch.testing.assert_close(weights, expected, rtol=1e-3, atol=1e-4)
     for record, other in zip(records, here, strict=True):
@@ -60,7 +60,7 @@ def test_the_grid_agrees_with_the_loop(mixed, digits, clients_per_task):
 def test_strategies_see_what_they_see_without_a_device(small, digits, strategy):
     federation = Federation(small.replace(strategy=strategy, rounds=2), digits)
     torch.testing.assert_close(
-        played(federation)[0], run_in_process(federation, lambda _: None), rtol=1e-3, atol=1e-4
+        played(federation)[0], run_in_process(federation, lambda _: None).weights, rtol=1e-3, atol=1e-4
     )
 
 
@@ -69,7 +69,7 @@ def test_a_model_with_dropout_trains_in_threads(small, digits):
         small.replace(model="cnn-bucketing", clients=4, rounds=1, dataset="digits"), digits
     )
     weights, records = played(federation)
-    assert torch.equal(weights, run_in_process(federation, lambda _: None))
+    assert torch.equal(weights, run_in_process(federation, lambda _: None).weights)
     assert records[-1].training.dropped == {}
 
 

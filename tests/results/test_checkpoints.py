@@ -54,7 +54,7 @@ def run(federation, *, start=None, saved=None, every=2):
     )
     options = EngineOptions(workers=1, device="cpu")
     with suppress_flower_logs(), local_grid(federation, options) as (grid, pool):
-        weights = run_server(federation, grid, pool, records.append, checkpoints=checkpoints)
+        weights = run_server(federation, grid, pool, records.append, checkpoints=checkpoints).weights
     return weights, [timeless(record) for record in records]
 
 

@@ -170,7 +170,7 @@ def test_our_steps_are_byzfls(digits):
     )
     federation = Federation.load(scenario)
     with Workers(federation.model, scenario.training, 1) as workers:
-        ours = run_server(federation, LocalGrid(federation, workers), workers, lambda _: None)
+        ours = run_server(federation, LocalGrid(federation, workers), workers, lambda _: None).weights
 
     model = federation.model()
     momenta = [torch.zeros_like(federation.initial) for _ in range(3)]

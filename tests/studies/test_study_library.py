@@ -5,6 +5,7 @@ import pytest
 
 from experiments import central_poisoning
 from fedpoison.errors import ScenarioError
+from fedpoison.results.store import StoredRun
 from fedpoison.studies.axes import AXIS_TITLES
 from fedpoison.studies.study import Study, built_in_studies, find_study
 from fedpoison.studies.study_figure import draw
@@ -16,6 +17,7 @@ NAMES = sorted(built_in_studies())
 def shrunken(study):
     """Return the study on a few digits, with the ends of its axes and one seed."""
     small = study.replace(dataset="digits", train_samples=500, test_samples=100, rounds=1, seed=0)
+    small = small.model_copy(update={"pretrain_rounds": min(1, small.pretrain_rounds)})
     ends = {axis: values[:: max(1, len(values) - 1)] for axis, values in small.axes.items()}
     return Study.parse(small.content() | {"axes": ends})
 
@@ -34,9 +36,10 @@ def drawn(axes, kind):
     return np.concatenate([line.get_ydata() for line in axes.lines])
 
 
-def test_they_are_five():
+def test_they_are_six():
     assert NAMES == [
-        "aggregators_x_attacks", "backdoors", "f_misspecified", "heterogeneity", "malicious_share",
+        "aggregators_x_attacks", "backdoors", "converged_backdoor", "f_misspecified", "heterogeneity",
+        "malicious_share",
     ]  # fmt: skip
 
 
@@ -65,6 +68,20 @@ def test_a_shipped_study_runs_and_is_drawn(name, tmp_path):
     kept = np.sort(measured[~np.isnan(measured)])
     np.testing.assert_allclose(np.sort(shown[~np.isnan(shown)]), kept)
     assert results.summary().shape[0] == len(study.cells())
+
+
+def test_all_runs_of_a_study_can_start_from_the_model_of_one_clean_run(tmp_path):
+    study = shrunken(find_study("converged_backdoor"))
+    study = Study.parse(study.content() | {"pretrain_rounds": 4})
+    planned = plan(study, out=tmp_path)
+    (run,) = [path for path in tmp_path.iterdir() if (path / "model.safetensors").is_file()]
+    clean = StoredRun(run).history
+    assert (clean.scenario.attack, clean.scenario.rounds) == ("none", 4)
+    histories = sweep(planned, jobs=1).histories.values()
+    assert {history.records[0].loss for history in histories} == {clean.last.loss}
+    (initial,) = {history.scenario.initial for history in histories}
+    assert initial.startswith(f"{run.name}@")
+    assert not plan(study, out=tmp_path).missing
 
 
 def test_central_poisoning_runs_and_is_written(tmp_path):

@@ -63,9 +63,16 @@ def test_a_model_with_dropout_trains_by_its_stream_alone(samples):
 def test_with_a_seed_of_its_own_it_drops_the_same_in_every_step_of_everybody(samples):
     model = build(MODELS["cnn-bucketing"], (1, 8, 8), 10, generator())
     states = []
+
+    def note(layer, _):
+        if (
+            layer.generator is not None
+        ):  # None before the training, which looks whether the model draws globally
+            states.append(layer.generator.get_state())
+
     for layer in model.modules():
         if isinstance(layer, Dropout):
-            layer.register_forward_pre_hook(lambda each, _: states.append(each.generator.get_state()))
+            layer.register_forward_pre_hook(note)
 
     def drawn_from(stream, **changes):
         """Return where the stream stood before each layer, in each of three steps of eight samples."""

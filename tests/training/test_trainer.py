@@ -159,8 +159,3 @@ def test_flat_weights_are_found_again():
     trainer = Trainer(model, LocalTraining())
     trainer.load(torch.arange(len(vector), dtype=torch.float32))
     np.testing.assert_array_equal(trainer.weights(), np.arange(len(vector)))
-
-
-def test_a_model_with_running_statistics_is_refused():
-    with pytest.raises(ValueError, match="got buffers"):
-        layout_of(torch.nn.BatchNorm1d(3))

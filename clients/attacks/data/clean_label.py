@@ -42,6 +42,7 @@ class CleanLabel(Attack):
 
     card = AttackCard(
         paper="Shafahi et al., NeurIPS 2018",
+        needs_classifier=True,
         goal="make the model predict `target` for images of `source`, with correct labels",
         idle_when="share is 0, steps and opacity are 0, or the client has no image of one of the classes",
         deviations="The paper collides with one test image and fine-tunes; here each poison collides with a "

@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 from clients.attacks.base import AttackCard, ClientContext, Range
 from clients.attacks.data.backdoor import BACKDOOR_GOAL, Square, square_space
 from clients.bounds import Count, NonNegative, Positive
-from clients.training import Samples, Trainer
+from clients.training import Samples, Trainer, trainable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class AlternatingMinimization(Square):
             expected = 2 * context.model - context.previous_model
 
         def stealth(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-            weights = torch.cat([parameter.reshape(-1) for parameter in model.parameters()])
+            weights = torch.cat([parameter.reshape(-1) for parameter in trainable(model).values()])
             distance = (weights - expected).square().sum()
             return cross_entropy(model(images), labels) + self.rho * distance
 

@@ -11,9 +11,6 @@ from clients.attacks.data.backdoor import DURABLE_GOAL, Square, square_space
 from clients.bounds import Positive
 from clients.training import Samples, Trainer
 
-HEAD = 2
-"""Number of parameter tensors of the last, linear layer: weight and bias."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Chameleon(Square):
@@ -35,6 +32,7 @@ class Chameleon(Square):
 
     card = AttackCard(
         paper="Dai & Li, ICML 2023",
+        needs_classifier=True,
         goal=DURABLE_GOAL,
         idle_when="share is 0",
         deviations="The features and the classifier get one local training each, the authors take more. "
@@ -47,15 +45,15 @@ class Chameleon(Square):
         training = trainer.training
         slow = training.with_lr_times(self.pace)
 
-        def contrast(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-            value = contrastive_loss(trainer.features(images), labels, self.temperature)
-            # The loss does not depend on the classifier, but `fit` needs a gradient of every parameter, with
-            # storage of its own, since it adds weight decay in place.
-            return value + sum((0 * parameter).sum() for parameter in list(model.parameters())[-HEAD:])
+        classifier = {id(parameter) for parameter in trainer.classifier(samples.images[:2]).parameters()}
+
+        def contrast(_: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+            return contrastive_loss(trainer.features(images), labels, self.temperature)
 
         def freeze(gradients: list[Tensor]) -> None:
-            for gradient in gradients[:-HEAD]:
-                gradient.zero_()
+            for gradient, parameter in zip(gradients, trainer.parameters, strict=True):
+                if id(parameter) not in classifier:
+                    gradient.zero_()
 
         trainer.fit(samples, context.generator, training=slow, loss=contrast)
         frozen = replace(training, weight_decay=0.0, proximal=0.0)

@@ -10,7 +10,7 @@ from torch.nn.functional import cosine_similarity, cross_entropy
 from clients.attacks.base import AttackCard, ClientContext, CraftContext, Range
 from clients.attacks.data.backdoor import BACKDOOR_GOAL, Square, square_space
 from clients.bounds import Positive, PositiveShare
-from clients.training import Samples, Trainer
+from clients.training import Samples, Trainer, trainable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ class ConstrainAndScale(Square):
 
     def train(self, trainer: Trainer, samples: Samples, context: ClientContext) -> float:
         def loss(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-            weights = torch.cat([parameter.reshape(-1) for parameter in model.parameters()])
+            weights = torch.cat([parameter.reshape(-1) for parameter in trainable(model).values()])
             task = cross_entropy(model(images), labels)
             return self.alpha * task + (1 - self.alpha) * self._anomaly(weights, context.model)
 

@@ -48,16 +48,16 @@ class CriticalLayers(Square):
         trainer.fit(clean, context.generator, memory=context.memory)
         benign = trainer.weights()
         loss = trainer.fit(samples, context.generator)
-        malicious = trainer.weights()
+        malicious, buffers = trainer.weights(), trainer.buffers()
         probes = poisoned[torch.arange(min(self.probes, len(poisoned)))]
 
         def success(weights: Tensor) -> float:
-            trainer.load(weights)
+            trainer.load(weights, buffers)
             return float((trainer.predict(probes.images).argmax(dim=1) == probes.labels).double().mean())
 
         mask = critical(benign, malicious, layers(context.layout), success, self.tau)
         strong = strengthened(context.model.to(benign), benign, malicious, self.strength)
-        trainer.load(torch.where(mask, strong, benign))
+        trainer.load(torch.where(mask, strong, benign), buffers)
         return loss
 
 

@@ -1,4 +1,4 @@
-"""The models that clients train, each built for an image shape and a number of classes.
+"""Plain models, without residual connections or normalisation.
 
 Pooling precedes ReLU: the order does not change the result, and ReLU then processes a quarter of the values.
 """
@@ -6,10 +6,7 @@ Pooling precedes ReLU: the order does not change the result, and ReLU then proce
 from __future__ import annotations
 
 import math
-import threading
-from collections.abc import Callable
 
-import torch
 from torch import nn
 
 from clients.training.dropout import Dropout
@@ -21,7 +18,7 @@ Shape = tuple[int, ...]
 
 def cnn(shape: Shape, classes: int) -> nn.Module:
     """Build the default model: two 5x5 convolutions (16 and 32 channels), a linear layer; 29k parameters."""
-    channels, height, width = _image(shape)
+    channels, height, width = image_size(shape)
     return nn.Sequential(
         *_convolution(channels, 16, 5, padding=2),
         *_convolution(16, 32, 5, padding=2),
@@ -32,7 +29,7 @@ def cnn(shape: Shape, classes: int) -> nn.Module:
 
 def cnn_mcmahan(shape: Shape, classes: int) -> nn.Module:
     """Build the CNN of McMahan et al. (AISTATS 2017) with 512 hidden units; 1.66M parameters."""
-    channels, height, width = _image(shape)
+    channels, height, width = image_size(shape)
     return nn.Sequential(
         *_convolution(channels, 32, 5, padding=2),
         *_convolution(32, 64, 5, padding=2),
@@ -45,7 +42,7 @@ def cnn_mcmahan(shape: Shape, classes: int) -> nn.Module:
 
 def lenet5(shape: Shape, classes: int) -> nn.Module:
     """Build LeNet-5 (LeCun et al., 1998) with max-pooling and ReLU; 62k parameters on 28x28."""
-    channels, height, width = _image(shape)
+    channels, height, width = image_size(shape)
     return nn.Sequential(
         *_convolution(channels, 6, 5, padding=2),
         *_convolution(6, 16, 5),
@@ -56,6 +53,11 @@ def lenet5(shape: Shape, classes: int) -> nn.Module:
         nn.ReLU(),
         nn.Linear(84, classes),
     )
+
+
+def logistic(shape: Shape, classes: int) -> nn.Module:
+    """Build multinomial logistic regression: one linear layer, a convex problem; 7,850 parameters."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), classes))
 
 
 def mlp(shape: Shape, classes: int) -> nn.Module:
@@ -77,7 +79,7 @@ def mlp_small(shape: Shape, classes: int) -> nn.Module:
 
 def cnn_byzfl(shape: Shape, classes: int) -> nn.Module:
     """Build the MNIST CNN of ByzFL: 20 and 50 channels, 500 hidden units; 431k parameters."""
-    channels, height, width = _image(shape)
+    channels, height, width = image_size(shape)
     return nn.Sequential(
         *_convolution(channels, 20, 5),
         *_convolution(20, 50, 5),
@@ -94,7 +96,7 @@ def cnn_bucketing(shape: Shape, classes: int) -> nn.Module:
     As in the authors' code, no ReLU follows the second convolution. With that ReLU, the median does not learn
     under bit-flips if samples are sorted by class.
     """
-    channels, height, width = _image(shape)
+    channels, height, width = image_size(shape)
     return nn.Sequential(
         nn.Conv2d(channels, 32, 3),
         nn.ReLU(),
@@ -109,7 +111,7 @@ def cnn_bucketing(shape: Shape, classes: int) -> nn.Module:
     )
 
 
-def _image(shape: Shape) -> tuple[int, int, int]:
+def image_size(shape: Shape) -> tuple[int, int, int]:
     """Return the shape of an image, or raise ScenarioError for samples that are no images."""
     if len(shape) != 3:
         raise ScenarioError(
@@ -122,30 +124,3 @@ def _image(shape: Shape) -> tuple[int, int, int]:
 
 def _convolution(inputs: int, outputs: int, size: int, *, padding: int = 0) -> list[nn.Module]:
     return [nn.Conv2d(inputs, outputs, size, padding=padding), nn.MaxPool2d(2), nn.ReLU()]
-
-
-ModelBuilder = Callable[[Shape, int], nn.Module]
-
-MODELS: dict[str, ModelBuilder] = {
-    "cnn": cnn,
-    "cnn-bucketing": cnn_bucketing,
-    "cnn-byzfl": cnn_byzfl,
-    "cnn-mcmahan": cnn_mcmahan,
-    "lenet5": lenet5,
-    "mlp": mlp,
-    "mlp-small": mlp_small,
-}
-
-
-def build(builder: ModelBuilder, shape: Shape, classes: int, generator: torch.Generator) -> nn.Module:
-    """Build a model with PyTorch's initial weights, drawn from `generator`.
-
-    Layers draw from PyTorch's global generator. This function seeds it, and restores its state afterwards.
-    """
-    seed = int(torch.randint(2**62, (), generator=generator))
-    with _GLOBAL_STREAM, torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        return builder(shape, classes)
-
-
-_GLOBAL_STREAM = threading.Lock()
