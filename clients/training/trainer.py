@@ -213,16 +213,11 @@ class Trainer:
 
     def loss(self, images: Tensor, labels: Tensor) -> Tensor:
         """Compute the mean cross-entropy of the model with its current parameters."""
-        return cross_entropy(self._outputs(images), labels)
+        return cross_entropy(self.model(self._in_pairs(images))[: len(images)], labels)
 
-    def _outputs(self, images: Tensor) -> Tensor:
-        """Compute the outputs in training mode. Batch normalisation gets two copies of a single sample."""
-        if self._no_single and len(images) == 1:
-            images = torch.cat([images, images])
-            outputs: Tensor = self.model(images)[:1]
-        else:
-            outputs = self.model(images)
-        return outputs
+    def _in_pairs(self, images: Tensor) -> Tensor:
+        """Return the images (m, ...). A single one is repeated if the model has batch normalisation."""
+        return torch.cat([images, images]) if self._no_single and len(images) == 1 else images
 
     @torch.inference_mode()
     def predict(self, images: Tensor) -> Tensor:
@@ -244,12 +239,12 @@ class Trainer:
         """
         classifier = self.classifier(images)
         if isinstance(self.model, nn.Sequential) and self.model[-1] is classifier:
-            activations: Tensor = self.model[:-1](images)
-            return activations
+            activations: Tensor = self.model[:-1](self._in_pairs(images))
+            return activations[: len(images)]
         inputs: list[Tensor] = []
         hook = classifier.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
         try:
-            self._outputs(images)
+            self.model(self._in_pairs(images))
         finally:
             hook.remove()
         return inputs[-1][: len(images)]

@@ -185,7 +185,7 @@ def test_replay_repeats_the_round_and_the_report_shows_the_run(scenario, tmp_pat
     history = simulate(
         scenario, strategy="median", buffers=buffers, out=tmp_path, keep_updates=[3], tolerated=1
     )
-    found = replay(history.path, 3, ["median", "krum"], influence=False)
+    found = replay(history.path, 3, ["median", "fedavg"], influence=False)
     assert found.results[0].record.loss == pytest.approx(history.last.loss)
     assert found.results[1].record.loss != history.last.loss
     assert write_report([tmp_path], tmp_path / "report.html") is not None
