@@ -5,7 +5,6 @@ The names of the parameters are those of torchvision, so its trained weights fit
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Annotated
 
@@ -146,5 +145,13 @@ def resnet20(shape: Shape, classes: int, *, width: Positive = 16) -> nn.Module:
 
 
 def group_norm(groups: int) -> Norm:
-    """Return a function that builds group normalisation, with at most this number of groups."""
-    return lambda channels: nn.GroupNorm(math.gcd(groups, channels), channels)
+    """Return a function that builds group normalisation, with at most this number of groups.
+
+    A group has two channels or more: with one channel and one pixel, its only value would become 0.
+    """
+
+    def norm(channels: int) -> nn.Module:
+        most = min(groups, max(1, channels // 2))
+        return nn.GroupNorm(next(count for count in range(most, 0, -1) if channels % count == 0), channels)
+
+    return norm
