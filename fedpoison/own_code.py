@@ -26,6 +26,7 @@ from fedpoison.errors import FedPoisonError, ScenarioError
 FILES = ".py"
 _NAME = re.compile(r"(?P<place>[^\s:@()]+)(?:@(?P<digest>[0-9a-f]{12}))?:(?P<attribute>[A-Za-z_][\w.]*)")
 _CANONICAL = re.compile(r"([\w.-]+\.py)@([0-9a-f]{12}):")
+_REFERENCE = re.compile(r"[\w.-]@[0-9a-f]{12}:")
 _files: dict[str, CodeFile] = {}
 """Files that this process has read, by digest."""
 
@@ -99,7 +100,8 @@ class CodeName:
         found: object = module
         for part in self.attribute.split("."):
             if not hasattr(found, part):
-                names = sorted(name for name in vars(module) if not name.startswith("_"))
+                defined = {name for name, value in vars(module).items() if _is_from(value, module)}
+                names = sorted(name for name in defined or vars(module) if not name.startswith("_"))
                 raise ScenarioError(
                     f"{self.place}: got the name {self.attribute!r}, expected one of {', '.join(names)}."
                 )
@@ -170,6 +172,28 @@ def files_in(text: str) -> list[CodeFile]:
     return [_files[digest] for digest in digests if digest in _files]
 
 
+def refers_to_code(text: str) -> bool:
+    """Return whether a canonical spec names the code of a user.
+
+    >>> refers_to_code("nnm | my_file.py@1a2b3c4d5e6f:MyRule(k=2)"), refers_to_code("flwr:FedAvg")
+    (True, False)
+    """
+    return _REFERENCE.search(text) is not None
+
+
+def code_name_of(defined: type | types.FunctionType) -> str | None:
+    """Return the name of a class or function of a user, or None if other processes cannot find it by a name.
+
+    They can find what a module defines at its top level, unless the module is a script or a notebook.
+    """
+    module = sys.modules.get(defined.__module__)
+    if module is None or defined.__module__ == "__main__" or not hasattr(module, defined.__qualname__):
+        return None
+    file = next((file for file in _files.values() if _module_name(file) == module.__name__), None)
+    place = module.__name__ if file is None else f"{file.name}@{file.digest}"
+    return f"{place}:{defined.__qualname__}"
+
+
 @contextmanager
 def code_errors(place: str) -> Iterator[None]:
     """Convert an exception in the code of a user into a ScenarioError that names `place` and the cause.
@@ -209,7 +233,7 @@ def _find(path: Path, digest: str) -> CodeFile | None:
 
 def _execute(file: CodeFile) -> types.ModuleType:
     """Return the module of a file. The modules next to the file can be imported by it."""
-    name = f"{Path(file.name).stem}_{file.digest}"
+    name = _module_name(file)
     if name in sys.modules:
         return sys.modules[name]
     module = types.ModuleType(name)
@@ -227,6 +251,14 @@ def _execute(file: CodeFile) -> types.ModuleType:
         for added in folder:
             sys.path.remove(added)
     return module
+
+
+def _is_from(value: object, module: types.ModuleType) -> bool:
+    return getattr(value, "__module__", None) == module.__name__
+
+
+def _module_name(file: CodeFile) -> str:
+    return f"{Path(file.name).stem}_{file.digest}"
 
 
 def _import(name: str) -> types.ModuleType:

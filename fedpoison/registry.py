@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
 from fedpoison.errors import ScenarioError, unknown
+from fedpoison.own_code import code_errors, is_code_name, read_code_name
 
 Entry = TypeVar("Entry")
 
@@ -105,16 +107,25 @@ class Registry(Generic[Entry]):
         group: Entry-point group of the entries of other packages.
         members: Attributes that an entry of another package must have.
         dataclass: Whether an entry of another package must be a dataclass.
+        from_function: Converts a function of a user into an entry. Default: functions are no entries.
     """
 
     def __init__(
-        self, kind: str, builtin: Mapping[str, Entry], group: str, *members: str, dataclass: bool = True
+        self,
+        kind: str,
+        builtin: Mapping[str, Entry],
+        group: str,
+        *members: str,
+        dataclass: bool = True,
+        from_function: Callable[[Callable[..., object]], Entry] | None = None,
     ) -> None:
         self.kind = kind
         self.group = group
         self.builtin = builtin
         self._members = members
         self._dataclass = dataclass
+        self._from_function = from_function
+        self._own: dict[str, Any] = {}
 
     def entries(self) -> dict[str, Entry]:
         """Return all entries by name, sorted. A built-in entry hides an entry point of the same name.
@@ -138,24 +149,50 @@ class Registry(Generic[Entry]):
         return messages
 
     def __contains__(self, name: str) -> bool:
+        if is_code_name(name):
+            return self._fits(self._load_own(name))
         return name in self.builtin or name in added(self.group)
 
     def __getitem__(self, name: str) -> Entry:
         """Return the entry of that name, or raise a ScenarioError that suggests the nearest name."""
         if name in self.builtin:
             return self.builtin[name]
+        if is_code_name(name):
+            return self._checked(self._load_own(name), lambda: (f"{self.kind} {name}", "Correct the code."))
         points = added(self.group)
         if name not in points:
             raise unknown(self.kind, name, self.entries())
-        entry: Entry = _load(points[name])
-        lacks = [member for member in self._members if not _has(entry, member)]
-        if lacks or (self._dataclass and not (isinstance(entry, type) and is_dataclass(entry))):
-            expected = f"a dataclass with {', '.join(self._members)}"
+        return self._checked(_load(points[name]), lambda: (_origin(points[name]), _REPAIR))
+
+    def canonical(self, name: str) -> str:
+        """Return the name of an entry with which another process finds it."""
+        return str(read_code_name(name)) if is_code_name(name) else name
+
+    def _load_own(self, name: str) -> Any:
+        """Return what a name such as `my_file.py:MyRule` refers to, loaded once per content of the file."""
+        code = read_code_name(name)
+        if str(code) not in self._own:
+            found = code.load()
+            if inspect.isfunction(found) and self._from_function is not None:
+                with code_errors(name):
+                    found = self._from_function(found)
+            self._own[str(code)] = found
+        return self._own[str(code)]
+
+    def _fits(self, entry: object) -> bool:
+        right_kind = isinstance(entry, type) and is_dataclass(entry)
+        return all(_has(entry, member) for member in self._members) and (right_kind or not self._dataclass)
+
+    def _checked(self, entry: Any, describe: Callable[[], tuple[str, str]]) -> Entry:
+        """Return the entry, or raise a ScenarioError with the origin and the repair from `describe`."""
+        if not self._fits(entry):
+            origin, repair = describe()
+            kind = "a dataclass" if self._dataclass else "an object"
             raise ScenarioError(
-                f"{_origin(points[name])}: got {entry!r}, expected "
-                f"{expected if self._dataclass else expected.replace('a dataclass', 'an object')}. {_REPAIR}"
+                f"{origin}: got {entry!r}, expected {kind} with {', '.join(self._members)}. {repair}"
             )
-        return entry
+        checked: Entry = entry
+        return checked
 
     def check(self, name: str) -> str:
         """Return `name` if it is known; otherwise raise a ScenarioError that suggests the nearest name."""

@@ -55,6 +55,8 @@ class RuleCard:
     """A coordinate of the result depends on that coordinate of the updates alone."""
     mean_without_byzantine: bool = False
     """With `byzantine = 0` and equal weights, the result is the mean."""
+    reports_trust: bool = True
+    """Whether the trust of the result says which clients the rule used. False: a function of a user."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -176,6 +176,8 @@ def _print(history: History, clean_run: History | None) -> None:
             f"and {percent(rates['false_positive_rate'])} % of the honest clients in the last round, "
             f"and gave {percent(rates['malicious_mass'])} % of its trust to the malicious clients"
         )
+    elif last.training.acting:
+        console.print("the strategy reports no trust, so it is unknown which clients it rejected")
     half_life = history.recovery_half_life(clean_run)
     if not math.isnan(half_life):
         console.print(

@@ -121,7 +121,8 @@ class RuleAggregator:
         weights, aggregate = self._runner.step(
             model, matrix, self._weights(updates, model), self._context(server_round, model, updates)
         )
-        return AggregationResult(weights=weights, trust=aggregate.trust)
+        trust = aggregate.trust if self.rule.card.reports_trust else None
+        return AggregationResult(weights=weights, trust=trust)
 
     def apply_rule(
         self,

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fedpoison.errors import ScenarioError, unknown
+from fedpoison.own_code import is_code_name
 from fedpoison.scenario.registries import optimizers, preaggregators, strategies
-from fedpoison.scenario.specs import Call, Spec, describe, format_call, parse_call, split_outside
+from fedpoison.scenario.specs import READERS, Call, Spec, describe, format_call, parse_call, split_outside
 from strategies.base import AggregationRule
 from strategies.optimizers import ServerOptimizer
 from strategies.pipeline import Pipeline
@@ -169,6 +170,9 @@ def read_aggregation(spec: str | AggregationRule) -> Spec[Aggregation | FlowerSt
     return Spec(text, strategies.kind, parsed)
 
 
+READERS[strategies.kind] = read_aggregation
+
+
 def build_aggregation(spec: str, *, byzantine: int) -> AggregationRule | FlowerStrategy:
     """Build the rule or pipeline that `spec` describes, or return the Flower strategy that it names.
 
@@ -227,12 +231,14 @@ def _kind(part: str, name: str, *, alone: bool) -> str:
         raise ScenarioError(
             f"{part}: a strategy of Flower cannot be part of a pipeline; remove the other parts."
         )
+    if name in preaggregators:  # first, since a pre-aggregator of a user has all members of a rule
+        return "pre-aggregator"
     if name in strategies:
         return "rule"
-    if name in preaggregators:
-        return "pre-aggregator"
     if name in optimizers:
         return "optimizer"
+    if is_code_name(name):
+        strategies[name]  # raises: the message names the members of a rule
     choices = [*strategies.entries()]
     if not alone:
         choices += [*preaggregators.entries(), *optimizers.entries()]

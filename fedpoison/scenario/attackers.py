@@ -79,13 +79,15 @@ class AttackerGroup(BaseModel):
             ScenarioError: the text does not have that form, or a key is unknown.
             ValueError: a value is invalid.
         """
-        parts = split_outside(text, ":")
-        if len(parts) != 2:
+        *attack, listed = split_outside(text, ":")
+        if not attack:
             raise ScenarioError(
                 f"group {text!r}: expected an attack and a size, as in 'alie: share=0.1, schedule=once'."
             )
-        pairs = [setting.partition("=") for setting in split_outside(parts[1], ",")]
-        return cls(**_known({"attack": parts[0]} | {key.strip(): value.strip() for key, _, value in pairs}))
+        pairs = [setting.partition("=") for setting in split_outside(listed, ",")]
+        return cls(
+            **_known({"attack": ":".join(attack)} | {key.strip(): value.strip() for key, _, value in pairs})
+        )
 
     def to_spec(self) -> str:
         """Return the text from which `read` returns an equal group."""

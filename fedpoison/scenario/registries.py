@@ -11,17 +11,31 @@ from fedpoison.data.partitions import PARTITIONS
 from fedpoison.errors import ScenarioError
 from fedpoison.models import MODELS, ModelBuilder
 from fedpoison.registry import Registry
-from fedpoison.scenario.specs import Spec, format_call, parse_call, read, split_outside
+from fedpoison.scenario.functions import attack_class, rule_class
+from fedpoison.scenario.specs import READERS, Spec, format_call, parse_call, read, split_outside
 from strategies import OPTIMIZERS, PREAGGREGATORS, STRATEGIES
 from strategies.base import AggregationRule
 from strategies.optimizers import ServerOptimizer
 from strategies.preaggregators import PreAggregator
 
 attacks: Registry[type[Attack]] = Registry(
-    "attack", ATTACKS, "fedpoison.attacks", "card.paper", "poison_data", "train", "craft"
+    "attack",
+    ATTACKS,
+    "fedpoison.attacks",
+    "card.paper",
+    "poison_data",
+    "train",
+    "craft",
+    from_function=attack_class,
 )
 strategies: Registry[type[AggregationRule]] = Registry(
-    "strategy", STRATEGIES, "fedpoison.strategies", "card.needs", "minimum", "__call__"
+    "strategy",
+    STRATEGIES,
+    "fedpoison.strategies",
+    "card.needs",
+    "minimum",
+    "__call__",
+    from_function=rule_class,
 )
 preaggregators: Registry[type[PreAggregator]] = Registry(
     "pre-aggregator", PREAGGREGATORS, "fedpoison.preaggregators", "card.needs", "minimum", "rows", "__call__"
@@ -87,3 +101,6 @@ def read_partition(spec: str | Partition) -> Spec[Partition]:
         text = format_call(FLOWER_DATASETS + name, arguments)
         return Spec(text, partitions.kind, FlowerPartition(name, tuple(arguments.items())))
     return read(partitions, spec)
+
+
+READERS.update({attacks.kind: read_attack, partitions.kind: read_partition})

@@ -191,6 +191,12 @@ class Scenario(BaseModel):
         """
         return self.parse({name: getattr(self, name) for name in type(self).model_fields} | changes)
 
+    def __getstate__(self) -> dict[Any, Any]:
+        """Return the fields, without the objects built from them, which may have classes of a user."""
+        state = super().__getstate__()
+        fields = {name: value for name, value in state["__dict__"].items() if name in type(self).model_fields}
+        return state | {"__dict__": fields}
+
     @classmethod
     def given(cls, scenario: Self | None, fields: Mapping[str, Any]) -> Self:
         """Return the scenario with some fields changed, as `replace`. None: the default scenario."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 import math
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -17,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError, ValidatorFunctionWrapHandler,
 
 from clients.bounds import check_no_nan
 from fedpoison.errors import ScenarioError, unknown
+from fedpoison.own_code import code_name_of, files_in, refers_to_code
 from fedpoison.registry import Registry
 
 T = TypeVar("T")
@@ -115,7 +117,7 @@ class Call(Generic[T]):
         Raises:
             ScenarioError: the name or a parameter is unknown.
         """
-        chosen_class = registry[name]
+        chosen_class, name = registry[name], registry.canonical(name)
         known = [described.name for described in dataclasses.fields(chosen_class)]  # type: ignore[arg-type]
         for parameter in parameters:
             if not known:
@@ -177,8 +179,19 @@ class Spec(str, Generic[T]):  # noqa: SLOT000  # it has two attributes
         spec.kind, spec.value = kind, value
         return spec
 
-    def __reduce__(self) -> tuple[type[Self], tuple[str, str, T]]:
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        if self.kind in READERS and refers_to_code(self):
+            return _read_again, (str(self), self.kind, *files_in(self))
         return type(self), (str(self), self.kind, self.value)
+
+
+READERS: dict[str, Callable[[Any], Spec[Any]]] = {}
+"""Reader of each kind of spec. Another process reads a spec again if the spec names the code of a user."""
+
+
+def _read_again(text: str, kind: str, *_files: object) -> Spec[Any]:
+    """Return the spec. The process knows the content of the files since it unpickled them."""
+    return READERS[kind](text)
 
 
 def read(registry: Registry[type[T]], spec: str | T) -> Spec[T]:
@@ -215,22 +228,31 @@ def describe(built: object, *registries: Registry[Any], kept: Collection[str] = 
     for registry in registries:
         for name, known in registry.entries().items():
             if known is type(built):
-                values = {
-                    described.name: getattr(built, described.name)
-                    for described in dataclasses.fields(known)  # type: ignore[arg-type]  # registered classes are dataclasses
-                    if described.name in kept or getattr(built, described.name) != _default(described)
-                }
-                spec = format_call(name, values)
+                spec = format_call(name, _set_values(built, kept))
                 if build(registry, spec) != built:
                     raise ScenarioError(
                         f"{kinds}: got {built!r}, which differs from {spec}; expected parameters that are "
                         "numbers, texts or truth values."
                     )
                 return spec
-    raise ScenarioError(
-        f"{kinds}: got {built!r}, and {type(built).__name__} is not registered; give a name, an object of a "
-        "registered class, or add the class by an entry point."
-    )
+    defined = built if inspect.isfunction(built) else type(built)
+    own = code_name_of(defined)
+    if own is None:
+        raise ScenarioError(
+            f"{kinds}: got {built!r}, and {defined.__name__} is not registered; give a name or an object "
+            f"of a registered class, or write the code to a file and give my_file.py:{defined.__name__}."
+        )
+    registry = next((registry for registry in registries if own in registry), registries[0])
+    return format_call(registry.canonical(own), {} if defined is built else _set_values(built, kept))
+
+
+def _set_values(built: object, kept: Collection[str]) -> dict[str, object]:
+    """Return the parameters of an object that differ from their default, or are in `kept`."""
+    return {
+        described.name: getattr(built, described.name)
+        for described in dataclasses.fields(built)  # type: ignore[arg-type]  # registered classes are dataclasses
+        if described.name in kept or getattr(built, described.name) != _default(described)
+    }
 
 
 def validated_by(reader: Callable[[Any], str]) -> WrapValidator:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, Unpack
 
 import optuna
@@ -12,6 +12,7 @@ import optuna
 from clients.attacks.base import Candidates, Range
 from fedpoison.errors import RunError, ScenarioError, unknown
 from fedpoison.federation.federation import Federation
+from fedpoison.own_code import is_code_name
 from fedpoison.results.round import Round
 from fedpoison.scenario.registries import attacks as registered
 from fedpoison.scenario.registries import read_attack
@@ -81,6 +82,15 @@ def search_spaces(kind: Literal["accuracy", "backdoor"]) -> dict[str, Parameters
     }
 
 
+def _own_spaces(names: Iterable[str]) -> dict[str, Parameters]:
+    """Return the parameters of attacks in the code of a user. Without a search space, there are none."""
+    attacks = {name: registered[name] for name in names if is_code_name(name)}
+    return {
+        name: {} if attack.search_space is None else attack.search_space.parameters
+        for name, attack in attacks.items()
+    }
+
+
 def search(
     base: Scenario,
     objective: SearchObjective,
@@ -100,7 +110,8 @@ def search(
     Args:
         base: Scenario whose attack is varied.
         objective: Goal of the attacker.
-        attacks: Names of the objective's attacks, each counted once. Default: all of them.
+        attacks: Names of the objective's attacks, each counted once, or `my_file.py:MyAttack`. Default: all
+            attacks of the objective, without those in files.
         trials: Number of attacks to try.
         confirm: Number of additional seeds, after the scenario's, for re-running the strongest attack.
         on_planned: Callback with the number of runs of the next step. Equal attacks run once.
@@ -114,6 +125,8 @@ def search(
     """
     if base.groups:
         raise ScenarioError("groups: a search varies a single attack; omit the groups.")
+    attacks = [registered.canonical(name) for name in attacks]
+    objective = replace(objective, space={**objective.space, **_own_spaces(attacks)})
     for name in attacks:
         if name not in objective.space:
             raise unknown("attack of this objective", name, objective.space)

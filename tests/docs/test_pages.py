@@ -140,7 +140,7 @@ def test_the_package_of_the_guide_passes_its_tests_and_its_names_run(tmp_path):
         )
     )
     in_shell("-m", "pytest", "-q", "-p", "no:cacheprovider", "test_my_package.py", folder=tmp_path)
-    (run,) = re.findall(r"^fedpoison (run .+)$", (ROOT / "docs/extending.md").read_text(), re.MULTILINE)
+    *_, run = re.findall(r"^fedpoison (run .+)$", (ROOT / "docs/extending.md").read_text(), re.MULTILINE)
     small = shlex.split("--clients 10 --train-samples 200 --test-samples 100 --model mlp-small --json")
     printed = json.loads(in_shell("-m", "fedpoison", *shlex.split(run), *small, folder=tmp_path))
     assert printed["rounds"] == 3
