@@ -20,7 +20,7 @@ from fedpoison.simulation.run import simulate
 from fedpoison.studies.study import Study
 
 RUN = [
-    "run", "--dataset", "digits", "--model", "mlp", "--train-samples", "400", "--test-samples", "200",
+    "run", "--dataset", "digits", "--model", "mlp-small", "--train-samples", "400", "--test-samples", "200",
     "--clients", "10",
 ]  # fmt: skip
 LASTING = [
@@ -150,7 +150,7 @@ def test_a_stopped_run_ends_cleanly_and_takes_its_processes_along(start, tmp_pat
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize(("engine", "rounds"), [("ray", 150), ("flower", 30)])
+@pytest.mark.parametrize(("engine", "rounds"), [("ray", 100), ("flower", 30)])
 def test_a_killed_run_takes_its_processes_along_and_continues(start, tmp_path, engine, rounds):
     process = start(*RUN, *LASTING, "--rounds", rounds, "--engine", engine, "--out", tmp_path)
     started = running(process, tmp_path, "*/checkpoint.safetensors")
@@ -171,7 +171,9 @@ def test_a_killed_run_takes_its_processes_along_and_continues(start, tmp_path, e
 def test_a_killed_sweep_takes_its_processes_along_and_continues_inside_its_runs(
     start, small, tmp_path, fedpoison
 ):
-    base = small.replace(rounds=60, strategy="fldetector | adam", attack="mimic").content()
+    base = small.replace(
+        rounds=100, model="mlp-small", strategy="fldetector | adam", attack="mimic"
+    ).content()
     study = Study.parse({"name": "s", "base": base, "axes": {"seed": [base.pop("seed"), 1]}})
     (tmp_path / "s.toml").write_text(study.to_toml())
     options = ["sweep", tmp_path / "s.toml", "--jobs", 2, "--checkpoint-every", 1]
