@@ -45,7 +45,7 @@ def test_an_object_has_the_canonical_spec(field, given, spec):
     [
         ("strategy", Adam(), "expected exactly one rule"),
         ("attack", Krum(), r"attack: got Krum\(.*Krum is not registered"),
-        ("attack", Alie, "attack: Input should be a valid string"),
+        ("attack", Alie, "attack: got the class Alie, expected an object"),
         ("atack", "alie", "did you mean 'attack'"),
     ],
 )

@@ -235,15 +235,19 @@ def describe(built: object, *registries: Registry[Any], kept: Collection[str] = 
                         "numbers, texts or truth values."
                     )
                 return spec
+    if isinstance(built, type):
+        raise ScenarioError(
+            f"{kinds}: got the class {built.__name__}, expected an object: {built.__name__}()."
+        )
     defined = built if inspect.isfunction(built) else type(built)
     own = code_name_of(defined)
-    if own is None:
+    fitting = [registry for registry in registries if own is not None and own in registry]
+    if own is None or not fitting:
         raise ScenarioError(
             f"{kinds}: got {built!r}, and {defined.__name__} is not registered; give a name or an object "
             f"of a registered class, or write the code to a file and give my_file.py:{defined.__name__}."
         )
-    registry = next((registry for registry in registries if own in registry), registries[0])
-    return format_call(registry.canonical(own), {} if defined is built else _set_values(built, kept))
+    return format_call(fitting[0].canonical(own), {} if defined is built else _set_values(built, kept))
 
 
 def _set_values(built: object, kept: Collection[str]) -> dict[str, object]:

@@ -41,7 +41,7 @@ class SavedUpdates:
     model_buffers: Buffers = field(default_factory=dict)
     """Global buffers that the clients started from, by name."""
     buffers: Buffers = field(default_factory=dict)
-    """Buffers of the clients, (n, *shape) by name. Empty if the clients keep them."""
+    """Buffers of the clients, (n, ...) by name. Empty if the clients keep them."""
 
     @property
     def attacking_clients(self) -> list[int]:
