@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from strategies.base import RuleCard, State
+from strategies.parameters import positive
 
 
 @runtime_checkable
@@ -62,7 +63,7 @@ class SGD:
     )
 
     def __post_init__(self) -> None:
-        _finite_positive(lr=self.lr)
+        positive(lr=self.lr)
         _decay(momentum=self.momentum)
 
     def __call__(self, update: Tensor, state: State) -> tuple[Tensor, State]:
@@ -206,18 +207,12 @@ def adaptive_step(
 
 
 def _check_adaptive(lr: float, tau: float, start: float | None, **betas: float) -> None:
-    _finite_positive(lr=lr, tau=tau)
+    positive(lr=lr, tau=tau)
     _decay(**betas)
     if start is not None and not 0 <= start < math.inf:
         raise ValueError(
             f"start: got {start}, expected a finite second moment of 0 or more, or none for tau squared."
         )
-
-
-def _finite_positive(**parameters: float) -> None:
-    for name, value in parameters.items():
-        if not 0 < value < math.inf:
-            raise ValueError(f"{name}: got {value}, expected a finite number above 0.")
 
 
 def _decay(**parameters: float) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal, final
@@ -21,6 +20,7 @@ from strategies.base import (
 )
 from strategies.kernels.distances import squared_distances
 from strategies.kernels.weighted_sums import clip_factors
+from strategies.parameters import positive
 from strategies.tolerance import Relaxable
 
 
@@ -189,8 +189,7 @@ class Clipping(PreAggregator):
     checks_values: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if not 0 < self.threshold < math.inf:
-            raise ValueError(f"threshold: got {self.threshold}, expected a finite norm above 0.")
+        positive(threshold=self.threshold)
 
     def coefficients(self, updates: Tensor, context: Context) -> Tensor:
         return clip_factors(finite_norms(updates), self.threshold).diag()

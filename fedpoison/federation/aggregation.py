@@ -199,6 +199,15 @@ class RuleAggregator:
         return self._workers.run(predict)
 
 
+def _require_finite(weights: Tensor, server_round: int, strategy: str) -> None:
+    """Raise AggregationError unless the new global weights are finite."""
+    if not bool(torch.isfinite(weights).all()):
+        raise AggregationError(
+            f"round {server_round}: {strategy} gave a non-finite model, expected finite weights; "
+            "use a strategy that bounds updates, or a smaller learning rate."
+        )
+
+
 class FlowerAggregator:
     """Aggregates with an unchanged strategy of Flower."""
 
@@ -228,12 +237,13 @@ class FlowerAggregator:
         if self._federation.scenario.weights == "uniform":
             for reply in replies:
                 reply.content.metric_records[METRICS][EXAMPLES] = 1
-        arrays, _ = self._strategy.aggregate_train(server_round, replies)
+        with np.errstate(all="ignore"):  # the result is checked
+            arrays, _ = self._strategy.aggregate_train(server_round, replies)
         if arrays is None:
             return AggregationResult(weights=model, trust=None, aggregated=False)
-        return AggregationResult(
-            weights=from_record(arrays, self._federation.layout).to(model.device), trust=None
-        )
+        weights = from_record(arrays, self._federation.layout).to(model.device)
+        _require_finite(weights, server_round, self._federation.scenario.strategy)
+        return AggregationResult(weights=weights, trust=None)
 
     def state(self) -> dict[Key, Tensor]:
         """Return the arrays in the attributes of Flower's strategy, which has no interface for its state.

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from clients.attacks.base import NoAttack
-from fedpoison.errors import ScenarioError
+from fedpoison.errors import AggregationError, ScenarioError
 from fedpoison.federation.federation import Federation
 from fedpoison.simulation.run import run_federation
 
@@ -103,6 +103,12 @@ def test_such_a_partition_may_have_to_be_dealt_more_than_once(small, digits):
 def test_it_wants_honest_nodes_and_malicious_ones_that_stay(small, digits, changes):
     with pytest.raises(ScenarioError, match="malicious_partition: got .* expected at least 1"):
         Federation(small.replace(malicious_partition="iid", **changes), digits)
+
+
+def test_a_strategy_of_flower_that_overflows_is_an_error_without_a_warning(small, digits):
+    scenario = small.replace(strategy="flwr:FedYogi", attack="scaled-update(factor=3e38)", rounds=2, lr=1.0)
+    with pytest.raises(AggregationError, match="flwr:FedYogi gave a non-finite model"):
+        run_federation(Federation(scenario, digits))
 
 
 def test_a_strategy_of_flower_neither_draws_from_the_global_stream_nor_logs(small, digits, caplog):
