@@ -1,0 +1,1 @@
+"""Random scenarios over all registries, and the checks of their outcomes."""
