@@ -51,7 +51,7 @@ class Drawn:
 
     @property
     def endless(self) -> bool:
-        """Whether a parameter asks for more work than anybody can wait for."""
+        """Whether a parameter asks for a million steps or more, which no fuzzer waits for."""
         specs = [self.fields.get(name) for name in ("strategy", "attack", "goal", "groups")]
         return re.search(r"=\d{7,}[,)]", str(specs)) is not None
 
