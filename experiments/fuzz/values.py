@@ -39,8 +39,7 @@ def draw_parameters(kind: type, texts: Sequence[str], source: Random) -> dict[st
     for described in dataclasses.fields(kind):
         default, hint = described.default, hints[described.name]
         if hint is int and isinstance(default, int) and default > LARGE:
-            if source.random() < 0.95:
-                drawn[described.name] = source.randint(1, 8)
+            drawn[described.name] = source.randint(1, 8)
         elif source.random() < SET:
             drawn[described.name] = draw_value(hint, default, texts, source)
     return drawn
