@@ -15,6 +15,7 @@ from torch import Tensor
 
 from clients.training.parameters import Buffers
 from clients.training.trainer import Trainer
+from fedpoison.errors import AggregationError
 from fedpoison.federation.federation import Federation
 from fedpoison.federation.messages import (
     ARRAYS,
