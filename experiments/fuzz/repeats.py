@@ -14,6 +14,7 @@ from torch import Tensor
 
 from clients.attacks.base import crafts_updates
 from clients.attacks.composite import parts_of
+from clients.training.parameters import ModelState
 from fedpoison.devices import CPU
 from fedpoison.engines.local import device_grid, local_grid
 from fedpoison.engines.options import EngineOptions
@@ -118,7 +119,7 @@ def _fresh(federation: Federation) -> Federation:
 def _first_updates(federation: Federation, grid: Grid, workers: Workers) -> Tensor:
     found: list[Tensor] = []
 
-    def keep(_round: int, _model: Tensor, _replies: Sequence[Update], updates: Tensor) -> None:
+    def keep(_round: int, _model: ModelState, _replies: Sequence[Update], updates: Tensor) -> None:
         found.append(updates.clone())
 
     with contextlib.suppress(FedPoisonError):  # the aggregation can stop the round after the updates
