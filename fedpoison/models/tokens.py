@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from fedpoison.errors import ScenarioError
 from fedpoison.models.plain import Shape
 from fedpoison.models.residual import Positive
 
@@ -25,7 +26,7 @@ class SequenceClassifier(nn.Module):
 
 
 def lstm(
-    _: Shape,
+    shape: Shape,
     classes: int,
     *,
     vocabulary: Positive = 128,
@@ -35,14 +36,22 @@ def lstm(
 ) -> nn.Module:
     """Build the LSTM for characters of McMahan et al. (AISTATS 2017), which predicts after the last token.
 
-    A sample is a sequence of tokens, from 0 to `vocabulary` - 1. Images are not tokens: their normalised
-    pixels are below 0.
+    A sample is a sequence of tokens, from 0 to `vocabulary` - 1.
 
     Args:
+        shape: Shape of a sample, (t,).
         classes: Number of classes.
         vocabulary: Number of different tokens.
         embedding: Size of the vector of a token.
         hidden: Number of units per layer.
         layers: Number of layers.
+
+    Raises:
+        ScenarioError: the samples are images.
     """
+    if len(shape) != 1:
+        raise ScenarioError(
+            f"model lstm: got samples of shape {shape}, expected sequences of tokens (length,); for images, "
+            "use cnn, mlp or another model."
+        )
     return SequenceClassifier(vocabulary, embedding, hidden, layers, classes)

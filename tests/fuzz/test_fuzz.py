@@ -52,7 +52,11 @@ def test_the_scenarios_cover_the_registries(drawn):
     for registry in (strategies, preaggregators, optimizers, attacks, partitions, schedules):
         assert set(registry.entries()) <= words
     assert "flwr" in words
-    fields = {name.replace("_", "-") for name in Scenario.model_fields} - {"groups", "dropout-seed"}
+    fields = {name.replace("_", "-") for name in Scenario.model_fields} - {
+        "groups",
+        "dropout-seed",
+        "initial",
+    }
     assert fields | {"group"} <= {word.removeprefix("no-") for word in re.findall(r"--([\w-]+)", commands)}
 
 
