@@ -23,6 +23,7 @@ from fedpoison.federation.messages import (
     EXAMPLES,
     METRICS,
     ROUND,
+    PayloadError,
     TensorArray,
     Update,
     as_tensor,
@@ -200,15 +201,6 @@ class RuleAggregator:
         return self._workers.run(predict)
 
 
-def _require_finite(weights: Tensor, server_round: int, strategy: str) -> None:
-    """Raise AggregationError unless the new global weights are finite."""
-    if not bool(torch.isfinite(weights).all()):
-        raise AggregationError(
-            f"round {server_round}: {strategy} gave a non-finite model, expected finite weights; "
-            "use a strategy that bounds updates, or a smaller learning rate."
-        )
-
-
 class FlowerAggregator:
     """Aggregates with an unchanged strategy of Flower."""
 
@@ -242,8 +234,14 @@ class FlowerAggregator:
             arrays, _ = self._strategy.aggregate_train(server_round, replies)
         if arrays is None:
             return AggregationResult(weights=model, trust=None, aggregated=False)
-        weights = from_record(arrays, self._federation.layout).to(model.device)
-        _require_finite(weights, server_round, self._federation.scenario.strategy)
+        try:
+            weights = from_record(arrays, self._federation.layout).to(model.device)
+        except PayloadError as error:
+            strategy = self._federation.scenario.strategy
+            raise AggregationError(
+                f"round {server_round}: {strategy} gave a model that {error}, expected finite weights; use a "
+                "strategy that bounds updates, or a smaller learning rate."
+            ) from None
         return AggregationResult(weights=weights, trust=None)
 
     def state(self) -> dict[Key, Tensor]:

@@ -147,7 +147,6 @@ def law_breaker(craft):
     ("craft", "fault"),
     [
         (lambda own, context: own.mul_(2), "writes to its arguments"),
-        (lambda own, context: own[0], "sends"),
         (lambda own, context: own.half(), "sends torch.float16"),
         (lambda own, context: own / 0, "non-finite"),
         (lambda own, context: own + torch.rand(1).to(own.dtype), "same twice"),
@@ -156,6 +155,11 @@ def law_breaker(craft):
 def test_the_suite_finds_a_broken_law(craft, fault):
     with pytest.raises(CheckError, match=fault):
         check_attack(law_breaker(craft))
+
+
+def test_the_suite_names_an_update_of_another_shape():
+    with pytest.raises(TypeError, match=r"Breaker returned Tensor of shape \(24,\), expected .* \(1, 24\)"):
+        check_attack(law_breaker(lambda own, context: own[0]))
 
 
 @pytest.mark.parametrize(

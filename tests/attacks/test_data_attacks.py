@@ -293,5 +293,5 @@ def test_a_model_without_a_linear_end_has_no_features(samples):
     trainer = Trainer(
         torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10), torch.nn.ReLU()), LocalTraining()
     )
-    with pytest.raises(ValueError, match="expected an nn.Sequential that ends in an nn.Linear"):
+    with pytest.raises(ValueError, match="expected a model whose output is that of an nn.Linear"):
         poisoned_by(CleanLabel(), samples, trainer)

@@ -55,7 +55,8 @@ class Chameleon(Square):
                 if id(parameter) not in classifier:
                     gradient.zero_()
 
-        trainer.fit(samples, context.generator, training=slow, loss=contrast)
+        if len(classifier) < len(trainer.parameters):  # a linear model has no features to train
+            trainer.fit(samples, context.generator, training=slow, loss=contrast)
         frozen = replace(training, weight_decay=0.0, proximal=0.0)
         return trainer.fit(samples, context.generator, training=frozen, on_gradient=freeze)
 
