@@ -144,5 +144,5 @@ def test_a_file_reaches_the_apps_of_flower_and_an_object_is_refused(file, tmp_pa
     scenario = Scenario.parse(TINY | {"model": f"{file}:make_net(width=5)"})
     history = simulate(scenario, engine="flower", out=tmp_path / "runs")
     assert history.last.loss == simulate(scenario).last.loss
-    with pytest.raises(ScenarioError, match="engine flower: got a model object"):
+    with pytest.raises(ScenarioError, match="engine flower: got the model object"):
         simulate(scenario, model=nn.Sequential(nn.Flatten(), nn.Linear(784, 10)), engine="flower")

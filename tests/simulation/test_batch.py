@@ -113,7 +113,7 @@ def test_a_run_that_has_to_stop_takes_no_other_with_it(small, tmp_path, monkeypa
 
 def test_a_task_that_has_to_stop_says_why(small, tmp_path):
     bad = small.replace(
-        strategy="krum", participation=0.9, tolerated=3, attack="gaussian-update(std=1e39)", rounds=2
+        strategy="krum", participation=0.9, tolerated=3, attack="gaussian-update(std=3e38)", rounds=2
     )
     RunWriter.begin(tmp_path / bad.run_id, bad, {})
     left = StoredRun(tmp_path / bad.run_id)

@@ -155,7 +155,7 @@ def test_a_field_of_the_base_can_be_unset_but_no_axis(content, tmp_path):
         ({"axes": {"sed": [1]}}, "unknown axis 'sed': did you mean 'seed'"),
         ({"axes": {"strategy": ["kurm"]}}, "did you mean 'krum'"),
         ({"axes": {"malicious": {"from": 0, "to": 1, "stp": 1}}}, "did you mean 'step'"),
-        ({"axes": {"malicious": {"from": 0, "to": 1}}}, "axes.malicious: step: Field required"),
+        ({"axes": {"malicious": {"from": 0, "to": 1}}}, "axes.malicious: got no step, expected step=<value>"),
         ({"axes": {"malicious": {"from": 0, "to": 1, "step": 0.3}}}, "expected a whole number"),
         ({"axes": {"malicious": {"from": 0, "to": 1, "step": -0.5}}}, "expected a whole number"),
         ({"axes": {"malicious": {"from": 0, "to": 1, "step": 0}}}, "expected a whole number"),
