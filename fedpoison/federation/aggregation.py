@@ -162,8 +162,12 @@ class RuleAggregator:
 
     def context(self, server_round: int, model: Tensor, client_ids: tuple[int, ...] | None) -> Context:
         """Return the context of the rule in this round, with its state and its random stream."""
+        return self._runner.prepared(self._input(server_round, model, client_ids))
+
+    def _input(self, server_round: int, model: Tensor, client_ids: tuple[int, ...] | None) -> Context:
+        """Return the context without the rule's state and random stream, which its runner adds."""
         federation = self._federation
-        context = Context(
+        return Context(
             round=server_round,
             client_ids=client_ids,
             model=model,
@@ -172,10 +176,9 @@ class RuleAggregator:
             predict=self._predict,
             image_shape=tuple(federation.train.images.shape[1:]),
         )
-        return self._runner.prepared(context)
 
     def _context(self, server_round: int, model: Tensor, updates: Sequence[Update]) -> Context:
-        return self.context(server_round, model, tuple(update.client_id for update in updates))
+        return self._input(server_round, model, tuple(update.client_id for update in updates))
 
     def _root_update(self, server_round: int, model: Tensor) -> Tensor:
         """Return the update of the root data. Trials of attackers share one training per round."""
