@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from clients.attacks.base import Attack, NoAttack, crafts_updates
 from clients.attacks.composite import parts_of, poisons_data, replaces_training
 from fedpoison.errors import ScenarioError
@@ -30,15 +32,12 @@ def read_update_attack(attack: str | Attack) -> Attack:
     Raises:
         ScenarioError: a part of the attack changes the data or the training.
     """
-    read = read_any_attack(attack)
-    for part in _real_parts(read):
-        _refuse_other_stages(part)
-        if poisons_data(part) or not crafts_updates(part):
-            raise ScenarioError(
-                f"attack {part!r}: changes the data of a client, expected an attack on updates; use "
-                "fedpoison.flower.poison_dataset in the ClientApp."
-            )
-    return read
+    return _read_where(
+        attack,
+        lambda part: crafts_updates(part) and not poisons_data(part),
+        "changes the data of a client, expected an attack on updates; use fedpoison.flower.poison_dataset in "
+        "the ClientApp",
+    )
 
 
 def read_data_attack(attack: str | Attack) -> Attack:
@@ -47,19 +46,24 @@ def read_data_attack(attack: str | Attack) -> Attack:
     Raises:
         ScenarioError: a part of the attack changes the training or the update.
     """
+    return _read_where(
+        attack,
+        lambda part: poisons_data(part) and not crafts_updates(part),
+        "changes the update of a client, expected an attack on data; use fedpoison.flower.AttackedStrategy "
+        "in the ServerApp, or update_mod in the ClientApp",
+    )
+
+
+def _read_where(attack: str | Attack, fits: Callable[[Attack], bool], fault: str) -> Attack:
+    """Return the attack, or raise ScenarioError with the fault if a part does not fit."""
     read = read_any_attack(attack)
-    for part in _real_parts(read):
+    for part in parts_of(read):
+        if isinstance(part, NoAttack):
+            continue
         _refuse_other_stages(part)
-        if crafts_updates(part) or not poisons_data(part):
-            raise ScenarioError(
-                f"attack {part!r}: changes the update of a client, expected an attack on data; use "
-                "fedpoison.flower.AttackedStrategy in the ServerApp, or update_mod in the ClientApp."
-            )
+        if not fits(part):
+            raise ScenarioError(f"attack {part!r}: {fault}.")
     return read
-
-
-def _real_parts(attack: Attack) -> list[Attack]:
-    return [part for part in parts_of(attack) if not isinstance(part, NoAttack)]
 
 
 def _refuse_other_stages(part: Attack) -> None:
