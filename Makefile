@@ -26,7 +26,7 @@ run: $(VENV)/installed
 	  --train-samples 2000 --test-samples 2000 --attacks none,label-flip,scaled-update --strategies fedavg,multi-krum,median
 
 test: lint docs
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist loadgroup --cov --cov-report=term
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

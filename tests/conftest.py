@@ -13,6 +13,8 @@ from pathlib import Path
 os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
 os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+if "PYTEST_XDIST_WORKER" in os.environ:  # one of several processes that share the cores
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
@@ -37,6 +39,13 @@ SMALL = [
 
 ROOT = Path(__file__).parents[1]
 """The checkout."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let one process after the other start Ray or Flower: each of them expects the cores for itself."""
+    for item in items:
+        if item.get_closest_marker("ray") or item.get_closest_marker("flower"):
+            item.add_marker(pytest.mark.xdist_group("engines"))
 
 
 def heed_ctrl_c() -> None:

@@ -41,6 +41,7 @@ def counts(history):
     return [record.confusion for record in history.records]
 
 
+@pytest.mark.ray
 def test_runs_in_tasks_give_what_they_give_alone(scenarios, tmp_path):
     started, rounds, ended = [], [], []
     callbacks = BatchCallbacks(
@@ -62,6 +63,7 @@ def test_runs_in_tasks_give_what_they_give_alone(scenarios, tmp_path):
     }
 
 
+@pytest.mark.ray
 def test_runs_that_follow_find_the_same_ray(scenarios, tmp_path):
     """So that a search in many steps starts it once; and it is gone when the search is."""
     with batch_runner(out=tmp_path, jobs=2) as run_more:
@@ -83,6 +85,7 @@ def tasks():
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds Ray's processes in /proc")
+@pytest.mark.ray
 def test_a_lost_process_costs_only_time(scenarios, tmp_path):
     """Kill the processes of the tasks in the middle of their runs: the runs are made again, all the same."""
     killed = []
@@ -111,6 +114,7 @@ def test_a_run_that_has_to_stop_takes_no_other_with_it(small, tmp_path, monkeypa
     assert StoredRun(tmp_path / bad.run_id).failure == batch.failures[bad]
 
 
+@pytest.mark.ray
 def test_a_task_that_has_to_stop_says_why(small, tmp_path):
     bad = small.replace(
         strategy="krum", participation=0.9, tolerated=3, attack="gaussian-update(std=3e38)", rounds=2
