@@ -71,28 +71,31 @@ def file_errors(path: Path, remedy: str = "") -> Iterator[None]:
 
 
 @contextmanager
-def crash_errors(place: str) -> Iterator[None]:
-    """Convert an unexpected exception into a CrashError that names `place` and the cause.
+def code_errors(place: str, kind: type[FedPoisonError] = CrashError) -> Iterator[None]:
+    """Convert an unexpected exception into an error of this kind that names `place` and the cause.
+
+    Args:
+        place: Code in the context, such as the spec of an attack.
+        kind: Class of the error. A ScenarioError is for code that fails when it is loaded.
 
     Raises:
-        CrashError: the code in the context raised an exception that is not a FedPoisonError.
+        CrashError: the code raised an exception that is not a FedPoisonError, and `kind` is the default.
     """
     try:
         yield
     except FedPoisonError:
         raise
     except Exception as error:
-        raise crash(place, "".join(traceback.format_exception_only(error))) from error
+        raise code_error(place, "".join(traceback.format_exception_only(error)), kind) from error
 
 
-def crash(place: str, cause: str) -> CrashError:
+def code_error(place: str, cause: str, kind: type[FedPoisonError] = CrashError) -> FedPoisonError:
     """Return the error for an exception in the code that `place` names."""
-    lines = cause.strip().splitlines() or ["no reason given"]
-    if lines[0].startswith("Traceback"):  # the lines of the call stack are indented, that of the error is not
-        lines = [line for line in lines[1:] if not line.startswith(" ")] or lines
-    return CrashError(
-        f"{place}: the code raised {lines[0].strip().removesuffix('.')}. The run has no result; correct the "
-        "code, or change the settings that it cannot work with."
+    plain = [line for line in cause.splitlines() if line.strip() and not line.startswith((" ", "Traceback"))]
+    line = plain[0] if plain else "no reason given"  # other lines are those of the call stack, or empty
+    return kind(
+        f"{place}: the code raised {line.strip().removesuffix('.')}; correct the code, or change the "
+        "settings that it cannot work with."
     )
 
 

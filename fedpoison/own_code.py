@@ -13,15 +13,13 @@ import importlib
 import inspect
 import re
 import sys
-import traceback
 import types
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
-from fedpoison.errors import FedPoisonError, ScenarioError
+from fedpoison.errors import FedPoisonError, ScenarioError, code_errors
 
 FILES = ".py"
 _NAME = re.compile(r"(?P<place>[^\s:@()]+)(?:@(?P<digest>[0-9a-f]{12}))?:(?P<attribute>[A-Za-z_][\w.]*)")
@@ -194,22 +192,6 @@ def code_name_of(defined: type | types.FunctionType) -> str | None:
     return f"{place}:{defined.__qualname__}"
 
 
-@contextmanager
-def code_errors(place: str) -> Iterator[None]:
-    """Convert an exception in the code of a user into a ScenarioError that names `place` and the cause.
-
-    Raises:
-        ScenarioError: the code in the context raised an exception that is not a FedPoisonError.
-    """
-    try:
-        yield
-    except FedPoisonError:
-        raise
-    except Exception as error:
-        cause = traceback.format_exception_only(error)[-1].strip().removesuffix(".")
-        raise ScenarioError(f"{place}: the code raised {cause}; correct the code.") from error
-
-
 def _digest(file: CodeFile | None) -> str:
     return "" if file is None else file.digest
 
@@ -242,7 +224,7 @@ def _execute(file: CodeFile) -> types.ModuleType:
     sys.modules[name] = module  # dataclasses find their module there
     sys.path[:0] = folder
     try:
-        with code_errors(module.__file__):
+        with code_errors(module.__file__, ScenarioError):
             exec(compile(file.content, module.__file__, "exec"), vars(module))  # noqa: S102
     except FedPoisonError:
         del sys.modules[name]
@@ -266,7 +248,7 @@ def _import(name: str) -> types.ModuleType:
     here = str(Path.cwd())
     if here not in sys.path and "" not in sys.path:
         sys.path.append(here)  # as `python -m` does; the processes of Ray and Flower get this path
-    with code_errors(name):
+    with code_errors(name, ScenarioError):
         return importlib.import_module(name)
 
 

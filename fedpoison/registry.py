@@ -14,8 +14,8 @@ from importlib.metadata import EntryPoint, entry_points
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
-from fedpoison.errors import ScenarioError, unknown
-from fedpoison.own_code import code_errors, is_code_name, read_code_name
+from fedpoison.errors import ScenarioError, code_errors, unknown
+from fedpoison.own_code import is_code_name, read_code_name
 
 Entry = TypeVar("Entry")
 
@@ -174,7 +174,7 @@ class Registry(Generic[Entry]):
         if str(code) not in self._own:
             found = code.load()
             if inspect.isfunction(found) and self._from_function is not None:
-                with code_errors(name):
+                with code_errors(name, ScenarioError):
                     found = self._from_function(found)
             self._own[str(code)] = found
         return self._own[str(code)]

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 from clients.bounds import check_bounds
 from clients.training import Buffers, Layout, Samples, Trainer
 
+Result = TypeVar("Result")
 RuleKind = Literal["turns", "by coordinate"] | None
 """Symmetry of a rule, which permits trials on fewer columns: see `CraftContext.rule_kind`."""
 
@@ -219,6 +220,13 @@ class NoAttack(Attack):
     """Train and send like an honest client. A clean run uses it as the reference."""
 
     card = AttackCard(paper="-", goal="none", idle_when="always")
+
+
+def checked_type(hook: str, result: object, kind: type[Result]) -> Result:
+    """Return what a hook of an attack returned, or raise TypeError if it is of another type."""
+    if isinstance(result, kind):
+        return result
+    raise TypeError(f"{hook} returned {type(result).__name__}, expected {kind.__name__}")
 
 
 def crafts_updates(attack: Attack) -> bool:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 from torch.nn.functional import cross_entropy
 
-from clients.attacks.base import Attack, ClientContext, NoAttack
+from clients.attacks.base import Attack, ClientContext, NoAttack, checked_type
 from clients.attacks.composite import poisons_data, replaces_training
 from clients.training.dropout import has_dropout
 from clients.training.parameters import Buffers, Layout, layout_of, trainable
@@ -53,7 +53,7 @@ class Job:
         """Return the report on the data, with the result of an attack on them if there is one."""
         if self.report is not None:
             return self.report
-        examples = self.attack.claimed_examples(self.examples)
+        examples = checked_type("claimed_examples", self.attack.claimed_examples(self.examples), int)
         if poisoned is None or not poisons_data(self.attack):
             return DataReport(examples)
         return DataReport(examples, examples != self.examples or not poisoned.same_as(self.own()))
@@ -86,9 +86,8 @@ def train_clients(trainer: Trainer, jobs: Sequence[Job]) -> Iterator[Trained]:
         trainer.load(context.model, context.buffers)
         samples = None
         if poisons_data(job.attack) or replaces_training(job.attack):
-            with trainer.stream(job.samples, context.generator):
-                samples = job.attack.poison_data(job.own(), trainer, context)
-            loss = job.attack.train(trainer, samples, context)
+            samples = poisoned_samples(trainer, job)
+            loss = checked_type("train", job.attack.train(trainer, samples, context), float)
         else:
             loss = trainer.fit(job.samples, context.generator, memory=context.memory, part=job.part)
         report = job.reported(samples)
@@ -127,13 +126,19 @@ def why_not_stacked(model: nn.Module, images: Tensor) -> str | None:
     return None
 
 
+def poisoned_samples(trainer: Trainer, job: Job) -> Samples:
+    """Return the client's samples after the attack, given a trainer that contains the global model."""
+    with trainer.stream(job.samples, job.context.generator):
+        result = job.attack.poison_data(job.own(), trainer, job.context)
+    return checked_type("poison_data", result, Samples)
+
+
 def poison_job(trainer: Trainer, job: Job) -> Job:
     """Poison the data of `job` and return a job with honest training on that data, and a report on it."""
     if not poisons_data(job.attack):
         return replace(job, attack=NoAttack(), report=job.reported())
     trainer.load(job.context.model, job.context.buffers)
-    with trainer.stream(job.samples, job.context.generator):
-        samples = job.attack.poison_data(job.own(), trainer, job.context)
+    samples = poisoned_samples(trainer, job)
     return replace(job, samples=samples, attack=NoAttack(), part=None, report=job.reported(samples))
 
 

@@ -12,7 +12,8 @@ from clients.training.samples import Samples
 from fedpoison.data.arrays import samples_digest
 from fedpoison.data.objects import to_sets
 from fedpoison.data.own import OwnData
-from fedpoison.own_code import CodeName, code_errors
+from fedpoison.errors import ScenarioError, code_errors
+from fedpoison.own_code import CodeName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,7 @@ class CodeData(OwnData):
 @lru_cache(maxsize=2)
 def _read_once(data: CodeData) -> tuple[Samples, Samples]:
     found = data.code.load()
-    with code_errors(f"dataset {data.title}"):
+    with code_errors(f"dataset {data.title}", ScenarioError):
         if isinstance(found, type) or (callable(found) and not hasattr(found, "__getitem__")):
             found = cast("Callable[..., object]", found)(**dict(data.parameters))
         if isinstance(found, OwnData):

@@ -21,7 +21,7 @@ from fedpoison.data.objects import Arrays
 from fedpoison.data.own import OwnData
 from fedpoison.data.sources import DATASETS, Dataset, Source, TorchvisionSource
 from fedpoison.data.tables import Csv, Parquet
-from fedpoison.errors import DataError, ScenarioError, crash_errors
+from fedpoison.errors import DataError, ScenarioError, code_errors
 from fedpoison.registry import Registry
 
 AUTO = "auto"
@@ -127,7 +127,7 @@ def _load(name: str, data_dir: str | Path | None, *, download: bool) -> Dataset:
 
 def _read(name: str, root: Path) -> Dataset:
     """Read the files under `root`. The code of another package may raise anything, or return anything."""
-    with crash_errors(f"data set {name}"):
+    with code_errors(f"data set {name}"):
         parts: object = _source(name).read(root)
         match parts:
             case (Samples() as train, Samples() as test):

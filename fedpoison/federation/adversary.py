@@ -14,7 +14,7 @@ from torch import Tensor
 
 from clients.attacks.base import TRIGGER, Attack, CraftContext, Knowledge, RuleKind, crafts_updates
 from clients.attacks.composite import ContextFactory, craft_updates, crafts_by_itself
-from fedpoison.errors import crash, crash_errors
+from fedpoison.errors import code_error, code_errors
 from fedpoison.federation.federation import Federation
 from fedpoison.federation.grids import WrappedGrid
 from fedpoison.federation.messages import (
@@ -126,7 +126,7 @@ class AdversaryGrid(WrappedGrid):
         for reply in replies:
             if reply.has_error() and reply.error.code in CRASHES:
                 client_id = self._client_ids[reply.metadata.src_node_id]
-                raise crash(self._place(server_round, client_id), reply.error.reason or "")
+                raise code_error(self._place(server_round, client_id), reply.error.reason or "")
 
     def _place(self, server_round: int, *client_ids: int) -> str:
         """Return the round, the clients and their attack, for error messages."""
@@ -171,7 +171,7 @@ class AdversaryGrid(WrappedGrid):
         for index, group, members in groups:
             own = {client_id: updates[client_id] for client_id in sorted(updates.keys() & members)}
             if own:
-                with crash_errors(self._place(server_round, *own)):
+                with code_errors(self._place(server_round, *own)):
                     crafted = craft_updates(
                         group.built_attack,
                         torch.stack([update.weights.cpu() for update, _ in own.values()]).sub_(model),

@@ -10,7 +10,7 @@ from clients.attacks.base import Attack
 from clients.attacks.composite import parts_of
 from clients.attacks.data.backdoor import Trigger
 from clients.training.samples import Samples
-from fedpoison.errors import ScenarioError
+from fedpoison.errors import ScenarioError, code_errors
 from fedpoison.scenario.registries import read_attack
 from fedpoison.scenario.scenario import Scenario
 
@@ -31,7 +31,9 @@ def check_pixels(scenario: Scenario, samples: Samples, name: str) -> None:
     """
     shape = tuple(samples.images.shape[1:])
     for spec, part in _parts(scenario):
-        if part.needs_pixels() and not samples.has_pixels:
+        with code_errors(f"attack {spec}"):
+            needs_pixels = part.needs_pixels()
+        if needs_pixels and not samples.has_pixels:
             raise ScenarioError(
                 f"attack {spec}: changes or measures pixels, and the samples of {name} have the shape "
                 f"{shape}; choose an attack on labels or updates, such as label-flip."

@@ -14,6 +14,7 @@ from clients.attacks.base import AttackGoal
 from clients.training.parameters import Buffers
 from clients.training.samples import Samples
 from clients.training.trainer import Trainer
+from fedpoison.errors import code_errors
 from fedpoison.federation.workers import Workers
 from fedpoison.results.metrics import Counts
 from fedpoison.results.round import Evaluation
@@ -22,14 +23,29 @@ BATCH = 250
 
 
 class Evaluator:
-    """Evaluates global weights on a test set, in parallel."""
+    """Evaluates global weights on a test set, in parallel.
 
-    def __init__(self, test: Samples, goal: AttackGoal | None, workers: Workers) -> None:
+    Args:
+        test: Test set.
+        goal: Measure of the attack's success. None: no attack has a target.
+        workers: Trainers that run the model.
+        attack: Attack of the goal, for error messages.
+
+    Raises:
+        CrashError: the code of the attack raised an exception.
+    """
+
+    def __init__(
+        self, test: Samples, goal: AttackGoal | None, workers: Workers, *, attack: str | None = None
+    ) -> None:
         self._test = test
         self._on_device = test.to(workers.device)
         self._goal = goal
-        triggered = goal.trigger(test) if goal is not None and goal.trigger is not None else None
-        self._triggered = None if triggered is None else triggered.to(workers.device)
+        self._place = f"attack {attack}, trigger of the test set"
+        self._triggered = None
+        if goal is not None and goal.trigger is not None:
+            with code_errors(self._place):
+                self._triggered = goal.trigger(test).to(workers.device)
         self._workers = workers
 
     def __call__(
@@ -45,7 +61,8 @@ class Evaluator:
         confusion, loss = evaluate(weights, self._on_device, self._workers, buffers)
         samples, goal = self._triggered, self._goal
         if goal is not None and goal.learned is not None and learned:
-            samples = goal.learned(self._test, learned)
+            with code_errors(self._place):
+                samples = goal.learned(self._test, learned).to(self._workers.device)
         triggered = (
             evaluate(weights, samples, self._workers, buffers)[0]
             if samples is not None and len(samples)

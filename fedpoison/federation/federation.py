@@ -27,7 +27,7 @@ from clients.training.parameters import (
 from clients.training.samples import Samples
 from fedpoison.data import Dataset
 from fedpoison.data.partition import by_client
-from fedpoison.errors import ScenarioError, crash_errors
+from fedpoison.errors import ScenarioError, code_errors
 from fedpoison.federation.data_checks import check_pixels
 from fedpoison.federation.datasets import data_notes, dataset_of, resolve_dataset
 from fedpoison.federation.model_checks import check_model, model_notes
@@ -114,13 +114,10 @@ class Federation:
     @cached_property
     def _objective(self) -> tuple[str, AttackGoal] | None:
         scenario = self.scenario
-        try:
-            own = first_goal([group.attack for group in scenario.attackers], self.classes)
-            if scenario.goal is None:
-                return own
-            named = first_goal([scenario.goal], self.classes)
-        except ValueError as error:
-            raise ScenarioError(str(error)) from None
+        own = first_goal([group.attack for group in scenario.attackers], self.classes)
+        if scenario.goal is None:
+            return own
+        named = first_goal([scenario.goal], self.classes)
         if named is None:
             raise ScenarioError(
                 f"goal: got {scenario.goal}, expected an attack with a target, such as backdoor."
@@ -139,7 +136,8 @@ class Federation:
         notes += model_notes(self.scenario, self.dataset.train)
         if isinstance(aggregation, FlowerStrategy):
             return self.no_effect + aggregation.warnings + notes
-        return self.no_effect + without_guarantee(aggregation, self.scenario.sampled) + notes
+        with code_errors(f"strategy {self.scenario.strategy}"):
+            return self.no_effect + without_guarantee(aggregation, self.scenario.sampled) + notes
 
     @cached_property
     def train(self) -> Samples:
@@ -308,7 +306,7 @@ def _partition(partition: str, samples: Samples, clients: int, seed: int, stream
             f"partition {partition}: the data set does not name the client of each sample; give its column "
             "or array of clients, or a folder with one file per client, or choose another partition."
         )
-    with crash_errors(f"partition {partition}"):
+    with code_errors(f"partition {partition}"):
         parts = rule(groups, clients, generator_for(seed, stream))
         count = len(parts)
     if count != clients:

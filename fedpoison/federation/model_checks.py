@@ -15,9 +15,8 @@ from clients.training.global_stream import draws_globally
 from clients.training.parameters import trainable
 from clients.training.samples import Samples
 from clients.training.trainer import LocalTraining, Trainer
-from fedpoison.errors import ScenarioError
+from fedpoison.errors import ScenarioError, code_errors
 from fedpoison.models import Shape
-from fedpoison.own_code import code_errors
 from fedpoison.rng import generator_for
 from fedpoison.scenario.model_spec import check_initialised, read_model
 from fedpoison.scenario.scenario import Scenario
@@ -94,7 +93,7 @@ def model_facts(spec: str, shape: Shape, dtype: torch.dtype, classes: int) -> Mo
     model = _build(spec, shape, classes)
     _check_tensors(place, model)
     samples = torch.zeros(2, *shape, dtype=dtype)
-    with code_errors(f"{place}, on samples of shape {shape}"):
+    with code_errors(f"{place}, on samples of shape {shape}", ScenarioError):
         draws = draws_globally(model, samples)[0]
         trainer = Trainer(model, LocalTraining())
         output: object = trainer.model(samples)

@@ -11,7 +11,7 @@ from flwr.app import ArrayRecord, ConfigRecord, MetricRecord
 from flwr.serverapp import Grid
 
 from clients.training.parameters import ModelState
-from fedpoison.errors import AggregationError
+from fedpoison.errors import AggregationError, code_errors
 from fedpoison.federation.adversary import AdversaryGrid
 from fedpoison.federation.checkpoints import Checkpoints, RunningServer
 from fedpoison.federation.evaluation import Evaluator
@@ -49,7 +49,7 @@ def run_server(
             code of an attack, the strategy or a client.
     """
     goal = federation.goal
-    evaluator = Evaluator(federation.test, goal, workers)
+    evaluator = Evaluator(federation.test, goal, workers, attack=federation.goal_attack)
     client_ids = discover_clients(grid, federation.scenario.clients)
     strategy = SimulationStrategy(federation, client_ids, workers, on_updates)
     adversary = AdversaryGrid(grid, federation, client_ids, strategy.known_rule)
@@ -78,7 +78,8 @@ def run_server(
             return None
         began = time.perf_counter()
         weights = from_record(arrays, federation.layout)
-        evaluation = evaluator(weights, adversary.triggers, buffers=strategy.buffers)
+        with code_errors(f"round {server_round}, evaluation of the model {federation.scenario.model}"):
+            evaluation = evaluator(weights, adversary.triggers, buffers=strategy.buffers)
         unrecorded.move_to(training)
         training.seconds["evaluate"] = time.perf_counter() - began
         record = Round.from_evaluation(server_round, evaluation, goal, training)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from clients.training.parameters import Buffers, ModelState
 from fedpoison.devices import aggregation_device
-from fedpoison.errors import crash_errors
+from fedpoison.errors import code_errors
 from fedpoison.federation.aggregation import (
     AggregationResult,
     Aggregator,
@@ -131,7 +131,7 @@ class SimulationStrategy(Strategy):
             if self._on_updates is not None:
                 self._on_updates(server_round, ModelState(self.model, self.buffers), updates, matrix)
             self.aggregator.buffers = self.buffers
-            with crash_errors(f"round {server_round}, strategy {self._federation.scenario.strategy}"):
+            with code_errors(f"round {server_round}, strategy {self._federation.scenario.strategy}"):
                 result = self.aggregator.aggregate(server_round, self.model, updates, matrix, usable)
             weights = result.weights
             unchanged = "" if result.aggregated else NOT_AGGREGATED

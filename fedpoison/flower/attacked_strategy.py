@@ -13,7 +13,7 @@ from torch import Tensor
 
 from clients.attacks.base import Attack, CraftContext, crafts_updates
 from clients.attacks.composite import ContextFactory, craft_updates
-from fedpoison.errors import ScenarioError, crash_errors
+from fedpoison.errors import ScenarioError, code_errors
 from fedpoison.federation.adversary import rule_kind
 from fedpoison.federation.messages import PARTITION
 from fedpoison.flower.arrays import BUFFERS
@@ -99,7 +99,7 @@ class AttackedStrategy(WrappingStrategy):
             CrashError: the code of the attack raised an exception.
         """
         received = list(replies)
-        with crash_errors(f"round {server_round}, attack {self.attack!r}"):
+        with code_errors(f"round {server_round}, attack {self.attack!r}"):
             self._replace_updates(server_round, received)
         return self.wrapped.aggregate_train(server_round, received)
 

@@ -14,7 +14,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 from torch import Tensor
 
-from fedpoison.errors import AggregationError, ScenarioError, crash_errors
+from fedpoison.errors import AggregationError, ScenarioError, code_errors
 from fedpoison.federation.rule_runner import RuleRunner
 from fedpoison.flower.arrays import BUFFERS
 from fedpoison.flower.replies import Reply, read_round, require_examples, signed
@@ -160,7 +160,7 @@ class RobustStrategy(WrappingStrategy):
             server_round: Round as Flower counts it.
             usable: The usable replies of the round. Their weights are not read.
         """
-        if len(usable) < self.rule.minimum:
+        if len(usable) < self._minimum(self.rule):
             return None
         context, weights = self._context(server_round + self._rounds_before, usable), self._shares(usable)
 
@@ -203,21 +203,20 @@ class RobustStrategy(WrappingStrategy):
 
     def _aggregate(self, usable: Sequence[Reply]) -> _Result:
         runner = self._runner
-        if len(usable) < runner.rule.minimum:
-            problem = (
-                f"round {self._round}: {len(usable)} usable replies, and {runner.rule!r} needs at least "
-                f"{runner.rule.minimum}"
-            )
+        least = self._minimum(runner.rule)
+        if len(usable) < least:
+            needs = f"{runner.rule!r} needs at least {least}"
+            problem = f"round {self._round}: {len(usable)} usable replies, and {needs}"
             if self._fallback == RAISE:
                 raise AggregationError(f"{problem}; sample more clients, or set too_few='keep'.")
-            if isinstance(self._fallback, str) or len(usable) < self._fallback.rule.minimum:
+            if isinstance(self._fallback, str) or len(usable) < self._minimum(self._fallback.rule):
                 LOGGER.warning("%s; the model does not change.", problem)
                 return _Result(self.model.to_record(self.model.vector))
             runner = self._fallback
             LOGGER.warning("%s; %r aggregates in its place.", problem, runner.rule)
         matrix = torch.stack([reply.weights for reply in usable]).sub_(self.model.vector)
         context = self._context(self._round, usable)
-        with crash_errors(f"round {self._round}, rule {runner.rule!r}"):
+        with code_errors(f"round {self._round}, rule {runner.rule!r}"):
             stepped, aggregate = runner.step(self.model.vector, matrix, self._shares(usable), context)
         buffers = {
             name: aggregate_buffer(
@@ -226,6 +225,10 @@ class RobustStrategy(WrappingStrategy):
             for name, before in self.model.buffers.items()
         }
         return _Result(self.model.to_record(stepped, buffers), aggregate.trust, row_norms(matrix))
+
+    def _minimum(self, rule: AggregationRule) -> int:
+        with code_errors(f"round {self._round}, rule {rule!r}"):
+            return rule.minimum
 
     def _shares(self, usable: Sequence[Reply]) -> Tensor:
         uniform = self._weights == "uniform"

@@ -5,15 +5,15 @@ from __future__ import annotations
 import inspect
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fedpoison.errors import ScenarioError, unknown
+from fedpoison.errors import ScenarioError, code_errors, unknown
 from fedpoison.own_code import is_code_name
 from fedpoison.scenario.registries import optimizers, preaggregators, strategies
 from fedpoison.scenario.specs import READERS, Call, Spec, describe, format_call, parse_call, split_outside
-from strategies.base import AggregationRule
+from strategies.base import AggregationRule, PreconditionError, require
 from strategies.optimizers import ServerOptimizer
 from strategies.pipeline import Pipeline
 from strategies.preaggregators import PreAggregator
@@ -185,6 +185,25 @@ def build_aggregation(spec: str, *, byzantine: int) -> AggregationRule | FlowerS
         ScenarioError: as `read_aggregation`.
     """
     return read_aggregation(spec).value.build(byzantine)
+
+
+def check_clients(
+    spec: str, aggregation: AggregationRule | FlowerStrategy, sampled: int, client_ids: Container[int]
+) -> None:
+    """Check that a strategy can aggregate the updates of this number of clients, of any of `client_ids`.
+
+    Raises:
+        ScenarioError: the clients are too few, or do not suit the strategy.
+        CrashError: the code of the strategy raised an exception.
+    """
+    if isinstance(aggregation, FlowerStrategy):
+        aggregation.check_clients(sampled)
+        return
+    with code_errors(f"strategy {spec}"):
+        try:
+            require(aggregation, sampled, client_ids)
+        except PreconditionError as error:
+            raise ScenarioError(str(error)) from None
 
 
 def _describe(rule: AggregationRule) -> str:

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from clients.attacks.base import Attack, AttackGoal, Knowledge, NoAttack
+from clients.attacks.base import Attack, AttackGoal, Knowledge, NoAttack, checked_type
 from clients.attacks.composite import parts_of
-from fedpoison.errors import ScenarioError, crash_errors, unknown
+from fedpoison.errors import ScenarioError, code_errors, unknown
 from fedpoison.scenario.registries import read_attack
 from fedpoison.scenario.schedules import Schedule, read_schedule
 from fedpoison.scenario.specs import split_outside, validated_by
@@ -133,12 +133,12 @@ class AttackerGroup(BaseModel):
 
     def is_active(self, server_round: int) -> bool:
         """Return whether the group attacks in this round."""
-        with crash_errors(f"round {server_round}, schedule {self.schedule}"):
+        with code_errors(f"round {server_round}, schedule {self.schedule}"):
             return not isinstance(self.built_attack, NoAttack) and self.built_schedule.active(server_round)
 
     def rotation(self, server_round: int) -> int | None:
         """Return the number of the draw that selects the group's clients, as `Schedule.rotation` does."""
-        with crash_errors(f"round {server_round}, schedule {self.schedule}"):
+        with code_errors(f"round {server_round}, schedule {self.schedule}"):
             return self.built_schedule.rotation(server_round)
 
 
@@ -150,19 +150,26 @@ def first_goal(specs: Iterable[str], classes: int) -> tuple[str, AttackGoal] | N
         classes: Number of classes of the data set.
 
     Raises:
-        ValueError: an attack names a class that the data set does not have. The message names the attack.
+        ScenarioError: an attack names a class that the data set does not have.
+        CrashError: the code of an attack raised another exception than a ValueError.
     """
     found = None
     for spec in specs:
         read = read_attack(spec)
         for text, part in zip(split_outside(read, "+"), parts_of(read.value), strict=True):
-            try:
-                goal = part.goal(classes)
-            except ValueError as error:
-                raise ValueError(f"attack {spec}: {error}") from None
+            with code_errors(f"attack {spec}"):
+                goal = _goal_of(spec, part, classes)
             if found is None and goal is not None:
                 found = text, goal
     return found
+
+
+def _goal_of(spec: str, part: Attack, classes: int) -> AttackGoal | None:
+    try:
+        goal: object = part.goal(classes)
+    except ValueError as error:
+        raise ScenarioError(f"attack {spec}: {error}") from None
+    return None if goal is None else checked_type("goal", goal, AttackGoal)
 
 
 def _known(settings: Mapping[str, Any]) -> dict[str, Any]:

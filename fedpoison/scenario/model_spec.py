@@ -17,9 +17,9 @@ from torch import nn
 from torch.nn.parameter import UninitializedParameter
 
 from fedpoison import models as model_builders
-from fedpoison.errors import ScenarioError, unknown
+from fedpoison.errors import ScenarioError, code_errors, unknown
 from fedpoison.models import Shape
-from fedpoison.own_code import CodeName, code_errors, is_code_name, read_code_name
+from fedpoison.own_code import CodeName, is_code_name, read_code_name
 from fedpoison.scenario.registries import models
 from fedpoison.scenario.specs import Spec, format_call, parse_call
 
@@ -64,7 +64,7 @@ class ModelChoice:
             )
 
         def built(shape: Shape, classes: int) -> nn.Module:
-            with code_errors(f"model {self.text}"):
+            with code_errors(f"model {self.text}", ScenarioError):
                 found = made_by.load() if isinstance(made_by, CodeName) else made_by
                 if isinstance(found, nn.Module):
                     return copy.deepcopy(found).cpu()
@@ -119,7 +119,7 @@ def read_model(spec: str | nn.Module) -> Spec[ModelChoice]:
 
 def _read_object(module: nn.Module) -> Spec[ModelChoice]:
     check_initialised(f"model {type(module).__name__}", module)
-    with code_errors(f"model {type(module).__name__}"):
+    with code_errors(f"model {type(module).__name__}", ScenarioError):
         kept = copy.deepcopy(module).cpu()
         state = kept.state_dict()
     digest = blake2b(repr(kept).encode(), digest_size=6)
@@ -178,7 +178,7 @@ def _checked(name: str, builder: object, parameters: Mapping[str, Any]) -> dict[
     Raises:
         ScenarioError: a parameter is unknown, or has a wrong value.
     """
-    with code_errors(name):
+    with code_errors(name, ScenarioError):
         signature = inspect.signature(cast("Callable[..., object]", builder), eval_str=True)
     known = signature.parameters
     catches_all = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in known.values())

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from clients.attacks.base import NoAttack
 from clients.training.trainer import LocalTraining
 from fedpoison.errors import ScenarioError, unknown
-from fedpoison.scenario.aggregation import FlowerStrategy, read_aggregation
+from fedpoison.scenario.aggregation import FlowerStrategy, check_clients, read_aggregation
 from fedpoison.scenario.attackers import (
     ALWAYS,
     NO_ATTACK,
@@ -37,7 +37,7 @@ from fedpoison.scenario.model_spec import read_model
 from fedpoison.scenario.registries import read_partition
 from fedpoison.scenario.selection import AttackerSelection
 from fedpoison.scenario.specs import validated_by, validation_message
-from strategies.base import AggregationRule, require
+from strategies.base import AggregationRule
 
 Positive = Annotated[int, Field(ge=1)]
 PartitionSpec = Annotated[str, validated_by(read_partition)]
@@ -153,10 +153,7 @@ class Scenario(BaseModel):
             raise ValueError(f"got {' and '.join(sizes)}, expected at most one of them.")
         self.training  # noqa: B018  # raises if a number is too large for the weights
         self.selection  # noqa: B018  # raises if the federation is too small for the groups
-        if isinstance(self.aggregation, FlowerStrategy):
-            self.aggregation.check_clients(self.sampled)
-        else:
-            require(self.aggregation, self.sampled, range(self.clients))
+        check_clients(self.strategy, self.aggregation, self.sampled, range(self.clients))
         return self
 
     @classmethod

@@ -11,7 +11,7 @@ from math import ceil
 import torch
 
 from clients.attacks.base import Attack, NoAttack
-from fedpoison.errors import ScenarioError
+from fedpoison.errors import ScenarioError, code_errors
 from fedpoison.rng import generator_for
 from fedpoison.scenario.attackers import AttackerGroup
 
@@ -115,7 +115,8 @@ class AttackerSelection:
             elif not any(self._attacks(index, server_round) for server_round in range(1, rounds + 1)):
                 reason = "in the rounds in which it is active, none of its clients is in the random sample"
             else:
-                reason = group.built_attack.no_effect(self.sampled, ceil(number))
+                with code_errors(f"attack {group.attack}"):
+                    reason = group.built_attack.no_effect(self.sampled, ceil(number))
             if reason is not None:
                 reasons[index] = f"the attack {group.attack} has no effect: {reason}"
         return reasons

@@ -17,7 +17,7 @@ from typing import Any, Generic, Self, TypeVar
 from pydantic import TypeAdapter, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 from clients.bounds import check_no_nan
-from fedpoison.errors import ScenarioError, unknown
+from fedpoison.errors import ScenarioError, code_errors, unknown
 from fedpoison.own_code import code_name_of, files_in, refers_to_code
 from fedpoison.registry import Registry
 
@@ -134,19 +134,20 @@ class Call(Generic[T]):
 
         Raises:
             ScenarioError: a value is invalid.
+            CrashError: the code of the class raised another exception than a ValueError.
         """
         known = {described.name for described in dataclasses.fields(self.chosen_class)}  # type: ignore[arg-type]
         values = {parameter: value for parameter, value in defaults.items() if parameter in known} | dict(
             self.parameters
         )
-        try:
-            built: T = _adapter(self.chosen_class).validate_python(values)  # type: ignore[arg-type]  # classes do hash
-        except ValidationError as error:
-            raise ScenarioError(f"{self.text}: {validation_message(error)}") from None
-        try:
-            check_no_nan(built)  # not every class of another package does that itself
-        except ValueError as error:
-            raise ScenarioError(f"{self.text}: {error}") from None
+        with code_errors(self.text):
+            try:
+                built: T = _adapter(self.chosen_class).validate_python(values)  # type: ignore[arg-type]  # classes do hash
+                check_no_nan(built)  # not every class of another package does that itself
+            except ValidationError as error:
+                raise ScenarioError(f"{self.text}: {validation_message(error)}") from None
+            except ValueError as error:
+                raise ScenarioError(f"{self.text}: {error}") from None
         return built
 
     def to_spec(self, built: T, *, kept: Collection[str] = ()) -> str:

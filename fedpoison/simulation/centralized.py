@@ -11,11 +11,11 @@ from torch import Tensor
 
 from clients.attacks.base import TRIGGER, Attack, NoAttack, crafts_updates
 from clients.attacks.composite import Composite
-from clients.training.batch import Job, Trained, train_clients
+from clients.training.batch import Job, Trained, poisoned_samples, train_clients
 from clients.training.parameters import ModelState
 from clients.training.samples import Samples, random_mask
 from clients.training.trainer import Trainer
-from fedpoison.errors import ScenarioError
+from fedpoison.errors import ScenarioError, code_errors
 from fedpoison.federation.evaluation import Evaluator
 from fedpoison.federation.federation import Federation
 from fedpoison.federation.workers import Workers
@@ -55,6 +55,7 @@ def train_centralized(
 
     Raises:
         ScenarioError: the attack is not an attack on the data.
+        CrashError: the code of the attack or the model raised an exception.
         DataError: the data set is not available.
     """
     scenario = Scenario.given(scenario, fields)
@@ -74,15 +75,17 @@ def train_centralized(
     weights, buffers = federation.initial, federation.initial_buffers
     training = replace(federation.scenario.training, persistent_momentum=True)
     with Workers(federation.model, training, workers) as pool:
-        evaluator = Evaluator(federation.test, goal, pool)
-        samples, learned = pool.run(partial(_poisoned, federation))
+        evaluator = Evaluator(federation.test, goal, pool, attack=federation.goal_attack)
+        with code_errors(f"attack {scenario.attack}"):
+            samples, learned = pool.run(partial(_poisoned, federation))
         for epoch in range(alone.rounds + 1):
             began = time.perf_counter()
             loss = None
             if epoch:
                 job = federation.job(0, epoch, weights, None, memory, buffers=buffers)
                 job = Job(samples=samples, attack=NoAttack(), context=job.context)
-                trained = pool.run(partial(_train, job))
+                with code_errors(f"epoch {epoch}, model {scenario.model}"):
+                    trained = pool.run(partial(_train, job))
                 weights, buffers, loss = trained.weights, trained.buffers, trained.loss
             trained_at = time.perf_counter()
             evaluation = evaluator(weights, learned, buffers=buffers)
@@ -138,7 +141,6 @@ def _poisoned(federation: Federation, trainer: Trainer) -> tuple[Samples, list[T
     memory: dict[str, Tensor] = {}
     context = federation.job(0, 0, federation.initial, None, memory).context
     trainer.load(federation.initial, federation.initial_buffers)
-    with trainer.stream(federation.train, context.generator):
-        poisoned = attack.poison_data(federation.train[mask], trainer, context)
+    poisoned = poisoned_samples(trainer, Job(samples=federation.train[mask], attack=attack, context=context))
     learned = [memory[TRIGGER]] if TRIGGER in memory else []
     return federation.train[~mask].concatenated(poisoned), learned

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from clients.training.parameters import Buffers
-from fedpoison.errors import RunError, ScenarioError, crash_errors
+from fedpoison.errors import RunError, ScenarioError, code_errors
 from fedpoison.federation.aggregation import RuleAggregator
 from fedpoison.federation.buffers import estimate_buffers
 from fedpoison.federation.evaluation import Evaluator, evaluate
@@ -182,7 +182,7 @@ class _Replayer:
         self._on_aggregate = on_aggregate or (lambda *_: None)
         goal = federation.goal
         self._goal = goal if goal is None or goal.learned is None else None  # learned triggers are not saved
-        self._evaluator = Evaluator(federation.test, self._goal, workers)
+        self._evaluator = Evaluator(federation.test, self._goal, workers, attack=federation.goal_attack)
         self._federation = federation
         self._saved = saved
         self._workers = workers
@@ -191,7 +191,7 @@ class _Replayer:
 
     def replay(self, spec: str, rule: AggregationRule, *, influence: bool) -> ReplayResult:
         saved = self._saved
-        with crash_errors(f"round {saved.round}, strategy {spec}"):
+        with code_errors(f"round {saved.round}, strategy {spec}"):
             try:
                 aggregate = self._aggregate(rule, slice(None))
             except (PreconditionError, InputError) as error:
