@@ -169,6 +169,13 @@ def _print(history: History, clean_run: History | None) -> None:
     if last.success is not None:
         clean = "" if clean_run is None else f" ({percent(clean_run.last.success)} % in the clean run)"
         console.print(f"attack success {percent(last.success)} %{clean}")
+    if last.validation is not None:
+        reserved = last.validation
+        success = "" if reserved.success is None else f", attack success {percent(reserved.success)} %"
+        console.print(
+            f"on {history.scenario.validation_samples} validation samples: accuracy "
+            f"{percent(reserved.accuracy)} %, worst class {percent(reserved.worst_class_accuracy)} %{success}"
+        )
     rates = history.to_frame().iloc[-1]
     if last.training.acting and last.training.trust is not None:
         console.print(

@@ -35,7 +35,8 @@ def resolve_dataset(scenario: Scenario, dataset: Dataset) -> Scenario:
         return scenario if spec == scenario.dataset else scenario.replace(dataset=spec)
     if scenario.dataset != AUTO:
         return scenario
-    sizes = {"train_samples": len(dataset.train), "test_samples": len(dataset.test)}
+    remaining = len(dataset.train) - scenario.validation_samples
+    sizes = {"train_samples": remaining, "test_samples": len(dataset.test)}
     changes = {field: 0 for field, size in sizes.items() if getattr(scenario, field) > size}
     return scenario.replace(dataset=dataset.name, **changes)
 

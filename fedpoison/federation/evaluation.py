@@ -1,4 +1,4 @@
-"""Evaluation of global weights: confusion matrices on the clean and on the triggered test set."""
+"""Evaluation of global weights on the test and the validation set, clean and triggered."""
 
 from __future__ import annotations
 
@@ -15,37 +15,45 @@ from clients.training.parameters import Buffers
 from clients.training.samples import Samples
 from clients.training.trainer import Trainer
 from fedpoison.errors import code_errors
+from fedpoison.federation.federation import Federation
 from fedpoison.federation.workers import Workers
 from fedpoison.results.metrics import Counts
-from fedpoison.results.round import Evaluation
+from fedpoison.results.round import Evaluation, Round, Split, Training
 
 BATCH = 250
 
 
 class Evaluator:
-    """Evaluates global weights on a test set, in parallel.
+    """Evaluates global weights on samples that no client has, in parallel.
 
     Args:
-        test: Test set.
+        samples: Samples of one split.
         goal: Measure of the attack's success. None: no attack has a target.
         workers: Trainers that run the model.
         attack: Attack of the goal, for error messages.
+        split: Name of the split, for error messages.
 
     Raises:
         CrashError: the code of the attack raised an exception.
     """
 
     def __init__(
-        self, test: Samples, goal: AttackGoal | None, workers: Workers, *, attack: str | None = None
+        self,
+        samples: Samples,
+        goal: AttackGoal | None,
+        workers: Workers,
+        *,
+        attack: str | None = None,
+        split: Split = "test",
     ) -> None:
-        self._test = test
-        self._on_device = test.to(workers.device)
+        self._samples = samples
+        self._on_device = samples.to(workers.device)
         self._goal = goal
-        self._place = f"attack {attack}, trigger of the test set"
+        self._place = f"attack {attack}, trigger of the {split} set"
         self._triggered = None
         if goal is not None and goal.trigger is not None:
             with code_errors(self._place):
-                self._triggered = goal.trigger(test).to(workers.device)
+                self._triggered = goal.trigger(samples).to(workers.device)
         self._workers = workers
 
     def __call__(
@@ -62,13 +70,46 @@ class Evaluator:
         samples, goal = self._triggered, self._goal
         if goal is not None and goal.learned is not None and learned:
             with code_errors(self._place):
-                samples = goal.learned(self._test, learned).to(self._workers.device)
+                samples = goal.learned(self._samples, learned).to(self._workers.device)
         triggered = (
             evaluate(weights, samples, self._workers, buffers)[0]
             if samples is not None and len(samples)
             else None
         )
         return Evaluation(confusion=confusion, loss=loss, triggered=triggered)
+
+
+class RoundEvaluator:
+    """Evaluates global weights on the test set of a federation, and on its validation set if it has one.
+
+    Args:
+        federation: Federation with the samples.
+        goal: Measure of the attack's success. None: no success is measured.
+        workers: Trainers for the evaluation.
+    """
+
+    def __init__(self, federation: Federation, goal: AttackGoal | None, workers: Workers) -> None:
+        self._goal = goal
+        attack, reserved = federation.goal_attack, federation.validation
+        self._test = Evaluator(federation.test, goal, workers, attack=attack)
+        self._validation = None
+        if reserved is not None:
+            self._validation = Evaluator(reserved, goal, workers, attack=attack, split="validation")
+
+    def __call__(
+        self,
+        number: int,
+        training: Training,
+        weights: Tensor,
+        learned: Sequence[Tensor] = (),
+        *,
+        buffers: Buffers | None = None,
+    ) -> Round:
+        """Return the record of a round. Other arguments as for `Evaluator`."""
+        test = self._test(weights, learned, buffers=buffers)
+        reserved = self._validation
+        validation = None if reserved is None else reserved(weights, learned, buffers=buffers)
+        return Round.from_evaluation(number, test, self._goal, training, validation)
 
 
 def evaluate(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -26,17 +26,16 @@ from clients.training.parameters import (
 )
 from clients.training.samples import Samples
 from fedpoison.data import Dataset
-from fedpoison.data.partition import by_client
 from fedpoison.errors import ScenarioError, code_errors
 from fedpoison.federation.data_checks import check_pixels
 from fedpoison.federation.datasets import data_notes, dataset_of, resolve_dataset
 from fedpoison.federation.model_checks import check_model, model_notes
+from fedpoison.federation.splits import draw_test, draw_training, draw_validation, partition_samples
 from fedpoison.rng import generator_for
 from fedpoison.scenario.aggregation import FlowerStrategy
 from fedpoison.scenario.attackers import first_goal
 from fedpoison.scenario.initial import read_initial
 from fedpoison.scenario.model_spec import read_model
-from fedpoison.scenario.registries import read_partition
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.scenario.selection import AttackerSelection
 from strategies.pipeline import without_guarantee
@@ -141,17 +140,22 @@ class Federation:
 
     @cached_property
     def train(self) -> Samples:
-        """The training samples that the scenario uses."""
-        return self._subsample("train_samples", self.dataset.train)
+        """The training samples of the clients, without those for validation."""
+        scenario, dataset = self.scenario, self.dataset
+        return draw_training(
+            dataset.name, dataset.train, scenario.train_samples, scenario.validation_samples, scenario.seed
+        )
+
+    @cached_property
+    def validation(self) -> Samples | None:
+        """Training samples that neither a client nor the server trains on. None: the scenario has none."""
+        reserved = self.scenario.validation_samples
+        return draw_validation(self.dataset.train, reserved, self.scenario.seed) if reserved else None
 
     @cached_property
     def test(self) -> Samples:
         """The test samples that the scenario evaluates on."""
-        return self._subsample("test_samples", self.dataset.test)
-
-    def _subsample(self, field: str, samples: Samples) -> Samples:
-        limit = getattr(self.scenario, field)
-        return _draw_samples(self.dataset.name, samples, limit, self.scenario.seed, field)
+        return draw_test(self.dataset.name, self.dataset.test, self.scenario.test_samples, self.scenario.seed)
 
     @cached_property
     def parts(self) -> Sequence[Tensor]:
@@ -163,7 +167,7 @@ class Federation:
         scenario, client_ids = self.scenario, range(self.scenario.clients)
         train, seed = self.train, scenario.seed
         if scenario.malicious_partition is None:
-            return _partition(scenario.partition, train, len(client_ids), seed, "partition")
+            return partition_samples(scenario.partition, train, len(client_ids), seed, "partition")
         malicious = self.selection.malicious(1)
         honest = len(client_ids) - len(malicious)
         if not honest or any(group.rotation(1) is not None for group in scenario.attackers):
@@ -171,9 +175,9 @@ class Federation:
                 f"malicious_partition: got {honest} honest clients, or a rotating group, expected at least 1 "
                 "honest client and no rotating group; remove malicious_partition, or change the attackers."
             )
-        parts = iter(_partition(scenario.partition, train, honest, seed, "partition"))
+        parts = iter(partition_samples(scenario.partition, train, honest, seed, "partition"))
         copies = itertools.cycle(
-            _partition(scenario.malicious_partition, train, honest, seed, "malicious partition")
+            partition_samples(scenario.malicious_partition, train, honest, seed, "malicious partition")
         )
         return [next(copies if client_id in malicious else parts) for client_id in client_ids]
 
@@ -276,39 +280,3 @@ class Federation:
         if self.scenario.buffers == "average":
             return buffers or self.initial_buffers
         return {name: memory.get(BUFFER + name, first) for name, first in self.initial_buffers.items()}
-
-
-@lru_cache(maxsize=8)
-def _draw_samples(name: str, samples: Samples, limit: int, seed: int, field: str) -> Samples:
-    """Draw `limit` samples of the data set `name`, or return all for 0. Federations with one seed share them.
-
-    Raises:
-        ScenarioError: the data set has fewer samples.
-    """
-    if limit in (0, len(samples)):
-        return samples
-    if limit > len(samples):
-        raise ScenarioError(f"{field}: got {limit}, expected at most {len(samples)} for {name}; 0 uses all.")
-    return samples[torch.randperm(len(samples), generator=generator_for(seed, field))[:limit]]
-
-
-@lru_cache(maxsize=8)
-def _partition(partition: str, samples: Samples, clients: int, seed: int, stream: str) -> Sequence[Tensor]:
-    """Return each client's positions in `samples`. Federations with one seed share the parts.
-
-    Raises:
-        ScenarioError: the partition does not return one part per client.
-    """
-    rule = read_partition(partition).value
-    groups = samples.clients if by_client(rule) else samples.labels
-    if groups is None:
-        raise ScenarioError(
-            f"partition {partition}: the data set does not name the client of each sample; give its column "
-            "or array of clients, or a folder with one file per client, or choose another partition."
-        )
-    with code_errors(f"partition {partition}"):
-        parts = rule(groups, clients, generator_for(seed, stream))
-        count = len(parts)
-    if count != clients:
-        raise ScenarioError(f"partition {partition}: got {count} parts, expected {clients}, one per client.")
-    return parts

@@ -14,14 +14,14 @@ from clients.training.parameters import ModelState
 from fedpoison.errors import AggregationError, code_errors
 from fedpoison.federation.adversary import AdversaryGrid
 from fedpoison.federation.checkpoints import Checkpoints, RunningServer
-from fedpoison.federation.evaluation import Evaluator
+from fedpoison.federation.evaluation import RoundEvaluator
 from fedpoison.federation.federation import Federation
 from fedpoison.federation.grids import discover_clients
 from fedpoison.federation.messages import CLIENTS, from_record, to_record
 from fedpoison.federation.server_strategy import OnUpdates, SimulationStrategy
 from fedpoison.federation.unrecorded import Unrecorded
 from fedpoison.federation.workers import Workers
-from fedpoison.results.round import OnRound, Round, Training
+from fedpoison.results.round import OnRound, Training
 
 
 def run_server(
@@ -48,8 +48,7 @@ def run_server(
         RunError: too few usable updates for the rule, no usable reply in any round, or an exception in the
             code of an attack, the strategy or a client.
     """
-    goal = federation.goal
-    evaluator = Evaluator(federation.test, goal, workers, attack=federation.goal_attack)
+    evaluator = RoundEvaluator(federation, federation.goal, workers)
     client_ids = discover_clients(grid, federation.scenario.clients)
     strategy = SimulationStrategy(federation, client_ids, workers, on_updates)
     adversary = AdversaryGrid(grid, federation, client_ids, strategy.known_rule)
@@ -76,13 +75,12 @@ def run_server(
         unrecorded.add(training, adversary.effects)
         if not federation.scenario.evaluates(server_round):
             return None
+        unrecorded.move_to(training)
         began = time.perf_counter()
         weights = from_record(arrays, federation.layout)
         with code_errors(f"round {server_round}, evaluation of the model {federation.scenario.model}"):
-            evaluation = evaluator(weights, adversary.triggers, buffers=strategy.buffers)
-        unrecorded.move_to(training)
+            record = evaluator(server_round, training, weights, adversary.triggers, buffers=strategy.buffers)
         training.seconds["evaluate"] = time.perf_counter() - began
-        record = Round.from_evaluation(server_round, evaluation, goal, training)
         on_round(record)
         return MetricRecord(
             {"accuracy": record.accuracy, "worst-class-accuracy": record.worst_class_accuracy}

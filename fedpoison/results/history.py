@@ -15,7 +15,7 @@ from fedpoison.results import metrics as measures
 from fedpoison.results.defects import Defects, used_marks, without_effect
 from fedpoison.results.display import Displayed
 from fedpoison.results.metrics import json_number
-from fedpoison.results.round import Round
+from fedpoison.results.round import Round, Split
 from fedpoison.results.round_rows import CLIENT_COLUMNS, client_rows, round_row
 from fedpoison.scenario.fields import About, fields_about
 from fedpoison.scenario.scenario import Scenario
@@ -82,21 +82,29 @@ class History(Displayed):
         their updates: norm, distance from the mean of the honest updates, and cosine with that mean.
         `honest_norm` and `honest_distance` are means over the others. `dropped` is the number of unusable
         replies in the round. `unusable` and `unchanged` count unusable replies, and rounds that did not
-        change the model, since the previous row.
+        change the model, since the previous row. With `validation_samples`, columns such as
+        `validation_accuracy` have the results on the validation set.
         """
         return pd.DataFrame([round_row(record) for record in self.records]).set_index("round")
 
-    def per_class(self) -> pd.DataFrame:
-        """Return the accuracy of each class (columns) after each round (rows)."""
-        return self._classes(measures.per_class_accuracy)
+    def per_class(self, split: Split = "test") -> pd.DataFrame:
+        """Return the accuracy of each class (columns) after each round (rows).
 
-    def per_class_precision(self) -> pd.DataFrame:
-        """Return the precision of each class (columns) after each round (rows)."""
-        return self._classes(measures.per_class_precision)
+        Args:
+            split: Samples that the model is evaluated on. `validation` needs `validation_samples`.
 
-    def per_class_f1(self) -> pd.DataFrame:
-        """Return the F1 score of each class (columns) after each round (rows)."""
-        return self._classes(measures.per_class_f1)
+        Raises:
+            ScenarioError: the run has no validation set.
+        """
+        return self._classes(measures.per_class_accuracy, split)
+
+    def per_class_precision(self, split: Split = "test") -> pd.DataFrame:
+        """Return the precision of each class (columns) after each round (rows), as `per_class`."""
+        return self._classes(measures.per_class_precision, split)
+
+    def per_class_f1(self, split: Split = "test") -> pd.DataFrame:
+        """Return the F1 score of each class (columns) after each round (rows), as `per_class`."""
+        return self._classes(measures.per_class_f1, split)
 
     def trust(self) -> pd.DataFrame:
         """Return the trust in each update: `round`, `node` (the client), `malicious`, `trust`."""
@@ -212,6 +220,7 @@ class History(Displayed):
             "twin_attack_success_rate": None if clean is None else json_number(clean.attack_success_rate),
             "twin_source_to_target_rate": None if clean is None else json_number(clean.source_to_target_rate),
             "damage_per_class": None if damage is None else [json_number(value) for value in damage],
+            **({} if last.validation is None else {"validation": last.validation.summary()}),
         }
 
     def plot(self) -> Figure:
@@ -242,9 +251,9 @@ class History(Displayed):
                 problem = f"got {name} {theirs}, expected {mine}, as in the attacked run."
                 raise ScenarioError(f"clean run: {problem}")
 
-    def _classes(self, measure: Callable[[measures.Counts], Any]) -> pd.DataFrame:
+    def _classes(self, measure: Callable[[measures.Counts], Any], split: Split) -> pd.DataFrame:
         index = pd.Index([record.round for record in self.records], name="round")
-        frame = pd.DataFrame([measure(record.counts) for record in self.records], index=index)
+        frame = pd.DataFrame([measure(record.split(split).counts) for record in self.records], index=index)
         return frame.rename_axis(columns="class")
 
 

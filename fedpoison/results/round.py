@@ -6,27 +6,30 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 
 from clients.attacks.base import AttackGoal
-from fedpoison.errors import AggregationError, FedPoisonError
+from fedpoison.errors import AggregationError, FedPoisonError, ScenarioError
 from fedpoison.results import metrics as measures
 from fedpoison.results.effects import Effects
 from fedpoison.results.metrics import Counts
 from fedpoison.results.strict_json import to_json
 
+Split = Literal["test", "validation"]
+"""Samples that a model is evaluated on. Validation samples are for choosing parameters."""
+
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Result of one model on the test set."""
+    """Result of one model on the samples of one split, such as the test set."""
 
     confusion: Counts
     loss: float
     """Mean cross-entropy."""
     triggered: Counts | None = None
-    """Confusion matrix of the triggered test samples, under an attack with a trigger."""
+    """Confusion matrix of the triggered samples, under an attack with a trigger."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,46 +85,20 @@ class Training:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Round:
-    """Record of one round: its training, and the results of the global model after it.
+class SplitRecord:
+    """Results of a model on the samples of one split, as plain values."""
 
-    Round 0 is the initial model. Rounds without evaluation have no record.
-    """
-
-    round: int
     confusion: list[list[int]]
-    """(k, k) on the clean test set: row = true class, column = predicted class."""
+    """(k, k) on the samples without trigger: row = true class, column = predicted class."""
     loss: float | None
     """Mean cross-entropy. None: not finite."""
     triggered: list[list[int]] | None = None
-    """(k, k) on the triggered test samples, under an attack with a trigger."""
+    """(k, k) on the triggered samples, under an attack with a trigger."""
     attack_success_rate: float | None = None
     """Share of triggered samples of other classes that is classified as the target. None: no such sample."""
     source_to_target_rate: float | None = None
     """Share of the source class that is classified as the target, under an attack with both classes. None:
-    the test set has no sample of the source class."""
-    training: Training = field(default_factory=Training)
-
-    @classmethod
-    def from_evaluation(
-        cls, number: int, evaluation: Evaluation, goal: AttackGoal | None, training: Training
-    ) -> Self:
-        """Return the record of a round from its evaluation. A rate without samples is None."""
-        success = confused = None
-        if goal is not None and evaluation.triggered is not None:
-            success = measures.json_number(measures.attack_success_rate(evaluation.triggered, goal.target))
-        if goal is not None and goal.source is not None:
-            rate = measures.source_to_target_rate(evaluation.confusion, goal.source, goal.target)
-            confused = measures.json_number(rate)
-        return cls(
-            round=number,
-            confusion=evaluation.confusion.tolist(),
-            loss=evaluation.loss if math.isfinite(evaluation.loss) else None,
-            triggered=None if evaluation.triggered is None else evaluation.triggered.tolist(),
-            attack_success_rate=measures.json_number(success),
-            source_to_target_rate=measures.json_number(confused),
-            training=training,
-        )
+    the split has no sample of the source class."""
 
     @property
     def counts(self) -> Counts:
@@ -144,9 +121,66 @@ class Round:
         """Success rate of a targeted attack. None: the attack has no target."""
         return self.source_to_target_rate if self.attack_success_rate is None else self.attack_success_rate
 
+    def summary(self) -> dict[str, object]:
+        """Return the results as plain values for JSON, with None for missing numbers."""
+        return {
+            "samples": int(self.counts.sum()),
+            "accuracy": self.accuracy,
+            "per_class_accuracy": [measures.json_number(value) for value in self.per_class_accuracy],
+            "worst_class_accuracy": self.worst_class_accuracy,
+            "attack_success_rate": self.attack_success_rate,
+            "source_to_target_rate": self.source_to_target_rate,
+            "loss": self.loss,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Round(SplitRecord):
+    """Record of one round: its training, and the results of the global model on the test set after it.
+
+    Round 0 is the initial model. Rounds without evaluation have no record.
+    """
+
+    round: int
+    training: Training = field(default_factory=Training)
+    validation: SplitRecord | None = None
+    """Results on the validation set. None: the scenario has none."""
+
+    @classmethod
+    def from_evaluation(
+        cls,
+        number: int,
+        evaluation: Evaluation,
+        goal: AttackGoal | None,
+        training: Training,
+        validation: Evaluation | None = None,
+    ) -> Self:
+        """Return the record of a round from its evaluations. A rate without samples is None."""
+        return cls(
+            **vars(_split_record(evaluation, goal)),
+            round=number,
+            training=training,
+            validation=None if validation is None else _split_record(validation, goal),
+        )
+
+    def split(self, name: Split) -> SplitRecord:
+        """Return the results on one split.
+
+        Raises:
+            ScenarioError: the run has no validation set.
+        """
+        if name == "test":
+            return self
+        if self.validation is None:
+            raise ScenarioError("validation: the run has no validation set; set validation_samples.")
+        return self.validation
+
     def to_json(self) -> str:
         """Return the record as one line of JSON."""
-        return to_json(asdict(self))
+        values = {"round": self.round, **asdict(self)}
+        if self.validation is None:
+            del values["validation"]
+        return to_json(values)
 
     @classmethod
     def from_json(cls, line: str) -> Self:
@@ -156,9 +190,11 @@ class Round:
             ValueError: the line is not JSON, contains NaN, or has no square confusion matrix.
         """
         values: dict[str, Any] = json.loads(line, parse_constant=_refuse_constant)
-        for name in ("confusion", "triggered"):
-            if name == "confusion" or values[name] is not None:
-                _check_counts(name, values[name])
+        _check_split(values)
+        validation = values.pop("validation", None)
+        if validation is not None:
+            _check_split(validation)
+            validation = SplitRecord(**validation)
         training = values.pop("training")
         for group in training["groups"]:
             if group.get("effects") is not None:
@@ -167,11 +203,33 @@ class Round:
         for name in ("dropped", "trust", "update_norms", "distances", "cosines"):
             if training[name] is not None:
                 training[name] = {int(client_id): value for client_id, value in training[name].items()}
-        return cls(**values, training=Training(**training))
+        return cls(**values, training=Training(**training), validation=validation)
+
+
+def _split_record(evaluation: Evaluation, goal: AttackGoal | None) -> SplitRecord:
+    success = confused = None
+    if goal is not None and evaluation.triggered is not None:
+        success = measures.json_number(measures.attack_success_rate(evaluation.triggered, goal.target))
+    if goal is not None and goal.source is not None:
+        rate = measures.source_to_target_rate(evaluation.confusion, goal.source, goal.target)
+        confused = measures.json_number(rate)
+    return SplitRecord(
+        confusion=evaluation.confusion.tolist(),
+        loss=evaluation.loss if math.isfinite(evaluation.loss) else None,
+        triggered=None if evaluation.triggered is None else evaluation.triggered.tolist(),
+        attack_success_rate=success,
+        source_to_target_rate=confused,
+    )
 
 
 def _refuse_constant(constant: str) -> float:
     raise ValueError(f"got {constant}, expected a finite number")
+
+
+def _check_split(values: dict[str, Any]) -> None:
+    for name in ("confusion", "triggered"):
+        if name == "confusion" or values[name] is not None:
+            _check_counts(name, values[name])
 
 
 def _check_counts(name: str, counts: object) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from statistics import fmean
 
 from fedpoison.results import metrics as measures
-from fedpoison.results.round import Round
+from fedpoison.results.round import Round, SplitRecord
 
 CLIENT_COLUMNS = [
     "round", "node", "malicious", "group", "acted", "norm", "distance", "cosine", "trust", "dropped",
@@ -64,6 +64,17 @@ def round_row(record: Round) -> dict[str, float | int | None]:
         "seconds": sum(training.seconds.values()),
         "unusable": sum(training.drop_counts.values()),
         "unchanged": sum(training.unchanged.values()),
+        **({} if record.validation is None else _validation(record.validation)),
+    }
+
+
+def _validation(split: SplitRecord) -> dict[str, float | int | None]:
+    return {
+        "validation_accuracy": split.accuracy,
+        "validation_worst_class_accuracy": split.worst_class_accuracy,
+        "validation_loss": split.loss,
+        "validation_attack_success_rate": split.attack_success_rate,
+        "validation_source_to_target_rate": split.source_to_target_rate,
     }
 
 

@@ -74,6 +74,8 @@ class Scenario(BaseModel):
     """Total number of training samples, drawn at random. 0 means all samples."""
     test_samples: Count = 0
     """Number of test samples. 0 means all samples."""
+    validation_samples: Annotated[Count, About.REFERENCE | About.ADDED] = 0
+    """Number of training samples that no client gets, for choosing parameters. 0 means no validation set."""
     partition: Annotated[PartitionSpec, About.FEDERATION] = read_partition("iid")
     """Partition of the training data over the clients."""
     malicious_partition: Annotated[PartitionSpec | None, About.FEDERATION] = None

@@ -16,7 +16,7 @@ from clients.training.parameters import ModelState
 from clients.training.samples import Samples, random_mask
 from clients.training.trainer import Trainer
 from fedpoison.errors import ScenarioError, code_errors
-from fedpoison.federation.evaluation import Evaluator
+from fedpoison.federation.evaluation import RoundEvaluator
 from fedpoison.federation.federation import Federation
 from fedpoison.federation.workers import Workers
 from fedpoison.results.history import History
@@ -69,13 +69,12 @@ def train_centralized(
         folder = RunWriter.begin(
             path, federation.scenario, environment("central", workers, classes=federation.class_names)
         )
-    goal = federation.goal
     records: list[Round] = []
     memory: dict[str, Tensor] = {}
     weights, buffers = federation.initial, federation.initial_buffers
     training = replace(federation.scenario.training, persistent_momentum=True)
     with Workers(federation.model, training, workers) as pool:
-        evaluator = Evaluator(federation.test, goal, pool, attack=federation.goal_attack)
+        evaluator = RoundEvaluator(federation, federation.goal, pool)
         with code_errors(f"attack {scenario.attack}"):
             samples, learned = pool.run(partial(_poisoned, federation))
         for epoch in range(alone.rounds + 1):
@@ -88,10 +87,9 @@ def train_centralized(
                     trained = pool.run(partial(_train, job))
                 weights, buffers, loss = trained.weights, trained.buffers, trained.loss
             trained_at = time.perf_counter()
-            evaluation = evaluator(weights, learned, buffers=buffers)
-            seconds = {"train": trained_at - began, "evaluate": time.perf_counter() - trained_at}
-            spent = Training(train_loss=loss, seconds=seconds)
-            records.append(Round.from_evaluation(epoch, evaluation, goal, spent))
+            spent = Training(train_loss=loss, seconds={"train": trained_at - began})
+            records.append(evaluator(epoch, spent, weights, learned, buffers=buffers))
+            spent.seconds["evaluate"] = time.perf_counter() - trained_at
             if folder is not None:
                 folder.append(records[-1])
             if on_round is not None:

@@ -20,7 +20,7 @@ from clients.training.parameters import Buffers
 from fedpoison.errors import RunError, ScenarioError, code_errors
 from fedpoison.federation.aggregation import RuleAggregator
 from fedpoison.federation.buffers import estimate_buffers
-from fedpoison.federation.evaluation import Evaluator, evaluate
+from fedpoison.federation.evaluation import RoundEvaluator, evaluate
 from fedpoison.federation.federation import Federation
 from fedpoison.federation.workers import Workers
 from fedpoison.results import metrics as measures
@@ -181,8 +181,8 @@ class _Replayer:
     ) -> None:
         self._on_aggregate = on_aggregate or (lambda *_: None)
         goal = federation.goal
-        self._goal = goal if goal is None or goal.learned is None else None  # learned triggers are not saved
-        self._evaluator = Evaluator(federation.test, self._goal, workers, attack=federation.goal_attack)
+        goal = goal if goal is None or goal.learned is None else None  # learned triggers are not saved
+        self._evaluator = RoundEvaluator(federation, goal, workers)
         self._federation = federation
         self._saved = saved
         self._workers = workers
@@ -200,14 +200,14 @@ class _Replayer:
         self._on_aggregate(spec, 1, 1 + len(removed))
         weights = saved.model + aggregate.update
         buffers = self._buffers(weights, aggregate.trust, slice(None))
-        evaluation = self._evaluator(weights, buffers=buffers)
-        self._evaluated[_digest(weights, buffers)] = evaluation.confusion
         trust = dict(zip(saved.nodes.tolist(), aggregate.trust.tolist(), strict=True))
+        record = self._evaluator(saved.round, self._training(trust), weights, buffers=buffers)
+        self._evaluated[_digest(weights, buffers)] = record.counts
         return ReplayResult(
             strategy=spec,
-            record=Round.from_evaluation(saved.round, evaluation, self._goal, self._training(trust)),
+            record=record,
             weights=weights,
-            influence=self._influence(spec, rule, evaluation.confusion, removed) if influence else None,
+            influence=self._influence(spec, rule, record.counts, removed) if influence else None,
             from_empty_state=saved.round > 1 and "history" in rule.card.needs,
         )
 

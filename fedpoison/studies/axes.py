@@ -30,7 +30,9 @@ RESERVED_COLUMNS = frozenset(
         "source_to_target_rate", "success", "true_positive_rate", "false_positive_rate", "trust_auroc",
         "malicious_mass", "acting", "malicious_norm", "malicious_distance", "malicious_cosine", "honest_norm",
         "honest_distance", "dropped", "seconds", "reason", "refused", "stopped", "asked", "ended", "seed",
-        "unusable", "unchanged", "no_result", "notes",
+        "unusable", "unchanged", "no_result", "notes", "validation_accuracy", "validation_loss",
+        "validation_worst_class_accuracy", "validation_attack_success_rate",
+        "validation_source_to_target_rate",
     )
 )  # fmt: skip
 """Columns of the results. No axis of named settings can have one of these names, or `class_3`."""

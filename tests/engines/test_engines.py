@@ -45,6 +45,7 @@ def lively(small):
         attack="backdoor+gaussian-update(mode=add, std=0.01)",
         strategy="trimmed-mean",
         participation=0.8,
+        validation_samples=100,
         partition="dirichlet(alpha=0.5)",
         momentum=0.9,
         persistent_momentum=True,
@@ -118,6 +119,7 @@ def test_flowers_runtime_continues_a_run_with_the_same_records(crowded, tmp_path
         scenario, tmp_path / "flower", engine="flower", on_round=lambda record: seen.append(record.round)
     )
     assert there == here
+    assert all(line["validation"]["confusion"] for line in there)
     assert seen == [0, 1, 2, 3]
 
 

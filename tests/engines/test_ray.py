@@ -90,6 +90,7 @@ def lively(small):
         strategy="trimmed-mean",
         tolerated=3,
         participation=0.8,
+        validation_samples=100,
         partition="dirichlet(alpha=0.5)",
         momentum=0.9,
         persistent_momentum=True,
