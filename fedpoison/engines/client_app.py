@@ -10,6 +10,7 @@ from flwr.clientapp import ClientApp
 from torch import Tensor
 
 from clients.training.trainer import Trainer
+from fedpoison.errors import EngineError
 from fedpoison.federation.client import (
     TrainRequest,
     answer_query,
@@ -27,6 +28,7 @@ from fedpoison.federation.messages import (
     named_record,
     read_context,
 )
+from fedpoison.federation.plain_arrays import plain_content, plain_record
 from fedpoison.scenario.scenario import Scenario
 from strategies.kernels.columns import use_one_thread
 
@@ -44,8 +46,8 @@ def train(message: Message, context: Context) -> Message:
     request = TrainRequest.read(message, lambda record: from_record(record, federation.layout))
     trained = train_client(federation, trainer, _client_id(context), request, memory)
     if memory:
-        context.state[MEMORY] = named_record(memory)
-    return Message(train_reply(federation.layout, trained, memory), reply_to=message)
+        context.state[MEMORY] = plain_record(named_record(memory))
+    return Message(plain_content(train_reply(federation.layout, trained, memory)), reply_to=message)
 
 
 @app.query()
@@ -53,8 +55,8 @@ def query(message: Message, context: Context) -> Message:
     """Reply with the partition of this client. Return or replace its memory if the query asks for it."""
     reply, memory = answer_query(message.content, _client_id(context), _stored_memory(context))
     if memory:
-        context.state[MEMORY] = named_record(memory)
-    return Message(reply, reply_to=message)
+        context.state[MEMORY] = plain_record(named_record(memory))
+    return Message(plain_content(reply), reply_to=message)
 
 
 @functools.cache
@@ -65,7 +67,13 @@ def _load_cached(scenario: Scenario, clients: int, data_dir: str | Path | None) 
 
 
 def _client_id(context: Context) -> int:
-    return int(str(context.node_config[PARTITION]))
+    client_id = context.node_config.get(PARTITION)
+    if not isinstance(client_id, int):
+        raise EngineError(
+            f"got a SuperNode with {PARTITION} {client_id}, expected the number of its client, from 0; start "
+            "it with flower-supernode --node-config 'partition-id=0 num-partitions=4'."
+        )
+    return client_id
 
 
 def _stored_memory(context: Context) -> dict[str, Tensor]:

@@ -12,6 +12,7 @@ from fedpoison.federation.checkpoints import Checkpoints
 from fedpoison.federation.federation import Federation
 from fedpoison.federation.grids import count_nodes
 from fedpoison.federation.messages import CHECKPOINT_EVERY, CLIENTS, FRESH, read_context
+from fedpoison.federation.plain_arrays import PlainArraysGrid
 from fedpoison.federation.server import run_server
 from fedpoison.federation.workers import Workers
 from fedpoison.results.provenance import environment
@@ -25,7 +26,7 @@ app = ServerApp()
 def main(grid: Grid, context: Context) -> None:
     """Run the scenario of the run-config on the clients of `grid`, and write it into the run store."""
     try:
-        _run(grid, context)
+        _run(PlainArraysGrid(grid), context)
     except FedPoisonError as error:
         print(f"fedpoison: error: {error}")  # noqa: T201  # Flower prints a traceback after it
         raise

@@ -24,11 +24,11 @@ from fedpoison.federation.messages import (
     METRICS,
     ROUND,
     PayloadError,
-    TensorArray,
     Update,
     as_tensor,
     client_weights,
     from_record,
+    named_record,
 )
 from fedpoison.federation.rule_runner import RuleRunner
 from fedpoison.federation.workers import Workers
@@ -269,7 +269,7 @@ class FlowerAggregator:
             arrays = {name: value.cpu().numpy() for name, value in kept.items()}
             value: object = arrays
             if kind == "record":
-                value = ArrayRecord({str(name): TensorArray(tensor) for name, tensor in kept.items()})
+                value = named_record({str(name): tensor for name, tensor in kept.items()})
             elif kind == "list":
                 value = [arrays[i] for i in range(len(arrays))]
             setattr(self._strategy, str(attribute), value)

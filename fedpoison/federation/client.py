@@ -29,7 +29,6 @@ from fedpoison.federation.messages import (
     PREVIOUS,
     PROXIMAL,
     ROUND,
-    TensorArray,
     as_tensor,
     named_record,
     to_record,
@@ -176,7 +175,7 @@ def train_reply(layout: Layout, trained: Trained, memory: Mapping[str, Tensor]) 
     if trained.buffers:
         reply[BUFFERS] = named_record(trained.buffers)
     if TRIGGER in memory:  # for the attacker, which removes it from the reply
-        reply[TRIGGER] = ArrayRecord({TRIGGER: TensorArray(memory[TRIGGER])})
+        reply[TRIGGER] = named_record({TRIGGER: memory[TRIGGER]})
     if trained.changed is not None:  # as above
         reply[CHANGED] = ConfigRecord({CHANGED: trained.changed})
     return reply

@@ -123,11 +123,12 @@ def discover_clients(grid: Grid, clients: int) -> dict[int, int]:
     nodes = {}
     for reply in grid.send_and_receive(queries):
         if reply.has_error():
-            raise EngineError(f"a client did not report its partition: {reply.error.reason}")
+            reason = (reply.error.reason or "no reason given").strip().splitlines()[-1]
+            raise EngineError(f"a client did not report its partition: {reason}")
         nodes[reply.metadata.src_node_id] = int(str(reply.content.metric_records[METRICS][PARTITION]))
     if sorted(nodes.values()) != list(range(clients)):
         raise EngineError(
             f"got clients with the partitions {sorted(nodes.values())[:10]}..., expected 0 to {clients - 1}, "
-            f"each once; start the federation with {clients} SuperNodes."
+            f"each once; start {clients} SuperNodes, each with its own partition-id in --node-config."
         )
     return nodes

@@ -136,7 +136,10 @@ def client_weights(updates: Sequence[Update], scenario: Scenario) -> Tensor:
 
 def named_record(tensors: Mapping[str, Tensor]) -> ArrayRecord:
     """Return tensors by name as named arrays that share memory with them."""
-    return ArrayRecord({name: TensorArray(kept) for name, kept in tensors.items()})
+    record = ArrayRecord()  # its constructor would serialise the tensors
+    for name, kept in tensors.items():
+        record[name] = TensorArray(kept)
+    return record
 
 
 def read_reply(reply: Message, client_id: int, layout: Layout, buffers: Buffers | None = None) -> Update:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from typing import Protocol, runtime_checkable
 
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
@@ -12,19 +14,30 @@ from flwr.serverapp.strategy import Strategy
 from torch import Tensor
 
 from clients.attacks.base import Attack, CraftContext, crafts_updates
-from clients.attacks.composite import ContextFactory, craft_updates
+from clients.attacks.composite import ContextFactory, craft_updates, parts_of
 from fedpoison.errors import ScenarioError, code_errors
 from fedpoison.federation.adversary import rule_kind
 from fedpoison.federation.messages import PARTITION
 from fedpoison.flower.arrays import BUFFERS
 from fedpoison.flower.attack_argument import read_update_attack
 from fedpoison.flower.malicious import PARTITIONS, Malicious
-from fedpoison.flower.replies import Reply, read_round, signed
+from fedpoison.flower.replies import Reply, read_round, signed, unsigned
 from fedpoison.flower.robust_strategy import RobustStrategy
 from fedpoison.flower.wrapping import LOGGER, WrappingStrategy
 from fedpoison.rng import generator_for
 from strategies.base import AggregationRule
 from strategies.pipeline import Pipeline
+
+_OWN = ("round", "malicious", "initial model", "last model")
+_MEMORY, _WRAPPED = "memory: ", "strategy: "
+"""Beginnings of the names of entries in a state."""
+
+
+@runtime_checkable
+class _HasState(Protocol):
+    def state_dict(self) -> dict[str, Tensor]: ...
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None: ...
 
 
 class AttackedStrategy(WrappingStrategy):
@@ -67,6 +80,8 @@ class AttackedStrategy(WrappingStrategy):
         self._who = Malicious.read(malicious, nodes, seed)
         self._seed = seed
         self._node_ids: set[int] = set()
+        self._round, self._rounds_before = 0, 0
+        self._last: Tensor | None = None
         self._previous: Tensor | None = None
         self._initial: Tensor | None = None
         self._memories: defaultdict[tuple[str, int | None], dict[str, Tensor]] = defaultdict(dict)
@@ -83,7 +98,8 @@ class AttackedStrategy(WrappingStrategy):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """Return the train messages of the wrapped strategy."""
-        self._previous = None if self._model is None else self._model.vector
+        self._round = server_round + self._rounds_before
+        self._previous = self._last if self._model is None else self._model.vector
         messages = super().configure_train(server_round, arrays, config, grid)
         self._initial = self.model.vector if self._initial is None else self._initial
         self._node_ids |= set(grid.get_node_ids())
@@ -99,9 +115,55 @@ class AttackedStrategy(WrappingStrategy):
             CrashError: the code of the attack raised an exception.
         """
         received = list(replies)
-        with code_errors(f"round {server_round}, attack {self.attack!r}"):
+        with code_errors(f"round {self._round}, attack {self.attack!r}"):
             self._replace_updates(server_round, received)
         return self.wrapped.aggregate_train(server_round, received)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the state of the attack and of the wrapped strategy after a round, by name.
+
+        The state of the attack are its memory, the models that it has seen, the number of rounds, and the
+        malicious clients so far. The wrapped strategy has a state if it has the method `state_dict`.
+        """
+        state = {
+            "round": torch.tensor(self._round),
+            "malicious": torch.tensor(sorted(map(signed, self.malicious)), dtype=torch.int64),
+        }
+        last = self._last if self._model is None else self._model.vector
+        models = {"initial model": self._initial, "last model": last}
+        state |= {name: model for name, model in models.items() if model is not None}
+        for (part, client_id), memory in self._memories.items():
+            state |= {_MEMORY + json.dumps([part, client_id, name]): kept for name, kept in memory.items()}
+        if isinstance(self.wrapped, _HasState):
+            state |= {_WRAPPED + name: kept for name, kept in self.wrapped.state_dict().items()}
+        return state
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Continue after the round of `state_dict`. The next round of Flower gets the next number.
+
+        Raises:
+            ScenarioError: the state has an entry that this strategy does not have.
+        """
+        parts = {repr(part) for part in parts_of(self.attack)}
+        memories: defaultdict[tuple[str, int | None], dict[str, Tensor]] = defaultdict(dict)
+        wrapped: dict[str, Tensor] = {}
+        for key, kept in state.items():
+            part, client_id, entry = _memory_name(key)
+            if part in parts:
+                memories[part, client_id][entry] = kept
+            elif key.startswith(_WRAPPED) and isinstance(self.wrapped, _HasState):
+                wrapped[key.removeprefix(_WRAPPED)] = kept
+            elif key not in _OWN:
+                raise ScenarioError(
+                    f"state_dict: got the entry {key!r}, expected the entries of {self!r}; load it into a "
+                    "strategy with the attack and the wrapped strategy of the one that it is from."
+                )
+        if isinstance(self.wrapped, _HasState):
+            self.wrapped.load_state_dict(wrapped)
+        self._memories = memories
+        self._initial, self._last = state.get("initial model"), state.get("last model")
+        self.malicious = {unsigned(node_id) for node_id in state["malicious"].tolist()}
+        self._round = self._rounds_before = int(state["round"])
 
     @property
     def _robust(self) -> RobustStrategy | None:
@@ -125,15 +187,15 @@ class AttackedStrategy(WrappingStrategy):
         if self.attack.card.knows_rule and robust is not None:
             rule = robust.known_rule(server_round, usable)
         if not own or (self.attack.card.knows_rule and rule is None):
-            LOGGER.info("round %d: no update was attacked.", server_round)
+            LOGGER.info("round %d: no update was attacked.", self._round)
             return
         client_ids = tuple(ids[reply.node_id] for reply in own)
 
         def build_context(part: Attack, client_id: int | None) -> CraftContext:
             crafting = client_ids if client_id is None else (client_id,)
             return CraftContext(
-                generator=generator_for(self._seed, "craft", repr(part), str(crafting), server_round),
-                round=server_round,
+                generator=generator_for(self._seed, "craft", repr(part), str(crafting), self._round),
+                round=self._round,
                 client_ids=crafting,
                 seen_client_ids=tuple(ids[reply.node_id] for reply in honest),
                 group_client_ids=client_ids,
@@ -192,6 +254,14 @@ class AttackedStrategy(WrappingStrategy):
                 "give node ids."
             )
         return {reply.node_id: signed(reply.node_id) for reply in usable}, listed
+
+
+def _memory_name(key: str) -> tuple[str, int | None, str]:
+    """Return the attack, the client and the name of an entry of a memory. Others have no attack."""
+    if not key.startswith(_MEMORY):
+        return "", None, ""
+    part, client_id, name = json.loads(key.removeprefix(_MEMORY))
+    return str(part), client_id, str(name)
 
 
 def _metric(reply: Reply, key: str) -> int | None:

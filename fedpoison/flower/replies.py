@@ -27,6 +27,15 @@ def signed(node_id: int) -> int:
     return node_id - 2 * SIGNED if node_id >= SIGNED else node_id
 
 
+def unsigned(number: int) -> int:
+    """Return the node id of a signed integer.
+
+    >>> unsigned(7), unsigned(-1) == 2**64 - 1
+    (7, True)
+    """
+    return number % (2 * SIGNED)
+
+
 @dataclass(frozen=True, eq=False)
 class Reply:
     """Usable reply of one client to a train message."""

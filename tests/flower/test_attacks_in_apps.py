@@ -64,6 +64,53 @@ def test_only_updates_of_malicious_clients_change_and_no_buffers():
         assert arrays["steps"].numpy() == node
 
 
+@pytest.mark.parametrize(
+    ("attack", "rule"),
+    [
+        ("mimic(warmup=2)", "foolsgold"),
+        ("poisoned-fl", "median | adam"),
+        ("free-rider(noise=0.1)+gaussian-update(mode=add)", "afa"),
+        ("mpaf", None),
+    ],
+)
+def test_the_memory_of_an_attack_continues_after_a_restart(attack, rule):
+    nodes = [3, 2**63 + 1, 5, 6, 7, 8]
+
+    def strategy():
+        inner = FedAvg(fraction_evaluate=0.0)
+        inner = inner if rule is None else RobustStrategy(inner, rule, byzantine=1, seed=3)
+        return attacked(attack, inner, nodes=[3, 2**63 + 1], seed=5)
+
+    def run(strategy, numbers, model, start=1):
+        for number in numbers:
+            sent = begin(strategy, model, server_round=number - start + 1, grid=HandGrid(nodes))
+            moved = {"w": torch.arange(6.0)}
+            replies = [
+                reply(message, {"w": moved["w"] * 0.1 * number + node % 9}) for node, message in sent.items()
+            ]
+            model, _ = strategy.aggregate_train(number - start + 1, replies)
+        return model
+
+    start = record({"w": torch.linspace(-1, 1, 6)})
+    whole = run(strategy(), (1, 2, 3, 4), start)
+    first, second, forgetful = strategy(), strategy(), strategy()
+    model = run(first, (1, 2), start)
+    state = first.state_dict()
+    assert all(isinstance(kept, torch.Tensor) for kept in state.values())
+    second.load_state_dict(state)
+    assert second.malicious == {3, 2**63 + 1}
+    assert torch.equal(flat(run(second, (3, 4), model, start=3)), flat(whole))
+    assert not torch.equal(flat(run(forgetful, (3, 4), model, start=3)), flat(whole))
+    assert int(second.state_dict()["round"]) == 4
+
+
+@pytest.mark.parametrize("entry", ['memory: ["Mimic()", null, "mean"]', "strategy: round", "other"])
+def test_a_state_of_another_attack_is_refused(entry):
+    state = attacked("sign-flip", nodes=[2]).state_dict()
+    with pytest.raises(ScenarioError, match="expected the entries of AttackedStrategy.*SignFlip"):
+        attacked("sign-flip", nodes=[2]).load_state_dict(state | {entry: torch.ones(1)})
+
+
 def test_a_failed_or_broken_reply_passes_unchanged():
     strategy = attacked("sign-flip", nodes=[2, 3])
     sent = begin(strategy, MODEL, grid=HandGrid(NODES[:3]))
