@@ -8,6 +8,7 @@
 from clients.attacks.base import Attack as Attack
 from clients.attacks.base import AttackCard as AttackCard
 from clients.attacks.base import AttackGoal as AttackGoal
+from clients.attacks.base import AttackSetting as AttackSetting
 from clients.attacks.base import ClientContext as ClientContext
 from clients.attacks.base import CraftContext as CraftContext
 from clients.attacks.base import Knowledge as Knowledge

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from clients.bounds import check_bounds
-from clients.training import Buffers, Layout, Samples, Trainer
+from clients.training import Buffers, Layout, LocalTraining, Samples, Trainer
 
 Result = TypeVar("Result")
 RuleKind = Literal["turns", "by coordinate"] | None
@@ -37,9 +37,6 @@ class AttackCard:
     """Whether the attack receives the server's rule as a callable, and the number that the rule tolerates."""
     goal: str = "lower the accuracy on all classes"
     idle_when: str = "never"
-    needs_classifier: bool = False
-    """Whether the attack uses the features of the model. Their classifier, a linear layer, is then the end
-    of the model."""
     finite: bool = True
     """Whether finite updates result in finite ones. False is for updates that a server has to drop."""
     deviations: str = ""
@@ -155,6 +152,48 @@ class CraftContext:
     """State of the client or the group across rounds. A hook may write only to this field."""
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AttackSetting:
+    """Setting of a run, in which an attack checks before the run whether it can work."""
+
+    samples: Samples
+    """Training samples of all clients, or those of one client in an app of Flower."""
+    class_counts: tuple[int, ...] | None
+    """Number of training samples of each class, over all clients. None: unknown."""
+    training: LocalTraining
+    """Settings of the honest clients' training."""
+    layout: Layout
+    """Names and shapes of the model's parameters."""
+    clients: int
+    """Number of clients."""
+    malicious: int
+    """Number of malicious clients that have the attack."""
+    trainer: Callable[[], Trainer]
+    """Creates a trainer of the model."""
+
+    def require_images(self) -> None:
+        """Raise ValueError unless the samples are images."""
+        if not self.samples.has_pixels:
+            raise ValueError(
+                "changes or measures pixels, and the samples of the data set have the shape "
+                f"{tuple(self.samples.images.shape[1:])}; choose an attack on labels or updates, such as "
+                "label-flip."
+            )
+
+    def require_class(self, name: str, value: int) -> None:
+        """Raise ValueError if no training sample has the class `value` of the parameter `name`."""
+        if self.class_counts is not None and not self.class_counts[value]:
+            present = [label for label, count in enumerate(self.class_counts) if count]
+            raise ValueError(
+                f"{name}: got class {value}, of which no client has a training sample, expected one of "
+                f"{present}; choose another class, or more samples."
+            )
+
+    def require_classifier(self) -> None:
+        """Raise ValueError unless the output of the model is that of a linear layer."""
+        self.trainer().classifier(self.samples.images[:2])
+
+
 class Attack:
     """Base class of attacks: an honest client, until a subclass overrides one of the three stages.
 
@@ -175,9 +214,13 @@ class Attack:
     def __post_init__(self) -> None:
         check_bounds(self)
 
-    def needs_pixels(self) -> bool:
-        """Whether the attack changes or measures pixels, so that the samples must be images."""
-        return False
+    def check(self, setting: AttackSetting) -> None:
+        """Check before the run that the attack can work in a setting. Default: it can in every setting.
+
+        Raises:
+            ValueError: The attack cannot work on the data, on the model or with the other settings. The
+                message names the value, what is expected and the remedy.
+        """
 
     def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
         """Return the data that this client trains on. The trainer contains the global model."""

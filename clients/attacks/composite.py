@@ -10,6 +10,7 @@ from clients.attacks.base import (
     Attack,
     AttackCard,
     AttackGoal,
+    AttackSetting,
     ClientContext,
     CraftContext,
     Knowledge,
@@ -47,6 +48,10 @@ class Composite(Attack):
             knows_rule=any(card.knows_rule for card in cards),
             goal="; ".join(dict.fromkeys(card.goal for card in cards)),
         )
+
+    def check(self, setting: AttackSetting) -> None:
+        for part in self.parts:
+            part.check(setting)
 
     def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
         for part in self.parts:

@@ -25,9 +25,10 @@ from clients.training.parameters import (
     trainable,
 )
 from clients.training.samples import Samples
+from clients.training.trainer import Trainer
 from fedpoison.data import Dataset
 from fedpoison.errors import ScenarioError, code_errors
-from fedpoison.federation.data_checks import check_pixels
+from fedpoison.federation.attack_checks import check_attacks
 from fedpoison.federation.datasets import data_notes, dataset_of, resolve_dataset
 from fedpoison.federation.model_checks import check_model, model_notes
 from fedpoison.federation.splits import draw_test, draw_training, draw_validation, partition_samples
@@ -60,15 +61,7 @@ class Federation:
         self._objective  # noqa: B018  # raises before any training
         self.parts  # noqa: B018  # raises before any training
         check_model(self.scenario, self.dataset.train)
-        self.layout  # noqa: B018  # raises before any training
-        check_pixels(self.scenario, self.dataset.train, self.dataset.name)
-        if isinstance(self.scenario.aggregation, FlowerStrategy):
-            for group in self.scenario.attackers:
-                if group.built_attack.card.knows_rule:
-                    raise ScenarioError(
-                        f"attack {group.attack}: needs the server's rule, and Flower's strategies have none; "
-                        "choose another attack, or one of our strategies."
-                    )
+        check_attacks(self.scenario, self.train, self.layout, self._trainer)
 
     @classmethod
     def load(cls, scenario: Scenario, *, data_dir: str | Path | None = None) -> Self:
@@ -192,12 +185,13 @@ class Federation:
         """Return a model with the initial weights of the run."""
         shape = tuple(self.dataset.train.images.shape[1:])
         generator = generator_for(self.scenario.seed, "initial weights")
-        shape = tuple(self.dataset.train.images.shape[1:])
-        generator = generator_for(self.scenario.seed, "initial weights")
         model = read_model(self.scenario.model).value.build(shape, self.classes, generator)
         if self.scenario.initial is not None:
             read_initial(self.scenario.initial).value.load_into(model)
         return model
+
+    def _trainer(self) -> Trainer:
+        return Trainer(self.model(), self.scenario.training)
 
     @cached_property
     def layout(self) -> Layout:

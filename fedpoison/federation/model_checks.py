@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from clients.attacks.composite import parts_of
 from clients.training.dropout import has_dropout
 from clients.training.global_stream import draws_globally
 from clients.training.parameters import trainable
@@ -42,7 +41,7 @@ class ModelFacts:
 
 
 def check_model(scenario: Scenario, train: Samples) -> None:
-    """Raise ScenarioError if the simulation or an attack cannot work with the model of a scenario."""
+    """Raise ScenarioError if the simulation cannot work with the model of a scenario."""
     facts = _facts(scenario, train)
     if scenario.batch_size == 1 and facts.batch_norm:
         raise ScenarioError(
@@ -54,13 +53,6 @@ def check_model(scenario: Scenario, train: Samples) -> None:
             f"dropout_seed: got {scenario.dropout_seed} for the model {scenario.model}, which has no "
             "dropout; remove dropout_seed, or choose another model."
         )
-    for group in scenario.attackers:
-        if any(part.card.needs_classifier for part in parts_of(group.built_attack)):
-            model = _build(scenario.model, tuple(train.images.shape[1:]), train.classes)
-            try:
-                Trainer(model, scenario.training).classifier(train.images[:2])
-            except ValueError as error:
-                raise ScenarioError(f"attack {group.attack}: {error}") from None
 
 
 def model_notes(scenario: Scenario, train: Samples) -> list[str]:

@@ -10,10 +10,12 @@ import torch
 from flwr.app import Context
 from torch import Tensor, nn
 
-from clients.attacks.base import Attack, ClientContext
-from clients.training.parameters import flatten
+from clients.attacks.base import Attack, AttackSetting, ClientContext
+from clients.training.parameters import flatten, layout_of
+from clients.training.samples import Samples
 from clients.training.trainer import LocalTraining, Trainer
 from fedpoison.errors import ScenarioError
+from fedpoison.federation.attack_checks import check_attack_in
 from fedpoison.flower.attack_argument import read_data_attack
 from fedpoison.flower.client_mod import store_memory, stored_memory
 from fedpoison.flower.data_sources import Change, Source
@@ -78,6 +80,7 @@ def poison_dataset(
     known = classes or source.classes
     if known is not None:
         _check_classes(read, known)
+    check_attack_in(_setting(samples, read, model, partitions, place), read, repr(read))
     stored = {} if context is None else stored_memory(context.state, MEMORY)
     poisoned = read.poison_data(
         samples, _trainer(read, model), _context(place, seed, server_round, stored, model)
@@ -114,6 +117,20 @@ def _place(who: Malicious, context: Context | None, node: int | None, partitions
             "share of them is malicious."
         )
     return who.place(node, who.of_partitions(partitions))
+
+
+def _setting(
+    samples: Samples, attack: Attack, model: nn.Module | None, partitions: int | None, place: Place
+) -> AttackSetting:
+    return AttackSetting(
+        samples=samples,
+        class_counts=None,
+        training=LocalTraining(),
+        layout=() if model is None else layout_of(model),
+        clients=partitions or place.size,
+        malicious=place.size,
+        trainer=lambda: _trainer(attack, model),
+    )
 
 
 def _trainer(attack: Attack, model: nn.Module | None) -> Trainer:

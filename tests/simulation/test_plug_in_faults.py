@@ -181,7 +181,7 @@ def goal_with(**members):
             "attack theirs, trigger of the test set: .*Key",
         ),
         (AnyAttack, {"no_effect": raising}, "attack theirs: the code raised KeyError"),
-        (AnyAttack, {"needs_pixels": raising}, "attack theirs: the code raised KeyError"),
+        (AnyAttack, {"check": raising}, "attack theirs: the code raised KeyError"),
         (AnyAttack, {"poison_data": raising}, "round 1, client ., attack theirs: .*KeyError"),
         (
             AnyAttack,

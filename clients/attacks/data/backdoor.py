@@ -12,6 +12,7 @@ from clients.attacks.base import (
     Attack,
     AttackCard,
     AttackGoal,
+    AttackSetting,
     ClientContext,
     Range,
     SearchSpace,
@@ -20,6 +21,11 @@ from clients.attacks.base import (
 from clients.bounds import PositiveCount, Share
 from clients.training import Samples, Trainer
 from clients.training.samples import random_mask
+
+LARGEST_TRIGGER = 0.5
+"""Largest share of the pixels that a trigger may hide."""
+CHECKED = 100
+"""Number of images on which a trigger must be visible, on at least one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +48,27 @@ class Trigger(Attack, ABC):
         """Return a copy of `pixels` (m, c, h, w) with the trigger that this client trains on."""
         return self.stamp(pixels)
 
-    def needs_pixels(self) -> bool:
-        return self.share > 0
+    def check(self, setting: AttackSetting) -> None:
+        if not self.share:
+            return
+        setting.require_images()
+        shape = setting.samples.images.shape[1:]
+        hidden = self.stamp(torch.zeros((1, *shape))) == self.stamp(torch.ones((1, *shape)))
+        covered = float(hidden.double().mean())
+        if covered > LARGEST_TRIGGER:
+            raise ValueError(
+                f"the trigger hides {covered:.0%} of an image of {shape[1]}x{shape[2]}, expected at most "
+                f"{LARGEST_TRIGGER:.0%}, since a model cannot predict the class of a hidden image; choose a "
+                "smaller trigger."
+            )
+        if self.no_effect(setting.clients, setting.malicious) is not None:
+            return
+        some = setting.samples[torch.arange(min(len(setting.samples), CHECKED))]
+        if self.triggered(some).same_as(some):
+            raise ValueError(
+                f"the trigger changes no pixel of {len(some)} images, expected one that images do not have; "
+                "choose another brightness or place."
+            )
 
     def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
         if not self.share:

@@ -5,7 +5,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from clients.attacks.base import Attack, AttackCard, AttackGoal, ClientContext, check_class
+from clients.attacks.base import (
+    Attack,
+    AttackCard,
+    AttackGoal,
+    AttackSetting,
+    ClientContext,
+    check_class,
+)
 from clients.bounds import Count, NonNegative, Positive, Share
 from clients.training import Samples, Trainer
 from clients.training.samples import random_mask
@@ -42,7 +49,6 @@ class CleanLabel(Attack):
 
     card = AttackCard(
         paper="Shafahi et al., NeurIPS 2018",
-        needs_classifier=True,
         goal="make the model predict `target` for images of `source`, with correct labels",
         idle_when="share is 0, steps and opacity are 0, or the client has no image of one of the classes",
         deviations="The paper collides with one test image and fine-tunes; here each poison collides with a "
@@ -55,8 +61,11 @@ class CleanLabel(Attack):
         if self.source == self.target:
             raise ValueError(f"source and target: got {self.source} for both, expected two classes.")
 
-    def needs_pixels(self) -> bool:
-        return True
+    def check(self, setting: AttackSetting) -> None:
+        setting.require_images()
+        setting.require_class("source", self.source)
+        setting.require_class("target", self.target)
+        setting.require_classifier()
 
     def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
         positions = (samples.labels == self.target).nonzero().flatten()

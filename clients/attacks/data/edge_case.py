@@ -5,7 +5,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from clients.attacks.base import Attack, AttackCard, AttackGoal, ClientContext, check_class
+from clients.attacks.base import (
+    Attack,
+    AttackCard,
+    AttackGoal,
+    AttackSetting,
+    ClientContext,
+    check_class,
+)
 from clients.bounds import Multiple, PositiveCount, Share
 from clients.training import Samples, Trainer
 
@@ -42,6 +49,9 @@ class EdgeCase(Attack):
         super().__post_init__()
         if self.source == self.target:
             raise ValueError(f"source and target: got {self.source} for both, expected two classes.")
+
+    def check(self, setting: AttackSetting) -> None:
+        setting.require_class("source", self.source)
 
     def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
         mask = tail_mask(samples, self.source, self.share)

@@ -5,7 +5,15 @@ from typing import Annotated
 
 import torch
 
-from clients.attacks.base import Attack, AttackCard, ClientContext, Range, SearchSpace, check_class
+from clients.attacks.base import (
+    Attack,
+    AttackCard,
+    AttackSetting,
+    ClientContext,
+    Range,
+    SearchSpace,
+    check_class,
+)
 from clients.attacks.data.label_flip import wrong_labels
 from clients.bounds import Bounds, Multiple, NonNegative
 from clients.training import Samples, Trainer
@@ -32,8 +40,8 @@ class Inject(Attack):
     card = AttackCard(paper="Biggio et al., ICML 2012")
     search_space = SearchSpace(parameters={"share": Range(low=0.1, high=5.0, log=True)})
 
-    def needs_pixels(self) -> bool:
-        return True
+    def check(self, setting: AttackSetting) -> None:
+        setting.require_images()
 
     def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
         generator = context.poison_generator

@@ -11,6 +11,7 @@ from clients.attacks.base import (
     Attack,
     AttackCard,
     AttackGoal,
+    AttackSetting,
     ClientContext,
     SearchSpace,
     check_class,
@@ -47,6 +48,10 @@ class LabelFlip(Attack):
         super().__post_init__()
         if self.mode == "targeted" and self.source == self.target:
             raise ValueError(f"source and target: got {self.source} for both, expected two classes.")
+
+    def check(self, setting: AttackSetting) -> None:
+        if self.mode == "targeted":
+            setting.require_class("source", self.source)
 
     def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
         positions = torch.arange(len(samples))

@@ -6,7 +6,15 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from clients.attacks.base import SHARES, Attack, AttackCard, ClientContext, Range, SearchSpace
+from clients.attacks.base import (
+    SHARES,
+    Attack,
+    AttackCard,
+    AttackSetting,
+    ClientContext,
+    Range,
+    SearchSpace,
+)
 from clients.bounds import Count, NonNegative, Share
 from clients.training import Samples, Trainer
 from clients.training.samples import random_mask
@@ -31,8 +39,8 @@ class PixelNoise(Attack):
     card = AttackCard(paper="Fung et al., RAID 2020")
     search_space = SearchSpace(parameters={"std": Range(low=0.1, high=3.0, log=True), "share": SHARES})
 
-    def needs_pixels(self) -> bool:
-        return True
+    def check(self, setting: AttackSetting) -> None:
+        setting.require_images()
 
     def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
         noisy = random_mask(len(samples), self.share, context.poison_generator)
@@ -69,8 +77,8 @@ class PixelPerturbation(Attack):
     )
     search_space = SearchSpace(parameters={"epsilon": Range(low=0.05, high=0.5), "share": SHARES})
 
-    def needs_pixels(self) -> bool:
-        return True
+    def check(self, setting: AttackSetting) -> None:
+        setting.require_images()
 
     def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
         mask = random_mask(len(samples), self.share, context.poison_generator)

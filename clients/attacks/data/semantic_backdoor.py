@@ -6,7 +6,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from clients.attacks.base import Attack, AttackCard, AttackGoal, ClientContext, check_class
+from clients.attacks.base import (
+    Attack,
+    AttackCard,
+    AttackGoal,
+    AttackSetting,
+    ClientContext,
+    check_class,
+)
 from clients.bounds import Share
 from clients.training import Samples, Trainer
 
@@ -33,8 +40,8 @@ class SemanticBackdoor(Attack):
         "they suit greyscale digits. The paper also replaces the model: compose with scaled-update.",
     )
 
-    def needs_pixels(self) -> bool:
-        return True
+    def check(self, setting: AttackSetting) -> None:
+        setting.require_images()
 
     def poison_data(self, samples: Samples, trainer: Trainer, context: ClientContext) -> Samples:
         mask = self._showing(samples)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from clients.attacks.base import AttackCard, ClientContext, Range
+from clients.attacks.base import AttackCard, AttackSetting, ClientContext, Range
 from clients.attacks.data.backdoor import DURABLE_GOAL, Square, square_space
 from clients.bounds import Positive
 from clients.training import Samples, Trainer
@@ -32,7 +32,6 @@ class Chameleon(Square):
 
     card = AttackCard(
         paper="Dai & Li, ICML 2023",
-        needs_classifier=True,
         goal=DURABLE_GOAL,
         idle_when="share is 0",
         deviations="The features and the classifier get one local training each, the authors take more. "
@@ -40,6 +39,10 @@ class Chameleon(Square):
         "attack did not outlast a plain backdoor: see the threat model.",
     )
     search_space = square_space(pace=Range(low=0.03, high=3.0, log=True))
+
+    def check(self, setting: AttackSetting) -> None:
+        super().check(setting)
+        setting.require_classifier()
 
     def train(self, trainer: Trainer, samples: Samples, context: ClientContext) -> float:
         training = trainer.training

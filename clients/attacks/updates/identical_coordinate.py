@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from clients.attacks.base import Attack, AttackCard, CraftContext, Knowledge, SearchSpace
+from clients.attacks.base import Attack, AttackCard, AttackSetting, CraftContext, Knowledge, SearchSpace
 from clients.attacks.updates.rule_search import Evaluations, Probe, coarse_then_fine
 from clients.bounds import Positive, PositiveCount
 from clients.kernels import euclidean_norm, squared_norms
@@ -20,7 +20,8 @@ class IdenticalCoordinate(Attack):
     A rule that compares distances accepts an error of the order sqrt(d) in a single coordinate.
 
     Raises:
-        ValueError: The context contains no rule, or the coordinate does not exist.
+        ValueError: The context contains no rule.
+        IndexError: The coordinate does not exist. `check` finds that before a run.
     """
 
     coordinate: int | None = -1
@@ -43,6 +44,11 @@ class IdenticalCoordinate(Attack):
     )
     search_space = SearchSpace(parameters={"sign": (-1, 1)})
 
+    def check(self, setting: AttackSetting) -> None:
+        d = sum(shape.numel() for _, shape in setting.layout)
+        if self.coordinate is not None and not -d <= self.coordinate < d:
+            raise ValueError(f"coordinate: got {self.coordinate}, expected one of {d}, -{d} to {d - 1}.")
+
     def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
         direction = self._direction(own[0])
         probe = Probe(own, seen, context)
@@ -55,11 +61,8 @@ class IdenticalCoordinate(Attack):
         return (probe.mean + gamma * direction).expand_as(own).clone()
 
     def _direction(self, like: Tensor) -> Tensor:
-        d = len(like)
         if self.coordinate is None:
             return torch.full_like(like, self.sign)
-        if not -d <= self.coordinate < d:
-            raise ValueError(f"coordinate: got {self.coordinate}, expected one of {d}, -{d} to {d - 1}.")
         direction = torch.zeros_like(like)
         direction[self.coordinate] = self.sign
         return direction

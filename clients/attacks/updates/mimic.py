@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from clients.attacks.base import Attack, AttackCard, CraftContext, Knowledge, SearchSpace
+from clients.attacks.base import Attack, AttackCard, AttackSetting, CraftContext, Knowledge, SearchSpace
 from clients.bounds import Count, PositiveCount
 from clients.kernels import column_mean, euclidean_norm, products_with, unit_vector
 
@@ -34,6 +34,10 @@ class Mimic(Attack):
         "is normalised before it is averaged into z.",
     )
     search_space = SearchSpace()
+
+    def check(self, setting: AttackSetting) -> None:
+        if self.node is not None and self.node >= setting.clients:
+            raise ValueError(f"node: got client {self.node}, expected 0 to {setting.clients - 1}.")
 
     def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
         visible, client_ids = (own, context.client_ids) if seen is None else (seen, context.seen_client_ids)
