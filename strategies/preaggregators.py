@@ -18,7 +18,7 @@ from strategies.base import (
     too_large,
     valid_shares,
 )
-from strategies.kernels.distances import squared_distances
+from strategies.kernels.distances import row_norms, squared_distances
 from strategies.kernels.weighted_sums import clip_factors
 from strategies.parameters import positive
 from strategies.tolerance import Relaxable
@@ -193,6 +193,48 @@ class Clipping(PreAggregator):
 
     def coefficients(self, updates: Tensor, context: Context) -> Tensor:
         return clip_factors(finite_norms(updates), self.threshold).diag()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Foundation(PreAggregator):
+    """Append copies of the update that is farthest from the extremes of all updates.
+
+    FoundationFL: Fang, Nabavirazavi, Liu, Sun, Iyengar, Yang, "Do We Really Need to Design New
+    Byzantine-robust Aggregation Rules?", NDSS 2025. The extremes are the largest and the smallest value of
+    each coordinate. The score of an update is its distance from the nearer extreme, and the update of highest
+    score is copied. The paper aggregates all rows by the median or the trimmed mean. Of equal scores, the
+    first client's update is copied.
+
+    >>> Foundation(copies=1)(torch.tensor([[0.0], [4.0], [9.0]]))
+    tensor([[1., 0., 0.],
+            [0., 1., 0.],
+            [0., 0., 1.],
+            [0., 1., 0.]], dtype=torch.float64)
+    """
+
+    copies: int | None = None
+    """Number of copies. Default: half as many as there are updates, rounded down."""
+
+    card: ClassVar = RuleCard(
+        paper="Fang et al., NDSS 2025",
+        deviations="FL-Byzantine-Library appends 2 copies by default.",
+        permutation_equivariant=False,  # the copies come last
+    )
+    aligned: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if self.copies is not None and self.copies < 0:
+            raise ValueError(f"copies: got {self.copies}, expected 0 or more.")
+
+    def rows(self, n: int) -> int:
+        return n + (n // 2 if self.copies is None else self.copies)
+
+    def coefficients(self, updates: Tensor, context: Context) -> Tensor:
+        n = len(updates)
+        highest, lowest = updates.amax(dim=0), updates.amin(dim=0)
+        nearer = torch.minimum(row_norms(updates, origin=highest), row_norms(updates, origin=lowest))
+        rows = torch.eye(n, dtype=torch.float64, device=updates.device)
+        return torch.cat([rows, rows[nearer.argmax()].expand(self.rows(n) - n, n)])
 
 
 @dataclass(frozen=True, kw_only=True)

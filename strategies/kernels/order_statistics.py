@@ -231,3 +231,18 @@ def _first_kept(ordered: Tensor, centre: Tensor, kept: int) -> Tensor:
         first += step * (nearer & (tried < dropped))
         step >>= 1
     return first
+
+
+ROUNDING = 1e-12
+"""A standard deviation below this share of the largest value is rounding: the values are equal."""
+
+
+def z_scores(values: Tensor) -> Tensor:
+    """Return the distance of each value (n,) from the median in standard deviations, 0 if all are equal.
+
+    >>> z_scores(torch.tensor([1.0, 1.0, 1.0, 5.0]))
+    tensor([0.0000, 0.0000, 0.0000, 2.3094])
+    """
+    spread = values.std(correction=0)
+    differ = spread > ROUNDING * values.abs().max()
+    return torch.where(differ, (values - median_of(values)).abs() / torch.where(differ, spread, 1), 0)

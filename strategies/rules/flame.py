@@ -10,6 +10,7 @@ from torch import Tensor
 
 from strategies.base import Aggregate, Context, InputError, Rule, RuleCard, refuse_non_finite
 from strategies.kernels.client_memory import gaussian, round_generator
+from strategies.kernels.clusters import majority_cluster
 from strategies.kernels.distances import cosine_distances, lengths_and_cosines, row_norms
 from strategies.kernels.order_statistics import median_of
 from strategies.kernels.weighted_sums import clip_factors, weighted
@@ -64,21 +65,3 @@ class Flame(Rule):
         if self.noise:
             result.update.add_(gaussian(result.update, self.noise * float(bound), round_generator(context)))
         return result
-
-
-def majority_cluster(distances: Tensor) -> Tensor:
-    """Return the clients (n,) in HDBSCAN's cluster of more than half of them, given distances (n, n)."""
-    from sklearn.cluster import HDBSCAN  # noqa: PLC0415  # a second to import, for this rule alone
-
-    n = len(distances)
-    if n <= 2:
-        return torch.ones(n, dtype=torch.bool, device=distances.device)
-    clustering = HDBSCAN(
-        min_cluster_size=n // 2 + 1,
-        min_samples=1,
-        metric="precomputed",
-        allow_single_cluster=True,
-        copy=True,
-    )
-    labels = clustering.fit_predict(distances.cpu().numpy())
-    return torch.as_tensor(labels == 0, device=distances.device)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from strategies.base import Aggregate, Context, Rule, RuleCard, finite_norms
 from strategies.kernels.columns import over_chunks, sum_over_chunks
 from strategies.kernels.layers import spans
-from strategies.kernels.order_statistics import median_of
+from strategies.kernels.order_statistics import median_of, z_scores
+from strategies.kernels.sparsity import least_kept, sparse
 from strategies.kernels.weighted_sums import clip_factors
 from strategies.parameters import limit
 
@@ -59,7 +58,7 @@ class LASA(Rule):
         d = updates.shape[1]
         sizes = finite_norms(updates)
         factors = clip_factors(sizes, median_of(sizes))
-        least = self.least_kept(updates)
+        least = least_kept(updates, min(int(self.sparsity * d), d - 1))
         update = torch.empty(d, dtype=updates.dtype, device=updates.device)
         trust = torch.zeros_like(sizes)
         for span in spans(context.layout, d):
@@ -69,20 +68,6 @@ class LASA(Rule):
             average(layer, least, shares.to(updates.dtype), part)
             trust += shares * len(part) / d
         return Aggregate(update=update, trust=trust)
-
-    def least_kept(self, updates: Tensor) -> Tensor:
-        """Return the smallest absolute value that is kept in each row of `updates` (n, d), (n,)."""
-        dropped = min(int(self.sparsity * updates.shape[1]), updates.shape[1] - 1)
-        if updates.device.type != "cpu":
-            return updates.abs().kthvalue(dropped + 1, dim=1).values
-
-        # NumPy's partition is faster than torch's kthvalue, and releases the lock of the interpreter.
-        def least(row: Tensor) -> float:
-            values = row.abs() if row.dtype != torch.bfloat16 else row.abs().float()  # unknown to NumPy
-            return float(np.partition(values.numpy(), dropped)[dropped])
-
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            return torch.tensor(list(pool.map(least, updates)), dtype=updates.dtype)
 
     def inliers(self, layer: Tensor, least: Tensor, factors: Tensor) -> Tensor:
         """Return the clients (n,) whose sparsified, clipped `layer` (n, c) is ordinary, or all if none is."""
@@ -105,18 +90,3 @@ def average(layer: Tensor, least: Tensor, shares: Tensor, into: Tensor) -> None:
         into[columns] = shares @ sparse(layer[:, columns], least)
 
     over_chunks(work, layer)
-
-
-def sparse(block: Tensor, least: Tensor) -> Tensor:
-    """Return `block` (n, c) with the values below the `least` kept value of each row (n,) set to 0."""
-    return (block.abs() >= least[:, None]).to(block.dtype).mul_(block)
-
-
-def z_scores(values: Tensor) -> Tensor:
-    """Return the distance of each value (n,) from the median in standard deviations, 0 if all are equal.
-
-    >>> z_scores(torch.tensor([1.0, 1.0, 1.0, 5.0]))
-    tensor([0.0000, 0.0000, 0.0000, 2.3094])
-    """
-    spread = values.std(correction=0)
-    return (values - median_of(values)).abs() / torch.where(spread > 0, spread, 1)

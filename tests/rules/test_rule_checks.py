@@ -24,8 +24,12 @@ FURTHER = {
     "fldetector": [{"window": 1}],
     "foolsgold": [{"features": "all"}],
     "krum": [{"byzantine": 1, "excluded": 1}, {"byzantine": 2, "power": 1}, {"byzantine": 2, "power": 4}],
+    "fedseca": [{"sparsity": 0.0}],
+    "freqfed": [{"low": 1.0}],
     "lasa": [{"sparsity": 0.0}],
     "multi-krum": [{"byzantine": 1, "select": 1}, {"byzantine": 1, "select": 3, "excluded": 1}],
+    "multi-metrics": [{"compare": "pairs"}],
+    "rflbat": [{"first": 1.5, "second": 1.5}],
     "robust-learning-rate": [{"threshold": 1}, {"threshold": 7}],
     "sign-majority": [{"step": 0.01}],
 }
