@@ -9,8 +9,8 @@ from torch import Tensor
 def majority_cluster(distances: Tensor) -> Tensor:
     """Return the clients (n,) in HDBSCAN's cluster of more than half of them, given distances (n, n).
 
-    If there is no such cluster, nobody is in it. One or two clients, and clients without a distance, always
-    are.
+    If there is no such cluster, no client is in it. One or two clients always are, as are clients without a
+    distance.
 
     >>> distances = 1.0 - torch.eye(4)
     >>> distances[:3, :3] *= 0.1

@@ -22,7 +22,7 @@ class ThreeSigma(Rule):
     Han et al., "FedMLSecurity: A Benchmark for Attacks and Defenses in Federated Learning and Federated
     LLMs", KDD 2024. A distance is ordinary if it is at most the mean distance plus `bound` standard
     deviations. Among n clients, no distance is more than (n - 1) / sqrt(n) standard deviations above the
-    mean. So a bound of 3, which gives the rule its name, rejects nobody among 10 clients or fewer.
+    mean. So a bound of 3, which gives the rule its name, rejects no client among 10 or fewer.
 
     >>> import torch
     >>> ThreeSigma()(torch.tensor([[1.0], [1.1], [0.9], [1.0], [9.0]])).update
