@@ -36,7 +36,8 @@ class RuleCard:
 
     paper: str
     needs: tuple[str, ...] = ()
-    """Any of `byzantine`, `root data`, `history`, `model`, `randomness`."""
+    """Any of `byzantine`, `root data`, `history`, `model`, `predictions`, `randomness`.
+    `predictions` stands for those of any model on any input."""
     precondition: str = "n >= 1"
     cost: str = "O(n d)"
     deviations: str = ""

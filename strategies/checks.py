@@ -94,8 +94,8 @@ def _global_streams() -> tuple[bytes, ...]:
 
 __all__ = ["CheckError", "check_rule"]
 
-NEEDS = {"byzantine", "root data", "history", "model", "randomness"}
-OPTIONAL = {"root data", "model", "randomness"}
+NEEDS = {"byzantine", "root data", "history", "model", "predictions", "randomness"}
+OPTIONAL = {"root data", "model", "predictions", "randomness"}
 """Needs without which a rule may raise InputError."""
 ExpectedError = type[InputError] | type[PreconditionError]
 HUGE = 1e25
@@ -294,9 +294,13 @@ def check_needs(rule: Rule, rounds: SyntheticRounds) -> None:
         other = checked_call(rule, updates, rounds.weights, replace(rounds.context(), root_update=None))
         ensure(equal_aggregates([usual], [other]), rule, "uses root data that its card does not need")
     if "model" not in needs:
-        modelless = replace(rounds.context(), model=-3 * rounds.model, predict=None)
+        modelless = replace(rounds.context(), model=-3 * rounds.model)
         other = checked_call(rule, updates, rounds.weights, modelless)
         ensure(equal_aggregates([usual], [other]), rule, "uses a model that its card does not need")
+    if "predictions" not in needs:
+        blind = replace(rounds.context(), predict=None, image_shape=None)
+        other = checked_call(rule, updates, rounds.weights, blind)
+        ensure(equal_aggregates([usual], [other]), rule, "uses predictions that its card does not need")
     if "history" not in needs:
         ensure(not usual.state, rule, "keeps a state, though its card does not need history")
 

@@ -32,6 +32,7 @@ from fedpoison.federation.attack_checks import check_attacks
 from fedpoison.federation.datasets import data_notes, dataset_of, resolve_dataset
 from fedpoison.federation.model_checks import check_model, model_notes
 from fedpoison.federation.splits import draw_test, draw_training, draw_validation, partition_samples
+from fedpoison.federation.strategy_checks import check_strategy
 from fedpoison.rng import generator_for
 from fedpoison.scenario.aggregation import FlowerStrategy
 from fedpoison.scenario.attackers import first_goal
@@ -61,6 +62,7 @@ class Federation:
         self._objective  # noqa: B018  # raises before any training
         self.parts  # noqa: B018  # raises before any training
         check_model(self.scenario, self.dataset.train)
+        check_strategy(self.scenario, self.train, self.layout)
         check_attacks(self.scenario, self.train, self.layout, self._trainer)
 
     @classmethod

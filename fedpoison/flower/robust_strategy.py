@@ -84,13 +84,10 @@ class RobustStrategy(WrappingStrategy):
             self._fallback = too_few
         else:
             self._fallback = RuleRunner(read_rule(too_few, byzantine), seed)
-        if "root data" in self.rule.card.needs and train_on_root is None:
-            raise ScenarioError(
-                f"{self.rule!r}: needs an update of clean data on the server, got no train_on_root, expected "
-                "a function that takes an ArrayRecord and returns it trained."
-            )
         self._weights, self._train_on_root, self._predict = weights, train_on_root, predict
         self._image_shape = image_shape
+        for runner in self._runners().values():
+            self._check_inputs(runner.rule)
         self._root: Tensor | None = None
         self._round, self._rounds_before = 0, 0
         self._rows: list[tuple[int, int, float, float, str | None]] = []
@@ -196,6 +193,19 @@ class RobustStrategy(WrappingStrategy):
         for owner, runner in runners.items():
             runner.state = found[owner]
         self._round = self._rounds_before = int(state["round"])
+
+    def _check_inputs(self, rule: AggregationRule) -> None:
+        """Raise ScenarioError if the rule needs an input that this strategy did not get."""
+        if "root data" in rule.card.needs and self._train_on_root is None:
+            raise ScenarioError(
+                f"{rule!r}: needs an update of clean data on the server, got no train_on_root, expected "
+                "a function that takes an ArrayRecord and returns it trained."
+            )
+        if "predictions" in rule.card.needs and (self._predict is None or self._image_shape is None):
+            raise ScenarioError(
+                f"{rule!r}: compares predictions of models, got no predict or no image_shape, expected a "
+                "function that takes an ArrayRecord and inputs, and the shape of one input."
+            )
 
     def _runners(self) -> dict[str, RuleRunner]:
         fallback = {} if isinstance(self._fallback, str) else {"too few": self._fallback}

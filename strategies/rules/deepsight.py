@@ -51,7 +51,7 @@ class DeepSight(Rule):
 
     card: ClassVar = RuleCard(
         paper="Rieger et al., NDSS 2022",
-        needs=("model", "randomness"),
+        needs=("model", "predictions", "randomness"),
         precondition="n >= 3",
         cost="O(n^2 d), and seeds x images predictions of every client's model, which dominate",
         deviations="HDBSCAN uses 3 neighbours and clusters of 5 or more, as FLPoison does with the library "

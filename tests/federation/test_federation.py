@@ -72,6 +72,10 @@ def test_ranks_number_the_malicious_nodes(small, digits):
             {"attack": "tailored", "strategy": "flwr:FedMedian"},
             "needs the server's rule, and Flower's strategies have none",
         ),
+        (
+            {"strategy": "monna(trusted=3)", "participation": 0.9},
+            r"strategy monna\(trusted=3\), round .*: .* gets no update of client 3, expected one in every",
+        ),
         ({"dropout_seed": 1, "model": "mlp"}, "dropout_seed: got 1 for the model mlp"),
         ({"lr": 1e39}, r"lr: got 1e\+39, expected at most 3.4e\+38"),
         ({"weight_decay": 1e300}, r"weight_decay: got 1e\+300"),

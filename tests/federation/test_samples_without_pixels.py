@@ -62,6 +62,33 @@ def tokens_model(shape, classes):
     return nn.Sequential(nn.Embedding(20, 4), nn.Flatten(), nn.Linear(4 * length, classes))
 
 
+def test_deepsight_is_refused_for_tokens_before_the_run(tmp_path):
+    np.savez(tmp_path / "words.npz", x=np.stack([LABELS, LABELS + 8], axis=1), y=LABELS)
+    dataset = f"npz(path={tmp_path / 'words.npz'}, kind=tokens)"
+    words = (
+        r"strategy deepsight: .* on random noise, and the samples of the data set are tokens \(torch.int64\)"
+    )
+    with pytest.raises(ScenarioError, match=words):
+        Federation.load(Scenario(dataset=dataset, strategy="deepsight", **SMALL | {"model": "lstm"}))
+
+
+def test_deepsight_is_refused_for_a_model_without_a_weight_matrix():
+    scenario = Scenario(dataset=(FEATURES, LABELS), strategy="deepsight", **SMALL | {"model": Scales()})
+    with pytest.raises(ScenarioError, match="strategy deepsight: .* the model has no weight matrix"):
+        Federation.load(scenario)
+
+
+class Scales(nn.Module):
+    """Multiplies each feature by a weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(8))
+
+    def forward(self, samples):
+        return samples * self.weight
+
+
 def test_tokens_train_and_are_attacked(tmp_path, monkeypatch):
     monkeypatch.setitem(models.MODELS, "tokens", tokens_model)
     tokens = np.stack([LABELS, LABELS + 8, LABELS + 1], axis=1)

@@ -366,9 +366,12 @@ def test_replies_before_the_first_round_are_an_error():
         robust().aggregate_train(1, [])
 
 
-def test_a_rule_that_inspects_the_model_names_what_it_needs():
-    with pytest.raises(AggregationError, match="`predict` and `image_shape`"):
-        aggregate(robust("deepsight"), answers(*range(6)))
+@pytest.mark.parametrize("changes", [{"rule": "deepsight"}, {"too_few": "deepsight"}])
+def test_a_rule_that_inspects_the_model_names_what_it_needs(changes):
+    with pytest.raises(
+        ScenarioError, match="DeepSight.*: compares predictions of models, got no predict or no"
+    ):
+        RobustStrategy(flower.FedAvg(), **{"rule": "median"} | changes)
 
 
 def test_a_rule_that_raises_stops_the_run():
