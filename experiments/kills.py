@@ -2,20 +2,24 @@
 
 The undisturbed runs are on the engine `local`, because all engines give the same bits.
 `python -m experiments.kills --kills 20` prints a table of `docs/reliability.md`, and so does `--engine ray`.
+
+A server forks the processes. It has imported the code already, so a process starts within milliseconds.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import os
 import random
 import re
-import signal
-import subprocess
+import runpy
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import get_args
 
@@ -59,6 +63,8 @@ seed = [0, 1]
 """
 START_UP = 600.0
 """Longest time until a run saves its first checkpoint, in seconds."""
+PRELOADED = [f"fedpoison.cli.{command}" for command in ("run", "sweep", "search", "breakdown")]
+"""Modules that the server imports. They import torch, Flower and pandas, and start no threads."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,9 @@ class Kill:
     """Whether all models and records equal those of an undisturbed command, bit for bit."""
 
 
-def kills(count: int, *, seed: int, engine: str, runs: Sequence[str], longest: float) -> Iterator[Kill]:
+def kills(
+    count: int, *, seed: int, engine: str, runs: Sequence[str], longest: float, options: Sequence[str] = ()
+) -> Iterator[Kill]:
     """Yield the results of killed runs.
 
     Args:
@@ -84,6 +92,7 @@ def kills(count: int, *, seed: int, engine: str, runs: Sequence[str], longest: f
         engine: engine of the runs.
         runs: names in `RUNS` and `BATCHES`, which take turns.
         longest: longest time between the first checkpoint and the signal, in seconds.
+        options: further options of the runs in `RUNS`, which replace those of `BASE`.
     """
     moments = random.Random(seed)
     with tempfile.TemporaryDirectory(prefix="fedpoison-kills-") as scratch:
@@ -92,52 +101,79 @@ def kills(count: int, *, seed: int, engine: str, runs: Sequence[str], longest: f
             name = runs[number % len(runs)]
             if name not in whole:
                 out = Path(scratch) / f"whole-{len(whole)}"
-                _finish(name, "local", out)
+                _finish(name, "local", out, options)
                 whole[name] = _content(out)
             out = Path(scratch) / f"killed-{number}"
             moment = moments.uniform(0, longest)
-            _kill(name, engine, out, moment)
-            notice = re.search(r"continues after round (\d+)", _finish(name, engine, out))
+            _kill(name, engine, out, options, moment)
+            notice = re.search(r"continues after round (\d+)", _finish(name, engine, out, options))
             after = None if notice is None else int(notice[1])
             yield Kill(name, engine, moment, after, _content(out) == whole[name])
 
 
-def _command(name: str, engine: str, out: Path) -> list[str]:
-    command = [sys.executable, "-m", "fedpoison"]
+def start_command(arguments: Sequence[object], output: Path) -> ForkServerProcess:
+    """Start a command of fedpoison in a process and a session of its own.
+
+    Args:
+        arguments: arguments of the command line, such as `run`.
+        output: file for the text that the command prints.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    process = context.Process(target=_run_command, args=([*map(str, arguments)], output), daemon=True)
+    process.start()
+    return process
+
+
+def _run_command(arguments: Sequence[str], output: Path) -> None:
+    """Run the command line in this process."""
+    os.setsid()
+    with output.open("wb") as file:
+        os.dup2(file.fileno(), sys.stdout.fileno())
+        os.dup2(file.fileno(), sys.stderr.fileno())
+    sys.argv = ["fedpoison", *arguments]
+    runpy.run_module("fedpoison", run_name="__main__", alter_sys=True)
+
+
+def _arguments(name: str, engine: str, out: Path, options: Sequence[str]) -> list[str]:
     if name in BATCHES:
         study = out.parent / "kills.toml"
         study.write_text(STUDY, encoding="utf-8")
         known = {"STUDY": [str(study)], "OPTIONS": BASE}
+        arguments = []
         for part in BATCHES[name].split():
-            command += known.get(part, [part.replace("|", " | ")])
-        command += ["--checkpoint-every", "1"] if name == "sweep" else []
-        return [*command, "--jobs", "1" if engine == "local" else "2", "--out", str(out)]
-    command += ["run", *BASE, *(part.replace("|", " | ") for part in RUNS[name].split()), "--engine", engine]
-    return [*command, *([] if engine == "flower" else ["--workers", "2"]), "--out", str(out)]
+            arguments += known.get(part, [part.replace("|", " | ")])
+        arguments += ["--checkpoint-every", "1"] if name == "sweep" else []
+        arguments += ["--jobs", "1" if engine == "local" else "2"]
+    else:
+        arguments = ["run", *BASE, *(part.replace("|", " | ") for part in RUNS[name].split())]
+        arguments += [*options, "--engine", engine, *([] if engine == "flower" else ["--workers", "2"])]
+    return [*arguments, "--out", str(out)]
 
 
-def _kill(name: str, engine: str, out: Path, moment: float) -> None:
+def _kill(name: str, engine: str, out: Path, options: Sequence[str], moment: float) -> None:
     """Start a run, and kill it some seconds after its first checkpoint."""
-    process = subprocess.Popen(
-        _command(name, engine, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    process = start_command(_arguments(name, engine, out, options), out.with_suffix(".log"))
     deadline = time.monotonic() + START_UP
-    while not any(out.glob("*/checkpoint.safetensors")) and process.poll() is None:
+    while not any(out.glob("*/checkpoint.safetensors")) and process.is_alive():
         if time.monotonic() > deadline:
             process.kill()
             raise TimeoutError(f"{name}: got no checkpoint after {START_UP:.0f} s, expected one.")
         time.sleep(0.002)
     time.sleep(moment)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
 
 
-def _finish(name: str, engine: str, out: Path) -> str:
+def _finish(name: str, engine: str, out: Path, options: Sequence[str]) -> str:
     """Run to the end, and return the text that the command printed."""
-    done = subprocess.run(_command(name, engine, out), capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{name}: exit code {done.returncode}\n{done.stderr}")
-    return " ".join((done.stdout + done.stderr).split())
+    log = out.with_suffix(".log")
+    process = start_command(_arguments(name, engine, out, options), log)
+    process.join()
+    text = log.read_text(encoding="utf-8")
+    if process.exitcode:
+        raise RuntimeError(f"{name}: exit code {process.exitcode}\n{text}")
+    return " ".join(text.split())
 
 
 def _content(out: Path) -> dict[str, tuple[bytes, str]]:

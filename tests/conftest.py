@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import sys
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from clients.training.samples import Samples, random_mask
 from clients.training.trainer import LocalTraining, Trainer
 from fedpoison import cli
 from fedpoison.data import Dataset, load_dataset
+from fedpoison.engines.ray_session import ray_session
 from fedpoison.results.round import Failure, OnRound, Round
 from fedpoison.results.run_writer import RunWriter
 from fedpoison.results.store import StoredRun
@@ -75,6 +77,24 @@ def stop_after(number: int) -> OnRound:
 @pytest.fixture(scope="session")
 def digits() -> Dataset:
     return load_dataset("digits")
+
+
+@pytest.fixture(scope="session")
+def _shared_ray():
+    with ExitStack() as session:
+        yield session
+
+
+@pytest.fixture
+def shared_ray(_shared_ray):
+    """Ray with two CPUs in this process. Tests share it, because it takes longer to start than they run."""
+    _shared_ray.enter_context(ray_session(cpus=2))  # does nothing if Ray runs
+
+
+@pytest.fixture
+def no_ray(_shared_ray):
+    """A process in which Ray does not run."""
+    _shared_ray.close()
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
 
 from fedpoison.data import DATASETS, load_dataset
 from fedpoison.data.datasets import datasets
@@ -61,6 +62,17 @@ def test_digits_need_nothing(digits):
     both = torch.cat([digits.train.images, digits.test.images])
     assert abs(float(both.mean())) < 1e-3
     assert abs(float(both.std()) - 1) < 1e-2
+
+
+def test_digits_are_those_of_scikit_learn(digits):
+    table = load_digits()
+    small = torch.from_numpy(table.images).float()[:, None] / 16
+    pixels = torch.nn.functional.interpolate(small, (28, 28), mode="bilinear", align_corners=False)
+    positions = [
+        number for label in range(10) for number in (table.target == label).nonzero()[0].tolist()[4::5]
+    ]
+    assert torch.equal(digits.test.images, ((pixels - 0.3053) / 0.3247)[sorted(positions)])
+    assert digits.test.labels.tolist() == table.target[sorted(positions)].tolist()
 
 
 def test_digits_are_there_where_no_data_folder_exists(offline):

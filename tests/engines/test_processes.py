@@ -12,6 +12,7 @@ import psutil
 import pytest
 from conftest import ROOT, heed_ctrl_c, timeless
 
+from experiments.kills import start_command
 from fedpoison.engines.guard import guarded_program
 from fedpoison.results.store import StoredRun
 from fedpoison.scenario.scenario import Scenario
@@ -111,14 +112,15 @@ def exposed(processes):
     return {place for place in listening(processes) if place[0] not in ("127.0.0.1", "::1")}
 
 
-def running(process, out, pattern):
-    """Return all processes of a command after it wrote a file, when none listens beyond this machine."""
+def running(process, out, *patterns):
+    """Return all processes of a command after it wrote files, when none listens beyond this machine."""
     deadline = time.monotonic() + START_UP
-    while not any(out.glob(pattern)):
-        assert process.poll() is None
+    command = psutil.Process(process.pid)
+    while not all(any(out.glob(pattern)) for pattern in patterns):
+        assert command.status() != psutil.STATUS_ZOMBIE
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    started = psutil.Process(process.pid).children(recursive=True)  # Flower's leave the session
+    started = command.children(recursive=True)  # Flower's leave the session
     open_to_others = exposed([psutil.Process(process.pid), *started])
     assert open_to_others == set()
     return started
@@ -150,12 +152,14 @@ def test_a_stopped_run_ends_cleanly_and_takes_its_processes_along(start, tmp_pat
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize(("engine", "rounds"), [("ray", 100), ("flower", 30)])
-def test_a_killed_run_takes_its_processes_along_and_continues(start, tmp_path, engine, rounds):
-    process = start(*RUN, *LASTING, "--rounds", rounds, "--engine", engine, "--out", tmp_path)
+@pytest.mark.parametrize(("engine", "rounds"), [("ray", 60), ("flower", 30)])
+def test_a_killed_run_takes_its_processes_along_and_continues(tmp_path, engine, rounds):
+    workers = ["--workers", 1] if engine == "ray" else []
+    command = [*RUN, *LASTING, "--rounds", rounds, "--engine", engine, *workers, "--out", tmp_path]
+    process = start_command(command, tmp_path / "log")
     started = running(process, tmp_path, "*/checkpoint.safetensors")
     process.kill()
-    process.communicate()
+    process.join()
     assert_all_ended(process, started)
     (folder,) = (path.parent for path in tmp_path.glob("*/scenario.toml"))
     notices = []
@@ -169,22 +173,31 @@ def test_a_killed_run_takes_its_processes_along_and_continues(start, tmp_path, e
 
 @pytest.mark.ray
 def test_a_killed_sweep_takes_its_processes_along_and_continues_inside_its_runs(
-    start, small, tmp_path, fedpoison
+    small, tmp_path, fedpoison, shared_ray
 ):
+    """Kill parallel runs when one is complete: it stays, and another continues in a task."""
     base = small.replace(
-        rounds=100, model="mlp-small", strategy="fldetector | adam", attack="mimic"
+        model="mlp-small", strategy="fldetector | adam", attack="mimic", train_samples=100
     ).content()
-    study = Study.parse({"name": "s", "base": base, "axes": {"seed": [base.pop("seed"), 1]}})
+    del base["rounds"]
+    study = Study.parse({"name": "s", "base": base, "axes": {"rounds": [3, 60, 61]}})
     (tmp_path / "s.toml").write_text(study.to_toml())
     options = ["sweep", tmp_path / "s.toml", "--jobs", 2, "--checkpoint-every", 1]
-    process = start(*options, "--out", tmp_path / "runs")
-    started = running(process, tmp_path / "runs", "*/checkpoint.safetensors")
+    process = start_command([*options, "--out", tmp_path / "runs"], tmp_path / "log")
+    short, long, _ = (cell.scenario.run_id for cell in study.cells())
+    done = StoredRun(tmp_path / "runs" / short)
+    started = running(
+        process, tmp_path / "runs", f"{short}/model.safetensors", f"{long}/checkpoint.safetensors"
+    )
     process.kill()
-    process.communicate()
+    process.join()
     assert_all_ended(process, started)
-    code, _, err = fedpoison(*options, "--out", tmp_path / "runs")
+    written = done.model.stat().st_mtime_ns
+    code, out, err = fedpoison(*options, "--out", tmp_path / "runs")
     assert code == 0, err
+    assert "1 complete, 0 failed, 2 to run" in " ".join(out.split())
     assert "the run continues after round" in " ".join(err.split())
+    assert done.model.stat().st_mtime_ns == written
     whole = run_all([cell.scenario for cell in study.cells()], out=tmp_path / "whole", jobs=1)
     for scenario, expected in whole.histories.items():
         stored = StoredRun(tmp_path / "runs" / scenario.run_id)

@@ -15,7 +15,7 @@ from fedpoison.errors import CrashError, EngineError
 from fedpoison.results.store import StoredRun
 from fedpoison.simulation.run import simulate
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("no_ray")]
 
 
 SABOTEUR = """

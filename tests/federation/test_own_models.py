@@ -213,10 +213,10 @@ def test_stacks_fall_back_to_one_client_after_the_other(scenario, digits, caplog
 
 
 @pytest.mark.ray
-def test_buffers_are_the_same_bits_in_ray(scenario, digits):
+def test_buffers_are_the_same_bits_in_ray(scenario, digits, shared_ray):
     for buffers in ("average", "local"):
         federation = Federation(scenario.replace(buffers=buffers), digits)
-        there = run_federation(federation, EngineOptions(engine="ray", workers=2))
+        there = run_federation(federation, EngineOptions(engine="ray", workers=1))
         assert there.last.loss == simulate(federation.scenario).last.loss
 
 

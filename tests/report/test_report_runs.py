@@ -233,8 +233,10 @@ def test_lost_replies_and_runs_that_are_no_result_are_marked(defective_store, tm
 
 
 @pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.ray)])
-def test_the_page_says_why_a_run_of_a_comparison_stopped(stopping, tmp_path, jobs):
+def test_the_page_says_why_a_run_of_a_comparison_stopped(stopping, tmp_path, jobs, request):
     """However the comparison made it: in this process or in a task, as far as it came."""
+    if jobs > 1:
+        request.getfixturevalue("shared_ray")
     attacks = ["none", "non-finite-update"]
     found = compare(stopping, attacks, ["krum"], seeds=[3], out=tmp_path / "runs", jobs=jobs)
     (reason,) = found.stopped.values()

@@ -328,6 +328,7 @@ def test_the_file_holds_tensors_of_every_kind(tmp_path):
 
 def test_a_killed_process_continues_with_the_same_bits():
     runs = ["fldetector, yogi", "centered-clipping, adam", "afa, adagrad"]
-    found = list(kills(3, seed=1, engine="local", runs=runs, longest=0.4))
+    options = ["--model", "mlp-small", "--train-samples", "200", "--rounds", "16"]
+    found = list(kills(3, seed=1, engine="local", runs=runs, longest=0.3, options=options))
     assert [kill.equal for kill in found] == [True] * 3
     assert any(kill.continued_after for kill in found)

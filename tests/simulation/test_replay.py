@@ -151,7 +151,7 @@ def test_saving_changes_nothing_and_the_same_result_keeps_the_updates(saved, sce
 
 
 @pytest.mark.ray
-def test_ray_keeps_the_same(saved, scenario, tmp_path):
+def test_ray_keeps_the_same(saved, scenario, tmp_path, shared_ray):
     other = simulate(scenario, out=tmp_path / "ray", engine="ray", workers=1, keep_updates=[2])
     here, there = SavedUpdates.read(saved.path, 2), SavedUpdates.read(other.path, 2)
     assert here.model_buffers == there.model_buffers == here.buffers == there.buffers == {}

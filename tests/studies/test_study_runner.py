@@ -1,10 +1,6 @@
 """A sweep makes what is missing, goes on past what fails, and survives the death of its driver."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +9,10 @@ from typing import ClassVar
 import pandas as pd
 import pytest
 import torch
-from conftest import ROOT
 
 from clients import ATTACKS
 from clients.attacks.base import Attack, AttackCard
+from experiments.kills import start_command
 from fedpoison.errors import RunError, ScenarioError
 from fedpoison.results.round import Failure
 from fedpoison.results.store import StoredRun
@@ -178,7 +174,7 @@ def test_a_store_that_cannot_be_written_ends_the_sweep(study, tmp_path):
         made(plan(study, out=blocked))
 
 
-FLEET = """
+STUDY = """
 name = "kill"
 title = "A sweep whose driver is killed"
 
@@ -194,46 +190,12 @@ batch_size = 8
 [axes]
 attack = ["none", "sign-flip", "alie"]
 strategy = ["fedavg", "median"]
-seed = [SEEDS]
+seed = [0, 1]
 """
-
-SURROUNDINGS = {
-    "PYTHONWARNINGS": "ignore",
-    "PYTHONPATH": str(ROOT),
-    "COLUMNS": "200",
-    "RAY_gcs_rpc_server_reconnect_timeout_s": "2",  # Ray's agents outlive their driver by as much; else by 60
-}
-
-
-def start(study, out, jobs):
-    """Start a sweep from the command line, in a session of its own so that its children can be found."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "fedpoison", "sweep", study, "--out", out, "--jobs", str(jobs)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, **SURROUNDINGS},
-        start_new_session=True,
-    )
 
 
 def complete(out):
     return {path.parent.name: path.stat().st_mtime_ns for path in out.glob("*/model.safetensors")}
-
-
-def left_by(process):
-    """Return the command lines of what is alive in the session of `process`."""
-    left = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            state, *_, session = (folder / "stat").read_text().rpartition(")")[2].split()[:4]
-            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
-        except OSError:
-            continue
-        if int(session) == process.pid and state != "Z" and command:
-            left.append(command)
-    return left
 
 
 def outcome(folder):
@@ -244,41 +206,31 @@ def outcome(folder):
     return lines, StoredRun(folder).weights()
 
 
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds what is left behind in /proc")
-@pytest.mark.parametrize(
-    ("jobs", "seeds"),
-    [(1, "0, 1, 2, 3"), pytest.param(2, "0", marks=pytest.mark.ray)],
-    ids=["one", "several"],
-)
-def test_a_killed_driver_loses_nothing_and_repeats_nothing(tmp_path, jobs, seeds):
-    """Kill -9 in the middle of 24 runs (6 in Ray); the second start makes the rest as if nothing had been."""
-    study, out = tmp_path / "kill.toml", tmp_path / "runs"
-    study.write_text(FLEET.replace("SEEDS", seeds))
+def test_a_killed_sweep_loses_nothing_and_repeats_nothing(tmp_path):
+    """Kill it in the middle of 12 runs. The second start runs the rest as if nothing had been."""
+    study, out, log = tmp_path / "kill.toml", tmp_path / "runs", tmp_path / "log"
+    study.write_text(STUDY)
     wanted = [cell.scenario for cell in Study.load(study).cells()]
-    process = start(study, out, jobs)
-    deadline = time.monotonic() + 300
+    command = ["sweep", study, "--out", out, "--jobs", 1]
+    process = start_command(command, log)
     while len(complete(out)) < len(wanted) // 4:
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(timeout=0.02)
-        assert time.monotonic() < deadline
+        assert process.is_alive(), log.read_text()
+        time.sleep(0.02)
     process.kill()
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == -signal.SIGKILL, err
+    process.join()
     before = complete(out)
     assert 0 < len(before) < len(wanted)
-    while left_by(process):
-        assert time.monotonic() < deadline, left_by(process)
-        time.sleep(0.05)
-    process = start(study, out, jobs)
-    told, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
+    process = start_command(command, log)
+    process.join()
+    told = " ".join(log.read_text().split())
+    assert process.exitcode == 0, told
     assert f"{len(wanted)} runs, {len(before)} complete, 0 failed, {len(wanted) - len(before)} to run" in told
     after = complete(out)
     assert {run: after[run] for run in before} == before
     assert {scenario.run_id for scenario in wanted} == set(after)
     undisturbed = tmp_path / "undisturbed"
-    run_all(wanted[::5], out=undisturbed, jobs=1)
-    for scenario in wanted[::5]:
+    run_all(wanted[::3], out=undisturbed, jobs=1)
+    for scenario in wanted[::3]:
         lines, weights = outcome(out / scenario.run_id)
         expected, same = outcome(undisturbed / scenario.run_id)
         assert lines == expected
