@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from clients.checks import check_attack as check_attack
     from fedpoison import attacks as attacks
     from fedpoison import rules as rules
+    from fedpoison.api import audit as audit
     from fedpoison.api import breakdown as breakdown
     from fedpoison.api import compare as compare
     from fedpoison.api import load_run as load_run
     from fedpoison.api import load_runs as load_runs
     from fedpoison.api import search as search
     from fedpoison.api import sweep as sweep
+    from fedpoison.audits.card import AuditCard as AuditCard
     from fedpoison.errors import DataError as DataError
     from fedpoison.errors import EngineError as EngineError
     from fedpoison.errors import FedPoisonError as FedPoisonError
@@ -66,7 +68,8 @@ __getattr__, __dir__, __all__ = lazy_names(
     {
         "clients.checks": ["check_attack"],
         "fedpoison": ["attacks", "rules"],
-        "fedpoison.api": ["breakdown", "compare", "load_run", "load_runs", "search", "sweep"],
+        "fedpoison.api": ["audit", "breakdown", "compare", "load_run", "load_runs", "search", "sweep"],
+        "fedpoison.audits.card": ["AuditCard"],
         "fedpoison.errors": ["DataError", "EngineError", "FedPoisonError", "RunError", "ScenarioError"],
         "fedpoison.report.write": ["write_report"],
         "fedpoison.results.history": ["History"],

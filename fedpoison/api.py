@@ -13,6 +13,9 @@ from tempfile import TemporaryDirectory
 from typing import TypeVar, cast
 
 from clients.attacks.base import Attack
+from fedpoison.audits.audit import audit as audit_strategy
+from fedpoison.audits.card import AuditCard
+from fedpoison.audits.protocol import AUDIT_1, Protocol
 from fedpoison.errors import ScenarioError
 from fedpoison.report.load import load_runs as load_stored_runs
 from fedpoison.results.history import History
@@ -157,6 +160,39 @@ def search(
             confirm=confirm,
             **options,
         )
+
+
+def audit(
+    strategy: str | AggregationRule | None = None,
+    scenario: Scenario | None = None,
+    *,
+    budget: str = "quick",
+    protocol: Protocol = AUDIT_1,
+    out: str | Path | None = None,
+    **settings: object,
+) -> AuditCard:
+    """Measure the worst case of a strategy with a fixed protocol of attacks that are tuned against it.
+
+    Args:
+        strategy: Strategy to audit. Default: that of the scenario.
+        scenario: Data, model and training. Default: the settings of the protocol.
+        budget: Name of a budget of the protocol: `quick`, `standard` or `full`.
+        protocol: Table of attacks, settings, shares and seeds.
+        out: Run store, as for `compare`.
+        settings: As for `compare`.
+
+    Raises:
+        ScenarioError: The budget is unknown, the scenario sets a field that the audit sets, or the strategy
+            is not defined for any malicious share of the protocol. Raised before any training.
+        DataError: The data set is not available.
+        RunError: The strategy stopped without an attack.
+        EngineError: Ray is not available.
+    """
+    if strategy is not None:
+        settings = {**settings, "strategy": strategy}
+    base = Scenario.parse(protocol.settings) if scenario is None else scenario
+    with _batch(base, out, settings) as (chosen, options):
+        return audit_strategy(chosen, budget=budget, protocol=protocol, **options)
 
 
 def sweep(

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from auditing import UNTARGETED
 
 from fedpoison.cli.app import COMMANDS, load_command
 from fedpoison.results.strict_json import to_json
@@ -27,6 +28,7 @@ attack = ["none", "label-flip(mode=targeted, source=1, target=7)"]
 seed = [0, 1]
 """
 JOBS = ["--jobs", 1, "--json"]
+FAST = ["--rounds", 1, "--clients", 5, "--train-samples", 200, "--validation-samples", 50]
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +54,7 @@ def arguments(command, store):
         "compare": [*FLEET, "--attacks", f"none,{FLIP}", "--strategies", "fedavg", "--seeds", "0,1", *JOBS],
         "breakdown": [*FLEET[:-2], "--strategies", "krum", "--shares", 0.4, *JOBS],
         "sweep": [study, *JOBS],
+        "audit": ["--strategy", "median", "--dataset", "digits", *FAST, *JOBS],
         "search": [*FLEET, "--attacks", "ipm", "--trials", 1, "--confirm", 1, *JOBS],
         "baseline": [*TINY, "--attack", FLIP, "--json"],
         "reproduce": ["byzfl-quickstart", "--list", "--json"],
@@ -61,7 +64,8 @@ def arguments(command, store):
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS.keys() - {"report", "replay", "new"}))
-def test_every_command_prints_strict_json(fedpoison, store, command):
+def test_every_command_prints_strict_json(fedpoison, store, command, monkeypatch):
+    monkeypatch.setattr("fedpoison.cli.audit.AUDIT_1", UNTARGETED)
     stored = [] if command in ("list", "doctor", "reproduce") else ["--out", store]
     code, out, _ = fedpoison(command, *arguments(command, store), *stored)
     assert code == 0 or command == "doctor"  # its exit code depends on the machine

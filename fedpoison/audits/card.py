@@ -1,0 +1,325 @@
+"""The robustness card: the result of an audit as one value that JSON and tables show."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from fedpoison.audits.protocol import THREATS, Threat
+from fedpoison.errors import RunError
+from fedpoison.results.display import Displayed
+from fedpoison.results.run_frame import estimate, percent
+from fedpoison.results.strict_json import to_json
+from fedpoison.scenario.specs import validation_message
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FlagKind = Literal[
+    "no effect", "random rule", "probe differs", "less knowledge", "rejects all", "lost replies", "few seeds",
+    "default strength", "end of range", "undefined share", "failed runs", "no learning",
+]  # fmt: skip
+"""Kinds of flags."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Measured(_Part):
+    """Mean over the seeds, and its 95 % bootstrap interval."""
+
+    mean: float
+    low: float | None = None
+    high: float | None = None
+    """None: a single seed."""
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Self:
+        """Return the mean of the values of several seeds, with its interval."""
+        found = estimate(values)
+        return cls(mean=found.mean, low=found.low, high=found.high)
+
+    def percent(self) -> str:
+        """Return the numbers in per cent.
+
+        >>> Measured(mean=0.5, low=0.25, high=0.75).percent()
+        '50.0 [25.0, 75.0]'
+        """
+        if self.low is None or self.high is None:
+            return percent(self.mean)
+        return f"{percent(self.mean)} [{percent(self.low)}, {percent(self.high)}]"
+
+
+class Clean(_Part):
+    """The strategy without an attack, configured for one malicious share."""
+
+    partition: str
+    share: float
+    """Malicious share that the strategy is configured for."""
+    accuracy: Measured
+    worst_class_accuracy: Measured
+    cost: Measured | None = None
+    """Accuracy of FedAvg minus that of the strategy, paired by seed. None: not at the headline share."""
+    command: str
+
+
+class Attacked(_Part):
+    """The strategy under one attack that was tuned against it. The numbers are from the test set."""
+
+    threat: Threat
+    partition: str
+    share: float
+    attack: str
+    """Spec of the attack with its tuned strength."""
+    family: str
+    schedule: str
+    knowledge: str
+    """Updates that the attack sees: own, colluding or omniscient."""
+    knows_rule: bool
+    tuned: bool
+    """Whether the strength or the knowledge differs from the attack's default."""
+    validation_harm: float
+    """Harm on the validation set, by which the attack was chosen."""
+    accuracy: Measured
+    worst_class_accuracy: Measured
+    lost_accuracy: Measured
+    """Accuracy without attack minus this accuracy, paired over the seeds."""
+    success: Measured | None
+    """Success of the attack. None: the attack has no target."""
+    clean_success: Measured | None
+    """The same measure without attack."""
+    stopped_seeds: list[int]
+    """Seeds with which the attack stopped the strategy. Their accuracy counts as 0."""
+    command: str
+    """Command that repeats the runs."""
+
+
+class Tried(_Part):
+    """One attack of tuning, with one strength. The numbers are from the validation set."""
+
+    threat: Threat
+    partition: str
+    share: float
+    attack: str
+    knowledge: str
+    default: bool
+    """Whether strength and knowledge are the attack's defaults."""
+    harm: float | None
+    """1 minus the accuracy, or the success of an attack with a target. None: a run failed."""
+    stopped: bool
+
+
+class ClassTreatment(_Part):
+    """How the strategy treats honest clients with samples of one class, on skewed data."""
+
+    label: str
+    false_rejection: float
+    """Share of the class's samples on honest clients whose updates the strategy rejected, without attack."""
+    under_attack: float | None
+    """The same under the strongest untargeted attack. None: all of its runs stopped."""
+    samples: float
+    """Samples of the class on honest clients, per run."""
+
+
+class Flag(_Part):
+    """Fact for which the audit may overrate the strategy, or for which its numbers are uncertain."""
+
+    kind: FlagKind
+    text: str
+
+
+class Share(_Part):
+    """Malicious share at which the strategy breaks."""
+
+    estimate: float | None
+    """None: no share of the protocol broke the strategy."""
+    low: float | None
+    high: float | None
+    """Interval over the seeds. None: some seeds did not break at any share."""
+    islands: list[float]
+    """Shares at which the strategy did not break although it broke at a smaller one."""
+
+
+class AuditCard(Displayed, _Part):
+    """Result of an audit. Accuracies and rates are shares from 0 to 1; larger accuracies are better.
+
+    The numbers at the top are at the headline share and over all partitions: the worst case counts.
+    """
+
+    strategy: str
+    protocol: str
+    budget: str
+    headline_share: float
+    worst_accuracy: float
+    """Lowest accuracy under any attack."""
+    worst_class_accuracy: float
+    """Lowest accuracy of a class under any attack."""
+    backdoor_success: float | None
+    """Highest success of a backdoor. None: no backdoor ran."""
+    targeted_success: float | None
+    """Highest share of the source class that the model took for the target."""
+    clean_accuracy: float
+    """Lowest accuracy without attack over the partitions."""
+    robustness_cost: float
+    """Largest difference of FedAvg and the strategy in accuracy, both without attack."""
+    breakdown_share: float | None
+    """Malicious share from which an attack costs too much accuracy. None: no share of the protocol."""
+    breakdown: Share
+    dataset: str
+    model: str
+    settings: dict[str, Any]
+    """Fields of the scenario that all runs share."""
+    changed_settings: list[str]
+    """Settings that differ from the protocol. Cards compare only if the list is empty."""
+    protocol_digest: str
+    version: str
+    seeds: list[int]
+    tuning_seeds: list[int]
+    tries: int
+    """Number of attacks with different strengths that were tried."""
+    runs: int
+    clean: list[Clean]
+    attacked: list[Attacked]
+    tried: list[Tried]
+    undefined: dict[str, str]
+    """Malicious shares for which the strategy is not defined, with the reason."""
+    left_out: dict[str, str]
+    """Attacks that cannot run on these data, with the reason."""
+    flags: list[Flag]
+    classes: list[ClassTreatment]
+    seconds_per_round: dict[str, float]
+    """Mean time per round by phase, without attack."""
+    memory: float | None = None
+    """Largest memory of an aggregation beyond its input, in bytes per byte of the matrix of updates."""
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Load a card from a JSON file.
+
+        Raises:
+            RunError: the file cannot be read, or it is not a card.
+        """
+        try:
+            return cls.model_validate_json(Path(path).read_bytes())
+        except OSError as error:
+            raise RunError(f"{path}: cannot be read ({error.strerror}).") from None
+        except ValidationError as error:
+            raise RunError(f"{path}: is no audit card: {validation_message(error)}.") from None
+
+    def to_json(self) -> str:
+        """Return the card as JSON, which `load` reads."""
+        return to_json(self.model_dump(mode="json"), indent=1)
+
+    def __str__(self) -> str:
+        return repr(self)
+
+    @property
+    def digest(self) -> str:
+        """Hash of the content without times. Repeated audits have one digest."""
+        content = self.model_dump(mode="json", exclude={"seconds_per_round", "memory", "version"})
+        return blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=6).hexdigest()
+
+    @property
+    def shares(self) -> list[float]:
+        """Malicious shares with results."""
+        return sorted({row.share for row in self.attacked})
+
+    @property
+    def partitions(self) -> list[str]:
+        """Names of the partitions."""
+        return list(dict.fromkeys(row.partition for row in self.clean))
+
+    def worst(
+        self, threat: Threat, share: float | None = None, partition: str | None = None
+    ) -> Attacked | None:
+        """Return the attack of a threat that harms most, or None without one.
+
+        Args:
+            threat: Untargeted attacks are compared by accuracy, the others by success.
+            share: Malicious share. Default: the headline share.
+            partition: Name of a partition. Default: any.
+        """
+        at = self.headline_share if share is None else share
+        rows = [
+            row
+            for row in self.attacked
+            if row.threat == threat and row.share == at and partition in (None, row.partition)
+        ]
+        return worst_of(rows)
+
+    @property
+    def headline(self) -> str:
+        """Protocol, strategy and the numbers at the top."""
+        backdoor = "" if self.backdoor_success is None else f", backdoor {percent(self.backdoor_success)} %"
+        breaks = (
+            "no breakdown"
+            if self.breakdown_share is None
+            else f"breakdown at {percent(self.breakdown_share, 0)} %"
+        )
+        return (
+            f"{self.protocol} ({self.budget}) of {self.strategy} on {self.dataset}, "
+            f"{percent(self.headline_share, 0)} % malicious: "
+            f"clean {percent(self.clean_accuracy)} %, worst case {percent(self.worst_accuracy)} %, "
+            f"worst class {percent(self.worst_class_accuracy)} %{backdoor}, {breaks}"
+        )
+
+    @property
+    def remarks(self) -> list[str]:
+        """One line per flag."""
+        return [f"{flag.kind}: {flag.text}" for flag in self.flags]
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per reported attack: threat, partition, share, attack and measures."""
+        rows = []
+        for row in self.attacked:
+            values = row.model_dump(exclude={"stopped_seeds"})
+            flat: dict[str, object] = {}
+            for name, value in values.items():
+                if isinstance(value, dict):
+                    flat |= {name: value["mean"], f"{name}_low": value["low"], f"{name}_high": value["high"]}
+                else:
+                    flat[name] = value
+            rows.append(flat)
+        return pd.DataFrame(rows)
+
+    def shown_frame(self) -> pd.DataFrame:
+        """Return the worst attack per threat and share, over all partitions."""
+        rows = [
+            {
+                "threat": threat,
+                "share": share,
+                "accuracy": worst.accuracy.mean,
+                "worst_class": worst.worst_class_accuracy.mean,
+                "success": None if worst.success is None else worst.success.mean,
+                "attack": worst.attack,
+                "partition": worst.partition,
+            }
+            for threat in THREATS
+            for share in self.shares
+            if (worst := self.worst(threat, share)) is not None
+        ]
+        return pd.DataFrame(rows)
+
+    def plot(self) -> Figure:
+        """Draw the worst case by malicious share."""
+        from fedpoison.audits.figures import worst_case_by_share  # noqa: PLC0415  # matplotlib takes a second to import
+
+        return worst_case_by_share(self)
+
+
+def worst_of(rows: Iterable[Attacked]) -> Attacked | None:
+    """Return the row with the lowest accuracy, or for attacks with a target, with the highest success."""
+
+    def badness(row: Attacked) -> float:
+        if row.threat == "untargeted" or row.success is None:
+            return -row.accuracy.mean
+        return row.success.mean
+
+    return max(rows, key=badness, default=None)
