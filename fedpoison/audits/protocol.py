@@ -30,7 +30,7 @@ class ProtocolAttack:
     """
 
     attack: str
-    """Spec, in which `{strength}`, `{source}` and `{target}` stand for values."""
+    """Spec, in which `{strength}`, `{source}` and `{target}` are replaced by values."""
     threat: Threat
     family: Family
     strengths: tuple[Strength, ...] = ()
