@@ -67,7 +67,10 @@ def search_command(
     if found.clean is not None:
         share = f"{percent(1 - found.clean, 2)} %"
         clean = f"; {_measured(objective)} without an attack: {found.clean_defects.marked(share)}"
-    settings.notes.print(f"{trials} trials of {len(found.trials)} different attacks{clean}")
+    settings.notes.print(
+        f"{trials} trials of {len(found.trials)} different attacks, on {found.validation_samples} validation "
+        f"samples with seed {found.seed}{clean}"
+    )
     settings.print_notes(found.remarks)
     if found.no_result is None:
         settings.notes.print(f'strongest: --attack "{found.trials[0].attack}"', markup=False)
@@ -90,18 +93,19 @@ def _repeated(repeats: Sequence[ConfirmationRun]) -> str:
     seeds = [repeat.seed for repeat in repeats]
     stopped = [repeat.seed for repeat in repeats if repeat.stopped]
     failed = [repeat.seed for repeat in repeats if repeat.strength is None and not repeat.stopped]
+    repeated = f"on the test set, repeated with {format_seeds(seeds)}"
     if stopped or failed:
         ends = [("the server had to stop", stopped), ("the run failed", failed)]
         text = "; ".join(f"{end} with {format_seeds(some)}" for end, some in ends if some)
-        return f"repeated with {format_seeds(seeds)}: {text}"
+        return f"{repeated}: {text}"
     mean = estimate([repeat.strength or 0.0 for repeat in repeats])
-    text = f"repeated with {format_seeds(seeds)}: {format_interval(mean.mean, mean.low, mean.high)} %"
+    text = f"{repeated}: {format_interval(mean.mean, mean.low, mean.high)} %"
     pairs = [(repeat.strength, repeat.clean) for repeat in repeats]
     more = [strength - clean for strength, clean in pairs if strength is not None and clean is not None]
     if more:
         gain = estimate(more)
         points = format_interval(gain.mean, gain.low, gain.high)
-        text = f"repeated with {format_seeds(seeds)}: accuracy lost {points} points, compared with clean runs"
+        text = f"{repeated}: accuracy lost {points} points, compared with clean runs"
     few = coverage_note(len(seeds))
     return f"{text} (95 % bootstrap intervals; {few})" if few else text
 
@@ -113,7 +117,9 @@ def _table(found: SearchResult, scenario: Scenario, objective: str) -> TextTable
         {"attack": trial.attack, heading: _strength(trial, found.clean or 0.0)}
         for trial in found.trials[:SHOWN]
     ]
-    return TextTable(f"Strongest against {scenario.strategy}, by {objective}", pd.DataFrame(rows))
+    return TextTable(
+        f"Strongest against {scenario.strategy} on the validation set, by {objective}", pd.DataFrame(rows)
+    )
 
 
 def _strength(trial: SearchTrial, clean: float) -> str:
@@ -127,6 +133,8 @@ def _as_json(found: SearchResult, scenario: Scenario, objective: str, trials: in
         "strategy": scenario.strategy,
         "objective": objective,
         "trials": trials,
+        "seed": found.seed,
+        "validation_samples": found.validation_samples,
         "clean": found.clean,
         "no_result": found.no_result,
         "notes": found.remarks,

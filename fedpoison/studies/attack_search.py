@@ -13,13 +13,14 @@ from clients.attacks.base import Candidates, Range
 from fedpoison.errors import RunError, ScenarioError, unknown
 from fedpoison.federation.federation import Federation
 from fedpoison.own_code import is_code_name
-from fedpoison.results.round import Round
+from fedpoison.results.round import Split, SplitRecord
 from fedpoison.scenario.registries import attacks as registered
 from fedpoison.scenario.registries import read_attack
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.scenario.specs import format_call
 from fedpoison.simulation.batch import BatchOptions, BatchResult, batch_runner
 from fedpoison.studies.search_result import ConfirmationRun, SearchResult, SearchTrial
+from fedpoison.studies.validation import with_validation
 
 Parameters = Mapping[str, Candidates]
 """Values of an attack's parameters that a search tries, by name."""
@@ -34,8 +35,8 @@ TRIALS_PER_STEP = 4
 class SearchObjective:
     """Goal of the attacker, as a number to maximize."""
 
-    strength: Callable[[Round], float]
-    """Strength of the attack in the last round: a share, larger for a stronger attack."""
+    strength: Callable[[SplitRecord], float]
+    """Strength of the attack on one split: a share, larger for a stronger attack."""
     space: Mapping[str, Parameters]
     """Attacks to try, by name."""
     label: int | None = None
@@ -62,7 +63,7 @@ def parse_objective(name: str) -> SearchObjective:
     number = int(label) if kind == "class" and label.isdecimal() else None
     if name == "backdoor":
         return SearchObjective(lambda record: record.success or 0.0, search_spaces("backdoor"))
-    strength: dict[str, Callable[[Round], float]] = {
+    strength: dict[str, Callable[[SplitRecord], float]] = {
         "accuracy": lambda record: 1 - record.accuracy,
         "class": lambda record: 1 - record.worst_class_accuracy,
     }
@@ -104,11 +105,12 @@ def search(
     """Search for the strongest attack on a scenario; results of earlier trials guide later trials.
 
     If the number of trials allows it, every attack runs at least once. The scenario's seed seeds the search.
-    The search selects the strongest attack on the same runs that measure its strength. This overestimates the
-    strength, so the attack runs again with additional seeds.
+    The search selects the strongest attack by its strength on the validation set. The strength of a selected
+    attack is overestimated, so the attack runs again with additional seeds, and the test set measures it.
 
     Args:
-        base: Scenario whose attack is varied.
+        base: Scenario whose attack is varied. Without `validation_samples`, a fifth of the training samples
+            is for validation, and 2000 at most.
         objective: Goal of the attacker.
         attacks: Names of the objective's attacks, each counted once, or `my_file.py:MyAttack`. Default: all
             attacks of the objective, without those in files.
@@ -119,7 +121,7 @@ def search(
 
     Raises:
         ScenarioError: An attack does not belong to the objective, the scenario has groups or no malicious
-            client, or no test image has the objective's class.
+            client, or no sample of a split has the objective's class.
         EngineError: Ray is not available.
         RunError: The clean run stopped, or the runs of all attacks stopped.
     """
@@ -130,10 +132,14 @@ def search(
     for name in attacks:
         if name not in objective.space:
             raise unknown("attack of this objective", name, objective.space)
-    others = 0 if objective.label is None else confirm  # a seed's test set may lack the class
-    for seed in range(base.seed, base.seed + others + 1):
-        _check(Federation.load(base.replace(seed=seed), data_dir=options.get("data_dir")), objective)
     notify = options.get("notify", _log.warning)
+    federation = Federation.load(base, data_dir=options.get("data_dir"))
+    base = with_validation(federation, notify)
+    federation = Federation(base, federation.dataset)
+    _check(federation, objective, "validation")
+    others = 0 if objective.label is None else confirm  # a seed's test set may lack the class
+    for seed in range(base.seed + 1, base.seed + others + 1):
+        _check(Federation(base.replace(seed=seed), federation.dataset), objective, "test")
     with batch_runner(keep_going=True, **options) as made:
 
         def run(scenarios: Sequence[Scenario]) -> BatchResult:
@@ -144,26 +150,28 @@ def search(
                     notify(f"{scenario.attack}, seed {scenario.seed}: {failure.reason}")
             return batch
 
-        clean = _clean(base, objective, [base.seed], run)
+        clean = _clean(base, objective, [base.seed], run, "validation")
         tried = _explore(base, objective, list(dict.fromkeys(attacks or objective.space)), trials, run)
         repeats = _repeats(base.replace(attack=tried[0].attack), objective, confirm, run)
         unharmed = clean.get(base.seed, SearchTrial("none", None))
-        return SearchResult(tried, unharmed.strength, repeats, unharmed.defects)
+        return SearchResult(
+            tried, unharmed.strength, repeats, unharmed.defects, base.validation_samples, base.seed, trials
+        )
 
 
 RunBatch = Callable[[Sequence[Scenario]], BatchResult]
 
 
 def _clean(
-    base: Scenario, objective: SearchObjective, seeds: Sequence[int], run: RunBatch
+    base: Scenario, objective: SearchObjective, seeds: Sequence[int], run: RunBatch, split: Split
 ) -> dict[int, SearchTrial]:
-    """Return the clean runs by seed; empty if the objective needs an attack."""
+    """Return the clean runs by seed, measured on a split; empty if the objective needs an attack."""
     if objective.stopped is None:
         return {}
     runs = {seed: base.replace(attack="none", seed=seed) for seed in seeds}
     batch = run(list(runs.values()))
     batch.check()
-    return {seed: _trial(objective, batch, unharmed) for seed, unharmed in runs.items()}
+    return {seed: _trial(objective, batch, unharmed, split) for seed, unharmed in runs.items()}
 
 
 def _explore(
@@ -183,7 +191,7 @@ def _explore(
         reasons |= dict.fromkeys(failure.reason for failure in batch.failures.values())
         for trial, scenario in zip(asked, scenarios, strict=True):
             if scenario not in found:
-                found[scenario] = _trial(objective, batch, scenario)
+                found[scenario] = _trial(objective, batch, scenario, "validation")
             strength = found[scenario].strength
             study.tell(trial, strength, state=None if strength is not None else optuna.trial.TrialState.FAIL)
     if all(trial.strength is None for trial in found.values()):
@@ -196,8 +204,8 @@ def _repeats(
 ) -> list[ConfirmationRun]:
     runs = {seed: attacked.replace(seed=seed) for seed in range(attacked.seed + 1, attacked.seed + count + 1)}
     batch = run(list(runs.values()))
-    again = {seed: _trial(objective, batch, repeated) for seed, repeated in runs.items()}
-    clean = _clean(attacked, objective, list(runs), run)
+    again = {seed: _trial(objective, batch, repeated, "test") for seed, repeated in runs.items()}
+    clean = _clean(attacked, objective, list(runs), run, "test")
     missing = SearchTrial("none", None)
     return [
         ConfirmationRun(
@@ -208,22 +216,26 @@ def _repeats(
     ]
 
 
-def _trial(objective: SearchObjective, batch: BatchResult, scenario: Scenario) -> SearchTrial:
+def _trial(objective: SearchObjective, batch: BatchResult, scenario: Scenario, split: Split) -> SearchTrial:
     if scenario in batch.histories:
         history = batch.histories[scenario]
-        return SearchTrial(scenario.attack, objective.strength(history.last), defects=history.defects)
+        strength = objective.strength(history.last.split(split))
+        return SearchTrial(scenario.attack, strength, defects=history.defects)
     stopped = batch.failures[scenario].aggregation_failed
     return SearchTrial(scenario.attack, objective.stopped if stopped else None, stopped)
 
 
-def _check(federation: Federation, objective: SearchObjective) -> None:
+def _check(federation: Federation, objective: SearchObjective, split: Split) -> None:
     if not federation.selection.malicious(1):
         raise ScenarioError("malicious: got no malicious client, expected at least one.")
-    if objective.label is not None and not bool((federation.test.labels == objective.label).any()):
+    samples = federation.test if split == "test" else federation.validation
+    if objective.label is None or samples is None:
+        return
+    if not bool((samples.labels == objective.label).any()):
         raise ScenarioError(
-            f"objective class:{objective.label}: {federation.dataset.name} has no such test image, of "
-            f"{federation.classes} classes and {len(federation.test)} images with seed "
-            f"{federation.scenario.seed}; choose another class, or use more test images."
+            f"objective class:{objective.label}: {federation.dataset.name} has no such {split} image, of "
+            f"{federation.classes} classes and {len(samples)} images with seed "
+            f"{federation.scenario.seed}; choose another class, or use more {split} images."
         )
 
 

@@ -22,7 +22,7 @@ class SearchTrial:
 
     attack: str
     strength: float | None
-    """None if the run failed."""
+    """Strength on the validation set. None if the run failed."""
     stopped: bool = False
     """Whether the attack stopped the strategy."""
     defects: Defects = field(default_factory=Defects, compare=False)
@@ -35,11 +35,11 @@ class ConfirmationRun:
 
     seed: int
     strength: float | None
-    """None if the run failed."""
+    """Strength on the test set. None if the run failed."""
     stopped: bool
     """Whether the attack stopped the strategy."""
     clean: float | None
-    """Objective of the clean run with that seed; None if the objective needs an attack."""
+    """Objective of the clean run with that seed on the test set; None if the objective needs an attack."""
     defects: Defects = field(default_factory=Defects, compare=False)
     """Defects of the run."""
     clean_defects: Defects = field(default_factory=Defects, compare=False)
@@ -53,10 +53,16 @@ class SearchResult(Displayed):
     trials: list[SearchTrial]
     """Strongest attack first."""
     clean: float | None
-    """Objective of the clean run; None if the objective needs an attack."""
+    """Objective of the clean run on the validation set; None if the objective needs an attack."""
     repeats: list[ConfirmationRun]
     clean_defects: Defects = field(default_factory=Defects, compare=False)
     """Defects of the clean run."""
+    validation_samples: int = 0
+    """Number of samples on which the search selected the strongest attack."""
+    seed: int = 0
+    """Seed of the trials."""
+    tries: int = 0
+    """Number of trials. Equal attacks ran once."""
 
     @property
     def no_result(self) -> str | None:
@@ -107,8 +113,11 @@ class SearchResult(Displayed):
         """Number of trials, the objective without attack, and the mean of the confirmation runs."""
         clean = "" if self.clean is None else f", {self.clean:.3f} without attack"
         confirmed = [repeat.strength for repeat in self.repeats if repeat.strength is not None]
-        again = f", {fmean(confirmed):.3f} with {len(confirmed)} other seeds" if confirmed else ""
-        return f"strongest of {len(self.trials)} attacks{clean}{again}"
+        again = f", {fmean(confirmed):.3f} on the test set with {len(confirmed)} other seeds"
+        return (
+            f"strongest of {len(self.trials)} attacks in {self.tries} trials, on {self.validation_samples} "
+            f"validation samples with seed {self.seed}{clean}{again if confirmed else ''}"
+        )
 
     def plot(self) -> Figure:
         """Draw the greatest strength of each attack, over all its parameters."""

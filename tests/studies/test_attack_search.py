@@ -10,12 +10,15 @@ from clients import ATTACKS
 from clients.attacks.base import Attack, AttackCard, Range, SearchSpace
 from fedpoison import cli
 from fedpoison.cli.search import _repeated
+from fedpoison.data import load_dataset
 from fedpoison.errors import RunError, ScenarioError
+from fedpoison.federation.federation import Federation
 from fedpoison.scenario.registries import attacks, build_attack
 from fedpoison.scenario.specs import format_call
 from fedpoison.simulation.run import simulate
 from fedpoison.studies.attack_search import parse_objective, search
 from fedpoison.studies.search_result import ConfirmationRun, SearchTrial
+from fedpoison.studies.validation import with_validation
 
 SPACES = {
     name: (space.objective, space.parameters)
@@ -74,8 +77,8 @@ def test_the_strongest_comes_first_and_is_as_strong_as_it_says(small, tmp_path):
     assert strengths == sorted(strengths, reverse=True)
     assert {trial.attack.partition("(")[0] for trial in found} == set(names)
     assert found[0].attack.startswith(("scaled-update", "ipm"))
-    again = simulate(small.replace(attack=found[0].attack))
-    assert 1 - again.last.accuracy == pytest.approx(strengths[0])
+    again = simulate(small.replace(attack=found[0].attack, validation_samples=288))
+    assert 1 - again.last.validation.accuracy == pytest.approx(strengths[0])
 
 
 def test_a_search_is_repeated_exactly_and_reads_the_store(small, tmp_path):
@@ -123,22 +126,52 @@ def test_nothing_is_stronger_than_what_stops_the_server(small, tmp_path):
     found = search(base, objective, trials=2, confirm=2, out=tmp_path, jobs=1)
     assert found.trials[0] == SearchTrial("non-finite-update", 1.0, stopped=True)
     assert not found.trials[1].stopped
+    validated = base.replace(attack="none", validation_samples=288)
     for seed, repeat in enumerate(found.repeats, start=1):
-        clean = 1 - simulate(base.replace(attack="none", seed=seed)).last.accuracy
+        clean = 1 - simulate(validated.replace(seed=seed)).last.accuracy
         assert repeat == ConfirmationRun(seed, 1.0, stopped=True, clean=pytest.approx(clean))
     assert len(found.repeats) == 2
-    assert found.clean == pytest.approx(1 - simulate(base.replace(attack="none")).last.accuracy)
+    assert found.clean == pytest.approx(1 - simulate(validated).last.validation.accuracy)
 
 
 def test_the_strongest_runs_again_with_seeds_that_had_no_part(small, tmp_path):
-    base = small.replace(seed=7)
+    base = small.replace(seed=7, validation_samples=90)
     options = {"attacks": ["ipm", "sign-flip"], "trials": 2, "out": tmp_path, "jobs": 1}
     found = search(base, parse_objective("class"), confirm=2, **options)
     attacked = base.replace(attack=found.trials[0].attack)
     worst = [1 - simulate(attacked.replace(seed=seed)).last.worst_class_accuracy for seed in (8, 9)]
     assert [repeat.strength for repeat in found.repeats] == pytest.approx(worst)
     assert [repeat.seed for repeat in found.repeats] == [8, 9]
+    assert (found.validation_samples, found.seed, found.tries) == (90, 7, 2)
+    assert "in 2 trials, on 90 validation samples with seed 7" in found.headline
+    assert re.search(r"on the test set with 2 other seeds$", found.headline)
     assert search(base, parse_objective("class"), confirm=0, **options).repeats == []
+
+
+def test_the_choice_does_not_see_the_test_set(small, tmp_path, monkeypatch):
+    """With other labels of the test set, the search tries and chooses the same attacks."""
+    options = {"attacks": ["ipm", "sign-flip", "alie"], "trials": 6, "confirm": 1, "jobs": 1}
+    found = search(small, parse_objective("accuracy"), out=tmp_path / "true", **options)
+    digits = load_dataset("digits")
+    turned = replace(digits, test=digits.test.with_labels((digits.test.labels + 1) % 10))
+    for module in ("federation.federation", "simulation.batch"):
+        monkeypatch.setattr(f"fedpoison.{module}.dataset_of", lambda *_, **__: turned)
+    other = search(small, parse_objective("accuracy"), out=tmp_path / "turned", **options)
+    assert (other.trials, other.clean) == (found.trials, found.clean)
+    assert other.repeats != found.repeats
+
+
+def test_a_search_takes_a_fifth_of_the_training_samples_unless_it_is_told(small, digits):
+    def reserved(**changes):
+        notices = []
+        scenario = with_validation(Federation(small.replace(**changes), digits), notices.append)
+        return scenario.train_samples, scenario.validation_samples, len(notices)
+
+    assert reserved() == (400, 288, 0)
+    assert reserved(train_samples=0) == (0, 288, 0)
+    assert reserved(train_samples=1154) == (1154, 288, 0)
+    assert reserved(train_samples=1155) == (0, 288, 1)
+    assert reserved(validation_samples=7) == (400, 7, 0)
 
 
 def test_the_command_names_the_strongest(small, tmp_path, monkeypatch, capsys):
@@ -152,8 +185,11 @@ def test_the_command_names_the_strongest(small, tmp_path, monkeypatch, capsys):
         cli.main()
     assert not stop.value.code
     out = capsys.readouterr().out
-    assert "Strongest against fedavg, by backdoor" in out
-    assert re.search(r"repeated with seeds 1, 2, 3: \d.* % \(95 % bootstrap intervals; with 3 seeds", out)
+    assert "Strongest against fedavg on the validation set, by backdoor" in out
+    assert "2 trials of 2 different attacks, on 288 validation samples with seed 0" in out
+    assert re.search(
+        r"on the test set, repeated with seeds 1, 2, 3: \d.* % \(95 % bootstrap intervals; with 3 seeds", out
+    )
     assert 'strongest: --attack "b' in out
 
 
@@ -193,8 +229,13 @@ def test_an_attack_that_cannot_run_is_told_and_stops_no_other(small, tmp_path):
     ("changes", "objective", "words"),
     [
         ({"malicious": 0.0}, "accuracy", "malicious: got no malicious client"),
-        ({}, "class:12", "objective class:12: digits has no such test image, of 10 classes"),
+        ({}, "class:12", "objective class:12: digits has no such validation image, of 10 classes"),
         ({"test_samples": 4}, "class:3", "objective class:3: digits has no such test image.* 4 images"),
+        (
+            {"validation_samples": 4},
+            "class:3",
+            "objective class:3: digits has no such validation image.* 4 images",
+        ),
     ],
 )
 def test_what_cannot_be_measured_is_refused_before_any_run(small, tmp_path, changes, objective, words):
