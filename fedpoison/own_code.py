@@ -14,7 +14,9 @@ import inspect
 import re
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -27,6 +29,7 @@ _CANONICAL = re.compile(r"([\w.-]+\.py)@([0-9a-f]{12}):")
 _REFERENCE = re.compile(r"[\w.-]@[0-9a-f]{12}:")
 _files: dict[str, CodeFile] = {}
 """Files that this process has read, by digest."""
+_deferring: ContextVar[bool] = ContextVar("deferring", default=False)
 
 
 @dataclass(frozen=True)
@@ -128,12 +131,18 @@ def read_code_name(name: str) -> CodeName:
         name: `path/to/file.py:Name` or `package.module:Name`, or the canonical form of it.
 
     Raises:
-        ScenarioError: the file or module does not exist, or its code raises, and the name has no digest.
+        ScenarioError: the file or module does not exist, or its code raises, and the name has no digest. Or
+            the name has no digest while code is deferred.
     """
     match = _NAME.fullmatch(name)
     if match is None:
         raise ScenarioError(f"got {name!r}, expected a name such as my_file.py:MyNet.")
     place, digest, attribute = match["place"], match["digest"], match["attribute"]
+    if digest is None and is_deferring():
+        raise ScenarioError(
+            f"{name}: got no digest of the code, expected the name that a run writes, as in "
+            "my_file.py@0123456789ab:MyNet."
+        )
     if place.endswith(FILES):
         path = Path(place).expanduser()
         file = _find(path, digest) if digest else _read(path)
@@ -162,6 +171,21 @@ def with_paths(text: str) -> str:
         return f"{file.path}:"
 
     return _CANONICAL.sub(replaced, text)
+
+
+@contextmanager
+def defer_code() -> Iterator[None]:
+    """Read names within the context without running the code of users. The code runs on first use."""
+    token = _deferring.set(True)
+    try:
+        yield
+    finally:
+        _deferring.reset(token)
+
+
+def is_deferring() -> bool:
+    """Return whether names are read within `defer_code`."""
+    return _deferring.get()
 
 
 def files_in(text: str) -> list[CodeFile]:

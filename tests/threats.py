@@ -3,7 +3,7 @@
 import json
 
 from fedpoison.scenario.attackers import AttackerGroup
-from fedpoison.scenario.specs import Spec
+from fedpoison.scenario.parsed_spec import Spec
 
 TWO = (
     "label-flip: count=1, schedule=window(start=2)",

@@ -77,6 +77,7 @@ class Federation:
             ScenarioError: the scenario does not fit the data set.
             DataError: the data set is not available.
         """
+        scenario = scenario.with_code()
         dataset = dataset_of(scenario, data_dir=data_dir)
         return cls(resolve_dataset(scenario, dataset), dataset)
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from fedpoison import __version__
 from fedpoison.errors import FedPoisonError, RunError
-from fedpoison.own_code import remember
+from fedpoison.own_code import defer_code, remember
 from fedpoison.results.history import History
 from fedpoison.results.round import Failure, Round
 from fedpoison.scenario.scenario import Scenario
@@ -142,6 +142,8 @@ class StoredRun:
     def history(self) -> History:
         """Scenario and records, loaded once. An unfinished run has the records of its finished rounds.
 
+        The code of users that the scenario names does not run before the scenario runs again.
+
         Raises:
             RunError: the folder contains no run, or a record is damaged.
         """
@@ -180,7 +182,8 @@ class StoredRun:
         for file in sorted(self.code.glob("*/*.py")):
             remember(file.name, file.read_bytes(), file.absolute())
         try:
-            scenario = Scenario.load(self.scenario)
+            with defer_code():
+                scenario = Scenario.load(self.scenario)
         except FedPoisonError as error:
             raise RunError(f"{self.scenario}: cannot be read ({error}){self._newer}.") from None
         if re.fullmatch(RUN_ID, self.path.name) and scenario.run_id != self.path.name:

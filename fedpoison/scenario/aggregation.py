@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from fedpoison.errors import ScenarioError, code_errors, unknown
 from fedpoison.own_code import is_code_name
+from fedpoison.scenario.parsed_spec import READERS, Spec, deferred
 from fedpoison.scenario.registries import optimizers, preaggregators, strategies
-from fedpoison.scenario.specs import READERS, Call, Spec, describe, format_call, parse_call, split_outside
+from fedpoison.scenario.specs import Call, describe, format_call, parse_call, split_outside
 from strategies.base import AggregationRule, PreconditionError, require
 from strategies.optimizers import ServerOptimizer
 from strategies.pipeline import Pipeline
@@ -159,6 +160,8 @@ def read_aggregation(spec: str | AggregationRule) -> Spec[Aggregation | FlowerSt
     """
     if isinstance(spec, Spec) and spec.kind == strategies.kind:
         return spec
+    if (later := deferred(spec, strategies.kind)) is not None:
+        return later
     if not isinstance(spec, str):
         return read_aggregation(_describe(spec))
     if spec.startswith(FLOWER) and len(split_outside(spec, "|")) == 1:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from clients.attacks.base import Attack, AttackGoal, Knowledge, NoAttack, checked_type
+from clients.attacks.base import Attack, AttackGoal, Knowledge, checked_type
 from clients.attacks.composite import parts_of
 from fedpoison.errors import ScenarioError, code_errors, unknown
+from fedpoison.scenario.parsed_spec import DeferredSpec
 from fedpoison.scenario.registries import read_attack
 from fedpoison.scenario.schedules import Schedule, read_schedule
 from fedpoison.scenario.specs import split_outside, validated_by
@@ -79,7 +81,10 @@ class AttackerGroup(BaseModel):
             ScenarioError: the text does not have that form, or a key is unknown.
             ValueError: a value is invalid.
         """
-        *attack, listed = split_outside(text, ":")
+        parts = split_outside(text, ":")  # names such as my_file.py:MyAttack contain colons as well
+        starts = (place for place, part in enumerate(parts) if place and re.match(r"\w+\s*=", part))
+        start = next(starts, len(parts) - 1)
+        attack, listed = parts[:start], ":".join(parts[start:])
         if not attack:
             raise ScenarioError(
                 f"group {text!r}: expected an attack and a size, as in 'alie: share=0.1, schedule=once'."
@@ -117,6 +122,16 @@ class AttackerGroup(BaseModel):
         return self.count if self.count is not None else round((self.share or 0) * clients)
 
     @property
+    def attacks(self) -> bool:
+        """Whether the group has an attack."""
+        return self.attack != NO_ATTACK
+
+    @property
+    def deferred(self) -> bool:
+        """Whether the attack or the schedule is code of a user that was not loaded with its stored run."""
+        return isinstance(self.attack, DeferredSpec) or isinstance(self.schedule, DeferredSpec)
+
+    @property
     def built_attack(self) -> Attack:
         """The attack as an object."""
         return read_attack(self.attack).value
@@ -134,7 +149,7 @@ class AttackerGroup(BaseModel):
     def is_active(self, server_round: int) -> bool:
         """Return whether the group attacks in this round."""
         with code_errors(f"round {server_round}, schedule {self.schedule}"):
-            return not isinstance(self.built_attack, NoAttack) and self.built_schedule.active(server_round)
+            return self.attacks and self.built_schedule.active(server_round)
 
     def rotation(self, server_round: int) -> int | None:
         """Return the number of the draw that selects the group's clients, as `Schedule.rotation` does."""

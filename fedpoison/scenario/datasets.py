@@ -14,7 +14,8 @@ from fedpoison.data.sources import Source
 from fedpoison.errors import ScenarioError, unknown
 from fedpoison.own_code import is_code_name, read_code_name
 from fedpoison.registry import Registry
-from fedpoison.scenario.specs import Call, Spec, format_call, parse_call
+from fedpoison.scenario.parsed_spec import Spec
+from fedpoison.scenario.specs import Call, format_call, parse_call
 
 
 def read_dataset(given: object) -> Spec[Source | OwnData | None]:

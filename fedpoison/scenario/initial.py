@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from clients.training.parameters import load, trainable
 from fedpoison.errors import ScenarioError
 from fedpoison.scenario.fields import read_toml
-from fedpoison.scenario.specs import Spec
+from fedpoison.scenario.parsed_spec import Spec
 
 KIND = "initial"
 STORE = Path("runs")

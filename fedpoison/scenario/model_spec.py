@@ -20,8 +20,9 @@ from fedpoison import models as model_builders
 from fedpoison.errors import ScenarioError, code_errors, unknown
 from fedpoison.models import Shape
 from fedpoison.own_code import CodeName, is_code_name, read_code_name
+from fedpoison.scenario.parsed_spec import Spec
 from fedpoison.scenario.registries import models
-from fedpoison.scenario.specs import Spec, format_call, parse_call
+from fedpoison.scenario.specs import format_call, parse_call
 
 GIVEN = ("shape", "classes", "num_classes")
 """Parameters of a builder that depend on the data set: the shape of a sample, and the number of classes."""

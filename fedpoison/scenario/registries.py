@@ -12,7 +12,8 @@ from fedpoison.errors import ScenarioError
 from fedpoison.models import MODELS, ModelBuilder
 from fedpoison.registry import Registry
 from fedpoison.scenario.functions import attack_class, rule_class
-from fedpoison.scenario.specs import READERS, Spec, format_call, parse_call, read, split_outside
+from fedpoison.scenario.parsed_spec import READERS, Spec, deferred
+from fedpoison.scenario.specs import format_call, parse_call, read, split_outside
 from strategies import OPTIMIZERS, PREAGGREGATORS, STRATEGIES
 from strategies.base import AggregationRule
 from strategies.optimizers import ServerOptimizer
@@ -61,6 +62,8 @@ def read_attack(spec: str | Attack) -> Spec[Attack]:
     """
     if isinstance(spec, Spec) and spec.kind == attacks.kind:
         return spec
+    if (later := deferred(spec, attacks.kind)) is not None:
+        return later
     given = split_outside(spec, "+") if isinstance(spec, str) else parts_of(spec)
     parts = [read(attacks, part) for part in given]
     if not parts:

@@ -14,7 +14,6 @@ from typing import Annotated, Any, Literal, Self
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from clients.attacks.base import NoAttack
 from clients.training.trainer import LocalTraining
 from fedpoison.errors import ScenarioError, unknown
 from fedpoison.scenario.aggregation import FlowerStrategy, check_clients, read_aggregation
@@ -34,6 +33,7 @@ from fedpoison.scenario.datasets import DATASET, dataset_identity, dataset_title
 from fedpoison.scenario.fields import About, changed, fields_about, read_toml
 from fedpoison.scenario.initial import read_initial
 from fedpoison.scenario.model_spec import read_model
+from fedpoison.scenario.parsed_spec import DeferredSpec
 from fedpoison.scenario.registries import read_partition
 from fedpoison.scenario.selection import AttackerSelection
 from fedpoison.scenario.specs import validated_by, validation_message
@@ -155,7 +155,8 @@ class Scenario(BaseModel):
             raise ValueError(f"got {' and '.join(sizes)}, expected at most one of them.")
         self.training  # noqa: B018  # raises if a number is too large for the weights
         self.selection  # noqa: B018  # raises if the federation is too small for the groups
-        check_clients(self.strategy, self.aggregation, self.sampled, range(self.clients))
+        if not isinstance(self.strategy, DeferredSpec):
+            check_clients(self.strategy, self.aggregation, self.sampled, range(self.clients))
         return self
 
     @classmethod
@@ -189,6 +190,20 @@ class Scenario(BaseModel):
             ScenarioError: as `parse`.
         """
         return self.parse({name: getattr(self, name) for name in type(self).model_fields} | changes)
+
+    def with_code(self) -> Self:
+        """Return the scenario of a stored run with the code of users, which loading a run does not execute.
+
+        Raises:
+            ScenarioError: the code is not available or raises, or the scenario does not fit it.
+        """
+        values: dict[str, Any] = {name: getattr(self, name) for name in type(self).model_fields}
+        later: dict[str, Any] = {
+            name: str(value) for name, value in values.items() if isinstance(value, DeferredSpec)
+        }
+        if any(group.deferred for group in self.groups):
+            later["groups"] = tuple(group.content() for group in self.groups)
+        return self.parse(values | later) if later else self
 
     def __getstate__(self) -> dict[Any, Any]:
         """Return the fields, without the objects built from them, which may have classes of a user."""
@@ -266,7 +281,7 @@ class Scenario(BaseModel):
     def clean(self) -> bool:
         """Whether no client attacks."""
         groups = [group for group in self.attackers if group.size(self.clients)]
-        return all(isinstance(group.built_attack, NoAttack) for group in groups)
+        return not any(group.attacks for group in groups)
 
     @cached_property
     def selection(self) -> AttackerSelection:

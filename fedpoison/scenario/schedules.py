@@ -7,7 +7,8 @@ from typing import Protocol
 
 from clients.bounds import PositiveCount, check_bounds
 from fedpoison.registry import Registry
-from fedpoison.scenario.specs import Spec, read
+from fedpoison.scenario.parsed_spec import READERS, Spec
+from fedpoison.scenario.specs import read
 
 
 class Schedule(Protocol):
@@ -139,6 +140,9 @@ def read_schedule(spec: str | Schedule) -> Spec[Schedule]:
         ScenarioError: the name or a parameter is unknown, or a value is invalid.
     """
     return read(schedules, spec)
+
+
+READERS[schedules.kind] = read_schedule
 
 
 def _within(server_round: int, start: int, stop: int | None) -> bool:

@@ -103,10 +103,13 @@ class AttackerSelection:
         ]
 
     def no_effect(self, rounds: int) -> dict[int, str]:
-        """Return the reason why an attack cannot have an effect in a run of `rounds` rounds, by group."""
+        """Return the reason why an attack cannot have an effect in a run of `rounds` rounds, by group.
+
+        Groups of a stored run with the code of a user are left out: the code does not run.
+        """
         reasons = {}
         for index, (group, number) in enumerate(zip(self.groups, self.expected(), strict=True)):
-            if isinstance(group.built_attack, NoAttack):
+            if group.deferred or not group.attacks:
                 continue
             if not number:
                 reason: str | None = f"none of the {self.clients} clients is malicious"
@@ -149,7 +152,7 @@ class AttackerSelection:
             )
 
     def _check_rotating(self) -> None:
-        rotating = [group for group in self.groups if group.rotation(1) is not None]
+        rotating = [group for group in self.groups if not group.deferred and group.rotation(1) is not None]
         if len(rotating) > 1:
             raise ScenarioError(
                 f"groups: got {len(rotating)} rotating groups, expected at most one; use another schedule."

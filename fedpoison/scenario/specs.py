@@ -12,14 +12,15 @@ import math
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 from clients.bounds import check_no_nan
 from fedpoison.errors import ScenarioError, code_errors, unknown
-from fedpoison.own_code import code_name_of, files_in, refers_to_code
+from fedpoison.own_code import code_name_of
 from fedpoison.registry import Registry
+from fedpoison.scenario.parsed_spec import Spec, deferred
 
 T = TypeVar("T")
 
@@ -164,37 +165,6 @@ class Call(Generic[T]):
         return format_call(self.name, values)
 
 
-class Spec(str, Generic[T]):  # noqa: SLOT000  # it has two attributes
-    """Spec in canonical form, together with the object that it describes.
-
-    Files, hashes and messages use it as a text. `read` returns a `Spec` unchanged, so each text is parsed
-    once.
-    """
-
-    kind: str
-    """Kind of the registry, such as `attack`."""
-    value: T
-
-    def __new__(cls, text: str, kind: str, value: T) -> Self:
-        spec = super().__new__(cls, text)
-        spec.kind, spec.value = kind, value
-        return spec
-
-    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
-        if self.kind in READERS and refers_to_code(self):
-            return _read_again, (str(self), self.kind, *files_in(self))
-        return type(self), (str(self), self.kind, self.value)
-
-
-READERS: dict[str, Callable[[Any], Spec[Any]]] = {}
-"""Reader of each kind of spec. Another process reads a spec again if the spec names the code of a user."""
-
-
-def _read_again(text: str, kind: str, *_files: object) -> Spec[Any]:
-    """Return the spec. The process knows the content of the files since it unpickled them."""
-    return READERS[kind](text)
-
-
 def read(registry: Registry[type[T]], spec: str | T) -> Spec[T]:
     """Return a spec in canonical form with its object. Parameters at their default are left out.
 
@@ -207,6 +177,8 @@ def read(registry: Registry[type[T]], spec: str | T) -> Spec[T]:
     """
     if isinstance(spec, Spec) and spec.kind == registry.kind:
         return spec
+    if (later := deferred(spec, registry.kind)) is not None:
+        return later
     if not isinstance(spec, str):
         return read(registry, describe(spec, registry))
     call = Call.check(registry, spec, *parse_call(spec))

@@ -60,6 +60,17 @@ def opposite(own, seen, factor=2.0):
     return (-factor * seen.mean(dim=0)).expand_as(own)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Odd:
+    first: int = 1
+
+    def active(self, server_round):
+        return server_round % 2 == 1 and server_round >= self.first
+
+    def rotation(self, server_round):
+        return None
+
+
 def unfinished(updates, share):
     return updates[0]
 
@@ -98,6 +109,9 @@ def test_the_canonical_text_has_the_digest_and_no_folder(code):
     assert read_aggregation(str(spec)) == spec
     group = AttackerGroup.read(f"{code}:Reversed: share=0.2, schedule=once")
     assert AttackerGroup.read(group.to_spec()) == group
+    scheduled = AttackerGroup.read(f"{code}:Reversed(factor=2): share=0.2, schedule={code}:Odd(first=3)")
+    assert scheduled.schedule == f"my_file.py@{digest}:Odd(first=3)"
+    assert AttackerGroup.read(scheduled.to_spec()) == scheduled
 
 
 def test_a_change_of_the_file_is_another_run(code, tiny):
@@ -131,7 +145,7 @@ def test_a_function_is_an_omniscient_attack(code, tiny):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("Nope", "expected one of Middle, Reversed, lower, opposite, scalar, unfinished"),
+        ("Nope", "expected one of Middle, Odd, Reversed, lower, opposite, scalar, unfinished"),
         ("NUMBER", "got 3, expected a dataclass with card.needs, minimum, __call__"),
         ("Reversed", "expected a dataclass with card.needs, minimum, __call__"),
         ("unfinished", r"function unfinished\(updates, share\): expected the parameters updates"),
