@@ -129,4 +129,7 @@ def run_title(scenario: Scenario) -> str:
 def describe(record: Round) -> str:
     """Return the result of a round in words."""
     words = f"accuracy {record.accuracy:.1%}, worst {record.worst_class_accuracy:.1%}"
-    return words if record.success is None else f"{words}, attack success {record.success:.1%}"
+    if record.success is not None:
+        words += f", attack success {record.success:.1%}"
+    reasons = record.training.unchanged
+    return f"model unchanged ({'; '.join(reasons)}), {words}" if reasons else words

@@ -19,6 +19,7 @@ from fedpoison.devices import Device
 from fedpoison.engines.options import Engine, EngineOptions
 from fedpoison.errors import ScenarioError
 from fedpoison.federation.federation import Federation
+from fedpoison.results.defects import warning_of_unchanged
 from fedpoison.results.history import History
 from fedpoison.results.run_frame import percent
 from fedpoison.results.strict_json import to_json
@@ -119,7 +120,7 @@ def run_command(
                 options,
                 out=out,
                 data_dir=data_dir,
-                on_round=on_round,
+                on_round=warning_of_unchanged(on_round, progress.warn),
                 keep_updates=kept,
                 checkpoint_every=checkpoint_every,
                 fresh=fresh,

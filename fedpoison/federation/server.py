@@ -45,8 +45,8 @@ def run_server(
 
     Raises:
         EngineError: the grid does not have the scenario's clients.
-        RunError: too few usable updates for the rule, no usable reply in any round, or an exception in the
-            code of an attack, the strategy or a client.
+        RunError: too few usable updates for the rule, no usable reply of an honest client in most rounds, or
+            an exception in the code of an attack, the strategy or a client.
     """
     evaluator = RoundEvaluator(federation, federation.goal, workers)
     client_ids = discover_clients(grid, federation.scenario.clients)
@@ -63,6 +63,8 @@ def run_server(
         if server_round and not flower_round:
             return None  # the record of this round is that of the checkpoint
         metrics = evaluate(server_round, arrays)
+        if 2 * unrecorded.rounds_without_update > federation.scenario.rounds:
+            raise _nobody_trained(unrecorded.rounds_without_update, federation.scenario.rounds, strategy)
         if checkpoints is not None and 0 < server_round < federation.scenario.rounds:
             checkpoints.after_round(server_round, lambda: running.state(server_round))
         return metrics
@@ -94,16 +96,14 @@ def run_server(
         train_config=ConfigRecord({CLIENTS: federation.scenario.clients}),
         evaluate_fn=after_round,
     )
-    if unrecorded.rounds_without_update == federation.scenario.rounds:
-        raise _nobody_trained(federation.scenario.rounds, strategy)
     return ModelState(strategy.model.cpu(), strategy.buffers)
 
 
-def _nobody_trained(rounds: int, strategy: SimulationStrategy) -> AggregationError:
+def _nobody_trained(lost: int, rounds: int, strategy: SimulationStrategy) -> AggregationError:
     reasons = ", ".join(dict.fromkeys(strategy.report.dropped.values()))
     return AggregationError(
-        f"no reply was usable in any of the {rounds} rounds ({reasons}), so nobody trained the model; "
-        "lower the learning rate, or change the attack."
+        f"no honest reply was usable in {lost} of {rounds} rounds ({reasons}), so honest clients did not "
+        "train the model in most rounds; lower the learning rate, or change the attack or the strategy."
     )
 
 

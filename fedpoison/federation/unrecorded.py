@@ -33,13 +33,17 @@ class Unrecorded:
     effects: dict[int, Effects] = field(default_factory=dict)
     """Effects of the attacks, by group."""
     rounds_without_update: int = 0
-    """Number of rounds of the whole run without a usable reply."""
+    """Number of rounds of the whole run without a usable reply of a client that did not attack. If all
+    clients of a round attacked: without any usable reply."""
 
     def add(self, training: Training, effects: Effects) -> None:
         """Add the training of one round, and the effects of its attacks."""
         self.drop_counts.update(training.drop_counts)
         self.unchanged.update(training.unchanged)
-        self.rounds_without_update += NO_USABLE_REPLY in training.unchanged
+        honest = set(training.sampled) - set(training.acting)
+        self.rounds_without_update += NO_USABLE_REPLY in training.unchanged or (
+            bool(honest) and honest <= training.dropped.keys()
+        )
         for phase, seconds in training.seconds.items():
             self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
         for index, group in enumerate(training.groups):

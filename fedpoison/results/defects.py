@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
 from fedpoison.results import metrics as measures
 from fedpoison.results.effects import Effects
-from fedpoison.results.round import GroupRecord, Round
+from fedpoison.results.round import GroupRecord, OnRound, Round
 
 LOST, NO_RESULT = "*", "\N{MULTIPLICATION SIGN}"
 MARKS = {LOST: "partly without effect", NO_RESULT: "no result"}
@@ -161,6 +161,8 @@ def _no_result(last: Round, unchanged: Mapping[str, int], *, clean: bool) -> str
         return None
     if sum(unchanged.values()) >= last.round:
         return f"none of the {last.round} rounds changed the model: {'; '.join(unchanged)}"
+    if clean and last.loss is None:
+        return "the loss of the clean run is not finite, since its training diverged; lower the learning rate"
     if clean and measures.is_guessing(last.counts):
         guess = measures.guess_accuracy(last.counts)
         return (
@@ -168,6 +170,43 @@ def _no_result(last: Round, unchanged: Mapping[str, int], *, clean: bool) -> str
             f"most frequent class gives {100 * guess:.1f} %; the run is too short, or training failed"
         )
     return None
+
+
+def unchanged_rounds(record: Round) -> str:
+    """Return that rounds since the last record left the model unchanged, with reasons. Empty: none did.
+
+    >>> from fedpoison.results.round import Training
+    >>> unchanged = {"no reply was usable": 1}
+    >>> dropped = {3: "contains NaN or infinity"}
+    >>> training = Training(unchanged=unchanged, dropped=dropped)
+    >>> unchanged_rounds(Round(round=7, confusion=[[1]], loss=None, training=training))
+    'round 7 did not change the model: no reply was usable (contains NaN or infinity)'
+    """
+    unchanged = record.training.unchanged
+    count = sum(unchanged.values())
+    if not count:
+        return ""
+    rounds = f"round {record.round}" if count == 1 else f"{count} rounds up to round {record.round}"
+    causes = ", ".join(dict.fromkeys(record.training.dropped.values()))
+    return f"{rounds} did not change the model: {'; '.join(unchanged)}" + (f" ({causes})" if causes else "")
+
+
+def warning_of_unchanged(on_round: OnRound, notify: Callable[[str], None]) -> OnRound:
+    """Return a function that passes records to `on_round`, and warns of rounds that left the model unchanged.
+
+    A sequence of such records has one warning.
+    """
+    before = ""
+
+    def pass_on(record: Round) -> None:
+        nonlocal before
+        warning = unchanged_rounds(record)
+        if warning and not before:
+            notify(warning)
+        before = warning
+        on_round(record)
+
+    return pass_on
 
 
 def used_marks(marks: Iterable[str]) -> dict[str, str]:

@@ -17,6 +17,7 @@ from fedpoison.federation.checkpoints import Checkpoints
 from fedpoison.federation.federation import Federation
 from fedpoison.federation.server import run_server, suppress_flower_logs
 from fedpoison.federation.workers import Workers
+from fedpoison.results.defects import warning_of_unchanged
 from fedpoison.results.history import History
 from fedpoison.results.provenance import Notify, environment, warn_version_mismatch
 from fedpoison.results.round import OnRound, Round
@@ -67,7 +68,8 @@ def simulate(
         checkpoint_every: number of rounds between two checkpoints, from which an interrupted run continues.
             Default: by time, at most 2 % of the time of the run.
         fresh: whether an interrupted run starts again with round 1. Default: it continues.
-        notify: function that receives a warning before the first round for each attack without effect.
+        notify: function that receives a warning for each attack without effect, before the first round, and
+            for each sequence of rounds that do not change the model.
         fields: fields of the scenario that differ, such as `attack="alie"` or `strategy=Krum(byzantine=2)`.
 
     Raises:
@@ -90,7 +92,7 @@ def simulate(
         options,
         out=out,
         data_dir=data_dir,
-        on_round=on_round,
+        on_round=warning_of_unchanged(on_round or _ignore, notify),
         keep_updates=keep_updates,
         checkpoint_every=checkpoint_every,
         fresh=fresh,
@@ -128,7 +130,7 @@ def simulate_clean(
         options,
         out=out,
         data_dir=data_dir,
-        on_round=on_round,
+        on_round=warning_of_unchanged(on_round or _ignore, notify),
         checkpoint_every=checkpoint_every,
         notify=notify,
     )

@@ -12,12 +12,13 @@ from threats import attacked_by
 
 from clients.attacks.base import Attack, AttackCard
 from clients.training.trainer import Trainer
+from fedpoison.cli.progress import describe
 from fedpoison.engines import base as cohort_grid
 from fedpoison.engines.local import LocalGrid
 from fedpoison.errors import CrashError, RunError
 from fedpoison.federation.federation import Federation
 from fedpoison.federation.messages import ARRAYS, METRICS, PayloadError, TensorArray, from_record, to_record
-from fedpoison.simulation.run import run_federation
+from fedpoison.simulation.run import run_federation, simulate
 from strategies.base import Aggregate
 from strategies.rules.median import Median
 
@@ -80,14 +81,16 @@ class Raises(Attack):
 
 @dataclass(frozen=True, kw_only=True)
 class Sends(Attack):
-    """Sends an update full of one value."""
+    """Sends an update full of one value, in some rounds or in all."""
 
     value: str
+    rounds: tuple[int, ...] = ()
 
     card: ClassVar = AttackCard(paper="-")
 
     def craft(self, own, seen, context):
-        return torch.full_like(own, float(self.value))
+        sends = not self.rounds or context.round in self.rounds
+        return torch.full_like(own, float(self.value)) if sends else own
 
 
 @pytest.fixture
@@ -202,14 +205,33 @@ def test_a_damaged_reply_is_dropped_and_named(small, monkeypatch, tamper, reason
 
 def test_a_run_that_trained_nobody_is_no_result(small):
     scenario = attacked_by(small.replace(malicious=1.0), Sends(value="nan"))
-    words = r"no reply was usable in any of the 3 rounds \(contains NaN or infinity\)"
+    words = r"no honest reply was usable in 2 of 3 rounds \(contains NaN or infinity\)"
     with pytest.raises(RunError, match=words):
         run_federation(Federation.load(scenario))
 
 
 def test_a_learning_rate_that_loses_every_honest_reply_is_no_result(small):
-    with pytest.raises(RunError, match="no reply was usable in any of the 3 rounds"):
+    with pytest.raises(RunError, match="no honest reply was usable in 2 of 3 rounds"):
         run_federation(Federation.load(small.replace(lr=1e30)))
+
+
+def test_replies_of_attackers_alone_do_not_train_a_model(small):
+    scenario = small.replace(lr=1e30, attack="zero-update", strategy="median", rounds=5)
+    with pytest.raises(RunError, match=r"no honest reply was usable in 3 of 5 rounds .*contains NaN or inf"):
+        run_federation(Federation.load(scenario))
+
+
+@pytest.mark.parametrize(("rounds", "warnings"), [((2,), 1), ((2, 3), 1), ((2, 4), 2), ((2, 3, 5), 2)])
+def test_a_sequence_of_rounds_that_do_not_change_the_model_is_warned_of_once(small, rounds, warnings):
+    heard, shown = [], []
+    scenario = small.replace(malicious=1.0, attack="sign-flip", rounds=7)
+    scenario = attacked_by(scenario, Sends(value="nan", rounds=rounds))
+    simulate(scenario, notify=heard.append, on_round=lambda record: shown.append(describe(record)))
+    words = "round 2 did not change the model: no reply was usable (contains NaN or infinity)"
+    assert heard[0] == words
+    assert len(heard) == warnings
+    marked = [number for number, text in enumerate(shown) if "model unchanged (no reply was usable)" in text]
+    assert tuple(marked) == rounds
 
 
 def test_a_round_without_a_usable_reply_is_counted_and_noted(small):

@@ -1,5 +1,7 @@
 """Lost replies, rounds without effect and runs that are no result are named and added up."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -51,6 +53,13 @@ def test_the_margin_fits_few_samples_and_rare_classes():
     assert is_guessing(np.array([[90, 0], [10, 0]]))
     assert guess_accuracy(np.array([[90, 0], [10, 0]])) == 0.9
     assert not is_guessing(np.array([[900, 0], [60, 40]]))
+
+
+def test_a_clean_run_whose_loss_is_not_finite_is_no_result():
+    learned = history(5000)
+    diverged = replace(learned, records=[*learned.records[:-1], replace(learned.last, loss=None)])
+    assert learned.defects.no_result == ()
+    assert diverged.defects.no_result[0].startswith("the loss of the clean run is not finite")
 
 
 @pytest.mark.parametrize(("correct", "guesses"), [(1000, True), (1080, True), (1200, False), (1500, False)])
