@@ -92,7 +92,7 @@ def stopped(tmp_path):
 @pytest.mark.parametrize("rounds", [1, 2, 3, 4])
 def test_a_continued_run_counts_the_replies_lost_before_it(tmp_path, rounds):
     scenario = BASE.replace(
-        attack="non-finite-update", strategy="median", participation=1.0, rounds=5, evaluate_every=3,
+        attack="non-finite-update", strategy="median", participation=1.0, rounds=7, evaluate_every=3,
         malicious=1.0, schedule="window(start=1, stop=3)",
     )  # fmt: skip
     whole, saved = simulate(scenario), []
