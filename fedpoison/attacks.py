@@ -21,11 +21,14 @@ from clients.attacks.data.backdoor import Blended as Blended
 from clients.attacks.data.clean_label import CleanLabel as CleanLabel
 from clients.attacks.data.distributed_backdoor import DistributedBackdoor as DistributedBackdoor
 from clients.attacks.data.edge_case import EdgeCase as EdgeCase
+from clients.attacks.data.fcba import Fcba as Fcba
 from clients.attacks.data.inject import Inject as Inject
 from clients.attacks.data.label_flip import LabelFlip as LabelFlip
 from clients.attacks.data.pixels import PixelNoise as PixelNoise
 from clients.attacks.data.pixels import PixelPerturbation as PixelPerturbation
 from clients.attacks.data.semantic_backdoor import SemanticBackdoor as SemanticBackdoor
+from clients.attacks.data.sig import Sig as Sig
+from clients.attacks.data.wanet import WaNet as WaNet
 from clients.attacks.training.adaptive_trigger import AdaptiveTrigger as AdaptiveTrigger
 from clients.attacks.training.alternating_minimization import (
     AlternatingMinimization as AlternatingMinimization,
@@ -41,6 +44,9 @@ from clients.attacks.updates.alie import Alie as Alie
 from clients.attacks.updates.alie import OptimalAlie as OptimalAlie
 from clients.attacks.updates.alie import SparseAlie as SparseAlie
 from clients.attacks.updates.anti_cge import AntiCge as AntiCge
+from clients.attacks.updates.anti_clusters import AntiClippedClustering as AntiClippedClustering
+from clients.attacks.updates.anti_clusters import AntiSignGuard as AntiSignGuard
+from clients.attacks.updates.claimed_examples import ClaimedExamples as ClaimedExamples
 from clients.attacks.updates.fang import FangKrum as FangKrum
 from clients.attacks.updates.fang import FangTrimmedMean as FangTrimmedMean
 from clients.attacks.updates.free_rider import FreeRider as FreeRider
@@ -52,6 +58,7 @@ from clients.attacks.updates.min_max import MinMax as MinMax
 from clients.attacks.updates.min_max import MinSum as MinSum
 from clients.attacks.updates.min_max import Tailored as Tailored
 from clients.attacks.updates.mpaf import Mpaf as Mpaf
+from clients.attacks.updates.partial_drop import PartialDrop as PartialDrop
 from clients.attacks.updates.poisoned_fl import PoisonedFl as PoisonedFl
 from clients.attacks.updates.rop import Rop as Rop
 from clients.attacks.updates.simple_updates import GaussianUpdate as GaussianUpdate

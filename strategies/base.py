@@ -56,6 +56,8 @@ class RuleCard:
     """A coordinate of the result depends on that coordinate of the updates alone."""
     mean_without_byzantine: bool = False
     """With `byzantine = 0` and equal weights, the result is the mean."""
+    uses_weights: bool = False
+    """The weights of the clients, such as their numbers of examples, change the result."""
     reports_trust: bool = True
     """Whether the trust of the result says which clients the rule used. False: a function of a user."""
 

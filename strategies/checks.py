@@ -268,6 +268,9 @@ def check_card(rule: Rule, rounds: SyntheticRounds) -> None:
             changed = rounds.run(rule, checked_call, change=change)
             expected = [replace(result, update=change(result.update)) for result in usual]
             ensure(nearly_equal(expected, changed, rounds.dtype), rule, fault)
+    weighted = not equal_aggregates(usual, rounds.run(rule, checked_call, weighted=False))
+    fault = f"has a card with uses_weights={card.uses_weights}, expected {weighted}"
+    ensure(weighted == card.uses_weights, rule, fault)
     if card.coordinate_wise:
         half = rounds.run(rule, checked_call, change=lambda rows: rows[..., ::2].contiguous())
         for result, part in zip(usual, half, strict=True):

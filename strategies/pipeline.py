@@ -88,6 +88,7 @@ class Pipeline(AggregationRule):
             scale_equivariant=all(card.scale_equivariant for card in cards),
             rotation_equivariant=all(card.rotation_equivariant for card in cards),
             coordinate_wise=all(card.coordinate_wise for card in cards),
+            uses_weights=self.rule.card.uses_weights,
             reports_trust=self.rule.card.reports_trust,
         )
 

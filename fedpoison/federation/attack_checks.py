@@ -14,6 +14,9 @@ from fedpoison.scenario.aggregation import FlowerStrategy
 from fedpoison.scenario.registries import read_attack
 from fedpoison.scenario.scenario import Scenario
 
+SOME = 10**6
+"""A number of examples for which an attack says what it would report."""
+
 
 def check_attacks(
     scenario: Scenario, samples: Samples, layout: Layout, trainer: Callable[[], Trainer]
@@ -67,3 +70,25 @@ def _attacks(scenario: Scenario) -> Iterator[tuple[str, Attack, int]]:
         yield group.attack, group.built_attack, group.size(scenario.clients)
     if scenario.goal is not None:
         yield scenario.goal, read_attack(scenario.goal).value, 0
+
+
+def example_notes(scenario: Scenario) -> list[str]:
+    """Return a note for each attack that lies about its number of examples to a server that ignores it."""
+    aggregation = scenario.aggregation
+    if scenario.weights == "uniform":
+        reason = "all weights are uniform"
+    elif isinstance(aggregation, FlowerStrategy) or aggregation.card.uses_weights:
+        return []
+    else:
+        reason = f"the strategy {scenario.strategy} does not weight the updates"
+    return [
+        f"the attack {group.attack} reports false numbers of examples, which have no effect: {reason}"
+        for group in scenario.attackers
+        if _lies(group.attack, group.built_attack)
+    ]
+
+
+def _lies(spec: str, attack: Attack) -> bool:
+    """Return whether an attack reports another number of examples than a client has."""
+    with code_errors(f"attack {spec}"):
+        return attack.claimed_examples(SOME) != SOME

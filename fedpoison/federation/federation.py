@@ -28,7 +28,7 @@ from clients.training.samples import Samples
 from clients.training.trainer import Trainer
 from fedpoison.data import Dataset
 from fedpoison.errors import ScenarioError, code_errors
-from fedpoison.federation.attack_checks import check_attacks
+from fedpoison.federation.attack_checks import check_attacks, example_notes
 from fedpoison.federation.datasets import data_notes, dataset_of, resolve_dataset
 from fedpoison.federation.model_checks import check_model, model_notes
 from fedpoison.federation.splits import draw_test, draw_training, draw_validation, partition_samples
@@ -128,6 +128,7 @@ class Federation:
     def warnings(self) -> list[str]:
         """Warnings before the first round, on attacks, rule, data and model."""
         aggregation, notes = self.scenario.aggregation, data_notes(self.scenario, self.dataset)
+        notes += example_notes(self.scenario)
         notes += model_notes(self.scenario, self.dataset.train)
         if isinstance(aggregation, FlowerStrategy):
             return self.no_effect + aggregation.warnings + notes

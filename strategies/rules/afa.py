@@ -47,6 +47,7 @@ class AFA(Rule):
         deviations="Cosines are between updates; the paper's are between models, which hardly differ. Public "
         "implementations raise the slack by 0.25. A blocked client still trains, and is ignored.",
         translation_equivariant=False,
+        uses_weights=True,
     )
 
     def __post_init__(self) -> None:

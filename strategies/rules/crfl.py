@@ -41,6 +41,7 @@ class CRFL(Rule):
         unanimous=False,
         translation_equivariant=False,
         scale_equivariant=False,
+        uses_weights=True,
     )
 
     def __post_init__(self) -> None:

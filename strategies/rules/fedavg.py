@@ -29,6 +29,7 @@ class FedAvg(Rule):
         mean_without_byzantine=True,
         rotation_equivariant=True,
         coordinate_wise=True,
+        uses_weights=True,
     )
     checks_values: ClassVar[bool] = True
 

@@ -84,6 +84,7 @@ class GeometricMedian(Rule):
         "objective changes by less than the share 1e-6. ByzFL: nu=.1, iterations=3, start=zero, no weights, "
         "and no test for convergence (tolerance=0).",
         rotation_equivariant=True,
+        uses_weights=True,
     )
 
     def __post_init__(self) -> None:

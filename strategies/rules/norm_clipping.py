@@ -35,6 +35,7 @@ class NormClipping(Rule):
         translation_equivariant=False,
         scale_equivariant=False,
         rotation_equivariant=True,
+        uses_weights=True,
     )
     checks_values: ClassVar[bool] = True
 
@@ -65,6 +66,7 @@ class WeakDP(Rule):
         unanimous=False,
         translation_equivariant=False,
         scale_equivariant=False,
+        uses_weights=True,
     )
     checks_values: ClassVar[bool] = True
 

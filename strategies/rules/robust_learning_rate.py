@@ -38,6 +38,7 @@ class RobustLearningRate(Rule):
         deviations="The authors' runs use 4 with 10 clients per round, 8 with 40, and 8 with 1 % of 3,383 "
         "clients per round. The default keeps the share of the first.",
         translation_equivariant=False,
+        uses_weights=True,
     )
 
     def __post_init__(self) -> None:

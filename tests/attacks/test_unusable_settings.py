@@ -72,12 +72,14 @@ TABLE = [
     ("pixel-noise", NOT_PIXELS, NEEDS_IMAGES),
     ("pixel-perturbation", NOT_PIXELS, NEEDS_IMAGES),
     ("semantic-backdoor", NOT_PIXELS, NEEDS_IMAGES),
+    (f"sig(target={ABSENT})", {"train_samples": 5}, f"target: {ABSENT_CLASS}"),
 ]
 """Attack, changes of the scenario, and the error."""
 NEVER_REFUSED = {
-    "alie", "fang-trimmed-mean", "free-rider", "gaussian-update", "ipm", "min-max",
-    "min-sum", "mpaf", "non-finite-update", "poisoned-fl", "random-update", "rop", "scaled-update",
-    "sign-flip", "sparse-alie", "zero-update",
+    "alie", "anti-clipped-clustering", "anti-signguard", "claimed-examples", "fang-trimmed-mean",
+    "free-rider", "gaussian-update", "ipm", "min-max", "min-sum", "mpaf", "non-finite-update",
+    "partial-drop", "poisoned-fl", "random-update", "rop", "scaled-update", "sign-flip", "sparse-alie",
+    "zero-update",
 }  # fmt: skip
 """Attacks that work on any data and any model, with any training and any strategy."""
 

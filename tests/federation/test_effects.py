@@ -43,6 +43,7 @@ AT_REST = {
     "distributed-backdoor": [NONE_LEFT],
     "edge-case": [{"partition": "sorted", "malicious_nodes": (0, 1)}, {"attack": "edge-case(share=0.001)"}],
     "fang-trimmed-mean": [ALONE],
+    "fcba": [NONE_LEFT],
     "gaussian-update": [{"attack": "gaussian-update(mode=add, std=1e-9)"}],
     "identical-coordinate": [ALONE],
     "inject": [{"attack": "inject(share=0.001)"}],
@@ -62,12 +63,16 @@ AT_REST = {
     "pixel-perturbation": [NONE_LEFT],
     "scaled-update": [{"attack": "scaled-update(factor=1.0000001)"}],
     "semantic-backdoor": [NONE_LEFT],
+    "partial-drop": [{"attack": "partial-drop(share=1e-9)"}],
+    "sig": [{"partition": "sorted", "malicious_nodes": (3, 4)}],
     "sparse-alie": [ALONE],
     "tailored": [ALONE],
+    "wanet": [NONE_LEFT],
 }
 NEVER_AT_REST = {
-    "anti-cge", "fang-krum", "free-rider", "mpaf", "non-finite-update", "optimal-ipm", "poisoned-fl",
-    "random-update", "rop", "sign-flip", "zero-update",
+    "anti-cge", "anti-clipped-clustering", "anti-signguard", "claimed-examples", "fang-krum",
+    "free-rider", "mpaf", "non-finite-update", "optimal-ipm", "poisoned-fl", "random-update", "rop",
+    "sign-flip", "zero-update",
 }  # fmt: skip
 """Attacks that change every update with any settings that are not refused or warned of before the run."""
 CASES = [(name, changes) for name, several in AT_REST.items() for changes in several]

@@ -169,3 +169,51 @@ def anticipated(weight, bias, backdoor, ahead, rate):
         weight, bias = weight - rate * by_weight, bias - rate * by_bias
         losses.append(cross_entropy(weight, bias, *backdoor))
     return sum(losses) / len(losses)
+
+
+def with_signal(images, delta, frequency):
+    """SIG: add the sinusoid to the columns of images (m, c, h, w) in [0, 1]."""
+    out = np.empty_like(images)
+    width = images.shape[-1]
+    for index in np.ndindex(*images.shape):
+        value = images[index] + delta * math.sin(2 * math.pi * index[-1] * frequency / width)
+        out[index] = min(max(value, 0.0), 1.0)
+    return out
+
+
+def cubic(distance):
+    """Weight of a point in bicubic interpolation with a = -0.75, as in torch."""
+    x = abs(distance)
+    if x <= 1:
+        return 1.25 * x**3 - 2.25 * x**2 + 1
+    return -0.75 * (x**3 - 5 * x**2 + 8 * x - 4) if x < 2 else 0.0
+
+
+def smooth_field(points, side):
+    """Interpolate a field (k, k) to (side, side), with equal corners and repeated edges."""
+    k = len(points)
+    out = np.zeros((side, side))
+    for row in range(side):
+        for column in range(side):
+            y, x = row * (k - 1) / (side - 1), column * (k - 1) / (side - 1)
+            for i in range(math.floor(y) - 1, math.floor(y) + 3):
+                for j in range(math.floor(x) - 1, math.floor(x) + 3):
+                    near = points[min(max(i, 0), k - 1), min(max(j, 0), k - 1)]
+                    out[row, column] += cubic(y - i) * cubic(x - j) * near
+    return out
+
+
+def warp(image, across, down):
+    """WaNet: take each pixel of an image (h, h) from a place moved by the fields (h, h), in halves of it."""
+    side = len(image)
+    out = np.zeros_like(image)
+    for row in range(side):
+        for column in range(side):
+            x = min(max(2 * column / (side - 1) - 1 + across[row, column], -1), 1)
+            y = min(max(2 * row / (side - 1) - 1 + down[row, column], -1), 1)
+            u, v = (x + 1) / 2 * (side - 1), (y + 1) / 2 * (side - 1)
+            for i in (math.floor(v), math.floor(v) + 1):
+                for j in (math.floor(u), math.floor(u) + 1):
+                    if i < side and j < side:
+                        out[row, column] += (1 - abs(v - i)) * (1 - abs(u - j)) * image[i, j]
+    return out

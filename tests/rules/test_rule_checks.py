@@ -88,7 +88,7 @@ def test_the_class_is_named_like_the_rule(name):
     assert STRATEGIES[name].__name__.lower() == name.replace("-", "")
 
 
-TRUE = RuleCard(paper="-", mean_without_byzantine=True)
+TRUE = RuleCard(paper="-", mean_without_byzantine=True, uses_weights=True)
 
 
 @dataclass(frozen=True)
@@ -194,27 +194,29 @@ class Models(Broken):
 
 
 class NoUnanimity(Broken):
-    card: ClassVar = RuleCard(paper="-", translation_equivariant=False)
+    card: ClassVar = RuleCard(paper="-", translation_equivariant=False, uses_weights=True)
 
     def spoilt(self, result, updates, context):
         return replace(result, update=result.update / 2)
 
 
 class NoTranslation(Broken):
-    card: ClassVar = RuleCard(paper="-", unanimous=False)
+    card: ClassVar = RuleCard(paper="-", unanimous=False, uses_weights=True)
 
     def spoilt(self, result, updates, context):
         return replace(result, update=result.update / 2)
 
 
 class NoScale(Broken):
-    card: ClassVar = RuleCard(paper="-", unanimous=False)
+    card: ClassVar = RuleCard(paper="-", unanimous=False, uses_weights=True)
 
     def spoilt(self, result, updates, context):
         return replace(result, update=result.update + 1)
 
 
 class NoMean(Broken):
+    card: ClassVar = RuleCard(paper="-", mean_without_byzantine=True)
+
     def __call__(self, updates, weights=None, context=None):
         updates, _ = checked(self, updates, weights)
         trust = torch.full((len(updates),), 1 / len(updates), dtype=torch.float64)
@@ -248,6 +250,10 @@ class Hidden(Broken):
     def spoilt(self, result, updates, context):
         self.memory.append(updates.sum())
         return replace(result, update=result.update + 1e-3 * len(self.memory))
+
+
+class Weighs(Broken):
+    card: ClassVar = RuleCard(paper="-")
 
 
 class StrangeNeeds(Broken):
@@ -293,6 +299,7 @@ def test_the_suite_passes_the_sound_one():
         (Threads, "number of threads"),
         (Hidden, "same twice|empty one"),
         (Thawed, "not a frozen dataclass"),
+        (Weighs, "uses_weights=False, expected True"),
         (StrangeNeeds, "expected some of"),
     ],
 )

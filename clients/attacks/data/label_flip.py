@@ -29,9 +29,9 @@ class LabelFlip(Attack):
     ESORICS 2020. The mirror y -> C - 1 - y is from Fang, Cao, Jia, Gong, USENIX Security 2020.
     """
 
-    mode: Literal["mirror", "targeted", "random", "all-to-one"] = "mirror"
+    mode: Literal["mirror", "targeted", "random", "all-to-one", "cyclic"] = "mirror"
     """`mirror`: y -> C - 1 - y. `targeted`: `source` -> `target`. `random`: any other class.
-    `all-to-one`: all classes -> `target`."""
+    `all-to-one`: all classes -> `target`. `cyclic`: y -> y + 1 modulo C."""
     share: Share = 1.0
     """Share of flipped samples, among all or, with `targeted`, among those of `source`."""
     source: int = 1
@@ -78,6 +78,8 @@ class LabelFlip(Attack):
     def _wrong(self, labels: Tensor, classes: int, generator: torch.Generator) -> Tensor:
         if self.mode == "mirror":
             return classes - 1 - labels
+        if self.mode == "cyclic":
+            return (labels + 1) % classes
         if self.mode in ("targeted", "all-to-one"):
             return torch.full_like(labels, self.target)
         return wrong_labels(labels, classes, generator)
