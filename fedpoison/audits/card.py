@@ -135,16 +135,18 @@ class Flag(_Part):
     text: str
 
 
-class Share(_Part):
-    """Malicious share at which the strategy breaks."""
+class Breakdown(_Part):
+    """Malicious share from which an attack costs too much accuracy, as a fit to the seeds."""
 
-    estimate: float | None
-    """None: no share of the protocol broke the strategy."""
-    low: float | None
+    share: float | None
+    """Share at which half of the seeds break. None: none up to the largest share of the protocol."""
+    low: float
     high: float | None
-    """Interval over the seeds. None: some seeds did not break at any share."""
-    islands: list[float]
-    """Shares at which the strategy did not break although it broke at a smaller one."""
+    """Ends of the 95 % interval over the seeds. None: above the largest share."""
+    text: str
+    """The share and its interval in per cent."""
+    islands: list[tuple[float, float]]
+    """First and last of consecutive shares at which the strategy held above one that broke it."""
 
 
 class AuditCard(Displayed, _Part):
@@ -171,7 +173,7 @@ class AuditCard(Displayed, _Part):
     """Largest difference of FedAvg and the strategy in accuracy, both without attack."""
     breakdown_share: float | None
     """Malicious share from which an attack costs too much accuracy. None: no share of the protocol."""
-    breakdown: Share
+    breakdown: Breakdown
     dataset: str
     model: str
     settings: dict[str, Any]
@@ -196,8 +198,9 @@ class AuditCard(Displayed, _Part):
     classes: list[ClassTreatment]
     seconds_per_round: dict[str, float]
     """Mean time per round by phase, without attack."""
-    memory: float | None = None
-    """Largest memory of an aggregation beyond its input, in bytes per byte of the matrix of updates."""
+    memory: float | None
+    """Largest memory of an aggregation beyond its input, in bytes per byte of the matrix of updates. None: not
+    measured, because the strategy needs more than updates, or the system does not show the memory."""
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -258,16 +261,12 @@ class AuditCard(Displayed, _Part):
     def headline(self) -> str:
         """Protocol, strategy and the numbers at the top."""
         backdoor = "" if self.backdoor_success is None else f", backdoor {percent(self.backdoor_success)} %"
-        breaks = (
-            "no breakdown"
-            if self.breakdown_share is None
-            else f"breakdown at {percent(self.breakdown_share, 0)} %"
-        )
         return (
             f"{self.protocol} ({self.budget}) of {self.strategy} on {self.dataset}, "
             f"{percent(self.headline_share, 0)} % malicious: "
             f"clean {percent(self.clean_accuracy)} %, worst case {percent(self.worst_accuracy)} %, "
-            f"worst class {percent(self.worst_class_accuracy)} %{backdoor}, {breaks}"
+            f"worst class {percent(self.worst_class_accuracy)} %{backdoor}, "
+            f"breakdown share {self.breakdown.text}"
         )
 
     @property

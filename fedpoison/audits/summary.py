@@ -9,8 +9,9 @@ from importlib.metadata import version
 from statistics import fmean
 
 from clients.attacks.base import Attack
-from fedpoison.audits.card import Attacked, AuditCard, ClassTreatment, Clean, Measured, Share, Tried
+from fedpoison.audits.card import Attacked, AuditCard, Breakdown, ClassTreatment, Clean, Measured, Tried
 from fedpoison.audits.flags import find_flags
+from fedpoison.audits.memory import relative_memory
 from fedpoison.audits.protocol import Threat
 from fedpoison.audits.results import CaseRuns, CleanRuns, Results
 from fedpoison.audits.setting import VARIED, AuditSetting
@@ -19,8 +20,10 @@ from fedpoison.audits.tuning import Trial
 from fedpoison.results.history import History, class_labels
 from fedpoison.results.metrics import source_to_target_rate
 from fedpoison.results.round import Round
+from fedpoison.scenario.aggregation import FlowerStrategy
 from fedpoison.scenario.registries import build_attack
 from fedpoison.scenario.scenario import Scenario
+from fedpoison.studies.breakdown_share import Outcome, fit_breakdown_share
 
 
 def summarize(
@@ -53,7 +56,7 @@ def summarize(
         targeted_success=_highest(headline, "targeted"),
         clean_accuracy=min(row.accuracy.mean for row in unharmed),
         robustness_cost=max(row.cost.mean for row in unharmed if row.cost is not None),
-        breakdown_share=broken.estimate,
+        breakdown_share=broken.share,
         breakdown=broken,
         dataset=base.dataset_title,
         model=str(base.model),
@@ -73,31 +76,30 @@ def summarize(
         flags=find_flags(setting, effort, trials, results),
         classes=treatment(setting, results),
         seconds_per_round=_seconds(results, setting.headline_share),
+        memory=_memory(setting),
     )
 
 
-def breakdown(setting: AuditSetting, results: Results) -> Share:
+def breakdown(setting: AuditSetting, results: Results) -> Breakdown:
     """Return the share from which an attack on any partition costs more accuracy than the protocol allows.
 
-    A share for which the strategy is not defined breaks it.
+    A share for which the strategy is not defined breaks it. A share of 0 does not.
     """
-    broken: dict[int, dict[float, bool]] = {}
+    broken: dict[tuple[float, int], bool] = {}
     for runs in results.attacked:
         clean = results.clean_runs(runs.case).histories
         for seed, lost in _lost(runs, clean).items():
-            shares = broken.setdefault(seed, dict.fromkeys(setting.undefined, True))
-            broke = lost > setting.protocol.broken
-            shares[runs.case.share] = shares.get(runs.case.share, False) or broke
-    first = [min((share for share, broke in by.items() if broke), default=math.inf) for by in broken.values()]
-    tried = sorted({share for by in broken.values() for share in by})
-    mostly = {share: 2 * sum(by.get(share, False) for by in broken.values()) > len(broken) for share in tried}
-    breaking = [share for share in tried if mostly[share]]
-    estimate = breaking[0] if breaking else None
-    return Share(
-        estimate=estimate,
-        low=None if math.isinf(min(first)) else min(first),
-        high=None if math.isinf(max(first)) else max(first),
-        islands=[share for share in tried if estimate is not None and share > estimate and not mostly[share]],
+            place = runs.case.share, seed
+            broken[place] = broken.get(place, False) or lost > setting.protocol.broken
+            broken[0.0, seed] = False
+            broken |= {(share, seed): True for share in setting.undefined}
+    found = fit_breakdown_share(Outcome(share, seed, not broke) for (share, seed), broke in broken.items())
+    return Breakdown(
+        share=found.share,
+        low=found.low,
+        high=found.high,
+        text=found.text,
+        islands=[(island.low, island.high) for island in found.islands],
     )
 
 
@@ -261,6 +263,11 @@ def _highest(rows: Iterable[Attacked], threat: Threat) -> float | None:
     return max(
         (row.success.mean for row in rows if row.threat == threat and row.success is not None), default=None
     )
+
+
+def _memory(setting: AuditSetting) -> float | None:
+    rule = setting.base.replace(malicious=setting.headline_share).aggregation
+    return None if isinstance(rule, FlowerStrategy) else relative_memory(rule, setting.base.sampled)
 
 
 def _seconds(results: Results, share: float) -> dict[str, float]:

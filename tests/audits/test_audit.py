@@ -1,8 +1,11 @@
 """The audit: its card, its numbers, and the weak rule that only tuned attacks find out."""
 
+import html
 import json
+import re
 import shlex
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -10,11 +13,27 @@ from auditing import SCALED, TINY, UNTARGETED
 
 import fedpoison as fp
 from fedpoison.audits.card import AuditCard, Measured, worst_of
+from fedpoison.audits.memory import relative_memory
+from fedpoison.audits.page import write_page
 from fedpoison.audits.setting import AuditSetting, Case
+from fedpoison.audits.tables import card_tables, worst_rows
 from fedpoison.audits.treatment import false_rejection
 from fedpoison.errors import RunError, ScenarioError
 from fedpoison.federation.federation import Federation
+from fedpoison.rules import Aggregate, FedAvg, Rule, RuleCard
 from fedpoison.simulation.batch import BatchCallbacks
+
+
+@dataclass(frozen=True, kw_only=True)
+class Copying(Rule):
+    """The mean of a copy of the updates."""
+
+    card: ClassVar = RuleCard(paper="none")
+
+    def aggregate(self, updates, shares, context):
+        copied = updates * 2
+        return Aggregate(update=copied.mean(dim=0) / 2, trust=shares)
+
 
 WEAK = """
 from dataclasses import dataclass
@@ -59,7 +78,8 @@ def test_fedavg_learns_and_breaks(card):
     assert card.worst_accuracy < 0.3
     backdoor = card.worst("backdoor")
     assert card.backdoor_success == backdoor.success.mean > backdoor.clean_success.mean + 0.2
-    assert card.breakdown_share == 0.2
+    assert card.breakdown_share == 0.1  # between 0 and the first share
+    assert (card.breakdown.low, card.breakdown.high) == (0.0, 0.2)
     assert card.robustness_cost == 0.0
 
 
@@ -82,6 +102,22 @@ def test_the_figure_has_the_worst_case_by_share(card):
     assert [line.get_label() for line in right.lines] == ["targeted", "backdoor"]
     assert left.lines[1].get_ydata()[0] == pytest.approx(100 * card.worst("untargeted").accuracy.mean)
     assert list(left.lines[1].get_xdata()) == [20.0, 40.0]
+
+
+def test_the_page_needs_no_network_and_has_every_number(card, tmp_path):
+    write_page(card, tmp_path / "card.html")
+    text = (tmp_path / "card.html").read_text()
+    assert not re.findall(r"(?:src|href)=\"(?!data:|#)", text)
+    for row in card.attacked:
+        assert (row == card.worst(row.threat, row.share, row.partition)) == (row.accuracy.percent() in text)
+    assert all(html.escape(row.command, quote=False) in html.unescape(text) for row in worst_rows(card))
+    assert text.count("<tr>") == sum(len(table.cells) + 1 for table in card_tables(card)[1:]) + card.tries + 1
+
+
+def test_the_memory_of_a_rule_is_relative_to_the_updates():
+    assert relative_memory(FedAvg(), 10) < 0.5
+    assert 1 < relative_memory(Copying(), 10) < 4
+    assert relative_memory(fp.rules.FLTrust(), 10) is None
 
 
 def test_each_number_is_of_the_test_set_with_seeds_that_tuning_did_not_use(card):
@@ -139,7 +175,7 @@ def test_the_adaptive_part_finds_out_a_rule_that_is_robust_to_default_strengths_
     assert flattered.breakdown_share is None
     honest = fp.audit(weak, protocol=UNTARGETED, jobs=1, out=store)
     assert honest.worst_accuracy < 0.4
-    assert honest.breakdown_share == 0.2
+    assert honest.breakdown_share == 0.1
     assert honest.worst("untargeted").tuned
     (flag,) = [flag for flag in honest.flags if flag.kind == "default strength"]
     assert flag.text.startswith("untargeted: tuning raises the harm of the worst attack from ")
@@ -149,7 +185,7 @@ def test_an_undefined_share_is_a_breakdown(store):
     krum = fp.audit("krum", protocol=replace(UNTARGETED, shares=(0.2, 0.4)), jobs=1, out=store)
     assert list(krum.undefined) == ["0.4"]
     assert "needs n > 2f + 2" in krum.undefined["0.4"]
-    assert krum.breakdown_share == 0.4
+    assert krum.breakdown_share == pytest.approx(0.3)  # between the last defined share and the next
     assert "undefined share" in {flag.kind for flag in krum.flags}
 
 
