@@ -199,8 +199,8 @@ class AuditCard(Displayed, _Part):
     seconds_per_round: dict[str, float]
     """Mean time per round by phase, without attack."""
     memory: float | None
-    """Largest memory of an aggregation beyond its input, in bytes per byte of the matrix of updates. None: not
-    measured, because the strategy needs more than updates, or the system does not show the memory."""
+    """Largest memory of an aggregation beyond its input, in bytes per byte of the matrix of updates. None:
+    the strategy needs more than updates, or the system does not show the memory."""
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

@@ -59,6 +59,7 @@ def _no_learning(results: Results) -> Found:
 
 def _rejects_all(results: Results) -> Found:
     """Yield a flag if the strategy uses no client, or almost none, without an attack."""
+    used: list[float] = []
     for runs in results.clean:
         records = [record for history in runs.histories.values() for record in history.records[1:]]
         unchanged = sum(sum(record.training.unchanged.values()) for record in records)
@@ -68,13 +69,16 @@ def _rejects_all(results: Results) -> Found:
             yield "rejects all", text
         trusts = [trust for record in records if (trust := record.training.trust)]
         empty = [trust for trust in trusts if sum(trust.values()) == 0]
-        used = [sum(share > 0 for share in trust.values()) / len(trust) for trust in trusts]
         if empty:
             text = f"{_unharmed(runs)}: all clients were rejected in {len(empty)} of {len(trusts)} rounds"
             yield "rejects all", text
-        elif used and fmean(used) < 1 - MOSTLY:
-            text = f"{_unharmed(runs)}: the strategy uses only {percent(fmean(used))} % of the clients"
-            yield "rejects all", text
+        else:
+            used += [sum(share > 0 for share in trust.values()) / len(trust) for trust in trusts]
+    if used and fmean(used) < 1 - MOSTLY:
+        yield (
+            "rejects all",
+            f"without attack, the strategy uses {percent(fmean(used))} % of the clients per round",
+        )
 
 
 def _failed(setting: AuditSetting, trials: Iterable[Trial], results: Results) -> Found:
@@ -195,10 +199,11 @@ def _end_of_range(setting: AuditSetting, budget: Budget, trials: Sequence[Trial]
         others = [
             trial.harm or 0.0
             for trial in trials
-            if trial.case != case and replace(trial.case, strength=case.strength) == case
+            if trial.case.strength != case.strength
+            and replace(trial.case, strength=case.strength, knowledge=case.knowledge) == case
         ]
         at_end = len(numbers) > 1 and case.strength in (numbers[0], numbers[-1])
-        if at_end and all(harm - other > NOTICEABLE for other in others):
+        if at_end and others and harm - max(others) > NOTICEABLE:
             text = f"{_place(setting, case)} has the last of the tried strengths; one beyond it may harm more"
             yield "end of range", text
 
