@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
+import multiprocessing
 import resource
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterable
+from multiprocessing.connection import Connection
 
 from experiments.fuzz.outcomes import Outcome, examine
-from experiments.fuzz.scenarios import draw
-from fedpoison.data import load_dataset
+from experiments.fuzz.scenarios import Drawn, draw
+from fedpoison.data import Dataset, load_dataset
 
 STDERR = 2
+ENDLESS_LIMIT = 5.0
+"""Longest time of a scenario that asks for a million steps or more, in seconds."""
 MEMORY = 12 * 2**30
 """Address space of the process, in bytes, so that a huge allocation fails and does not slow the machine."""
 
@@ -45,7 +49,7 @@ def main() -> int:
         if options.only is not None:
             _show(drawn.command)
         faulthandler.dump_traceback_later(4 * options.limit, exit=True, file=STDERR)
-        outcome = examine(drawn, dataset, limit=options.limit)
+        outcome = (_examine_apart if drawn.endless else examine)(drawn, dataset, limit=options.limit)
         faulthandler.cancel_dump_traceback_later()
         kinds[outcome.kind] += 1
         found += bool(outcome.findings)
@@ -56,6 +60,25 @@ def main() -> int:
         f"scenarios up to number {last} in {time.monotonic() - began:.0f} s: {counts}; {found} with findings"
     )
     return int(found > 0)
+
+
+def _examine_apart(drawn: Drawn, dataset: Dataset, *, limit: float) -> Outcome:
+    """Examine a scenario in a process of its own, and kill it if it does not end.
+
+    The time limit stops the main thread. It cannot stop a worker that trains one client for hours.
+    """
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_examine_and_send, args=(sender, drawn, dataset, ENDLESS_LIMIT))
+    process.start()
+    outcome = receiver.recv() if receiver.poll(ENDLESS_LIMIT + limit) else Outcome(drawn, "endless")
+    process.kill()
+    process.join()
+    return outcome
+
+
+def _examine_and_send(sender: Connection, drawn: Drawn, dataset: Dataset, limit: float) -> None:
+    sender.send(examine(drawn, dataset, limit=limit))
 
 
 def _report(outcome: Outcome, *, all_outcomes: bool) -> None:
