@@ -195,6 +195,10 @@ class Clipping(PreAggregator):
         return clip_factors(finite_norms(updates), self.threshold).diag()
 
 
+MOST_COPIES = 1000
+"""Largest number of copies, each of which takes the memory of an update."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Foundation(PreAggregator):
     """Append copies of the update that is farthest from the extremes of all updates.
@@ -223,8 +227,8 @@ class Foundation(PreAggregator):
     aligned: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if self.copies is not None and self.copies < 0:
-            raise ValueError(f"copies: got {self.copies}, expected 0 or more.")
+        if self.copies is not None and not 0 <= self.copies <= MOST_COPIES:
+            raise ValueError(f"copies: got {self.copies}, expected 0 to {MOST_COPIES}.")
 
     def rows(self, n: int) -> int:
         return n + (n // 2 if self.copies is None else self.copies)

@@ -153,6 +153,7 @@ def test_foundation_is_the_papers(copies):
     close(rule(rows).update, np.median(wanted, axis=0))
 
 
-def test_foundation_refuses_a_negative_number():
-    with pytest.raises(ValueError, match="copies: got -1, expected 0 or more"):
-        Foundation(copies=-1)
+@pytest.mark.parametrize("copies", [-1, 10**18])
+def test_foundation_refuses_numbers_that_cannot_be(copies):
+    with pytest.raises(ValueError, match=f"copies: got {copies}, expected 0 to 1000"):
+        Foundation(copies=copies)

@@ -18,6 +18,9 @@ from clients.attacks.data.label_flip import wrong_labels
 from clients.bounds import Bounds, Multiple, NonNegative
 from clients.training import Samples, Trainer
 
+MOST = 1000
+"""Largest number of added samples per local one. They have to fit into memory."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Inject(Attack):
@@ -27,7 +30,7 @@ class Inject(Attack):
     Vector Machines", ICML 2012, and Tolpegin et al., ESORICS 2020.
     """
 
-    share: NonNegative = 1.0
+    share: Annotated[float, Bounds(at_least=0, at_most=MOST)] = 1.0
     """Number of added samples, as a share of the local ones. It may exceed 1."""
     std: NonNegative = 0.1
     """Standard deviation of the noise on the added images, in pixel values from 0 to 1."""

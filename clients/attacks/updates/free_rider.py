@@ -1,6 +1,7 @@
 """Free-riding: participation without training, disguised by noise."""
 
 from dataclasses import dataclass
+from math import inf
 from math import pow as power
 from typing import Literal
 
@@ -40,5 +41,17 @@ class FreeRider(Attack):
             return torch.zeros_like(own)
         last = (context.model - context.previous_model).to(own.dtype)
         sigma = context.memory.setdefault("sigma", last.std(correction=0))
-        std = float(sigma) * self.noise / power(context.round, self.decay)
+        std = float(sigma) * self.noise / decay_divisor(context.round, self.decay)
         return normals(own, context.generator).mul_(std).add_(last if self.base == "last" else 0)
+
+
+def decay_divisor(server_round: int, decay: float) -> float:
+    """Return the round to the power `decay`, or infinity beyond the largest number.
+
+    >>> decay_divisor(3, 2.0), decay_divisor(2, 1e30)
+    (9.0, inf)
+    """
+    try:
+        return power(server_round, decay)
+    except OverflowError:
+        return inf
