@@ -170,13 +170,18 @@ def numbers_of(registry):
 
 
 LIMITS = {
+    ("alignins", "direction_bound"),
+    ("alignins", "sign_bound"),
     ("centered-clipping", "tau"),
     ("clipped-clustering", "bound"),
     ("crfl", "rho"),
     ("lasa", "norm_bound"),
     ("lasa", "sign_bound"),
     ("norm-clipping", "clip"),
+    ("rflbat", "first"),
+    ("rflbat", "second"),
     ("signguard", "high"),
+    ("three-sigma", "bound"),
 }
 """Parameters of rules for which infinity means: no limit."""
 REGISTRIES = [attacks, strategies, preaggregators, optimizers, partitions, schedules]
