@@ -196,7 +196,7 @@ class Clipping(PreAggregator):
 
 
 MOST_COPIES = 1000
-"""Largest number of copies, each of which takes the memory of an update."""
+"""Largest number of copies. Each copy takes the memory of an update."""
 
 
 @dataclass(frozen=True, kw_only=True)

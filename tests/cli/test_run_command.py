@@ -155,7 +155,7 @@ def test_the_version_is_printed(fedpoison):
 def test_a_mistyped_command_gets_one_suggestion(fedpoison):
     code, out, err = fedpoison("rnu")
     assert (code, out) == (2, "")
-    assert "error: unknown command 'rnu': did you mean 'run'? Choose from baseline" in err
+    assert "error: unknown command 'rnu': did you mean 'run'? Choose from audit, baseline" in err
     assert err.count("did you mean") == 1
 
 

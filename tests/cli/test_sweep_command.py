@@ -303,7 +303,7 @@ def test_a_search_prints_what_it_found_in_every_form(small, tmp_path, fedpoison)
     strengths = [trial["strength"] for trial in found["attacks"]]
     assert strengths == sorted(strengths, reverse=True)
     _, out, err = fedpoison(*arguments, "--format", "markdown")
-    assert out.startswith("**Strongest against fedavg, by accuracy**\n")
+    assert out.startswith("**Strongest against fedavg on the validation set, by accuracy**\n")
     assert "strongest:" not in out
     assert "accuracy lost, points" in out
     lost = 100 * (max(strengths) - found["clean"])

@@ -67,8 +67,9 @@ def saboteur(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def cluster():
+def cluster(_shared_ray):
     """A cluster of two machines, one of which is `away` from this process."""
+    _shared_ray.close()  # a process has one Ray
     seen_gone = {"health_check_period_ms": 500, "health_check_initial_delay_ms": 500}
     head = {"num_cpus": 1, "include_dashboard": False, "_system_config": seen_gone}
     cluster = Cluster(head_node_args=head, initialize_head=True)

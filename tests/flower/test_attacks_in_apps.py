@@ -86,7 +86,8 @@ def test_the_memory_of_an_attack_continues_after_a_restart(attack, rule):
             sent = begin(strategy, model, server_round=number - start + 1, grid=HandGrid(nodes))
             moved = {"w": torch.arange(6.0)}
             replies = [
-                reply(message, {"w": moved["w"] * 0.1 * number + node % 9}) for node, message in sent.items()
+                reply(message, {"w": moved["w"] * 0.1 * number + node % 9})
+                for node, message in sorted(sent.items())  # Flower draws the order
             ]
             model, _ = strategy.aggregate_train(number - start + 1, replies)
         return model

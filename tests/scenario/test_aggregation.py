@@ -143,7 +143,7 @@ class WithoutBase:
 
     byzantine: int = 0
 
-    card: ClassVar = RuleCard(paper="-", needs=("byzantine",))
+    card: ClassVar = RuleCard(paper="-", needs=("byzantine",), uses_weights=True)
     minimum: ClassVar = 3
 
     def __call__(self, updates, weights=None, context=None):

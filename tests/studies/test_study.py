@@ -204,7 +204,7 @@ def test_a_file_is_named_in_its_errors(tmp_path):
 
 def test_the_names_of_columns_are_taken(small):
     study = Study.parse({"name": "s", "title": "S", "axes": {"seed": [0]}})
-    history = simulate(small.replace(rounds=1))
+    history = simulate(small.replace(rounds=1, validation_samples=50))
     (cell,) = study.cells()
     results = StudyResults(study, {cell: history}, {})
     columns = {*results.rounds.columns, *results.to_frame().columns}
