@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fedpoison.api import load_runs as load_runs
     from fedpoison.api import search as search
     from fedpoison.api import sweep as sweep
+    from fedpoison.api import tune as tune
     from fedpoison.audits.card import AuditCard as AuditCard
     from fedpoison.errors import DataError as DataError
     from fedpoison.errors import EngineError as EngineError
@@ -68,7 +69,16 @@ __getattr__, __dir__, __all__ = lazy_names(
     {
         "clients.checks": ["check_attack"],
         "fedpoison": ["attacks", "rules"],
-        "fedpoison.api": ["audit", "breakdown", "compare", "load_run", "load_runs", "search", "sweep"],
+        "fedpoison.api": [
+            "audit",
+            "breakdown",
+            "compare",
+            "load_run",
+            "load_runs",
+            "search",
+            "sweep",
+            "tune",
+        ],
         "fedpoison.audits.card": ["AuditCard"],
         "fedpoison.errors": ["DataError", "EngineError", "FedPoisonError", "RunError", "ScenarioError"],
         "fedpoison.report.write": ["write_report"],

@@ -25,13 +25,14 @@ from fedpoison.scenario.aggregation import read_aggregation
 from fedpoison.scenario.registries import read_attack
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.simulation.batch import BatchOptions
-from fedpoison.studies import attack_search, breakdown_point, comparison, study_runner
+from fedpoison.studies import attack_search, breakdown_point, comparison, study_runner, tuning
 from fedpoison.studies.breakdown_result import Breakdown, criterion
 from fedpoison.studies.comparison import At, Comparison
 from fedpoison.studies.search_result import SearchResult
 from fedpoison.studies.study import Study, find_study
 from fedpoison.studies.study_result import StudyResults
-from strategies.base import AggregationRule
+from fedpoison.studies.tuning_result import Tuning
+from strategies.base import AggregationRule, Grid
 
 Key = TypeVar("Key")
 Attacks = str | Attack | Iterable[str | Attack]
@@ -193,6 +194,60 @@ def audit(
     base = Scenario.parse(protocol.settings) if scenario is None else scenario
     with _batch(base, out, settings) as (chosen, options):
         return audit_strategy(chosen, budget=budget, protocol=protocol, **options)
+
+
+def tune(
+    strategy: str | AggregationRule | None = None,
+    scenario: Scenario | None = None,
+    *,
+    attacks: Attacks = tuning.ATTACKS,
+    values: Grid | None = None,
+    measure: tuning.Measure = "accuracy",
+    trials: int = tuning.TRIALS,
+    seeds: Iterable[int] = (0,),
+    confirm: int = 3,
+    out: str | Path | None = None,
+    **settings: object,
+) -> Tuning:
+    """Choose the parameters of a strategy against the worst of some attacks, on a validation set.
+
+    Args:
+        strategy: Strategy whose parameters are chosen. A parameter that it sets keeps its value. Default:
+            that of the scenario.
+        scenario: Scenario whose attack, strategy and seed vary. Default: `Scenario()`.
+        attacks: Attacks. The worst one counts.
+        values: Values to try by parameter, such as `{"tau": (0.1, 1.0)}`. Default: those that the strategy
+            declares.
+        measure: `accuracy`, or `worst_class_accuracy`.
+        trials: Largest number of settings to try.
+        seeds: Seeds of the choice.
+        confirm: Number of other seeds that measure the result on the test set.
+        out: Run store, as for `compare`.
+        settings: As for `compare`.
+
+    Raises:
+        ScenarioError: A run is invalid, no client is malicious, or the strategy has no parameter to choose.
+            Raised before any training.
+        DataError: The data set is not available.
+        RunError: A run stopped for a reason other than its strategy, or every setting stopped.
+        EngineError: Ray is not available.
+    """
+    if strategy is not None:
+        settings = {**settings, "strategy": strategy}
+    with _batch(scenario, out, settings) as (base, options):
+        found = tuning.tune(
+            base,
+            attacks=_attacks(attacks),
+            values=values,
+            measure=measure,
+            trials=trials,
+            seeds=tuple(seeds),
+            confirm=confirm,
+            **options,
+        )
+    if out is not None:
+        return found
+    return replace(found, test=replace(found.test, histories=_without_path(found.test.histories)))
 
 
 def sweep(

@@ -19,6 +19,10 @@ State = Mapping[str, Tensor]
 """Memory of a rule between rounds: named tensors, so that a checkpoint needs no pickle."""
 
 
+Grid = Mapping[str, tuple[float | str, ...]]
+"""A few values of each parameter that `fedpoison tune` tries, by name of the parameter."""
+
+
 class InputError(ValueError):
     """Updates, weights or context that a rule cannot aggregate."""
 
@@ -144,6 +148,8 @@ class Rule(ABC):
     """
 
     card: ClassVar[RuleCard]
+    search_space: ClassVar[Grid] = {}
+    """Values that `fedpoison tune` tries, around those of the paper. Other parameters keep their value."""
     checks_values: ClassVar[bool] = False
     """Whether `aggregate` looks for NaN and infinity itself, in numbers that it computes from every value
     anyway (`finite_norms`, `refuse_non_finite`). The matrix is then read once less."""

@@ -54,6 +54,7 @@ class SGD:
     """Learning rate of the server."""
     momentum: float = 0.9
 
+    search_space: ClassVar = {"lr": (0.3, 1.0), "momentum": (0.0, 0.5, 0.9)}
     card: ClassVar = RuleCard(
         paper="Hsu et al., 2019",
         needs=("history",),
@@ -102,6 +103,7 @@ class Adagrad:
     start: float | None = None
     """Second moment before the first round. Default: tau squared, as in the paper. Flower starts from 0."""
 
+    search_space: ClassVar = {"lr": (0.003, 0.01, 0.03, 0.1), "tau": (0.001, 0.01)}
     card: ClassVar = _adaptive_card("Flower's FedAdagrad is the same.")
 
     def __post_init__(self) -> None:
@@ -127,6 +129,8 @@ class _MovingMoments(ABC):
     """Degree of adaptivity: smaller values adapt the steps more."""
     start: float | None = None
     """Second moment before the first round. Default: tau squared, as in the paper. Flower starts from 0."""
+
+    search_space: ClassVar = {"lr": (0.003, 0.01, 0.03, 0.1), "tau": (0.001, 0.01)}
 
     def __post_init__(self) -> None:
         _check_adaptive(self.lr, self.tau, self.start, beta1=self.beta1, beta2=self.beta2)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from strategies.base import (
     Context,
+    Grid,
     InputError,
     RuleCard,
     finite_norms,
@@ -43,6 +44,8 @@ class PreAggregator(ABC):
     """
 
     card: ClassVar[RuleCard]
+    search_space: ClassVar[Grid] = {}
+    """Values that `fedpoison tune` tries, as of a rule."""
     aligned: ClassVar[bool] = True
     """Whether row i belongs to client i, so that a rule can still distinguish the clients."""
     checks_values: ClassVar[bool] = False
@@ -129,6 +132,7 @@ class Bucketing(PreAggregator):
     order: Literal["random", "fixed"] = "random"
     """Shuffle the clients in every round, as in the paper, or fill the buckets in the clients' order."""
 
+    search_space: ClassVar = {"size": (2, 3, 4)}
     card: ClassVar = RuleCard(
         paper="Karimireddy et al., ICLR 2022",
         needs=("randomness",),
@@ -178,6 +182,7 @@ class Clipping(PreAggregator):
     threshold: float = 2.0
     """Largest norm of an update."""
 
+    search_space: ClassVar = {"threshold": (0.3, 1.0, 2.0, 5.0)}
     card: ClassVar = RuleCard(
         paper="Sun et al., 2019",
         deviations="The threshold depends on the task: 2 is ByzFL's default, FLPoison and BackFed take 3.",

@@ -22,6 +22,7 @@ COMMANDS = {
     "baseline": "Train a centralized model on clean data, and with --attack another one on poisoned data.",
     "search": "Find the attack and the parameters that harm a strategy most.",
     "audit": "Measure the worst case of a strategy with a fixed protocol of tuned attacks.",
+    "tune": "Choose the parameters of a strategy that are best under the worst of some attacks.",
     "report": "Write one HTML file about stored runs. A browser opens the file without a network.",
     "reproduce": "Repeat published experiments, and compare our numbers with the published ones.",
     "replay": "Aggregate the updates of one round with other strategies, without any training.",

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from fedpoison.studies.study_result import StudyResults as StudyResults
     from fedpoison.studies.study_runner import plan as plan
     from fedpoison.studies.study_runner import sweep as sweep
+    from fedpoison.studies.tuning import tune as tune
+    from fedpoison.studies.tuning_result import Tuning as Tuning
 
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
@@ -32,5 +34,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "fedpoison.studies.study_figure": ["write_figure"],
         "fedpoison.studies.study_result": ["StudyResults"],
         "fedpoison.studies.study_runner": ["plan", "sweep"],
+        "fedpoison.studies.tuning": ["tune"],
+        "fedpoison.studies.tuning_result": ["Tuning"],
     },
 )

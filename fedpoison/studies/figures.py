@@ -157,3 +157,17 @@ def strength_by_attack(trials: pd.DataFrame) -> Figure:
     axes.set_xlabel("strength of the attack (1 minus the accuracy, or success)")
     mark_legend(figure, used_marks(best["mark"]))
     return figure
+
+
+def score_by_setting(settings: pd.DataFrame, measure: str) -> Figure:
+    """Return a bar per setting of a strategy: its score under the worst attack, on the validation set.
+
+    Args:
+        settings: One row per setting, as `Tuning.to_frame`. A stopped setting has no bar.
+        measure: Name of the measure, for the axis.
+    """
+    figure = new_figure(7.0, 1.2 + 0.3 * len(settings))
+    axes = figure.subplots()
+    axes.barh(settings["strategy"].tolist()[::-1], 100 * settings["score"].to_numpy()[::-1])
+    axes.set_xlabel(f"{measure.replace('_', ' ')} under the worst attack, validation set, %")
+    return figure

@@ -40,6 +40,7 @@ class AFA(Rule):
     certainty: float = 0.95
     """Probability of being rejected more often than kept at which a client is blocked, delta in the paper."""
 
+    search_space: ClassVar = {"slack": (1.0, 2.0, 3.0), "certainty": (0.9, 0.95, 0.99)}
     card: ClassVar = RuleCard(
         paper="Muñoz-González et al., 2019",
         needs=("history",),

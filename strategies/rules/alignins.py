@@ -43,6 +43,7 @@ class AlignIns(Rule):
     direction_bound: float = 1.0
     """Distance of an ordinary cosine from the median, in standard deviations."""
 
+    search_space: ClassVar = {"sign_bound": (0.5, 1.0, 2.0), "direction_bound": (0.5, 1.0, 2.0)}
     card: ClassVar = RuleCard(
         paper="Xu et al., CVPR 2025",
         needs=("model",),

@@ -37,6 +37,7 @@ class Auror(Rule):
     features: Literal["all", "output"] = "all"
     """Coordinates that may be indicative: all, or the output layer's weights, as in FLPoison."""
 
+    search_space: ClassVar = {"threshold": (0.0005, 0.002, 0.008), "tolerance": (0.25, 0.5, 0.75)}
     card: ClassVar = RuleCard(
         paper="Shen et al., ACSAC 2016",
         cost="O(n log n d)",

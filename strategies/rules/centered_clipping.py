@@ -35,6 +35,7 @@ class CenteredClipping(Rule):
     iterations: int = 1
     """Number of times that the centre moves per round."""
 
+    search_space: ClassVar = {"tau": (0.1, 0.3, 1.0, 3.0, 10.0), "iterations": (1, 3)}
     card: ClassVar = RuleCard(
         paper="Karimireddy et al., ICML 2021",
         needs=("history",),

@@ -31,6 +31,7 @@ class ClippedClustering(Rule):
     bound: float = 1e5
     """Largest norm to clip to, if the median is larger."""
 
+    search_space: ClassVar = {"bound": (0.3, 1.0, 3.0, 1e5)}
     card: ClassVar = RuleCard(
         paper="Li et al., IEEE Transactions on Big Data 2023",
         needs=("history",),

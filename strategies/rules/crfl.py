@@ -33,6 +33,7 @@ class CRFL(Rule):
     noise: float = 0.01
     """Standard deviation of the noise that is added to each weight."""
 
+    search_space: ClassVar = {"rho": (2.0, 5.0, 15.0), "noise": (0.001, 0.01)}
     card: ClassVar = RuleCard(
         paper="Xie et al., ICML 2021",
         needs=("model", "randomness"),

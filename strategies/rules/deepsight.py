@@ -49,6 +49,7 @@ class DeepSight(Rule):
     suspicious_share: float = 1 / 3
     """Share of suspicious updates from which a cluster is rejected."""
 
+    search_space: ClassVar = {"suspicious_share": (0.2, 1 / 3, 0.5)}
     card: ClassVar = RuleCard(
         paper="Rieger et al., NDSS 2022",
         needs=("model", "predictions", "randomness"),

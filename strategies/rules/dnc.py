@@ -38,6 +38,7 @@ class DnC(RelaxableRule):
     fraction: float = 1.0
     """Number of clients that a test rejects, as a multiple of f, rounded down."""
 
+    search_space: ClassVar = {"iterations": (1, 3, 5), "fraction": (0.5, 1.0, 1.5)}
     card: ClassVar = RuleCard(
         paper="Shejwalkar and Houmansadr, NDSS 2021",
         needs=("byzantine", "randomness"),

@@ -34,6 +34,7 @@ class FedSECA(Rule):
     sparsity: float = 0.9
     """Share of the coordinates of each update, the smallest ones, that are set to 0."""
 
+    search_space: ClassVar = {"sparsity": (0.0, 0.5, 0.9)}
     card: ClassVar = RuleCard(
         paper="Benjamin et al., CVPR 2025 Workshops",
         cost="O(n^2 d), and a partial sort of each update",

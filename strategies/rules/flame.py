@@ -34,6 +34,7 @@ class Flame(Rule):
     """Vectors whose angles are clustered: the updates, as in the paper's text, or the trained models, as in
     its listing and in FLPoison."""
 
+    search_space: ClassVar = {"noise": (0.0, 0.001, 0.01)}
     card: ClassVar = RuleCard(
         paper="Nguyen et al., USENIX Security 2022",
         needs=("model", "randomness"),

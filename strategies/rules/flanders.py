@@ -35,6 +35,7 @@ class Flanders(ByzantineRule):
     ridge: float = 1.0
     """Regularisation of A and of B, alpha and beta in the paper."""
 
+    search_space: ClassVar = {"window": (2, 5), "ridge": (0.1, 1.0, 10.0)}
     card: ClassVar = RuleCard(
         paper="Gabrielli et al., arXiv 2303.16668, 2023",
         needs=("byzantine", "history", "model", "randomness"),

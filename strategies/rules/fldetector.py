@@ -124,6 +124,7 @@ class FLDetector(Rule):
     window: int = 10
     """Number of rounds for the estimate and the score. A client with fewer rounds is not rejected."""
 
+    search_space: ClassVar = {"window": (3, 5, 10)}
     card: ClassVar = RuleCard(
         paper="Zhang et al., KDD 2022",
         needs=("history", "model", "randomness"),

@@ -38,6 +38,7 @@ class FoolsGold(Rule):
     features: Literal["output", "all"] = "output"
     """Coordinates that are compared: the output layer's weights, or the whole update."""
 
+    search_space: ClassVar = {"confidence": (0.5, 1.0, 2.0)}
     card: ClassVar = RuleCard(
         paper="Fung et al., RAID 2020",
         needs=("history",),

@@ -28,6 +28,7 @@ class FreqFed(Rule):
     low: float = 0.5
     """Share of the frequencies that are compared, the lowest ones."""
 
+    search_space: ClassVar = {"low": (0.1, 0.25, 0.5, 1.0)}
     card: ClassVar = RuleCard(
         paper="Fereidooni et al., NDSS 2024",
         cost="O(n^2 d + n d log d)",

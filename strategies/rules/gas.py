@@ -40,6 +40,7 @@ class GAS(RelaxableRule):
     base: str = "median"
     """Name of a registered rule that needs only updates and is translation and scale equivariant."""
 
+    search_space: ClassVar = {"parts": (10, 100, 1000), "base": ("median", "trimmed-mean")}
     card: ClassVar = RuleCard(
         paper="Liu et al., ICML 2023",
         needs=("byzantine", "randomness"),

@@ -38,6 +38,11 @@ class LASA(Rule):
     sign_bound: float = 1.0
     """Largest distance of a balance of signs from the median, in standard deviations."""
 
+    search_space: ClassVar = {
+        "sparsity": (0.0, 0.3, 0.6),
+        "norm_bound": (1.0, 2.0),
+        "sign_bound": (0.5, 1.0, 2.0),
+    }
     card: ClassVar = RuleCard(
         paper="Xu et al., WACV 2025",
         cost="O(n d), and a partial sort of each update",

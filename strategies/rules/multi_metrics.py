@@ -37,6 +37,7 @@ class MultiMetrics(Rule):
     """Compare each model with the global model, as the paper, or with every other model, as the authors'
     code. The code sums Manhattan distances, differences of norms, and squares of cosine distances."""
 
+    search_space: ClassVar = {"kept": (0.3, 0.5, 0.7)}
     card: ClassVar = RuleCard(
         paper="Huang et al., ICCV 2023",
         needs=("model",),

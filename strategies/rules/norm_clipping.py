@@ -28,6 +28,7 @@ class NormClipping(Rule):
     clip: float = 3.0
     """Largest norm of an update."""
 
+    search_space: ClassVar = {"clip": (0.1, 0.3, 1.0, 3.0, 10.0)}
     card: ClassVar = RuleCard(
         paper="Sun et al., 2019",
         deviations="The paper tries several bounds; FLPoison's is 3, ByzFL's 2, FedML's 5.",
@@ -59,6 +60,7 @@ class WeakDP(Rule):
     noise: float = 0.025
     """Standard deviation of the noise that is added to each coordinate of the averaged update."""
 
+    search_space: ClassVar = {"clip": (0.3, 1.0, 3.0), "noise": (0.0025, 0.025)}
     card: ClassVar = RuleCard(
         paper="Sun et al., 2019",
         needs=("randomness",),

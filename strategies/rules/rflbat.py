@@ -51,6 +51,7 @@ class RFLBAT(Rule):
     second: float = 4.0
     """Largest sum of distances in the kept cluster, as a multiple of the median sum, epsilon 2."""
 
+    search_space: ClassVar = {"first": (3.0, 10.0), "second": (2.0, 4.0, 8.0)}
     card: ClassVar = RuleCard(
         paper="Wang et al., 2022",
         needs=("randomness",),

@@ -30,6 +30,7 @@ class SignMajority(Rule):
     """Step of each coordinate, the paper's learning rate. Default: the mean absolute coordinate of the median
     client, which keeps the usual length of updates and which no minority can increase."""
 
+    search_space: ClassVar = {"step": (0.0003, 0.001, 0.003, 0.01)}
     card: ClassVar = RuleCard(
         paper="Bernstein et al., ICLR 2019",
         deviations="The paper's clients send signs of gradients; here the server takes the signs of updates.",

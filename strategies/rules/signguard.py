@@ -68,6 +68,7 @@ class SignGuard(Rule):
     share: float = 0.1
     """Share of the coordinates whose signs are counted."""
 
+    search_space: ClassVar = {"high": (1.5, 3.0, 10.0), "share": (0.1, 0.5, 1.0)}
     card: ClassVar = RuleCard(
         paper="Xu et al., ICDCS 2022",
         needs=("randomness",),

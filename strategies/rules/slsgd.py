@@ -28,6 +28,7 @@ class SLSGD(ByzantineRule):  # not relaxable: it is a trimmed mean
     alpha: float = 0.8
     """Share of the aggregate in the new model."""
 
+    search_space: ClassVar = {"alpha": (0.5, 0.8, 1.0)}
     card: ClassVar = RuleCard(
         paper="Xie et al., ECML PKDD 2019",
         needs=("byzantine",),

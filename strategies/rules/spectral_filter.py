@@ -39,6 +39,7 @@ class SpectralFilter(RelaxableRule):
     block: int | None = None
     """Number of coordinates that are filtered together, 1000 in the authors' code. Default: all."""
 
+    search_space: ClassVar = {"sigma": (1e-5, 1e-4, 1e-3, 1e-2)}
     card: ClassVar = RuleCard(
         paper="Zhu et al., 2022",
         needs=("byzantine",),

@@ -32,6 +32,7 @@ class ThreeSigma(Rule):
     bound: float = 1.0
     """Largest distance above the mean distance, in standard deviations."""
 
+    search_space: ClassVar = {"bound": (0.5, 1.0, 2.0, 3.0)}
     card: ClassVar = RuleCard(
         paper="Han et al., KDD 2024",
         cost="O(n^2 d)",
