@@ -40,6 +40,13 @@ def fraction(**parameters: float) -> None:
             raise ValueError(f"{name}: got {value}, expected more than 0 and at most 1.")
 
 
+def below_one(**parameters: float) -> None:
+    """Raise ValueError unless every parameter is 0 or more, and less than 1."""
+    for name, value in parameters.items():
+        if not 0 <= value < 1:
+            raise ValueError(f"{name}: got {value}, expected from 0 to less than 1.")
+
+
 def one_of(*choices: str, **parameters: str) -> None:
     """Raise ValueError unless every parameter is one of the choices."""
     for name, value in parameters.items():

@@ -9,6 +9,15 @@ import torch
 from torch import Tensor
 
 
+def dropped_of(sparsity: float, d: int) -> int:
+    """Return how many of d coordinates a share `sparsity` of the smallest ones drops, less than d.
+
+    >>> dropped_of(0.5, 5), dropped_of(0.99, 1)
+    (2, 0)
+    """
+    return min(int(sparsity * d), d - 1)
+
+
 def least_kept(updates: Tensor, dropped: int) -> Tensor:
     """Return the smallest absolute value of each row of `updates` (n, d) that is kept, (n,).
 

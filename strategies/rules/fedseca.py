@@ -11,8 +11,9 @@ from torch import Tensor
 from strategies.base import Aggregate, Context, Rule, RuleCard, finite_norms
 from strategies.kernels.columns import over_chunks, sum_over_chunks
 from strategies.kernels.order_statistics import median_of, middle
-from strategies.kernels.sparsity import least_kept
+from strategies.kernels.sparsity import dropped_of, least_kept
 from strategies.kernels.weighted_sums import clip_factors
+from strategies.parameters import below_one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,14 +47,13 @@ class FedSECA(Rule):
     checks_values: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if not 0 <= self.sparsity < 1:
-            raise ValueError(f"sparsity: got {self.sparsity}, expected from 0 to less than 1.")
+        below_one(sparsity=self.sparsity)
 
     def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
         d = updates.shape[1]
         sizes = finite_norms(updates)
         factors = clip_factors(sizes, median_of(sizes)).to(updates.dtype)
-        least = least_kept(updates, min(int(self.sparsity * d), d - 1))
+        least = least_kept(updates, dropped_of(self.sparsity, d))
         votes = concordance(updates).float()
         update = torch.empty(d, dtype=updates.dtype, device=updates.device)
 

@@ -12,9 +12,9 @@ from strategies.base import Aggregate, Context, Rule, RuleCard, finite_norms
 from strategies.kernels.columns import over_chunks, sum_over_chunks
 from strategies.kernels.layers import spans
 from strategies.kernels.order_statistics import median_of, z_scores
-from strategies.kernels.sparsity import least_kept, sparse
+from strategies.kernels.sparsity import dropped_of, least_kept, sparse
 from strategies.kernels.weighted_sums import clip_factors
-from strategies.parameters import limit
+from strategies.parameters import below_one, limit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,15 +55,14 @@ class LASA(Rule):
     checks_values: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if not 0 <= self.sparsity < 1:
-            raise ValueError(f"sparsity: got {self.sparsity}, expected from 0 to less than 1.")
+        below_one(sparsity=self.sparsity)
         limit(norm_bound=self.norm_bound, sign_bound=self.sign_bound)
 
     def aggregate(self, updates: Tensor, shares: Tensor, context: Context) -> Aggregate:
         d = updates.shape[1]
         sizes = finite_norms(updates)
         factors = clip_factors(sizes, median_of(sizes))
-        least = least_kept(updates, min(int(self.sparsity * d), d - 1))
+        least = least_kept(updates, dropped_of(self.sparsity, d))
         update = torch.empty(d, dtype=updates.dtype, device=updates.device)
         trust = torch.zeros_like(sizes)
         for span in spans(context.layout, d):

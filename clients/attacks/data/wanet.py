@@ -41,7 +41,8 @@ class WaNet(Trigger):
         paper="Nguyen & Tran, ICLR 2021",
         goal=BACKDOOR_GOAL,
         idle_when="share or strength is 0",
-        deviations="The authors' code warps anew in each batch, here a client warps its data once per round.",
+        deviations="The authors' code warps the images of each batch. Here a client warps its data once "
+        "per round.",
     )
     search_space = SearchSpace(
         objective="backdoor",
