@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -81,17 +81,15 @@ class AuditSetting:
             raise ScenarioError(f"{base.strategy}: {next(iter(undefined.values()))}")
         loaded = cls(protocol, base, dataset, {}, undefined)
         left_out: dict[str, str] = {}
+        able: list[ProtocolAttack] = []
         for attack in protocol.attacks:
             case = Case(attack, attack.tries[0], next(iter(protocol.partitions)), defined[0])
             reason = _refusal(partial(loaded.check, case))
-            if reason is not None:
+            if reason is None:
+                able.append(attack)
+            else:
                 left_out[loaded.spec(case)] = reason
-        able = tuple(
-            attack
-            for attack in protocol.attacks
-            if attack.spec(attack.tries[0], classes=loaded.classes) not in left_out
-        )
-        return cls(protocol, base, dataset, left_out, undefined, able)
+        return replace(loaded, left_out=left_out, attacks=tuple(able))
 
     @property
     def classes(self) -> int:

@@ -91,8 +91,9 @@ def breakdown(setting: AuditSetting, results: Results) -> Breakdown:
         for seed, lost in _lost(runs, clean).items():
             place = runs.case.share, seed
             broken[place] = broken.get(place, False) or lost > setting.protocol.broken
-            broken[0.0, seed] = False
-            broken |= {(share, seed): True for share in setting.undefined}
+    for seed in dict.fromkeys(seed for _, seed in broken):
+        broken[0.0, seed] = False
+        broken |= {(share, seed): True for share in setting.undefined}
     found = fit_breakdown_share(Outcome(share, seed, not broke) for (share, seed), broke in broken.items())
     return Breakdown(
         share=found.share,
