@@ -56,6 +56,7 @@ def arguments(command, store):
         "sweep": [study, *JOBS],
         "audit": ["--strategy", "median", "--dataset", "digits", *FAST, *JOBS],
         "search": [*FLEET, "--attacks", "ipm", "--trials", 1, "--confirm", 1, *JOBS],
+        "tune": [*FLEET, "--strategy", "slsgd", "--attacks", "ipm", "--trials", 2, "--confirm", 1, *JOBS],
         "baseline": [*TINY, "--attack", FLIP, "--json"],
         "reproduce": ["byzfl-quickstart", "--list", "--json"],
         "list": ["attacks", "--json"],
