@@ -7,6 +7,7 @@ from fedpoison.registry import lazy_names
 if TYPE_CHECKING:
     from fedpoison.audits.audit import audit as audit
     from fedpoison.audits.card import AuditCard as AuditCard
+    from fedpoison.audits.leaderboard import Leaderboard as Leaderboard
     from fedpoison.audits.protocol import AUDIT_1 as AUDIT_1
     from fedpoison.audits.protocol import Budget as Budget
     from fedpoison.audits.protocol import Protocol as Protocol
@@ -16,6 +17,7 @@ __getattr__, __dir__, __all__ = lazy_names(
     {
         "fedpoison.audits.audit": ["audit"],
         "fedpoison.audits.card": ["AuditCard"],
+        "fedpoison.audits.leaderboard": ["Leaderboard"],
         "fedpoison.audits.protocol": ["AUDIT_1", "Budget", "Protocol"],
     },
 )

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from fedpoison.audits.protocol import THREATS, Threat
 from fedpoison.errors import RunError
 from fedpoison.results.display import Displayed
-from fedpoison.results.run_frame import estimate, percent
+from fedpoison.results.run_frame import estimate, format_interval, percent
 from fedpoison.results.strict_json import to_json
 from fedpoison.scenario.specs import validation_message
 
@@ -52,9 +52,7 @@ class Measured(_Part):
         >>> Measured(mean=0.5, low=0.25, high=0.75).percent()
         '50.0 [25.0, 75.0]'
         """
-        if self.low is None or self.high is None:
-            return percent(self.mean)
-        return f"{percent(self.mean)} [{percent(self.low)}, {percent(self.high)}]"
+        return format_interval(self.mean, self.low, self.high)
 
 
 class Clean(_Part):

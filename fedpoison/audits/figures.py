@@ -1,4 +1,4 @@
-"""Figure of a card: the worst case by malicious share."""
+"""Figures: the worst case of a card by malicious share, and the leaderboard as one point per strategy."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from fedpoison.audits.card import AuditCard
+    from fedpoison.audits.leaderboard import Leaderboard
 
 
 def worst_case_by_share(card: AuditCard) -> Figure:
@@ -37,4 +38,28 @@ def worst_case_by_share(card: AuditCard) -> Figure:
         if axes.lines:
             axes.legend()
     figure.suptitle(f"{card.protocol} of {card.strategy}: worst case")
+    return figure
+
+
+def clean_against_worst_case(board: Leaderboard) -> Figure:
+    """Draw the accuracy without attack against the worst case. A line joins strategies without dominator."""
+    from matplotlib.figure import Figure  # noqa: PLC0415  # matplotlib takes a second to import
+
+    figure = Figure(figsize=(7.5, 5.5), layout="constrained")
+    axes = figure.subplots()
+    rows = board.to_frame().dropna(subset=["worst_accuracy"])
+    front = rows[rows["strategy"].isin(board.front)].sort_values("worst_accuracy")
+    others = rows[~rows["strategy"].isin(board.front)]
+    axes.plot(
+        100 * others["worst_accuracy"], 100 * others["clean_accuracy"], "o", color="0.6", label="dominated"
+    )
+    axes.plot(100 * front["worst_accuracy"], 100 * front["clean_accuracy"], "o-", label="not dominated")
+    for name, worst, clean in zip(
+        rows["strategy"], 100 * rows["worst_accuracy"], 100 * rows["clean_accuracy"], strict=True
+    ):
+        axes.annotate(name, (worst, clean), xytext=(4, 3), textcoords="offset points", fontsize=7)
+    axes.set(xlabel="worst-case accuracy, %", ylabel="accuracy without attack, %")
+    axes.grid(visible=True, alpha=0.3)
+    axes.legend()
+    figure.suptitle(f"Leaderboard: {board.basis}", fontsize="small")
     return figure

@@ -12,11 +12,12 @@ from fedpoison.audits.card import AuditCard
 from fedpoison.audits.page import write_page
 from fedpoison.audits.protocol import AUDIT_1
 from fedpoison.audits.setting import FIXED, VARIED
-from fedpoison.audits.tables import basis, card_tables, worst_rows
+from fedpoison.audits.tables import CardTable, basis, card_tables, worst_rows
 from fedpoison.cli.options import BatchSettings, with_batch_settings, with_scenario
 from fedpoison.cli.progress import BatchProgress
-from fedpoison.cli.tables import TextTable, markdown_text
+from fedpoison.cli.tables import TextTable
 from fedpoison.errors import file_errors
+from fedpoison.results.markdown import markdown_text
 from fedpoison.results.store import content_name
 from fedpoison.scenario.scenario import Scenario
 
@@ -61,7 +62,12 @@ def write(card: AuditCard, folder: Path) -> None:
 
 def tables(card: AuditCard) -> list[TextTable]:
     """Return the tables of a card for the terminal."""
-    return [TextTable(table.title, table.cells, table.labels, table.words) for table in card_tables(card)]
+    return list(map(text_table, card_tables(card)))
+
+
+def text_table(table: CardTable) -> TextTable:
+    """Return a table of the library for the terminal."""
+    return TextTable(table.title, table.cells, table.labels, table.words)
 
 
 def markdown(card: AuditCard) -> str:

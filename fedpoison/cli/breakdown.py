@@ -21,11 +21,11 @@ from fedpoison.cli.options import (
     with_scenario,
 )
 from fedpoison.cli.progress import BatchProgress
-from fedpoison.cli.tables import TextTable, format_interval
+from fedpoison.cli.tables import TextTable
 from fedpoison.errors import file_errors
 from fedpoison.results.defects import Defects
 from fedpoison.results.metrics import json_number
-from fedpoison.results.run_frame import estimate, percent
+from fedpoison.results.run_frame import estimate, format_interval, percent
 from fedpoison.results.store import content_name
 from fedpoison.scenario.fields import About, fields_about
 from fedpoison.scenario.scenario import Scenario

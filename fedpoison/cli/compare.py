@@ -22,10 +22,10 @@ from fedpoison.cli.options import (
     with_scenario,
 )
 from fedpoison.cli.progress import BatchProgress
-from fedpoison.cli.tables import TextTable, format_interval, to_records
+from fedpoison.cli.tables import TextTable
 from fedpoison.errors import file_errors
 from fedpoison.results.defects import Defects
-from fedpoison.results.run_frame import MEASURES, coverage_note, percent
+from fedpoison.results.run_frame import MEASURES, coverage_note, format_interval, percent, to_records
 from fedpoison.results.store import content_name, file_name
 from fedpoison.scenario.attackers import first_goal
 from fedpoison.scenario.scenario import Scenario

@@ -11,8 +11,8 @@ import typer
 
 from fedpoison.cli.options import BatchSettings, format_seeds, with_batch_settings, with_scenario
 from fedpoison.cli.progress import BatchProgress
-from fedpoison.cli.tables import TextTable, format_interval
-from fedpoison.results.run_frame import coverage_note, estimate, percent
+from fedpoison.cli.tables import TextTable
+from fedpoison.results.run_frame import coverage_note, estimate, format_interval, percent
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.scenario.specs import split_outside
 

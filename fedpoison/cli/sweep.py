@@ -13,10 +13,10 @@ from rich.padding import Padding
 
 from fedpoison.cli.options import BatchSettings, with_batch_settings
 from fedpoison.cli.progress import BatchProgress
-from fedpoison.cli.tables import TextTable, print_tables, to_records
+from fedpoison.cli.tables import TextTable, print_tables
 from fedpoison.errors import ScenarioError, file_errors, unknown
 from fedpoison.results.defects import Defects
-from fedpoison.results.run_frame import format_spread
+from fedpoison.results.run_frame import format_spread, to_records
 from fedpoison.results.strict_json import to_json
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.scenario.specs import parse_scalar, split_outside

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fedpoison.results.history import History
+from fedpoison.results.markdown import Alignment, markdown_table, markdown_text
 from fedpoison.results.run_frame import percent
 
 Format = Literal["terminal", "markdown", "latex"]
@@ -124,7 +125,7 @@ class TextTable:
     """Whether the last row summarizes the others, and is bold."""
 
     @property
-    def alignments(self) -> list[Literal["left", "right"]]:
+    def alignments(self) -> list[Alignment]:
         """Alignment of each column: words to the left, numbers to the right."""
         return [
             "left" if position < self.labels or name in self.words else "right"
@@ -167,8 +168,7 @@ class TextTable:
     def to_markdown(self) -> str:
         """Return the table in Markdown, below its title in bold."""
         cells = self.cells.map(markdown_text).rename(columns=markdown_text)
-        table = cells.to_markdown(index=False, disable_numparse=True, colalign=self.alignments)
-        return f"**{markdown_text(self.title)}**\n\n{table}\n"
+        return f"**{markdown_text(self.title)}**\n\n{markdown_table(cells, self.alignments)}\n"
 
     def to_latex(self) -> str:
         r"""Return the table in LaTeX, with its title as the caption and the rules of booktabs.
@@ -215,15 +215,6 @@ def class_table(columns: Mapping[str, History]) -> TextTable:
     return TextTable("Accuracy by class, %", cells, total=True)
 
 
-def markdown_text(text: str) -> str:
-    r"""Escape the markup characters of Markdown.
-
-    >>> print(markdown_text("nnm | krum_2"))
-    nnm \| krum\_2
-    """
-    return re.sub(r"([\\`*_|<])", r"\\\1", text)
-
-
 def latex_text(text: str) -> str:
     r"""Escape the special characters of LaTeX.
 
@@ -246,21 +237,3 @@ _LATEX = str.maketrans(
         "]": "{]}",
     }
 )
-
-
-def to_records(frame: pd.DataFrame) -> list[dict[str, object]]:
-    """Return the rows of a frame as plain values, with None for missing numbers."""
-    plain = frame.astype(object).where(frame.notna(), None)
-    return [{str(name): value for name, value in row.items()} for row in plain.to_dict("records")]
-
-
-def format_interval(mean: float, low: float | None, high: float | None, *, signed: bool = False) -> str:
-    """Return a mean and its interval in per cent. A missing interval is left out.
-
-    >>> format_interval(0.5, 0.25, 0.75), format_interval(0.5, None, None)
-    ('50.0 [25.0, 75.0]', '50.0')
-    """
-    sign = "+" if signed else ""
-    if pd.isna(low) or pd.isna(high):
-        return f"{100 * mean:{sign}.1f}"
-    return f"{100 * mean:{sign}.1f} [{100 * low:{sign}.1f}, {100 * high:{sign}.1f}]"

@@ -18,9 +18,9 @@ from fedpoison.cli.options import (
     with_scenario,
 )
 from fedpoison.cli.progress import BatchProgress
-from fedpoison.cli.tables import TextTable, format_interval
+from fedpoison.cli.tables import TextTable
 from fedpoison.errors import ScenarioError
-from fedpoison.results.run_frame import Estimate, coverage_note, percent
+from fedpoison.results.run_frame import Estimate, coverage_note, format_interval, percent
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.scenario.specs import parse_call, split_outside
 from fedpoison.studies.tuning import ATTACKS, TRIALS, Measure, tune

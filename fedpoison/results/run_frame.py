@@ -133,6 +133,24 @@ def format_spread(mean: float | None, deviation: float | None, decimals: int = 1
     return text if text == "-" or pd.isna(deviation) else f"{text} ± {percent(deviation, decimals)}"
 
 
+def format_interval(mean: float, low: float | None, high: float | None, *, signed: bool = False) -> str:
+    """Return a mean and its interval in per cent. A missing interval is left out.
+
+    >>> format_interval(0.5, 0.25, 0.75), format_interval(0.5, None, None)
+    ('50.0 [25.0, 75.0]', '50.0')
+    """
+    sign = "+" if signed else ""
+    if pd.isna(low) or pd.isna(high):
+        return f"{100 * mean:{sign}.1f}"
+    return f"{100 * mean:{sign}.1f} [{100 * low:{sign}.1f}, {100 * high:{sign}.1f}]"
+
+
+def to_records(frame: pd.DataFrame) -> list[dict[str, object]]:
+    """Return the rows of a frame as plain values, with None for missing numbers."""
+    plain = frame.astype(object).where(frame.notna(), None)
+    return [{str(name): value for name, value in row.items()} for row in plain.to_dict("records")]
+
+
 @dataclass(frozen=True)
 class Estimate:
     """The mean of a few values and its bootstrap interval."""
