@@ -3,11 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CONSTRAINTS ?= constraints.txt
+IN_PARALLEL := --numprocesses auto --dist loadgroup
 
-.PHONY: help run test lint docs format flower-versions clean
+.PHONY: help run test coverage lint docs format flower-versions clean
 help:
 	@echo "make run      compare 3 strategies without attack and under 2 attacks"
 	@echo "make test     check lint, types and import contracts, build the documentation, run all tests"
+	@echo "make coverage run all tests, and show the lines that no test runs"
 	@echo "make lint     check lint, types and import contracts"
 	@echo "make docs     build the documentation in build/docs"
 	@echo "make format   fix lint and format, write fedpoison/cli/catalogue.json"
@@ -26,7 +28,10 @@ run: $(VENV)/installed
 	  --train-samples 2000 --test-samples 2000 --attacks none,label-flip,scaled-update --strategies fedavg,multi-krum,median
 
 test: lint docs
-	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist loadgroup --cov --cov-report=term
+	$(BIN)/python -m pytest $(IN_PARALLEL)
+
+coverage: $(VENV)/installed
+	$(BIN)/python -m pytest $(IN_PARALLEL) --cov --cov-report=term
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

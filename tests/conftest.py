@@ -43,11 +43,19 @@ ROOT = Path(__file__).parents[1]
 """The checkout."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one process after the other start Ray or Flower: each of them expects the cores for itself."""
+    """Run all tests of Ray in one process, which they share, and each file that starts Flower in another."""
     for item in items:
-        if item.get_closest_marker("ray") or item.get_closest_marker("flower"):
-            item.add_marker(pytest.mark.xdist_group("engines"))
+        if item.get_closest_marker("flower"):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+        elif item.get_closest_marker("ray"):
+            item.add_marker(pytest.mark.xdist_group("ray"))
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return one process more than cores, up to 8: those that start Ray or Flower mostly wait for them."""
+    return min((os.cpu_count() or 1) + 1, 8)
 
 
 def heed_ctrl_c() -> None:

@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from clients.bounds import LARGEST_NUMBER, Count, NonNegative, Positive, PositiveCount, check_bounds
 from clients.training.dropout import Dropout, drawing
 from clients.training.global_stream import draws_globally, seeded
+from clients.training.linear_stack import LinearStack
 from clients.training.parameters import Buffers, buffers_of, flatten, load, trainable
 from clients.training.samples import Samples
 
@@ -321,6 +322,8 @@ class Trainer:
         start = self._as_parameters(self._start) if training.proximal else []
         total = torch.zeros((), device=self.device)
         steps = 0
+        plain = loss is None and training.precision == "fp32"
+        stack = LinearStack.of(self.model) if plain else None
         with self.stream(samples, generator):
             for index in batches(count, training, generator, part, no_single=self._no_single):
                 if training.dropout_seed is not None and self._draws_globally(samples.images)[0]:
@@ -329,13 +332,10 @@ class Trainer:
                     images, labels = samples.batch(index)
                     images = channels_last(images.to(self.device))
                     labels = labels.to(self.device)
-                    with arithmetic(training, self.device):
-                        value = (
-                            self.loss(images, labels) if loss is None else loss(self.model, images, labels)
-                        )
-                    gradients = list(
-                        torch.autograd.grad(value, self.parameters, allow_unused=True, materialize_grads=True)
-                    )
+                    if stack is not None:
+                        value, gradients = stack(images, labels)
+                    else:
+                        value, gradients = self._loss_and_gradients(images, labels, training, loss)
                     if on_gradient is not None:
                         on_gradient(gradients)
                     sgd_step(self.parameters, start, gradients, velocity, training)
@@ -346,6 +346,14 @@ class Trainer:
         if kept and velocity and memory is not None:
             memory["momentum"] = flatten(velocity)
         return float(total) / steps
+
+    def _loss_and_gradients(
+        self, images: Tensor, labels: Tensor, training: LocalTraining, loss: Loss | None
+    ) -> tuple[Tensor, list[Tensor]]:
+        with arithmetic(training, self.device):
+            value = self.loss(images, labels) if loss is None else loss(self.model, images, labels)
+        gradients = torch.autograd.grad(value, self.parameters, allow_unused=True, materialize_grads=True)
+        return value, list(gradients)
 
     def _velocity(self, memory: MutableMapping[str, Tensor] | None) -> list[Tensor]:
         if memory is None or "momentum" not in memory:

@@ -205,7 +205,8 @@ def test_a_killed_sweep_takes_its_processes_along_and_continues_inside_its_runs(
         assert stored.model.read_bytes() == StoredRun(expected.path).model.read_bytes()
 
 
-PAUSE = f"{sys.executable} -c 'import os, signal; print(os.getpid(), flush=True); signal.pause()'"
+PAUSE = f"{sys.executable} -c 'import os, signal; os.write(1, b\"%d\\n\" % os.getpid()); signal.pause()'"
+"""Command that writes its process number, as one piece, and waits."""
 
 
 @pytest.mark.parametrize("leader", ["sleep 0.1", f"exec {PAUSE}"], ids=["ends", "goes on"])

@@ -29,7 +29,6 @@ FURTHER = {
     "lasa": [{"sparsity": 0.0}],
     "multi-krum": [{"byzantine": 1, "select": 1}, {"byzantine": 1, "select": 3, "excluded": 1}],
     "multi-metrics": [{"compare": "pairs"}],
-    "rflbat": [{"first": 1.5, "second": 1.5}],
     "robust-learning-rate": [{"threshold": 1}, {"threshold": 7}],
     "sign-majority": [{"step": 0.01}],
 }

@@ -8,7 +8,14 @@ from torch import Tensor
 
 from clients.attacks.base import Attack, AttackCard, CraftContext, Knowledge, Range, SearchSpace
 from clients.bounds import Positive
-from clients.kernels import column_mean, uniforms, unit_vector
+from clients.kernels import (
+    column_mean,
+    euclidean_norm,
+    products_with,
+    squared_norms,
+    uniforms,
+    unit_vector,
+)
 from strategies.kernels.distances import lengths_and_cosines
 
 
@@ -36,7 +43,7 @@ class AntiSignGuard(Attack):
         signs = column_mean(visible).sign()
         order = torch.randperm(len(signs), generator=context.generator)
         noise = uniforms(own[:1], context.generator)[0] * signs[order.to(signs.device)]
-        lengths = visible.double().norm(dim=1).sort().values
+        lengths = squared_norms(visible).sqrt().sort().values
         length = float(lengths[len(lengths) // 2]) if self.length is None else self.length
         return (length * unit_vector(noise)).expand_as(own).clone()
 
@@ -74,9 +81,10 @@ class AntiClippedClustering(Attack):
         start = int(towards.argmin())
         nearest = float(cosines[:-1, :-1].fill_diagonal_(-1).max())
         link = max(0.0, math.acos(nearest) - self.slack)
-        size = self.length * float(mean.double().norm())
+        size = self.length * euclidean_norm(mean)
         axis = unit_vector(mean)
-        away = unit_vector(visible[start] - (visible[start] @ axis) * axis)
+        farthest = visible[start]
+        away = unit_vector(farthest - products_with(farthest[None], axis)[0] * axis)
         first = math.acos(float(towards[start]))
         angles = [min(first + link * (rank + 1), math.pi) for rank in range(len(own))]
         rows = [math.cos(angle) * axis + math.sin(angle) * away for angle in angles]
