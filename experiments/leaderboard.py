@@ -1,6 +1,6 @@
 """The leaderboard: `python -m experiments.leaderboard` audits every strategy and some pipelines.
 
-Each strategy gets a card with the protocol `audit-1` on MNIST. Cards that exist are kept, and runs of the
+Each strategy gets a card with the latest protocol on MNIST. Cards that exist are kept, and runs of the
 store are loaded, so the command can be stopped and started again. At the end, it writes
 `docs/leaderboard.md` and its data.
 """
@@ -19,7 +19,7 @@ from fedpoison.audits.card_folder import BUILT_IN, changed_by_user, load_cards, 
 from fedpoison.audits.leaderboard import Leaderboard
 from fedpoison.audits.leaderboard_files import write_board
 from fedpoison.audits.leaderboard_tables import small_table
-from fedpoison.audits.protocol import AUDIT_1, Protocol
+from fedpoison.audits.protocol import LATEST, Protocol
 from fedpoison.errors import FedPoisonError, ScenarioError
 from fedpoison.scenario.aggregation import read_aggregation
 from fedpoison.scenario.registries import strategies
@@ -69,7 +69,7 @@ def run(
     cards: Path,
     out: Path,
     jobs: int | None = None,
-    protocol: Protocol = AUDIT_1,
+    protocol: Protocol = LATEST,
 ) -> None:
     """Audit each strategy whose card is missing, and save the card, or the reason why there is none."""
     waiting = list(chosen)
@@ -113,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prog="python -m experiments.leaderboard", description=__doc__.splitlines()[0]
     )
     parser.add_argument("--dataset", default=DATASET, help=f"data set; default: {DATASET}")
-    parser.add_argument("--budget", default="quick", choices=AUDIT_1.budgets, help="effort; default: quick")
+    parser.add_argument("--budget", default="quick", choices=LATEST.budgets, help="effort; default: quick")
     parser.add_argument("--jobs", type=int, help="number of parallel runs; default: one per CPU")
     parser.add_argument(
         "--strategies", help="strategies, separated by commas; default: all, and some pipelines"

@@ -15,7 +15,7 @@ from typing import TypeVar, cast
 from clients.attacks.base import Attack
 from fedpoison.audits.audit import audit as audit_strategy
 from fedpoison.audits.card import AuditCard
-from fedpoison.audits.protocol import AUDIT_1, Protocol
+from fedpoison.audits.protocol import LATEST, Protocol
 from fedpoison.errors import ScenarioError
 from fedpoison.report.load import load_runs as load_stored_runs
 from fedpoison.results.history import History
@@ -168,7 +168,7 @@ def audit(
     scenario: Scenario | None = None,
     *,
     budget: str = "quick",
-    protocol: Protocol = AUDIT_1,
+    protocol: Protocol = LATEST,
     out: str | Path | None = None,
     **settings: object,
 ) -> AuditCard:

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from fedpoison.audits.card import AuditCard as AuditCard
     from fedpoison.audits.leaderboard import Leaderboard as Leaderboard
     from fedpoison.audits.protocol import AUDIT_1 as AUDIT_1
+    from fedpoison.audits.protocol import AUDIT_2 as AUDIT_2
+    from fedpoison.audits.protocol import LATEST as LATEST
     from fedpoison.audits.protocol import Budget as Budget
     from fedpoison.audits.protocol import Protocol as Protocol
 
@@ -18,6 +20,6 @@ __getattr__, __dir__, __all__ = lazy_names(
         "fedpoison.audits.audit": ["audit"],
         "fedpoison.audits.card": ["AuditCard"],
         "fedpoison.audits.leaderboard": ["Leaderboard"],
-        "fedpoison.audits.protocol": ["AUDIT_1", "Budget", "Protocol"],
+        "fedpoison.audits.protocol": ["AUDIT_1", "AUDIT_2", "LATEST", "Budget", "Protocol"],
     },
 )

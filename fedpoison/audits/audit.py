@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Unpack
 
 from fedpoison.audits.card import AuditCard
-from fedpoison.audits.protocol import AUDIT_1, Protocol
+from fedpoison.audits.protocol import LATEST, Protocol
 from fedpoison.audits.results import report
 from fedpoison.audits.setting import AuditSetting
 from fedpoison.audits.summary import summarize
@@ -24,7 +24,7 @@ def audit(
     scenario: Scenario,
     *,
     budget: str = "quick",
-    protocol: Protocol = AUDIT_1,
+    protocol: Protocol = LATEST,
     on_planned: Callable[[int], None] = lambda _: None,
     **options: Unpack[BatchOptions],
 ) -> AuditCard:

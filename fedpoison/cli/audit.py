@@ -10,7 +10,7 @@ import typer
 from fedpoison.audits.audit import audit
 from fedpoison.audits.card import AuditCard
 from fedpoison.audits.page import write_page
-from fedpoison.audits.protocol import AUDIT_1
+from fedpoison.audits.protocol import LATEST
 from fedpoison.audits.setting import FIXED, VARIED
 from fedpoison.audits.tables import CardTable, basis, card_tables, worst_rows
 from fedpoison.cli.options import BatchSettings, with_batch_settings, with_scenario
@@ -22,24 +22,24 @@ from fedpoison.results.store import content_name
 from fedpoison.scenario.scenario import Scenario
 
 
-@with_scenario(without=(*VARIED, *FIXED), **AUDIT_1.settings)
+@with_scenario(without=(*VARIED, *FIXED), **LATEST.settings)
 @with_batch_settings
 def audit_command(
     *,
     scenario: Scenario,
     budget: Annotated[
         str,
-        typer.Option(help=f"Effort: {', '.join(AUDIT_1.budgets)}. All budgets use the same settings."),
+        typer.Option(help=f"Effort: {', '.join(LATEST.budgets)}. All budgets use the same settings."),
     ] = "quick",
     settings: BatchSettings,
 ) -> None:
     """Measure the worst case of a strategy with a fixed protocol of tuned attacks."""
-    AUDIT_1.budget(budget)
+    LATEST.budget(budget)
     with BatchProgress(0, scenario.rounds) as progress:
         card = audit(
             scenario,
             budget=budget,
-            protocol=AUDIT_1,
+            protocol=LATEST,
             on_planned=progress.add_runs,
             **settings.options(progress),
         )

@@ -6,7 +6,7 @@ import pytest
 from auditing import BACKDOOR, BUDGET, IPM, SCALED, TINY
 
 from clients.attacks.base import Knowledge
-from fedpoison.audits.protocol import AUDIT_1, class_pair
+from fedpoison.audits.protocol import AUDIT_1, AUDIT_2, LATEST, PROTOCOLS, class_pair
 from fedpoison.audits.setting import AuditSetting, Case
 from fedpoison.audits.tuning import Trial, between, finalists, ranking
 from fedpoison.scenario.registries import read_attack
@@ -61,7 +61,7 @@ def test_every_attack_of_the_protocol_is_valid_with_every_strength(classes):
     assert source != target
     assert max(source, target) < classes
     kinds = set()
-    for attack in AUDIT_1.attacks:
+    for attack in LATEST.attacks:
         for strength in attack.tries:
             built = read_attack(attack.spec(strength, classes=classes)).value
             goal = built.goal(classes)
@@ -73,18 +73,26 @@ def test_every_attack_of_the_protocol_is_valid_with_every_strength(classes):
 
 
 def test_the_first_strength_of_an_attack_is_its_default():
-    for attack in AUDIT_1.attacks:
+    for attack in LATEST.attacks:
         name = attack.attack.split("(")[0]
         if "+" in attack.attack or not attack.strengths:
             continue
         built = read_attack(attack.spec(attack.strengths[0], classes=10)).value
         default = read_attack(name).value
         parameter = attack.attack.split("={strength}")[0].split("(")[1].split(",")[-1].strip()
-        assert getattr(built, parameter) == getattr(default, parameter)
+        assert getattr(built, parameter) == pytest.approx(getattr(default, parameter), rel=1e-3)
 
 
-def test_the_protocol_is_frozen():
-    assert AUDIT_1.digest == "b918842dfe48"
-    assert {attack.threat for attack in AUDIT_1.attacks} == {"untargeted", "targeted", "backdoor"}
-    for budget in AUDIT_1.budgets.values():
-        assert not set(AUDIT_1.seeds(budget)) & set(AUDIT_1.tuning_seeds(budget))
+@pytest.mark.parametrize(("protocol", "digest"), [(AUDIT_1, "b918842dfe48"), (AUDIT_2, "4b7c5ba19b41")])
+def test_the_protocols_are_frozen(protocol, digest):
+    assert protocol.digest == digest
+    assert {attack.threat for attack in protocol.attacks} == {"untargeted", "targeted", "backdoor"}
+    for budget in protocol.budgets.values():
+        assert not set(protocol.seeds(budget)) & set(protocol.tuning_seeds(budget))
+
+
+def test_a_protocol_only_adds_attacks_and_strengths_to_the_previous_one():
+    first, second = PROTOCOLS.values()
+    assert replace(second, name=first.name, attacks=first.attacks) == first
+    tried = {(each.attack, strength) for each in second.attacks for strength in each.tries}
+    assert tried > {(each.attack, strength) for each in first.attacks for strength in each.tries}
