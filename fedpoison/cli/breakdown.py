@@ -104,6 +104,7 @@ def table(found: Breakdown) -> TextTable:
             "strategy": curve.pair.strategy,
             "clean": Defects.sum(curve.points[0].defects).marked(percent(fmean(curve.points[0].measured))),
             "breaks at": _breaks(curve, found.clients),
+            **({"half of the seeds": _fitted(found, curve)} if len(found.seeds) > 1 else {}),
             "costs": _cost(curve.breaking_point),
             "undefined from": "-" if curve.undefined is None else f"{curve.undefined / found.clients:.1%}",
         }
@@ -124,6 +125,9 @@ def notes(found: Breakdown) -> list[str]:
                 f"{name}: larger shares are not always worse. The smallest tested share that breaks it is "
                 f"{curve.breaking_point.count / found.clients:.1%}. It withstood {held}."
             )
+        fitted = found.fitted(curve) if len(found.seeds) > 1 else None
+        if fitted is not None and fitted.coverage_note:
+            remarks.append(f"{name}: {fitted.coverage_note}.")
         if curve.breaking_point is not None and curve.breaking_point.stopped is not None:
             remarks.append(f"{name}: the server had to stop: {curve.breaking_point.stopped}")
     return remarks
@@ -136,13 +140,15 @@ def as_json(found: Breakdown) -> dict[str, object]:
         "limit": found.criterion.limit,
         "clients": found.clients,
         "seeds": list(found.seeds),
-        "curves": [_curve(curve, found.clients) for curve in found.curves],
+        "curves": [_curve(found, curve) for curve in found.curves],
     }
 
 
-def _curve(curve: Curve, clients: int) -> dict[str, object]:
+def _curve(found: Breakdown, curve: Curve) -> dict[str, object]:
     def share(count: int | None) -> float | None:
-        return None if count is None else count / clients
+        return None if count is None else count / found.clients
+
+    fitted = found.fitted(curve)
 
     breaks_at = None if curve.breaking_point is None else curve.breaking_point.count
     return {
@@ -150,6 +156,7 @@ def _curve(curve: Curve, clients: int) -> dict[str, object]:
         "strategy": curve.pair.strategy,
         "breaks_at": share(breaks_at),
         "breaks_at_count": breaks_at,
+        "half_of_the_seeds": None if fitted is None else fitted.as_json(),
         "held_at": share(None if curve.last_held is None else curve.last_held.count),
         "held_above": [share(count) for count in curve.held_above],
         "undefined_from": share(curve.undefined),
@@ -180,6 +187,11 @@ def _breaks(curve: Curve, clients: int) -> str:
         return f"none up to {curve.points[-1].count / clients:.1%}{lost}"
     marked = " *" if curve.held_above or curve.breaking_point.stopped else lost
     return f"{curve.breaking_point.count / clients:.1%}{marked}"
+
+
+def _fitted(found: Breakdown, curve: Curve) -> str:
+    fitted = found.fitted(curve)
+    return "-" if fitted is None else fitted.text
 
 
 def _cost(point: Point | None) -> str:

@@ -16,6 +16,7 @@ from fedpoison.results.display import Displayed
 from fedpoison.results.round import Round
 from fedpoison.results.run_frame import MEASURES, cross_table
 from fedpoison.studies.bisection import held_above, smallest_breaking
+from fedpoison.studies.breakdown_share import BreakdownShare, Outcome, fit_breakdown_share
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -209,6 +210,27 @@ class Breakdown(Displayed):
             raise RunError(f"threshold: no result: {self.curves[0].no_result}.")
         point = self.curves[0].breaking_point
         return None if point is None else point.count / self.clients
+
+    def fitted(self, curve: Curve) -> BreakdownShare | None:
+        """Return the share at which half of the seeds break the strategy, with its interval over the seeds.
+
+        A share for which the strategy is undefined, or with which it stopped, breaks it with every seed.
+        None: the curve is no result.
+        """
+        if curve.no_result is not None:
+            return None
+        outcomes = [
+            Outcome(
+                point.count / self.clients,
+                seed,
+                point.stopped is None and not self.criterion.is_broken([cost]),
+            )
+            for point in curve.points
+            for seed, cost in zip(self.seeds, point.costs, strict=True)
+        ]
+        if curve.undefined is not None:
+            outcomes += [Outcome(curve.undefined / self.clients, seed, held=False) for seed in self.seeds]
+        return fit_breakdown_share(outcomes)
 
     def thresholds(self) -> pd.DataFrame:
         """Return the smallest share that broke each strategy (columns) under each attack (rows).

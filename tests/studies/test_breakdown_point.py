@@ -78,6 +78,24 @@ def test_the_mean_over_the_seeds_decides(search):
     assert curve.breaking_point.costs == (pytest.approx(0.05), pytest.approx(0.15))
 
 
+def test_half_of_the_seeds_decide_the_fit_which_has_an_interval(search):
+    found = search(
+        Federation(lambda count, run: 0.95 - 0.01 * count * (1 + run.seed)),
+        seeds=(0, 1, 2),
+        strategies=("krum",),
+    )
+    (curve,) = found.curves
+    fitted = found.fitted(curve)
+    assert (fitted.low, fitted.high) == (0, 12 / 40)  # seed 2 breaks from 0 to 4, and seed 0 from 8 to 12
+    assert 4 / 40 <= fitted.share <= 5 / 40  # seed 1 breaks at 5
+    assert table(found).cells["half of the seeds"].tolist() == [fitted.text]
+    assert as_json(found)["curves"][0]["half_of_the_seeds"]["share"] == fitted.share
+    assert any("3 seeds the interval contains the true share in about 80 %" in note for note in notes(found))
+    held = search(Federation(lambda *_: 0.9), strategies=("krum",))
+    (curve,) = held.curves
+    assert held.fitted(curve).share == pytest.approx((curve.undefined - 0.5) / 40)
+
+
 def test_each_seed_is_held_against_its_own_clean_run(search):
     (curve,) = search(Federation(lambda count, run: 0.9 - 0.2 * run.seed - 0.01 * count), seeds=(0, 1)).curves
     assert curve.breaking_point.count == 10
@@ -156,6 +174,7 @@ def test_a_strategy_that_never_aggregates_is_no_result_at_any_share(search):
     assert {point.no_result for point in curve.points} == {reason}
     assert (curve.no_result, curve.breaking_point) == (reason, None)
     assert table(found).cells.loc[0, ["clean", "breaks at", "costs"]].tolist() == ["no result *"] * 2 + ["-"]
+    assert (found.fitted(curve), table(found).cells.loc[0, "half of the seeds"]) == (None, "-")
     assert notes(found)[0] == f"fedavg under sign-flip: no result: {reason}"
     assert (found.to_frame()["no_result"] == reason).all()
     assert as_json(found)["curves"][0]["no_result"] == reason
