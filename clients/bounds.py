@@ -4,10 +4,15 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
-from typing import Annotated, Any, cast, get_args, get_type_hints
+from typing import Annotated, Any, TypeVar, cast, get_args, get_type_hints
+
+Number = TypeVar("Number", int, float)
+"""Type of a parameter."""
 
 LARGEST_NUMBER = 3.4e38
 """Largest size of a parameter. The weights and updates that it multiplies are float32."""
+LARGEST_INTEGER = 2**63 - 1
+"""Largest size of an integer parameter. Positions, counts and seeds of tensors are int64."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +51,7 @@ class Bounds:
 
 Share = Annotated[float, Bounds(at_least=0, at_most=1)]
 PositiveShare = Annotated[float, Bounds(above=0, at_most=1)]
+ShareBelowOne = Annotated[float, Bounds(at_least=0, below=1)]
 OpenShare = Annotated[float, Bounds(above=0, below=1)]
 Positive = Annotated[float, Bounds(above=0)]
 NonNegative = Annotated[float, Bounds(at_least=0)]
@@ -57,34 +63,37 @@ PositiveCount = Annotated[int, Bounds(at_least=1)]
 def check_bounds(instance: object) -> None:
     """Check every field of the dataclass `instance` whose type declares `Bounds`. None is always allowed.
 
-    No parameter may be NaN, infinite or too large for the float32 of weights and updates.
+    No parameter may be NaN, infinite or too large: for the float32 of weights and updates, or for int64.
 
     Raises:
-        ValueError: A value is outside its bounds, or not a number of float32. The message names the
+        ValueError: A value is outside its bounds, or not a number of float32 or int64. The message names the
             field and the value.
     """
     for name, bounds in _bounds_of(type(instance)).items():  # type: ignore[arg-type]  # classes do hash
         value = getattr(instance, name)
         if value is not None and value not in bounds:
             raise ValueError(f"{name}: got {value}, expected {bounds}.")
-    for name, value in _numbers_of(instance).items():
+    for name, value in _values_of(instance, float).items():
         if not math.isfinite(value):
             raise ValueError(f"{name}: got {value}, expected a finite number.")
         if abs(value) > LARGEST_NUMBER:
             raise ValueError(f"{name}: got {value}, expected at most {LARGEST_NUMBER:.1e} in size (float32).")
+    for name, value in _values_of(instance, int).items():
+        if abs(value) > LARGEST_INTEGER:
+            raise ValueError(f"{name}: got {value}, expected at most {LARGEST_INTEGER:.1e} in size (int64).")
 
 
 def check_no_nan(instance: object) -> None:
     """Raise ValueError if a parameter of the dataclass `instance` is NaN."""
-    for name, value in _numbers_of(instance).items():
+    for name, value in _values_of(instance, float).items():
         if math.isnan(value):
             raise ValueError(f"{name}: got nan, expected a number.")
 
 
-def _numbers_of(instance: object) -> dict[str, float]:
-    """Return the floating-point parameters of the dataclass `instance`, by name."""
+def _values_of(instance: object, kind: type[Number]) -> dict[str, Number]:
+    """Return the parameters of the dataclass `instance` that are of the type `kind`, by name."""
     values = {each.name: getattr(instance, each.name) for each in fields(cast("Any", instance))}
-    return {name: value for name, value in values.items() if isinstance(value, float)}
+    return {name: value for name, value in values.items() if isinstance(value, kind)}
 
 
 @cache  # resolving the type hints takes far longer than checking a dozen numbers

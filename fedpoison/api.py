@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TypeVar, cast
 
 from clients.attacks.base import Attack
@@ -24,6 +23,7 @@ from fedpoison.results.store import StoredRun
 from fedpoison.scenario.aggregation import read_aggregation
 from fedpoison.scenario.registries import read_attack
 from fedpoison.scenario.scenario import Scenario
+from fedpoison.scratch import scratch_folder
 from fedpoison.simulation.batch import BatchOptions
 from fedpoison.studies import attack_search, breakdown_point, comparison, study_runner, tuning
 from fedpoison.studies.breakdown_result import Breakdown, criterion
@@ -343,5 +343,5 @@ def _store(out: str | Path | None) -> Iterator[Path]:
     """Yield the run store. Without one, yield a temporary folder."""
     if isinstance(out, str) and not out:
         raise ScenarioError("out: got an empty text, expected the path of a folder.")
-    with TemporaryDirectory(prefix="fedpoison-") if out is None else nullcontext(out) as folder:
-        yield Path(folder)
+    with scratch_folder("fedpoison-store-") if out is None else nullcontext(Path(out)) as folder:
+        yield folder

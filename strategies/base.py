@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, final, runtime_checkable
 
@@ -121,6 +121,14 @@ class Limited(Protocol):
 
     def obstacle(self, clients: int, client_ids: Container[int] | None) -> str | None:
         """Return the error if `client_ids` (None: rows) cannot give `clients` updates that suit, or None."""
+
+
+@runtime_checkable
+class Anchored(Protocol):
+    """A rule whose result stays near the update of one client that it trusts."""
+
+    def trusted_client(self, client_ids: Sequence[int]) -> int | None:
+        """Return the client that the rule trusts in a round with `client_ids`. None: it trusts no client."""
 
 
 @runtime_checkable

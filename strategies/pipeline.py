@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 from strategies.base import (
     Aggregate,
     AggregationRule,
+    Anchored,
     Context,
     Limited,
     Rule,
@@ -118,6 +119,12 @@ class Pipeline(AggregationRule):
             if isinstance(part, Limited)
         )
         return next((message for message in found if message is not None), None)
+
+    def trusted_client(self, client_ids: Sequence[int]) -> int | None:
+        """Return the client that the rule trusts, if its rows still belong to clients."""
+        if isinstance(self.rule, Anchored) and all(part.aligned for part in self.pre):
+            return self.rule.trusted_client(client_ids)
+        return None
 
     def __call__(
         self, updates: Tensor, weights: Tensor | None = None, context: Context | None = None

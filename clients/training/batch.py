@@ -130,6 +130,8 @@ def poisoned_samples(trainer: Trainer, job: Job) -> Samples:
     """Return the client's samples after the attack, given a trainer that contains the global model."""
     with trainer.stream(job.samples, job.context.generator):
         result = job.attack.poison_data(job.own(), trainer, job.context)
+    if job.context.buffers:  # an attack that runs the model changes its running statistics
+        trainer.load(job.context.model, job.context.buffers)
     return checked_type("poison_data", result, Samples)
 
 

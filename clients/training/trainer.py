@@ -7,6 +7,7 @@ from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -212,9 +213,17 @@ class Trainer:
         """Return a copy of the parameters as one vector (d,)."""
         return flatten(self.parameters)
 
-    def loss(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Compute the mean cross-entropy of the model with its current parameters."""
-        return cross_entropy(self.model(self._in_pairs(images))[: len(images)], labels)
+    def loss(self, images: Tensor, labels: Tensor, *, weights: dict[str, Tensor] | None = None) -> Tensor:
+        """Compute the mean cross-entropy of the model.
+
+        Args:
+            images: samples, (m, ...).
+            labels: their labels, (m,).
+            weights: parameters by name. Default: the current parameters.
+        """
+        paired = self._in_pairs(images)
+        logits = self.model(paired) if weights is None else functional_call(self.model, weights, (paired,))
+        return cross_entropy(logits[: len(images)], labels)
 
     def _in_pairs(self, images: Tensor) -> Tensor:
         """Return the images (m, ...). A single one is repeated if the model has batch normalisation."""
@@ -270,7 +279,7 @@ class Trainer:
         kept = self.buffers()
         try:
             with torch.no_grad():
-                output = self.model(self._here(images))
+                output = self.model(self._in_pairs(self._here(images)))
         finally:
             for hook in hooks:
                 hook.remove()

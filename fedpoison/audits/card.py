@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -273,14 +274,16 @@ class AuditCard(Displayed, _Part):
         return [f"{flag.kind}: {flag.text}" for flag in self.flags]
 
     def to_frame(self) -> pd.DataFrame:
-        """Return one row per reported attack: threat, partition, share, attack and measures."""
+        """Return one row per reported attack: threat, partition, share, attack, measures. NaN: no number."""
         rows = []
         for row in self.attacked:
             values = row.model_dump(exclude={"stopped_seeds"})
             flat: dict[str, object] = {}
             for name, value in values.items():
-                if isinstance(value, dict):
-                    flat |= {name: value["mean"], f"{name}_low": value["low"], f"{name}_high": value["high"]}
+                if value is None or isinstance(value, dict):  # only a measure can be None
+                    numbers = [(value or {}).get(key) for key in ("mean", "low", "high")]
+                    columns = (name, f"{name}_low", f"{name}_high")
+                    flat |= dict(zip(columns, map(_or_nan, numbers), strict=True))
                 else:
                     flat[name] = value
             rows.append(flat)
@@ -294,7 +297,7 @@ class AuditCard(Displayed, _Part):
                 "share": share,
                 "accuracy": worst.accuracy.mean,
                 "worst_class": worst.worst_class_accuracy.mean,
-                "success": None if worst.success is None else worst.success.mean,
+                "success": _or_nan(None if worst.success is None else worst.success.mean),
                 "attack": worst.attack,
                 "partition": worst.partition,
             }
@@ -309,6 +312,10 @@ class AuditCard(Displayed, _Part):
         from fedpoison.audits.figures import worst_case_by_share  # noqa: PLC0415  # matplotlib takes a second to import
 
         return worst_case_by_share(self)
+
+
+def _or_nan(number: float | None) -> float:
+    return math.nan if number is None else number
 
 
 def worst_of(rows: Iterable[Attacked]) -> Attacked | None:

@@ -7,7 +7,6 @@ import logging
 import os
 import socket
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from fedpoison.data.sources import DATASETS, Dataset, Source, TorchvisionSource
 from fedpoison.data.tables import Csv, Parquet
 from fedpoison.errors import DataError, ScenarioError, code_errors
 from fedpoison.registry import Registry
+from fedpoison.scratch import scratch_folder
 
 AUTO = "auto"
 """MNIST if it is available, and otherwise digits."""
@@ -161,16 +161,16 @@ def _download(name: str, source: Source, root: Path, lacking: str) -> None:
         root.mkdir(parents=True, exist_ok=True)
         with (
             FileLock(root / ".download.lock"),
-            tempfile.TemporaryDirectory(prefix=".download-", dir=root) as scratch,
+            scratch_folder(".download-", root) as scratch,
             _socket_timeout(PATIENCE),
             contextlib.redirect_stdout(sys.stderr),
         ):
             if not _missing(source, root):  # another process has downloaded it
                 return
             print(f"downloading {name} to {root}", file=sys.stderr)  # noqa: T201  # a person waits
-            source.fetch(Path(scratch))
+            source.fetch(scratch)
             target.mkdir(parents=True, exist_ok=True)
-            for fetched in (Path(scratch) / source.folder).iterdir():
+            for fetched in (scratch / source.folder).iterdir():
                 fetched.replace(target / fetched.name)
     except (OSError, RuntimeError) as error:  # torchvision raises network errors as RuntimeError
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__

@@ -13,7 +13,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -37,6 +36,7 @@ from fedpoison.results.run_writer import RunWriter
 from fedpoison.results.store import StoredRun
 from fedpoison.scenario.model_spec import read_model
 from fedpoison.scenario.scenario import Scenario
+from fedpoison.scratch import scratch_folder
 
 START_UP = 60.0
 """Seconds in which the SuperLink has to start."""
@@ -102,8 +102,7 @@ def run_on_flower(
             f"engine flower: got the model object {federation.scenario.model}, which a run-config cannot "
             "contain; expected its code, as in my_file.py:MyNet, or the engine local or ray."
         )
-    with tempfile.TemporaryDirectory(prefix="fedpoison-flower-") as scratch:
-        home = Path(scratch)
+    with scratch_folder("fedpoison-flower-") as home:
         store = home / "runs" if out is None else Path(out).absolute()
         folder = store / federation.scenario.run_id
         known = environment_of_run("flower", None, federation.no_effect, federation.class_names)

@@ -32,7 +32,7 @@ from fedpoison.federation.attack_checks import check_attacks, example_notes
 from fedpoison.federation.datasets import data_notes, dataset_of, resolve_dataset
 from fedpoison.federation.model_checks import check_model, model_notes
 from fedpoison.federation.splits import draw_test, draw_training, draw_validation, partition_samples
-from fedpoison.federation.strategy_checks import check_strategy
+from fedpoison.federation.strategy_checks import check_strategy, trust_notes
 from fedpoison.rng import generator_for
 from fedpoison.scenario.aggregation import FlowerStrategy
 from fedpoison.scenario.attackers import first_goal
@@ -128,7 +128,7 @@ class Federation:
     def warnings(self) -> list[str]:
         """Warnings before the first round, on attacks, rule, data and model."""
         aggregation, notes = self.scenario.aggregation, data_notes(self.scenario, self.dataset)
-        notes += example_notes(self.scenario)
+        notes += example_notes(self.scenario) + trust_notes(self.scenario)
         notes += model_notes(self.scenario, self.dataset.train)
         if isinstance(aggregation, FlowerStrategy):
             return self.no_effect + aggregation.warnings + notes

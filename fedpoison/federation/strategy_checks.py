@@ -7,7 +7,7 @@ from clients.training.samples import Samples
 from fedpoison.errors import ScenarioError, code_errors
 from fedpoison.scenario.aggregation import FlowerStrategy, check_clients
 from fedpoison.scenario.scenario import Scenario
-from strategies.base import Limited
+from strategies.base import Anchored, Limited
 from strategies.kernels.layers import output_weights
 
 
@@ -29,6 +29,28 @@ def check_strategy(scenario: Scenario, samples: Samples, layout: Layout) -> None
     if "predictions" in strategy.card.needs:
         _check_predictions(scenario.strategy, samples, layout)
     _check_sampled(scenario)
+
+
+def trust_notes(scenario: Scenario) -> list[str]:
+    """Return a note if the strategy trusts a client while that client attacks."""
+    strategy, selection = scenario.aggregation, scenario.selection
+    if not isinstance(strategy, Anchored):
+        return []
+    with code_errors(f"strategy {scenario.strategy}"):
+        trusted = {
+            server_round: strategy.trusted_client(selection.sample(server_round))
+            for server_round in range(1, scenario.rounds + 1)
+        }
+    attacked = [each for each, client_id in trusted.items() if client_id in selection.attacking(each)]
+    if not attacked:
+        return []
+    first = attacked[0]
+    note = (
+        f"the strategy {scenario.strategy} trusts a client that attacks in {len(attacked)} of "
+        f"{scenario.rounds} rounds (client {trusted[first]} in round {first}), so its aggregate stays near a "
+        "malicious update; trust an honest client"
+    )
+    return [note]
 
 
 def _check_predictions(spec: str, samples: Samples, layout: Layout) -> None:

@@ -155,6 +155,20 @@ def without_effect(groups_of_records: Iterable[Sequence[GroupRecord]], known: Ma
     return notes
 
 
+def without_poison(groups_of_records: Iterable[Sequence[GroupRecord]]) -> list[str]:
+    """Return a note if the attack in centralized training changed no sample.
+
+    >>> group = GroupRecord(attack="backdoor", nodes=[], acted=True, effects=Effects(data={0: False}))
+    >>> without_poison([[], [group]])
+    ['the attack backdoor changed no training sample']
+    """
+    return [
+        f"the attack {group.attack} changed no training sample"
+        for group in next(filter(None, groups_of_records), ())
+        if group.effects is not None and not any(group.effects.data.values())
+    ]
+
+
 def _no_result(last: Round, unchanged: Mapping[str, int], *, clean: bool) -> str | None:
     """Return why the last model of a run says nothing about attack and strategy. None: it does."""
     if not last.round:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from fedpoison.errors import ScenarioError
 from fedpoison.results import metrics as measures
-from fedpoison.results.defects import Defects, used_marks, without_effect
+from fedpoison.results.defects import Defects, used_marks, without_effect, without_poison
 from fedpoison.results.display import Displayed
 from fedpoison.results.metrics import json_number
 from fedpoison.results.round import Round, Split
@@ -34,6 +34,8 @@ class History(Displayed):
     """Folder of the run. None: the run wrote no files."""
     class_names: Sequence[str] = ()
     """Name of each class. Empty: the classes have no names."""
+    centralized: bool = False
+    """Whether one model was trained on all data, without clients."""
 
     @property
     def last(self) -> Round:
@@ -62,8 +64,11 @@ class History(Displayed):
     @cached_property
     def defects(self) -> Defects:
         """Facts without which the result misleads: lost replies, rounds and attacks, and no result."""
-        known = self.scenario.selection.no_effect(self.scenario.rounds)
-        idle = without_effect([record.training.groups for record in self.records], known)
+        groups = [record.training.groups for record in self.records]
+        if self.centralized:
+            idle = without_poison(groups)
+        else:
+            idle = without_effect(groups, self.scenario.selection.no_effect(self.scenario.rounds))
         return Defects.from_records(self.records, idle, clean=self.scenario.clean)
 
     @property

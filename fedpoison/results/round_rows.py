@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping
 from statistics import fmean
 
@@ -15,7 +16,7 @@ CLIENT_COLUMNS = [
 
 
 def client_rows(record: Round) -> Iterator[dict[str, object]]:
-    """Yield a row of `History.per_client` for each sampled client of the round."""
+    """Yield a row of `History.per_client` for each sampled client of the round. NaN: no such number."""
     training = record.training
     groups = {client_id: index for index, group in enumerate(training.groups) for client_id in group.nodes}
     acting = set(training.acting)
@@ -24,18 +25,23 @@ def client_rows(record: Round) -> Iterator[dict[str, object]]:
             "round": record.round,
             "node": client_id,
             "malicious": client_id in training.malicious,
-            "group": groups.get(client_id),
+            "group": groups.get(client_id, math.nan),
             "acted": client_id in acting,
-            "norm": training.update_norms.get(client_id),
-            "distance": training.distances.get(client_id),
-            "cosine": training.cosines.get(client_id),
-            "trust": (training.trust or {}).get(client_id),
+            "norm": training.update_norms.get(client_id, math.nan),
+            "distance": training.distances.get(client_id, math.nan),
+            "cosine": training.cosines.get(client_id, math.nan),
+            "trust": (training.trust or {}).get(client_id, math.nan),
             "dropped": training.dropped.get(client_id),
         }
 
 
-def round_row(record: Round) -> dict[str, float | int | None]:
-    """Return the row of `History.to_frame` for the round."""
+def round_row(record: Round) -> dict[str, float | int]:
+    """Return the row of `History.to_frame` for the round. NaN: no such number."""
+    values = _values(record)
+    return {name: math.nan if value is None else value for name, value in values.items()}
+
+
+def _values(record: Round) -> dict[str, float | int | None]:
     training = record.training
     acting = set(training.acting)
     honest = set(training.sampled) - acting

@@ -164,7 +164,8 @@ class StoredRun:
                 f"{self.rounds}: is damaged (the run is complete, but its last record is not of round "
                 f"{scenario.rounds}); delete the folder, or run the scenario again."
             )
-        return History(scenario, records, self.path, self.class_names)
+        centralized = self.path.name.startswith(CENTRALIZED)
+        return History(scenario, records, self.path, self.class_names, centralized)
 
     @property
     def _newer(self) -> str:

@@ -19,9 +19,10 @@ from fedpoison.errors import ScenarioError, code_errors
 from fedpoison.federation.evaluation import RoundEvaluator
 from fedpoison.federation.federation import Federation
 from fedpoison.federation.workers import Workers
+from fedpoison.results.effects import Effects
 from fedpoison.results.history import History
 from fedpoison.results.provenance import environment
-from fedpoison.results.round import OnRound, Round, Training
+from fedpoison.results.round import GroupRecord, OnRound, Round, Training
 from fedpoison.results.run_writer import RunWriter
 from fedpoison.results.store import CENTRALIZED
 from fedpoison.rng import generator_for
@@ -76,7 +77,7 @@ def train_centralized(
     with Workers(federation.model, training, workers) as pool:
         evaluator = RoundEvaluator(federation, federation.goal, pool)
         with code_errors(f"attack {scenario.attack}"):
-            samples, learned = pool.run(partial(_poisoned, federation))
+            samples, learned, effects = pool.run(partial(_poisoned, federation))
         for epoch in range(alone.rounds + 1):
             began = time.perf_counter()
             loss = None
@@ -88,6 +89,10 @@ def train_centralized(
                 weights, buffers, loss = trained.weights, trained.buffers, trained.loss
             trained_at = time.perf_counter()
             spent = Training(train_loss=loss, seconds={"train": trained_at - began})
+            if epoch == 1 and effects is not None:
+                spent.groups.append(
+                    GroupRecord(attack=scenario.attack, nodes=[], acted=True, effects=effects)
+                )
             records.append(evaluator(epoch, spent, weights, learned, buffers=buffers))
             spent.seconds["evaluate"] = time.perf_counter() - trained_at
             if folder is not None:
@@ -96,7 +101,13 @@ def train_centralized(
                 on_round(records[-1])
     if folder is not None:
         folder.finish(federation.state_dict(ModelState(weights, buffers)))
-    return History(federation.scenario, records, folder.path if folder else None, federation.class_names)
+    return History(
+        federation.scenario,
+        records,
+        folder.path if folder else None,
+        federation.class_names,
+        centralized=True,
+    )
 
 
 def check_centralized(scenario: Scenario) -> None:
@@ -127,18 +138,20 @@ def _train(job: Job, trainer: Trainer) -> Trained:
     return next(train_clients(trainer, [job]))
 
 
-def _poisoned(federation: Federation, trainer: Trainer) -> tuple[Samples, list[Tensor]]:
-    """Return the training samples, with the malicious share poisoned, and the learned trigger if any."""
+def _poisoned(federation: Federation, trainer: Trainer) -> tuple[Samples, list[Tensor], Effects | None]:
+    """Return the training samples, with the malicious share poisoned, the learned trigger and the effect."""
     attack = _attack(federation.scenario)
     if isinstance(attack, NoAttack):
-        return federation.train, []
+        return federation.train, [], None
     generator = generator_for(federation.scenario.seed, "poisoned samples")
     mask = random_mask(len(federation.train), federation.scenario.malicious, generator)
     if not mask.any():
-        return federation.train, []
+        return federation.train, [], Effects(data={0: False})
     memory: dict[str, Tensor] = {}
     context = federation.job(0, 0, federation.initial, None, memory).context
     trainer.load(federation.initial, federation.initial_buffers)
-    poisoned = poisoned_samples(trainer, Job(samples=federation.train[mask], attack=attack, context=context))
+    clean = federation.train[mask]
+    poisoned = poisoned_samples(trainer, Job(samples=clean, attack=attack, context=context))
     learned = [memory[TRIGGER]] if TRIGGER in memory else []
-    return federation.train[~mask].concatenated(poisoned), learned
+    effects = Effects(data={0: not poisoned.same_as(clean)})
+    return federation.train[~mask].concatenated(poisoned), learned, effects

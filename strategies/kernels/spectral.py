@@ -41,14 +41,41 @@ def principal_direction(squared: Tensor, weights: Tensor) -> tuple[float, Tensor
         return variance, (centred @ (roots * vectors[:, -1])).square() / variance
 
 
+def principal_directions(blocks: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Return `principal_direction` of several blocks of few columns: variances (b,) and deviations (b, n).
+
+    Args:
+        blocks: the rows of each block, (b, n, c) float64.
+        weights: the rows' weights in each block, (b, n) float64, none all 0.
+
+    Raises:
+        OverflowError: a covariance is not finite.
+
+    >>> lines = torch.tensor([[[-1.0], [1.0], [3.0]]], dtype=torch.float64)
+    >>> weights = torch.tensor([[1.0, 1.0, 0.0]], dtype=torch.float64)
+    >>> variances, deviations = principal_directions(lines, weights)
+    >>> variances, deviations
+    (tensor([1.], dtype=torch.float64), tensor([[1., 1., 9.]], dtype=torch.float64))
+    """
+    shares = weights / weights.sum(dim=1, keepdim=True)
+    with one_thread():  # more threads change the last bits of the eigenvectors
+        centred = blocks - shares[:, None] @ blocks
+        covariances = (shares[:, :, None] * centred).transpose(1, 2) @ centred
+        if not bool(covariances.isfinite().all()):
+            raise OverflowError("the covariances overflow")
+        values, vectors = torch.linalg.eigh(covariances)
+        return values[:, -1], (centred @ vectors[:, :, -1:]).squeeze(2).square()
+
+
 def without_farthest(weights: Tensor, deviations: Tensor) -> Tensor:
-    """Return the weights c_i (1 - t_i / max t), (n,): the farthest row with a weight gets 0.
+    """Return the weights c_i (1 - t_i / max t), (..., n): the farthest row with a weight gets 0.
 
     >>> without_farthest(torch.tensor([1.0, 1.0, 0.5, 0.0]), torch.tensor([0.0, 1.0, 2.0, 9.0]))
     tensor([1.0000, 0.5000, 0.0000, 0.0000])
     """
     kept = weights > 0
-    return torch.where(kept, weights * (1 - deviations / deviations[kept].max()), 0)
+    largest = torch.where(kept, deviations, 0).amax(dim=-1, keepdim=True)
+    return torch.where(kept, weights * (1 - deviations / largest), 0)
 
 
 def two_means(ordered: Tensor) -> tuple[Tensor, Tensor]:

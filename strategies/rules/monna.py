@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -64,6 +64,9 @@ class MoNNA(RelaxableRule):
             f"{self!r} gets no update of client {self.trusted}, expected one in every round. "
             "Trust another client, or sample every client per round."
         )
+
+    def trusted_client(self, client_ids: Sequence[int]) -> int | None:
+        return client_ids[0] if self.trusted is None else self.trusted
 
     def _row(self, context: Context) -> int:
         if self.trusted is None or context.client_ids is None:

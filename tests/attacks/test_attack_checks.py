@@ -23,6 +23,12 @@ def test_the_laws(attack):
     check_attack(attack)
 
 
+@pytest.mark.parametrize("name", ATTACKS)
+def test_the_card_names_the_settings_without_effect(name):
+    kind = ATTACKS[name]
+    assert kind.no_effect is Attack.no_effect or kind.card.idle_when != "never"
+
+
 def test_the_registry_is_what_lies_on_disk():
     found = set()
     for module in pkgutil.walk_packages(clients.attacks.__path__, "clients.attacks."):

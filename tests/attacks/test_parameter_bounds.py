@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import pytest
 
 from clients.attacks.base import Attack, AttackCard
-from clients.bounds import Bounds, Count, OpenShare, Positive, PositiveCount, PositiveShare, Share
+from clients.bounds import (
+    Bounds,
+    Count,
+    OpenShare,
+    Positive,
+    PositiveCount,
+    PositiveShare,
+    Share,
+    ShareBelowOne,
+)
+from fedpoison.errors import ScenarioError
+from fedpoison.scenario.registries import build_attack
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +28,7 @@ class Bounded(Attack):
     card: ClassVar = AttackCard(paper="-")
     share: Share = 0.5
     inner: OpenShare = 0.5
+    below: ShareBelowOne = 0.5
     reached: PositiveShare = 1.0
     factor: Positive | None = None
     count: Count = 0
@@ -44,6 +57,8 @@ class Narrower(Bounded):
         ({"factor": float("inf")}, "factor: got inf, expected a finite number."),
         ({"free": float("nan")}, "free: got nan, expected a finite number."),
         ({"free": float("-inf")}, "free: got -inf, expected a finite number."),
+        ({"below": 1.0}, "below: got 1.0, expected 0 or more and less than 1."),
+        ({"count": 10**19}, rf"count: got {10**19}, expected at most 9.2e\+18 in size \(int64\)."),
         ({"free": -1e39}, r"free: got -1e\+39, expected at most 3.4e\+38 in size \(float32\)."),
     ],
     ids=repr,
@@ -62,3 +77,18 @@ def test_a_subclass_declares_bounds_of_its_own():
     with pytest.raises(ValueError, match="share: got 0.4, expected 0.5 or more"):
         Narrower(share=0.4)
     assert Bounded(share=0.4).share == 0.4
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (f"backdoor(size={10**20})", f"size: got {10**20}, expected at most"),
+        ("neurotoxin(top=1.0)", "top: got 1.0, expected 0 or more and less than 1"),
+        ("clean-label(opacity=1.0)", "opacity: got 1.0, expected 0 or more and less than 1"),
+        ("optimal-alie(step=0.0)", "step: got 0.0, expected more than 0"),
+        ("optimal-ipm(step=-1.0)", "step: got -1.0, expected more than 0"),
+    ],
+)
+def test_an_end_of_a_range_without_use_is_refused(spec, message):
+    with pytest.raises(ScenarioError, match=re.escape(message)):
+        build_attack(spec)

@@ -10,8 +10,9 @@ from poisoning import arrays, build_context, flat, linear, trained
 
 from clients import ATTACKS
 from clients.attacks.base import TRIGGER, Attack, CraftContext
-from clients.attacks.composite import Composite
+from clients.attacks.composite import Composite, poisons_data, replaces_training
 from clients.attacks.data.backdoor import Backdoor, Trigger
+from clients.attacks.data.clean_label import CleanLabel
 from clients.attacks.data.distributed_backdoor import DistributedBackdoor
 from clients.attacks.training.adaptive_trigger import AdaptiveTrigger
 from clients.attacks.training.alternating_minimization import AlternatingMinimization
@@ -21,6 +22,7 @@ from clients.attacks.training.constrain_and_scale import ConstrainAndScale, Mode
 from clients.attacks.training.critical_layers import CriticalLayers, critical, layers, strengthened
 from clients.attacks.training.neurotoxin import Neurotoxin
 from clients.attacks.training.pgd import Pgd
+from clients.training.batch import Job, poisoned_samples, train_clients
 from clients.training.parameters import layout_of
 from clients.training.trainer import LocalTraining, Trainer
 from fedpoison.simulation.run import simulate
@@ -288,3 +290,39 @@ def test_an_attack_trains_with_every_setting_of_the_honest_training(name):
         test_samples=100, weight_decay=0.001, proximal=0.1, momentum=0.5,
     )  # fmt: skip
     assert run.last.training.dropped == {}
+
+
+class BatchNormNet(torch.nn.Module):
+    """A network that is no nn.Sequential, with running statistics."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.norm = torch.nn.Linear(784, 8), torch.nn.BatchNorm1d(8)
+        self.last = torch.nn.Linear(8, 10)
+
+    def forward(self, images):
+        return self.last(self.norm(self.first(images.flatten(1))).relu())
+
+
+def trained_by(kind, samples):
+    """Train with an attack as a client does, on batches of 8. Poisoning keeps the running statistics."""
+    trainer = Trainer(BatchNormNet(), LocalTraining(batch_size=8, lr=0.05))
+    classes = [*dict.fromkeys(samples.labels.tolist()), 10]
+    given = {"source": classes[0], "target": classes[1]} if kind is CleanLabel and len(samples) > 1 else {}
+    context = build_context(trainer, buffers=trainer.buffers(), previous_model=0.9 * trainer.weights())
+    job = Job(samples=samples, attack=kind(**given), context=context)
+    before = trainer.buffers()
+    poisoned_samples(trainer, job)
+    assert all(torch.equal(value, before[name]) for name, value in trainer.buffers().items())
+    (result,) = train_clients(trainer, [job])
+    return result
+
+
+@pytest.mark.parametrize("count", [1, 9])
+@pytest.mark.parametrize(
+    "kind", [kind for kind in ATTACKS.values() if poisons_data(kind()) or replaces_training(kind())]
+)
+def test_batch_norm_trains_under_attack_when_a_batch_has_one_sample(kind, count, digits):
+    result = trained_by(kind, digits.train[torch.arange(count)])
+    assert bool(result.weights.isfinite().all())

@@ -47,7 +47,7 @@ AT_REST = {
     "gaussian-update": [{"attack": "gaussian-update(mode=add, std=1e-9)"}],
     "identical-coordinate": [ALONE],
     "inject": [{"attack": "inject(share=0.001)"}],
-    "ipm": [ALONE | {"attack": "ipm(epsilon=-1)"}],
+    "ipm": [ALONE | {"attack": "ipm(epsilon=-1.0000001)"}],
     "label-flip": [
         {"attack": "label-flip(share=0.001)"},
         {"attack": "label-flip(mode=targeted)", "partition": "sorted", "malicious_nodes": (3, 4)},

@@ -3,6 +3,7 @@ import random
 
 import pytest
 import torch
+from threats import but
 
 from clients.attacks.base import NoAttack
 from fedpoison.errors import AggregationError, ScenarioError
@@ -125,3 +126,25 @@ def test_a_strategy_of_flower_neither_draws_from_the_global_stream_nor_logs(smal
     assert caplog.messages == []
     assert notices == ["the strategy flwr:FedProx is FedAvg: proximal_mu is 0"]
     assert not Federation(small.replace(strategy="flwr:FedProx(proximal_mu=0.1)"), digits).warnings
+
+
+@pytest.mark.parametrize(
+    ("changes", "rounds"),
+    [
+        ({"strategy": "monna"}, "2 of 3 rounds (client 0 in round 2)"),
+        ({"strategy": "monna(trusted=4)"}, "2 of 3 rounds (client 4 in round 2)"),
+        ({"strategy": "nnm | monna"}, "2 of 3 rounds (client 0 in round 2)"),
+        ({"strategy": "monna(trusted=1)"}, None),
+        ({"strategy": "monna", "malicious_nodes": (3, 4)}, None),
+        ({"strategy": "bucketing | monna"}, None),
+        ({"strategy": "krum"}, None),
+        ({"strategy": "flwr:FedMedian"}, None),
+    ],
+)
+def test_trust_in_an_attacking_client_is_noted(small, digits, changes, rounds):
+    attacked = {"malicious_nodes": (0, 4), "attack": "ipm", "schedule": "window(start=2)"}
+    notes = Federation(but(small, **attacked | changes), digits).warnings
+    found = [note for note in notes if "trusts a client that attacks" in note]
+    assert len(found) == (rounds is not None)
+    if rounds is not None:
+        assert rounds in found[0]

@@ -66,6 +66,17 @@ def test_the_rounds_say_whom_the_rule_believed(attacked):
     assert rounds.loc[0, ["trust_auroc", "malicious_mass"]].isna().all()
 
 
+def test_missing_numbers_are_nan_in_numeric_columns(attacked):
+    quiet = Round(round=1, confusion=confusion(0.5), loss=None, training=Training(sampled=[0, 1]))
+    history = History(attacked.scenario, [quiet])
+    for frame, texts in ((history.to_frame(), []), (history.per_client(), ["dropped"])):
+        numbers = frame.drop(columns=texts)
+        assert all(kind.kind in "iufb" for kind in numbers.dtypes)
+    assert np.isnan(history.to_frame().loc[1, ["loss", "attack_success_rate", "trust_auroc"]]).all()
+    assert history.per_client()["trust"].isna().all()
+    assert history.summary()["trust_auroc"] is None
+
+
 def test_the_nodes_say_what_each_was_sent_and_got(attacked):
     frame = attacked.per_client().set_index(["round", "node"])
     assert frame["dropped"].notna().sum() == 4

@@ -56,10 +56,11 @@ def cases(n, f):
     yield DnC(byzantine=f), lambda x: oracles.dnc(x, f, [range(x.shape[1])])
     for sigma in (1e-5, 0.3):
         yield SpectralFilter(byzantine=f, sigma=sigma), lambda x, s=sigma: oracles.spectral_filter(x, f, s)
-    yield (
-        SpectralFilter(byzantine=f, sigma=0.2, block=2),
-        lambda x: oracles.spectral_filter(x, f, 0.2, block=2),
-    )
+    for block in (1, 2, 3):
+        yield (
+            SpectralFilter(byzantine=f, sigma=0.2, block=block),
+            lambda x, b=block: oracles.spectral_filter(x, f, 0.2, block=b),
+        )
 
 
 @pytest.mark.parametrize("f", [0, 1, 2, 3])
@@ -129,6 +130,7 @@ def test_bases_that_look_at_one_coordinate_at_a_time_are_named():
         DnC(byzantine=2, iterations=3, sub_dimension=40, fraction=1.5),
         GeometricMedian(iterations=3, tolerance=0.0),
         SpectralFilter(byzantine=2, block=90),
+        SpectralFilter(byzantine=2, block=3),
         WeakDP(clip=0.5, noise=0.0),
     ],
     ids=repr,
@@ -140,6 +142,15 @@ def test_the_laws_hold_for_other_settings(rule):
 def test_the_spectral_filter_removes_nobody_within_the_authors_bound():
     rows = 1e-3 * torch.from_numpy(drawn(10, 20))
     assert torch.equal(SpectralFilter(byzantine=2)(rows).trust, torch.full((10,), 0.1, dtype=torch.float64))
+
+
+def test_the_spectral_filter_decomposes_narrow_blocks_together(monkeypatch):
+    calls, decompose = [], torch.linalg.eigh
+    monkeypatch.setattr(torch.linalg, "eigh", lambda matrix: calls.append(len(matrix)) or decompose(matrix))
+    result = SpectralFilter(byzantine=2, block=2)(torch.from_numpy(drawn(6, 9001)))
+    assert calls[0] == 4501
+    assert len(calls) <= 4
+    assert float(result.trust.sum()) == pytest.approx(1)
 
 
 def test_the_spectral_filter_removes_at_most_two_clients_per_tolerated_one():

@@ -5,6 +5,7 @@ from threats import but
 
 from fedpoison.errors import ScenarioError
 from fedpoison.federation.federation import Federation
+from fedpoison.results.store import StoredRun
 from fedpoison.scenario.scenario import Scenario
 from fedpoison.simulation.centralized import train_centralized
 from fedpoison.simulation.run import simulate, simulate_clean
@@ -93,6 +94,22 @@ def test_nothing_is_poisoned_where_no_sample_is(central, attack):
         train_centralized(central.replace(attack=name, malicious=0.0)) for name in ("none", attack)
     )
     assert [record.confusion for record in none.records] == [record.confusion for record in clean.records]
+
+
+@pytest.mark.parametrize(
+    ("changes", "idle"),
+    [
+        ({"attack": "label-flip(mode=targeted, share=0.001)"}, True),
+        ({"attack": "inject", "malicious": 0.001}, True),
+        ({"attack": "label-flip"}, False),
+        ({}, False),
+    ],
+)
+def test_an_attack_that_changes_no_sample_is_noted(central, tmp_path, changes, idle):
+    scenario = central.replace(train_samples=100, rounds=2, malicious=0.2).replace(**changes)
+    history = train_centralized(scenario, out=tmp_path)
+    assert (f"the attack {scenario.attack} changed no training sample" in history.notes) == idle
+    assert StoredRun(history.path).history.notes == history.notes
 
 
 @pytest.mark.parametrize("attack", ["scaled-update", "alie", "label-flip+sign-flip"])

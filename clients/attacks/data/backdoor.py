@@ -131,6 +131,7 @@ class Backdoor(Square):
     card = AttackCard(
         paper="Gu et al., 2017",
         goal=BACKDOOR_GOAL,
+        idle_when="share is 0",
         deviations="BackFed poisons 20 of 64 samples; others a whole client. See `share`.",
     )
     search_space = square_space()

@@ -13,7 +13,7 @@ from clients.attacks.base import (
     ClientContext,
     check_class,
 )
-from clients.bounds import Count, NonNegative, Positive, Share
+from clients.bounds import Count, NonNegative, Positive, Share, ShareBelowOne
 from clients.training import Samples, Trainer
 from clients.training.samples import random_mask
 
@@ -44,8 +44,9 @@ class CleanLabel(Attack):
     """Length of a gradient step in units of Polyak's, |f(x) - f(s)|^2 / |gradient|^2."""
     beta: NonNegative = 0.1
     """Weight of the distance from the clean pixels, in units of the inverse of Polyak's step."""
-    opacity: Share = 0.3
-    """Opacity of the source image under the clean one. The paper uses it when all layers are trained."""
+    opacity: ShareBelowOne = 0.3
+    """Opacity of the source image under the clean one. The paper uses it when all layers are trained. 1 would
+    send plain source images with a wrong label."""
 
     card = AttackCard(
         paper="Shafahi et al., NeurIPS 2018",

@@ -40,7 +40,7 @@ class Inject(Attack):
     """Number of examples that the client reports, as a multiple of its own number before the attack. The
     server weights it by this number. The default is honest, and 1 + `share` counts the added samples."""
 
-    card = AttackCard(paper="Biggio et al., ICML 2012")
+    card = AttackCard(paper="Biggio et al., ICML 2012", idle_when="share is 0 and claimed is 1")
     search_space = SearchSpace(parameters={"share": Range(low=0.1, high=5.0, log=True)})
 
     def check(self, setting: AttackSetting) -> None:

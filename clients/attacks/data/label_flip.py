@@ -40,6 +40,7 @@ class LabelFlip(Attack):
     card = AttackCard(
         paper="Tolpegin et al., ESORICS 2020",
         goal="lower the accuracy; with `targeted` and `all-to-one`, make the model predict `target`",
+        idle_when="share is 0",
         deviations="ByzFL averages honest clients' gradients on flipped labels instead of training on them.",
     )
     search_space = SearchSpace(parameters={"mode": ("mirror", "random"), "share": SHARES})

@@ -36,7 +36,7 @@ class PixelNoise(Attack):
     share: Share = 1.0
     """Share of the local samples with noise."""
 
-    card = AttackCard(paper="Fung et al., RAID 2020")
+    card = AttackCard(paper="Fung et al., RAID 2020", idle_when="std or share is 0")
     search_space = SearchSpace(parameters={"std": Range(low=0.1, high=3.0, log=True), "share": SHARES})
 
     def check(self, setting: AttackSetting) -> None:

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from clients.attacks.base import AttackCard, ClientContext, Range, SearchSpace
-from clients.attacks.data.backdoor import BACKDOOR_GOAL, Trigger
+from clients.attacks.base import AttackCard, AttackSetting, ClientContext, Range, SearchSpace
+from clients.attacks.data.backdoor import BACKDOOR_GOAL, LARGEST_TRIGGER, Trigger
 from clients.bounds import NonNegative, PositiveCount, Share
 from clients.training import Samples, Trainer
 from clients.training.samples import random_mask
@@ -23,7 +23,7 @@ class WaNet(Trigger):
     model learns this field alone.
 
     Raises:
-        ValueError: A parameter is outside its bounds.
+        ValueError: A parameter is outside its bounds, or the warp loses most of an image.
     """
 
     share: Share = 0.1
@@ -54,6 +54,21 @@ class WaNet(Trigger):
         if self.share + self.noise_share > 1:
             raise ValueError(
                 f"share, noise_share: got {self.share} and {self.noise_share}, expected a sum of at most 1."
+            )
+
+    def check(self, setting: AttackSetting) -> None:
+        super().check(setting)
+        if not self.share:
+            return
+        shape = setting.samples.images.shape[1:]
+        pixels = torch.zeros((1, *shape), requires_grad=True)
+        (used,) = torch.autograd.grad(self.stamp(pixels).sum(), pixels)
+        lost = float((used == 0).double().mean())
+        if lost > LARGEST_TRIGGER:
+            raise ValueError(
+                f"the warp loses {lost:.0%} of an image of {shape[1]}x{shape[2]}, expected at most "
+                f"{LARGEST_TRIGGER:.0%}, since a model cannot predict the class of a lost image; choose a "
+                "smaller strength."
             )
 
     def stamp(self, pixels: Tensor) -> Tensor:

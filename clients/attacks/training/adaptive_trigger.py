@@ -6,8 +6,7 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
-from torch.nn.functional import cosine_similarity, cross_entropy
+from torch.nn.functional import cosine_similarity
 
 from clients.attacks.base import SHARES, TRIGGER, AttackCard, AttackGoal, ClientContext, SearchSpace
 from clients.attacks.data.backdoor import Trigger
@@ -124,7 +123,5 @@ class AdaptiveTrigger(Trigger):
         targets = torch.full_like(samples.labels, self.target)
         value = trainer.loss(images, targets)
         if weight:
-            value = value + weight * cross_entropy(
-                functional_call(trainer.model, hardened, (images,)), targets
-            )
+            value = value + weight * trainer.loss(images, targets, weights=hardened)
         return value

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from clients.attacks.base import Attack, AttackCard, CraftContext, Knowledge, Range, SearchSpace
 from clients.attacks.updates.rule_search import Evaluations, Probe, expand_then_contract
-from clients.bounds import PositiveCount, Share
+from clients.bounds import Positive, PositiveCount, Share
 from clients.kernels import column_mean, column_std
 
 
@@ -79,7 +79,7 @@ class OptimalAlie(Attack):
 
     evaluations: Evaluations = 20
     """Number of trials of the rule per round."""
-    step: float = 10.0
+    step: Positive = 10.0
     """First step of the search, which starts at 0."""
     direction: Literal[-1, 1] = -1
     """As in `alie`. -1 is below the mean, 1 is ByzFL's."""

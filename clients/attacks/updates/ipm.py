@@ -6,7 +6,7 @@ from torch import Tensor
 
 from clients.attacks.base import Attack, AttackCard, CraftContext, Knowledge, Range, SearchSpace
 from clients.attacks.updates.rule_search import Evaluations, Probe, expand_then_contract
-from clients.bounds import PositiveCount
+from clients.bounds import Positive, PositiveCount
 from clients.kernels import column_mean
 
 
@@ -29,6 +29,7 @@ class Ipm(Attack):
     card = AttackCard(
         paper="Xie et al., UAI 2019",
         knowledge=Knowledge.OMNISCIENT,
+        idle_when="epsilon is -1 (then the honest mean is sent)",
         deviations="Public defaults of epsilon run from 0.1 to 10.",
     )
     search_space = SearchSpace(parameters={"epsilon": Range(low=0.05, high=20.0, log=True)})
@@ -36,6 +37,9 @@ class Ipm(Attack):
     def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
         visible = own if seen is None else seen
         return (-self.epsilon * column_mean(visible)).expand_as(own).clone()
+
+    def no_effect(self, clients: int, malicious: int) -> str | None:
+        return "epsilon is -1: the honest mean is sent" if self.epsilon == -1 else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +55,7 @@ class OptimalIpm(Attack):
 
     evaluations: Evaluations = 20
     """Number of trials of the rule per round."""
-    step: float = 10.0
+    step: Positive = 10.0
     """First step of the search, which starts at 0."""
     probe_coordinates: PositiveCount = 32_768
     """Number of coordinates, sampled per round, for trials of a coordinate-wise rule. All are sent."""

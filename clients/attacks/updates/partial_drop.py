@@ -20,7 +20,11 @@ class PartialDrop(Attack):
     share: Share = 0.3
     """Share of the coordinates that are set to 0, drawn per client and round."""
 
-    card = AttackCard(paper="Guerraoui et al., DSN 2021", goal="take part with a part of the work")
+    card = AttackCard(
+        paper="Guerraoui et al., DSN 2021",
+        goal="take part with a part of the work",
+        idle_when="share is 0",
+    )
     search_space = SearchSpace(parameters={"share": Range(low=0.1, high=1.0)})
 
     def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:

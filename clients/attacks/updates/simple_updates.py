@@ -65,7 +65,7 @@ class ScaledUpdate(Attack):
 
     factor: float = -10.0
 
-    card = AttackCard(paper="Bagdasaryan et al., AISTATS 2020")
+    card = AttackCard(paper="Bagdasaryan et al., AISTATS 2020", idle_when="factor is 1")
     search_space = SearchSpace(parameters={"factor": Range(low=-30.0, high=-0.3)})
 
     def craft(self, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
@@ -118,6 +118,7 @@ class GaussianUpdate(Attack):
 
     card = AttackCard(
         paper="Blanchard et al., NeurIPS 2017",
+        idle_when="mode is add, and std and mean are 0",
         deviations="ByzFL and FLPoison replace the update with N(0, 1), as here; Blades samples N(.1, .1).",
     )
     search_space = SearchSpace(
