@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -197,11 +198,14 @@ class RuleAggregator:
         return self._workers.run(train)
 
     def _predict(self, weights: Tensor, images: Tensor) -> Tensor:
-        def predict(trainer: Trainer) -> Tensor:
+        def predict(trainer: Trainer, parts: Sequence[Tensor]) -> list[Tensor]:
             trainer.load(weights, self.buffers)
-            return torch.cat([trainer.predict(part) for part in images.split(BATCH)])
+            return [trainer.predict(part) for part in parts]
 
-        return self._workers.run(predict)
+        parts = images.split(BATCH)
+        size = -(-len(parts) // self._workers.count)
+        groups = [parts[first : first + size] for first in range(0, len(parts), size)]
+        return torch.cat(list(itertools.chain.from_iterable(self._workers.map(predict, groups))))
 
 
 class FlowerAggregator:

@@ -42,8 +42,8 @@ class DeepSight(Rule):
             no output layer.
     """
 
-    images: int = 20_000
-    """Number of noise images per DDif."""
+    images: int = 256
+    """Number of noise images per DDif. The paper draws 20,000."""
     seeds: int = 3
     """Number of DDifs, each with its own noise."""
     suspicious_share: float = 1 / 3
@@ -55,7 +55,8 @@ class DeepSight(Rule):
         needs=("model", "predictions", "randomness"),
         precondition="n >= 3",
         cost="O(n^2 d), and seeds x images predictions of every client's model, which dominate",
-        deviations="HDBSCAN uses 3 neighbours and clusters of 5 or more, as FLPoison does with the library "
+        deviations="The paper draws 20,000 images per DDif; here 256 give the same clusters in less time. "
+        "HDBSCAN uses 3 neighbours and clusters of 5 or more, as FLPoison does with the library "
         "hdbscan, which does not count a row as its own neighbour. Of equal distances, its default "
         "algorithm may link other rows than its exact one, which is used here. An update in no "
         "cluster of the last clustering is a cluster of its own; FLPoison rejects it. DDifs divide class "
@@ -100,17 +101,16 @@ class DeepSight(Rule):
             raise InputError(
                 "model: got none to inspect, expected `model`, `predict` and `image_shape` in the context."
             )
-        generator = round_generator(context)
-        result = []
-        for _ in range(self.seeds):
-            noise = torch.rand((self.images, *context.image_shape), generator=generator)
-            usual = context.predict(context.model, noise).double().softmax(dim=1) + EPSILON
-            quotients = [
-                (context.predict(context.model + update, noise).double().softmax(dim=1) / usual).mean(dim=0)
-                for update in updates
-            ]
-            result.append(np.nan_to_num(torch.stack(quotients).cpu().numpy()))
-        return result
+        generator, shape = round_generator(context), (self.images, *context.image_shape)
+        noise = torch.cat([torch.rand(shape, generator=generator) for _ in range(self.seeds)])
+        usual = context.predict(context.model, noise).double().softmax(dim=1) + EPSILON
+        quotients = [
+            (context.predict(context.model + update, noise).double().softmax(dim=1) / usual)
+            .unflatten(0, (self.seeds, self.images))
+            .mean(dim=1)
+            for update in updates
+        ]
+        return list(np.nan_to_num(torch.stack(quotients, dim=1).cpu().numpy()))
 
     def accepted(self, clusters: Labels, suspicious: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
         """Return a mask (n,) of the clients in clusters that are not too suspicious."""

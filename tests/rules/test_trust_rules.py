@@ -127,7 +127,7 @@ def test_deepsight_does_not_count_a_row_as_its_own_neighbour():
     assert oracles.hdbscan_labels(features, min_samples=3).tolist() == [-1] * len(GIVEN)
 
 
-def test_deepsight_predicts_once_per_model_and_seed():
+def test_deepsight_predicts_once_per_model():
     calls = []
 
     def counted(weights, images):
@@ -135,7 +135,15 @@ def test_deepsight_predicts_once_per_model_and_seed():
         return predict(weights, images)
 
     DeepSight(images=3000, seeds=2)(backdoored(8, 2), None, inspected(predict=counted))
-    assert calls == [3000] * 2 * 9
+    assert calls == [6000] * 9
+
+
+@pytest.mark.parametrize(("n", "f"), [(12, 5), (16, 5), (20, 8)])
+def test_deepsight_accepts_the_same_clients_with_more_images(n, f):
+    rows = backdoored(n, f)
+    few, many = (rule(rows, None, inspected()).trust for rule in (DeepSight(), DeepSight(images=5000)))
+    assert torch.equal(few, many)
+    assert accepted(DeepSight()(rows, None, inspected()), f) == (0, 1)
 
 
 @pytest.mark.parametrize("n", [3, 8, 16])
