@@ -85,7 +85,7 @@ def code_errors(place: str, kind: type[FedPoisonError] = CrashError) -> Iterator
         yield
     except FedPoisonError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script that calls sys.exit when it is loaded
         raise code_error(place, "".join(traceback.format_exception_only(error)), kind) from error
 
 

@@ -103,9 +103,8 @@ class CodeName:
             if not hasattr(found, part):
                 defined = {name for name, value in vars(module).items() if _is_from(value, module)}
                 names = sorted(name for name in defined or vars(module) if not name.startswith("_"))
-                raise ScenarioError(
-                    f"{self.place}: got the name {self.attribute!r}, expected one of {', '.join(names)}."
-                )
+                known = f"one of {', '.join(names)}" if names else "a class or a function that it defines"
+                raise ScenarioError(f"{self.place}: got the name {self.attribute!r}, expected {known}.")
             found = getattr(found, part)
         if self.file is None and (now := _module_digest(module, found)) != self.digest:
             raise ScenarioError(

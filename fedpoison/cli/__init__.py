@@ -26,7 +26,7 @@ def main() -> None:
 
     from fedpoison.errors import FedPoisonError  # noqa: PLC0415
 
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console = Console(emoji=False, stderr=True, soft_wrap=True, highlight=False)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop as with Ctrl-C, and keep finished work
     try:
         from fedpoison.cli.app import app  # noqa: PLC0415

@@ -45,7 +45,7 @@ def baseline_command(
     if as_object:
         typer.echo(to_json({name: history.summary() for name, history in histories.items()}))
         return
-    console = Console()
+    console = Console(emoji=False)
     console.print(class_table(histories), crop=False)
     for name, history in histories.items():
         last = history.last

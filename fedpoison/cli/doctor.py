@@ -41,7 +41,7 @@ def doctor_command(*, data_dir: Data = None, as_object: Json = False) -> None:
     if as_object:
         typer.echo(to_json({"checks": [asdict(finding) for finding in findings]}))
     else:
-        Console().print(_table(findings))
+        Console(emoji=False).print(_table(findings))
     if any(finding.remedy for finding in findings):
         raise typer.Exit(1)
 

@@ -23,7 +23,7 @@ class HelpCommand(TyperCommand):
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Print the usage, the description and the panels to stdout."""
-        console = Console(highlight=False)
+        console = Console(emoji=False, highlight=False)
         console.print(Padding(Text(self.get_usage(ctx), style="bold"), 1))
         console.print(Padding(Text(self.help or ""), (0, 1, 1, 1)))
         panels: dict[str, list[click.Parameter]] = defaultdict(list)

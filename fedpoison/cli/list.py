@@ -52,7 +52,9 @@ def list_command(
     if kind not in KINDS:
         raise unknown("kind", kind, KINDS)
     for warning in [*misnamed_groups(), *broken_entry_points(kind)]:
-        Console(stderr=True, soft_wrap=True, highlight=False).print(f"[yellow]warning[/]: {escape(warning)}")
+        Console(emoji=False, stderr=True, soft_wrap=True, highlight=False).print(
+            f"[yellow]warning[/]: {escape(warning)}"
+        )
     if kind == STUDIES:
         _print_studies(name, as_object=as_object)
     else:
@@ -86,7 +88,7 @@ def _print(content: object, parts: Callable[[], Iterable[RenderableType]], *, as
     if as_object:
         typer.echo(to_json(content))
     else:
-        Console(highlight=False).print(*parts(), sep="\n")
+        Console(emoji=False, highlight=False).print(*parts(), sep="\n")
 
 
 def _study_rows(studies: Mapping[str, Study]) -> dict[str, dict[str, str]]:

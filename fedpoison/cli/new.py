@@ -109,7 +109,7 @@ def new_command(
         folder.mkdir(parents=True, exist_ok=True)
         code.write_text(TEMPLATES[kind].format(class_name=class_name), encoding="utf-8")
         test.write_text(TEST.format(kind=kind, module=module, class_name=class_name), encoding="utf-8")
-    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console = Console(emoji=False, soft_wrap=True, highlight=False, markup=False)
     console.print(f"test it: python -m pytest {test}")
     console.print(f"run it: fedpoison run {OPTIONS[kind]} {code}:{class_name}")
     console.print(f"files: {code}, {test}")

@@ -132,7 +132,9 @@ class BatchSettings:
     @property
     def notes(self) -> Console:
         """Console for all text but the tables: stderr, unless the tables are for the terminal."""
-        return Console(stderr=self.form != "terminal", quiet=self.as_object, highlight=False, soft_wrap=True)
+        return Console(
+            emoji=False, stderr=self.form != "terminal", quiet=self.as_object, highlight=False, soft_wrap=True
+        )
 
 
 def with_batch_settings(command: Command) -> Command:
@@ -163,7 +165,7 @@ def with_scenario(*, without: Collection[str] = (), **defaults: object) -> Calla
             read = read_toml(scenario_file) if scenario_file is not None else {}
             unused = {name: read.pop(name) for name in sorted(without) if name in read}
             if unused:
-                Console(stderr=True, soft_wrap=True).print(
+                Console(emoji=False, stderr=True, soft_wrap=True).print(
                     f"{scenario_file}: {', '.join(unused)} not used, because the command sets these fields",
                     style="yellow",
                     markup=False,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import TracebackType
+
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
@@ -28,9 +30,22 @@ class ProgressLine(Progress):
             TextColumn("ETA"),
             TimeRemainingColumn(),
             TextColumn(text, markup=False, table_column=Column(ratio=1, no_wrap=True)),
-            console=Console(stderr=True),
+            console=Console(emoji=False, stderr=True),
             expand=True,  # the text gets the rest of the width, and only the text is cut
         )
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop. If an error ended the command before any progress, remove the line."""
+        if kind is not None and not any(task.completed for task in self.tasks):
+            self.live.transient = True
+            self.live.stop()  # `Progress.stop` would print an empty line where no line is live
+            return
+        super().__exit__(kind, error, trace)
 
     def warn(self, warning: str) -> None:
         """Print a warning above the line."""

@@ -95,7 +95,7 @@ def _result(result: ReplayResult) -> dict[str, object]:
 
 
 def _print(found: Replay, top: int) -> None:
-    console = Console()
+    console = Console(emoji=False)
     scenario, saved = found.history.scenario, found.saved
     console.print(
         f"round {saved.round} of {scenario.strategy} under {scenario.threat}: {len(saved.nodes)} updates, "

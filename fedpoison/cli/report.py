@@ -30,7 +30,7 @@ def report_command(
     """Write one HTML file about stored runs. A browser opens the file without a network."""
     from fedpoison.report import write_report  # noqa: PLC0415  # half a second to import
 
-    with Console(stderr=True).status("writing the report") as status:
+    with Console(emoji=False, stderr=True).status("writing the report") as status:
         written = write_report(
             paths,
             output,
@@ -38,7 +38,7 @@ def report_command(
             figures=figures,
             on_figure=lambda files: status.update(f"drawing its figures: {files}"),
         )
-    console = Console(soft_wrap=True)
+    console = Console(emoji=False, soft_wrap=True)
     for reason in written.left_out.values():
         console.print(f"left out: {reason}", style="yellow", markup=False)
     if written.unfinished:

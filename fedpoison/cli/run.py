@@ -155,7 +155,7 @@ def _rounds(text: str | None, last: int) -> Sequence[int]:
 
 
 def _print(history: History, clean_run: History | None) -> None:
-    console = Console()
+    console = Console(emoji=False)
     last = history.last
     if clean_run is None:
         initial = replace(history, records=history.records[:1])

@@ -70,7 +70,7 @@ def sweep_command(
         typer.echo(to_json({"study": planned.study.name, "title": planned.study.title, **counts}))
     else:
         stderr = settings.as_object or settings.form != "terminal"
-        _show(planned, Console(stderr=stderr, highlight=False))
+        _show(planned, Console(emoji=False, stderr=stderr, highlight=False))
     if dry_run:
         return
     longest = max((scenario.rounds for scenario in planned.missing), default=0)

@@ -191,7 +191,7 @@ def print_tables(tables: Sequence[TextTable], form: Format) -> None:
     """Print tables, and nothing else, to stdout."""
     if form == "terminal":
         for table in tables:
-            Console().print(table, crop=False)
+            Console(emoji=False).print(table, crop=False)
         return
     if form == "latex":
         typer.echo("% needs \\usepackage{booktabs, longtable}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,11 @@ class Labelled:
             positions = torch.from_numpy(np.flatnonzero(classes == label))
             order = torch.randperm(len(positions), generator=generator)
             test[positions[order[: round(share * len(positions))]]] = True
+        if bool(test.all()) or not bool(test.any()):
+            raise DataError(
+                f"{where}: got {len(test)} samples, too few to draw the share {share} of each class for "
+                "testing; add samples, or give a test set."
+            )
         return self.at(~test.numpy()), self.at(test.numpy())
 
     def at(self, mask: NDArray[np.bool_]) -> Labelled:
@@ -95,15 +101,15 @@ def check_labelled(where: str, part: Labelled) -> None:
             "(m, h, w, c), or features (m, d); reshape them."
         )
     if y.ndim != 1:
+        remedy = "use labels.ravel()" if y.size == len(x) else "for one-hot labels, use labels.argmax(axis=1)"
         raise DataError(
-            f"{where}: got labels of shape {y.shape}, expected ({len(x)},), one class per sample; "
-            "for one-hot labels, use labels.argmax(axis=1)."
+            f"{where}: got labels of shape {y.shape}, expected ({len(x)},), one class per sample; {remedy}."
         )
     if len(x) != len(y):
         raise DataError(f"{where}: got {len(x)} samples but {len(y)} labels, expected the same number.")
     if not x.size:
         raise DataError(f"{where}: got samples of shape {x.shape}, expected at least one number.")
-    fractions = y[y != np.floor(y)] if y.dtype.kind == "f" else y[:0]
+    fractions = y[~np.isfinite(y) | (y != np.floor(y))] if y.dtype.kind == "f" else y[:0]
     if len(fractions):
         raise DataError(
             f"{where}: got the label {fractions[0]}, expected classes as whole numbers or texts; remove "
@@ -117,6 +123,24 @@ def check_labelled(where: str, part: Labelled) -> None:
         )
 
 
+def plain_labels(where: str, y: Array) -> Array:
+    """Return labels of Python objects as numbers or texts.
+
+    Raises:
+        DataError: a label is missing.
+    """
+    if y.dtype.kind != "O" or y.ndim != 1:
+        return y
+    import pandas as pd  # noqa: PLC0415  # half a second to import
+
+    if missing := int(pd.isna(y).sum()):
+        raise DataError(
+            f"{where}: {missing} of {len(y)} samples have no label, expected a class for each; remove "
+            "these samples."
+        )
+    return np.array(y.tolist()) if all(isinstance(label, Real) for label in y) else y.astype(str)
+
+
 def _numbered(where: str, y: Array, class_names: Sequence[str]) -> tuple[Tensor, tuple[str, ...], int]:
     """Return labels 0 to k - 1, the names of the classes (empty if they are these numbers), and k."""
     found = y.astype(str) if y.dtype.kind not in "fiub" else y
@@ -125,7 +149,8 @@ def _numbered(where: str, y: Array, class_names: Sequence[str]) -> tuple[Tensor,
     values, numbers = np.unique(found, return_inverse=True)
     if len(values) < 2:
         raise DataError(
-            f"{where}: all {len(y)} samples have the label {values[0]}, expected at least two classes."
+            f"{where}: all {len(y)} samples have the label {values[0]}, expected at least two classes; "
+            "add samples of another class."
         )
     names = tuple(map(str, class_names or values))
     if class_names:

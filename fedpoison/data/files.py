@@ -47,7 +47,7 @@ class Npz(FileData):
             train, test = joined(self.path, parts).split(self.path, self.test_share)
         else:
             ((file, arrays),) = found
-            names = [str(name) for name in arrays.get("class_names", ())]
+            names = [str(name) for name in np.atleast_1d(arrays.get("class_names", ()))]
             if "x_train" in arrays:
                 train = _part(file, arrays, "x_train", "y_train", clients="clients_train")
                 test = _part(file, arrays, "x_test", "y_test")
@@ -62,7 +62,7 @@ def _archive(path: Path) -> Mapping[str, Array]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (ValueError, EOFError, AttributeError, zipfile.BadZipFile, OSError):
+    except (ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, OSError):
         raise DataError(
             f"{path}: is not an npz file of plain arrays, or is damaged; write it with numpy.savez, with "
             "arrays of numbers or texts, not objects."
@@ -78,6 +78,8 @@ def _part(
                 f"{file}: got the arrays {', '.join(arrays) or 'none'}, expected x_train, y_train, "
                 "x_test and y_test, or x and y."
             )
+        if not arrays[name].ndim:
+            raise DataError(f"{file}: got a single value in {name}, expected one per sample; save an array.")
     owners = arrays.get(clients) if client is None else np.full(len(arrays[y]), client)
     if owners is not None and owners.shape != (len(arrays[y]),):
         raise DataError(
@@ -137,6 +139,7 @@ class ImageFolder(FileData):
         if held is not None:
             groups["test"] = self._found(held, depth=1)
         names = sorted({folders[-1] for group in groups.values() for folders, _ in group})
+        _check_empty(train, 2 if self.clients else 1, names)
         parts = [self._labelled(group, names) for group in groups.values()]
         train_part, test_part = parts if held is not None else parts[0].split(self.path, self.test_share)
         return to_samples(self.path, train_part, test_part, class_names=names)
@@ -172,6 +175,17 @@ class ImageFolder(FileData):
                 return image_array(opened, self.size, self.mode)
         except (OSError, ValueError, SyntaxError) as error:
             raise DataError(f"{path}: is not an image ({error}); remove it, or copy it again.") from None
+
+
+def _check_empty(root: Path, depth: int, names: Sequence[str]) -> None:
+    """Raise DataError if the folder of a class has no image in the whole data set."""
+    for folder in sorted(root.glob("/".join("*" * depth))):
+        hidden = any(part.startswith((".", "_")) for part in folder.relative_to(root).parts)
+        if folder.is_dir() and not hidden and folder.name not in names:
+            raise DataError(
+                f"{folder}: contains no image ({', '.join(IMAGES)}), expected those of a class; add images, "
+                "or remove the folder."
+            )
 
 
 def image_array(image: Image, size: int, mode: str) -> Array:

@@ -12,7 +12,7 @@ import numpy as np
 
 from clients.bounds import Count, OpenShare
 from clients.training.samples import Samples
-from fedpoison.data.arrays import TEST_SHARE, Labelled, samples_digest, to_samples
+from fedpoison.data.arrays import TEST_SHARE, Labelled, plain_labels, samples_digest, to_samples
 from fedpoison.data.files import image_array
 from fedpoison.data.own import OwnData
 from fedpoison.data.tables import table_samples
@@ -119,4 +119,4 @@ def _images(data: Hf, split: Any) -> Labelled:
         raise DataError(f"{data.name}: got images of several sizes, expected one with size=0; set size=32.")
     known = data.client in split.column_names
     owners = np.array(split[data.client]).astype(str) if known else None
-    return Labelled(np.stack(images), np.array(split[data.label]), owners)
+    return Labelled(np.stack(images), plain_labels(data.name, np.array(split[data.label])), owners)

@@ -12,9 +12,16 @@ import torch
 from torch import Tensor
 
 from clients.training.samples import Samples
-from fedpoison.data.arrays import TEST_SHARE, Array, Labelled, samples_digest, to_samples
+from fedpoison.data.arrays import (
+    TEST_SHARE,
+    Array,
+    Labelled,
+    plain_labels,
+    samples_digest,
+    to_samples,
+)
 from fedpoison.data.own import OwnData
-from fedpoison.errors import DataError, ScenarioError
+from fedpoison.errors import DataError, ScenarioError, code_errors
 
 EXPECTED = (
     "expected (x_train, y_train, x_test, y_test), (x, y), ((x_train, y_train), (x_test, y_test)), or a pair "
@@ -109,10 +116,10 @@ def to_sets(value: object, where: str = "dataset") -> tuple[Samples, Samples]:
     if len(parts) not in (2, 4) or not all(_is_array(part) for part in parts):
         kinds = ", ".join(type(part).__name__ for part in parts)
         raise ScenarioError(f"{where}: got ({kinds}), {EXPECTED}.")
-    arrays = [_array(part) for part in parts]
-    if len(arrays) == 4:
-        return to_samples(where, Labelled(*arrays[:2]), Labelled(*arrays[2:]))
-    return to_samples(where, *Labelled(*arrays).split(where, TEST_SHARE))
+    arrays = [_array(part, where) for part in parts]
+    found = [Labelled(x, plain_labels(where, y)) for x, y in zip(arrays[::2], arrays[1::2], strict=True)]
+    train, test = found if len(found) == 2 else found[0].split(where, TEST_SHARE)
+    return to_samples(where, train, test)
 
 
 def _is_array(part: object) -> bool:
@@ -123,27 +130,43 @@ def _is_torch_dataset(part: object) -> bool:
     return isinstance(part, torch.utils.data.Dataset)
 
 
-def _array(part: object) -> Array:
-    return part.detach().cpu().numpy() if isinstance(part, Tensor) else np.asarray(part)
+def _array(part: object, where: str) -> Array:
+    try:
+        if not isinstance(part, Tensor):
+            return np.asarray(part)
+        kept = part.detach().cpu()
+        return (kept.float() if kept.dtype == torch.bfloat16 else kept).numpy()
+    except (TypeError, ValueError, RuntimeError) as error:  # ragged lists, and tensors that NumPy lacks
+        reason = str(error).strip().splitlines()[0].removesuffix(".")
+        raise DataError(
+            f"{where}: got a {type(part).__name__} that is no array of numbers ({reason}); give samples of "
+            "one shape, as NumPy arrays or dense tensors."
+        ) from None
 
 
 def _stacked(dataset: Any, where: str) -> Labelled:
     """Return all samples of a torch data set. Its transforms run once."""
-    pairs = [dataset[position] for position in range(len(dataset))]
+    if not hasattr(dataset, "__len__") or isinstance(dataset, torch.utils.data.IterableDataset):
+        raise DataError(
+            f"{where}: got the torch data set {type(dataset).__name__} without a length, expected __len__ "
+            "and __getitem__; add them, or collect its samples in arrays."
+        )
+    with code_errors(f"{where}, data set {type(dataset).__name__}", DataError):
+        pairs = [dataset[position] for position in range(len(dataset))]
     bad = next((pair for pair in pairs if not isinstance(pair, tuple | list) or len(pair) != 2), None)
     if bad is not None or not pairs:
         raise DataError(
             f"{where}: got a torch data set of {len(pairs)} samples with items of type "
             f"{type(bad).__name__}, expected pairs (sample, label)."
         )
-    samples, labels = [_array(x) for x, _ in pairs], [_array(y) for _, y in pairs]
+    samples, labels = [_array(x, where) for x, _ in pairs], [_array(y, where) for _, y in pairs]
     shapes = {sample.shape for sample in samples}
     if len(shapes) > 1:
         raise DataError(
             f"{where}: got samples of the shapes {sorted(shapes)[:3]}, expected one shape; add a transform "
             "that resizes or pads them."
         )
-    return Labelled(np.stack(samples), np.array([label[()] for label in labels]))
+    return Labelled(np.stack(samples), plain_labels(where, np.array([label[()] for label in labels])))
 
 
 def _names(dataset: object, found: Labelled) -> Sequence[str]:

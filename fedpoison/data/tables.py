@@ -76,12 +76,15 @@ class Table(FileData):
 
     def _frame(self, path: Path) -> pd.DataFrame:
         try:
-            return self.frame(path)
+            found = self.frame(path)
         except (OSError, ValueError) as error:  # pandas and pyarrow derive their errors from these
             reason = str(error).strip().splitlines()[0]
             raise DataError(
                 f"{path}: cannot be read as {self.suffix[1:]} ({reason}); check the file."
             ) from None
+        if not len(found):
+            raise DataError(f"{path}: contains no row, expected one sample per row; check the file.")
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +138,20 @@ def table_samples(
             known = [str(column) for column in train.columns if column != _FILE]
             raise DataError(f"{where}: {unknown('column', name, known)}")
     owners = train[client] if client else train[_FILE] if by_client else None
+    if owners is not None and owners.isna().any():
+        raise DataError(
+            f"{where}: {int(owners.isna().sum())} of {len(owners)} rows have no {client}, expected the "
+            "client of each row; remove these rows, or name their client."
+        )
     unused = {label, client, _FILE, *ignore}
+    needed = [name for name in train.columns if name == label or name not in unused]
+    for name, frame in [*frames.items(), *([] if test is None else [("the test set", test)])]:
+        lacking = [str(column) for column in needed if column not in frame.columns]
+        if lacking:
+            raise DataError(
+                f"{where}: {name} has no column {lacking[0]}, which other rows have; expected the same "
+                f'columns in each file. Add the column, or leave it out with ignore="{lacking[0]}".'
+            )
     whole = train if test is None else pd.concat([train, test], ignore_index=True)
     features = _features(where, whole[[name for name in train.columns if name not in unused]])
     labels = _labels(where, whole[label])

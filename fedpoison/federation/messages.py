@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from flwr.app import Array, ArrayRecord, Context, Message
+from flwr.app import Array, ArrayRecord, Context, Message, Metadata
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -140,6 +140,24 @@ def named_record(tensors: Mapping[str, Tensor]) -> ArrayRecord:
     for name, kept in tensors.items():
         record[name] = TensorArray(kept)
     return record
+
+
+def sender(reply: Message, sent: Mapping[int, Metadata]) -> int | None:
+    """Return the node id of the client that a reply is about, or None if no message went to this client.
+
+    If a SuperNode is lost, or the content of its reply, the SuperLink sends an error in its own name. The
+    message that the error answers names the client.
+
+    Args:
+        reply: The reply.
+        sent: Metadata of the messages that were sent, by the node id of their receiver.
+    """
+    if reply.metadata.src_node_id in sent:
+        return reply.metadata.src_node_id
+    answered = reply.metadata.reply_to_message_id
+    if not reply.has_error() or not answered:
+        return None
+    return next((node_id for node_id, asked in sent.items() if asked.message_id == answered), None)
 
 
 def read_reply(reply: Message, client_id: int, layout: Layout, buffers: Buffers | None = None) -> Update:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from flwr.app import Array, ArrayRecord, Message, RecordDict
 
 from fedpoison.federation.grids import WrappedGrid
+from fedpoison.federation.messages import sender
 
 Converted = dict[int, tuple[ArrayRecord, ArrayRecord]]
 """Records and their plain copies, by `id` of the record, which is unique while the record is kept."""
@@ -54,14 +55,18 @@ class PlainArraysGrid(WrappedGrid):
     ) -> Iterable[Message]:
         """Send the messages and yield the replies of their receivers.
 
-        If the content of a reply is lost, Flower returns an error that names no client. Such a reply is
-        skipped, and the client counts as one that did not reply.
+        If a SuperNode or the content of its reply is lost, Flower returns an error in the name of the
+        SuperLink. The client fails with this error. Replies that are about no receiver are skipped.
         """
         sent = list(messages)
         converted: Converted = {}  # clients of a round share the global weights: one copy serves all of them
         for message in sent:
             message.content = plain_content(message.content, converted)
-        receivers = {message.metadata.dst_node_id for message in sent}
+        by_receiver = {message.metadata.dst_node_id: message for message in sent}
+        metadata = {node_id: message.metadata for node_id, message in by_receiver.items()}
         for reply in self.inner.send_and_receive(sent, timeout=timeout):
-            if reply.metadata.src_node_id in receivers:
+            node_id = sender(reply, metadata)
+            if node_id == reply.metadata.src_node_id:
                 yield reply
+            elif node_id is not None:
+                yield Message(reply.error, reply_to=by_receiver[node_id])

@@ -175,7 +175,7 @@ class AttackedStrategy(WrappingStrategy):
     def _replace_updates(self, server_round: int, received: Sequence[Message]) -> None:
         robust = self._robust
         usable = (
-            read_round(received, self._sampled, self.model, self.examples_key)
+            read_round(received, self._sent, self.model, self.examples_key)
             if robust is None
             else robust.read(received)
         ).usable

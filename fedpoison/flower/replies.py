@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, Message, Metadata, MetricRecord, RecordDict
 from torch import Tensor
 
 from fedpoison.errors import AggregationError
-from fedpoison.federation.messages import PayloadError
+from fedpoison.federation.messages import PayloadError, sender
 from fedpoison.flower.arrays import ModelArrays
 
 SIGNED = 2**63
@@ -83,22 +83,23 @@ class Round:
 
 
 def read_round(
-    replies: Iterable[Message], sampled: Collection[int], model: ModelArrays, examples_key: str
+    replies: Iterable[Message], sent: Mapping[int, Metadata], model: ModelArrays, examples_key: str
 ) -> Round:
     """Read the replies of a round.
 
     Args:
         replies: The replies.
-        sampled: The clients that got a train message, by node id.
+        sent: Metadata of the train messages of the round, by the node id of the sampled client.
         model: The global model that they got.
         examples_key: Key of the number of examples in the MetricRecord.
     """
     usable: dict[int, Reply] = {}
-    dropped = dict.fromkeys(sampled, "did not reply")
+    dropped = dict.fromkeys(sent, "did not reply")
     for message in sorted(replies, key=lambda message: signed(message.metadata.src_node_id)):
-        node_id = message.metadata.src_node_id
-        if node_id not in sampled:
-            dropped[node_id] = "was not sampled in this round"
+        node_id = sender(message, sent)
+        if node_id is None:
+            if message.has_content():  # errors of unknown origin are those of the SuperLink
+                dropped[message.metadata.src_node_id] = "was not sampled in this round"
             continue
         try:
             usable[node_id] = _read(message, model, examples_key)

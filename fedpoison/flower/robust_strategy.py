@@ -145,7 +145,7 @@ class RobustStrategy(WrappingStrategy):
 
     def read(self, received: Sequence[Message]) -> Replies:
         """Return the usable replies of a round, and the reasons for the others."""
-        found = read_round(received, self._sampled, self.model, self.examples_key)
+        found = read_round(received, self._sent, self.model, self.examples_key)
         return (
             found if self._weights == "uniform" else require_examples(self._round, found, self.examples_key)
         )

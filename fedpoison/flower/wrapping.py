@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable
 
-from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
+from flwr.app import ArrayRecord, ConfigRecord, Message, Metadata, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
@@ -37,7 +37,8 @@ class WrappingStrategy(Strategy):
         self.wrapped = strategy
         self._buffers = (buffers,) if isinstance(buffers, str) else tuple(buffers)
         self._model: ModelArrays | None = None
-        self._sampled: list[int] = []
+        self._sent: dict[int, Metadata] = {}
+        """Metadata of the train messages of the round, by node id."""
 
     @property
     def examples_key(self) -> str:
@@ -69,7 +70,7 @@ class WrappingStrategy(Strategy):
         """Return the train messages of the wrapped strategy."""
         messages = list(self.wrapped.configure_train(server_round, arrays, config, grid))
         self._model = ModelArrays.read([arrays], self._buffers)
-        self._sampled = [message.metadata.dst_node_id for message in messages]
+        self._sent = {message.metadata.dst_node_id: message.metadata for message in messages}
         return messages
 
     def configure_evaluate(

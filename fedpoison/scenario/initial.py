@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 from weakref import WeakValueDictionary
 
 import torch
+from pydantic import ValidatorFunctionWrapHandler, WrapValidator
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -132,10 +132,28 @@ def read_initial(spec: str) -> Spec[InitialModel]:
     return Spec(text, KIND, model)
 
 
+def _validate(value: object, _: ValidatorFunctionWrapHandler) -> str:
+    if not isinstance(value, str | Path):
+        raise ScenarioError(
+            f"initial: got a {type(value).__name__}, expected the path of a file or of a run; save weights "
+            "with torch.save(model.state_dict(), path), or pass a model with weights as model=."
+        )
+    return read_initial(value if isinstance(value, str) else str(value))
+
+
+INITIAL = WrapValidator(_validate)
+"""Validator that replaces the initial model of a scenario by its spec."""
+
+
 def _load(path: Path, server_round: str | None) -> tuple[str, dict[str, Tensor]]:
     """Return the absolute path, with the round if any, and the tensors."""
     run = path if path.is_dir() else STORE / path
     if run.is_dir():
+        if not (run / "scenario.toml").is_file():
+            raise ScenarioError(
+                f"initial: {run} contains no scenario.toml, expected the folder of a run; choose another "
+                "folder, or give a file of weights."
+            )
         file, vector = _file_of_run(run, server_round)
         suffix = f":{server_round}" if server_round else ""
         tensors = _read(file)
@@ -160,15 +178,24 @@ _BUFFERS = "model_buffers."
 
 def _file_of_run(run: Path, server_round: str | None) -> tuple[Path, bool]:
     """Return the file that contains the model of a run after a round, and whether it is one of updates."""
-    last = str(read_toml(run / "scenario.toml").get("rounds"))
-    if server_round in (None, last):
+    last = read_toml(run / "scenario.toml").get("rounds")
+    if server_round is None or int(server_round) == last:
+        if not (run / "model.safetensors").is_file():
+            raise ScenarioError(
+                f"initial: {run} has no model.safetensors, expected a complete run; run the scenario to its "
+                "end, or give a round whose updates were saved."
+            )
         return run / "model.safetensors", False
-    following = int(str(server_round)) + 1
+    if isinstance(last, int) and int(server_round) > last:
+        raise ScenarioError(
+            f"initial: got round {server_round} of {run}, expected at most its {last} rounds."
+        )
+    following = int(server_round) + 1
     file = run / "updates" / f"round-{following:04d}.safetensors"
     if not file.is_file():
         raise ScenarioError(
             f"initial: the model of {run} after round {server_round} was not saved; run the scenario again "
-            f"with --keep-updates {following}, or give round {last}."
+            f"with --keep-updates {following}, or give the last round."
         )
     return file, True
 
@@ -179,19 +206,28 @@ def _read(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         found: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError, UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise ScenarioError(
-            f"initial: {path} cannot be loaded ({reason}); expected a .safetensors file, or a state dict "
-            "that torch.save wrote."
-        ) from None
+    except (OSError, SafetensorError) as error:
+        raise _unreadable(path, str(error).strip().partition("\n")[0]) from None
+    except Exception:  # noqa: BLE001  # bytes that are no pickle raise any exception
+        raise _unreadable(path, "it is no file of torch, or contains more than tensors") from None
     for key in NESTED:
         if isinstance(found, dict) and isinstance(found.get(key), dict):
             found = found[key]
     if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
-        kind = f"a dict with the keys {_some([*map(str, found)])}" if isinstance(found, dict) else type(found)
-        raise ScenarioError(f"initial: {path} contains {kind}, expected the state dict of a model.")
+        is_dict = isinstance(found, dict)
+        kind = f"a dict with the keys {_some([*map(str, found)])}" if is_dict else f"a {type(found).__name__}"
+        raise ScenarioError(
+            f"initial: {path} contains {kind}, expected the state dict of a model; save it with "
+            "torch.save(model.state_dict(), path)."
+        )
     return dict(found)
+
+
+def _unreadable(path: Path, reason: str) -> ScenarioError:
+    return ScenarioError(
+        f"initial: {path} cannot be loaded ({reason}); expected a .safetensors file, or a state dict that "
+        "torch.save wrote."
+    )
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:

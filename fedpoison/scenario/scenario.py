@@ -31,7 +31,7 @@ from fedpoison.scenario.attackers import (
 )
 from fedpoison.scenario.datasets import DATASET, dataset_identity, dataset_title, read_dataset
 from fedpoison.scenario.fields import About, changed, fields_about, read_toml
-from fedpoison.scenario.initial import read_initial
+from fedpoison.scenario.initial import INITIAL
 from fedpoison.scenario.model_spec import read_model
 from fedpoison.scenario.parsed_spec import DeferredSpec
 from fedpoison.scenario.registries import read_partition
@@ -41,7 +41,7 @@ from strategies.base import AggregationRule
 
 Positive = Annotated[int, Field(ge=1)]
 PartitionSpec = Annotated[str, validated_by(read_partition)]
-InitialSpec = Annotated[str, validated_by(read_initial)]
+InitialSpec = Annotated[str, INITIAL]
 
 
 class Scenario(BaseModel):

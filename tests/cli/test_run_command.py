@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 import tomli_w
 from conftest import ROOT, SMALL, heed_ctrl_c
@@ -384,3 +385,75 @@ def test_what_a_command_sets_itself_is_not_taken_from_the_file(fedpoison, tmp_pa
         made.append({path.parent.name for path in store.glob("*/model.safetensors")})
     assert made[0]
     assert made[1] == made[0]
+
+
+CODE = """
+import sys
+
+import numpy as np
+from torch import nn
+
+
+def wide(shape, classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(4, classes + 1))
+
+
+def raising(shape, classes):
+    raise RuntimeError("no such layer")
+
+
+def leaving(shape, classes):
+    sys.exit("usage: my_code.py DATA")
+
+
+def boom():
+    raise OSError("the disk is full")
+"""
+
+
+@pytest.fixture
+def own_inputs(tmp_path, monkeypatch):
+    """Write data, code and broken files of a user into the current folder."""
+    monkeypatch.chdir(tmp_path)
+    features, labels = np.eye(2, 4)[np.arange(40) % 2], np.arange(40) % 2
+    np.savez(tmp_path / "even.npz", x=features, y=labels)
+    np.savez(tmp_path / "uneven.npz", x=features, y=labels[1:])
+    (tmp_path / "my_code.py").write_text(CODE)
+
+
+@pytest.mark.usefixtures("own_inputs")
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("dataset", "npz(path=none.npz)", "none.npz: does not exist; give the path of a file"),
+        ("dataset", "npz(path=uneven.npz)", "got 40 samples but 39 labels, expected the same number"),
+        ("dataset", "csv(path=none.csv, label=kind)", "none.csv: does not exist; give the path of a file"),
+        ("dataset", "my_code.py:boom", "my_code.py:boom: the code raised OSError: the disk is full"),
+        ("model", "my_code.py:wide", "returned a tensor of shape (2, 3) for 2 samples, expected (2, 2)"),
+        ("model", "my_code.py:raising", "the code raised RuntimeError: no such layer; correct the code"),
+        (
+            "model",
+            "my_code.py:leaving",
+            "the code raised SystemExit: usage: my_code.py DATA; correct the code",
+        ),
+        ("model", "my_code.py:missing", "my_code.py: got the name 'missing', expected one of boom, leaving"),
+        (
+            "initial",
+            "none.safetensors",
+            "initial: none.safetensors does not exist, expected a file of weights",
+        ),
+        (
+            "initial",
+            "uneven.npz",
+            "uneven.npz cannot be loaded (it is no file of torch, or contains more than",
+        ),
+    ],
+)
+def test_a_wrong_input_ends_the_command_with_one_line(fedpoison, option, value, words):
+    """No traceback, and no progress line before the error."""
+    chosen = {"dataset": "npz(path=even.npz)", "model": "mlp-small", "clients": "3", option: value}
+    code, out, err = fedpoison("run", *(part for name in chosen for part in (f"--{name}", chosen[name])))
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert err.startswith("error: ")
+    assert words in err

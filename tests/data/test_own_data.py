@@ -123,8 +123,10 @@ def test_tokens_stay_numbers(tmp_path):
         (LABELS - 1, ("-1", "0", "1")),
         (np.array(["b", "a", "c"])[LABELS], ("a", "b", "c")),
         (LABELS > 0, ("False", "True")),
+        (LABELS.astype(object), ()),
+        (np.array(["b", "a", "c"], dtype=object)[LABELS], ("a", "b", "c")),
     ],
-    ids=["numbers", "floats", "bytes", "gaps", "negative", "texts", "truth"],
+    ids=["numbers", "floats", "bytes", "gaps", "negative", "texts", "truth", "objects", "objects of texts"],
 )
 def test_labels_are_mapped_and_named(labels, names):
     dataset, _ = loaded((PIXELS, labels, PIXELS, labels))
@@ -233,6 +235,23 @@ def test_python_objects_are_data_sets(given):
     assert Federation.load(again).dataset.train is dataset.train
 
 
+class Stream(torch.utils.data.IterableDataset):
+    def __iter__(self):
+        return iter(Pairs(9))
+
+
+class Missing(Pairs):
+    def __getitem__(self, position):
+        raise FileNotFoundError("photo 7")
+
+
+def test_torch_data_sets_that_cannot_be_read_are_named():
+    with pytest.raises(DataError, match="got the torch data set Stream without a length, expected __len__"):
+        loaded(Stream())
+    with pytest.raises(DataError, match="data set Missing: the code raised FileNotFoundError: photo 7"):
+        loaded((Missing(9), Missing(9)))
+
+
 def test_names_of_classes_come_from_torch():
     assert loaded(Pairs(60))[0].train.class_names == ("zero", "one", "two")
 
@@ -316,6 +335,13 @@ BAD_ARRAYS = {
         LABELS,
     ),
     r"got samples of shape \(0, 8, 8\), expected at least one": (PIXELS, LABELS, PIXELS[:0], LABELS[:0]),
+    "got the label inf, expected classes": (PIXELS, np.where(LABELS == 1, np.inf, LABELS)),
+    r"got labels of shape \(60, 1\), expected \(60,\).*labels.ravel": (PIXELS, LABELS[:, None]),
+    "20 of 60 samples have no label": (PIXELS, np.array([None, "b", 3], dtype=object)[LABELS]),
+    "got 4 samples, too few to draw the share 0.2 of each class": (PIXELS[:4], [0, 1, 0, 1]),
+    r"got a list that is no array of numbers \(.*inhomogeneous": ([[1.0, 2.0], [3.0], [4.0]], [0, 1, 2]),
+    "got a Tensor that is no array of numbers": (torch.eye(60).to_sparse(), LABELS),
+    "got samples of type object, expected numbers": (FEATURES.astype(object), LABELS),
     r"got \(int\), expected \(x_train": 3,
     r"got \(ndarray, ndarray, ndarray\), expected": (PIXELS, LABELS, PIXELS),
 }
@@ -331,19 +357,26 @@ def test_arrays_that_cannot_be_used_are_named(words):
 BAD_FILES = {
     "npz(path={}/none.npz)": "none.npz: does not exist",
     "npz(path={}/text.npz)": "text.npz: is not an npz file",
+    "npz(path={}/array.npz)": "array.npz: is not an npz file",
     "npz(path={}/names.npz)": "got the arrays images, expected x_train, .*, or x and y",
     "npz(path={}/empty)": "empty: contains no .npz file",
+    "npz(path={}/single.npz)": "single.npz: got a single value in x",
     "csv(path={}/trees.csv, label=kidn)": "unknown column 'kidn': did you mean 'kind'",
     "csv(path={}/trees.csv, label=kind, client=user)": "unknown column 'user'",
     "csv(path={}/trees.csv, label=a)": "got the label .*, expected classes as whole numbers or texts",
     "csv(path={}/holes.csv, label=kind)": "column a: 1 of 60 values are missing",
     "csv(path={}/unlabelled.csv, label=kind)": "2 of 60 rows have no kind",
     "csv(path={}/many.csv, label=kind)": r'column town: got 65 different texts.*ignore="town"',
+    "csv(path={}/header.csv, label=kind)": "header.csv: contains no row",
+    "csv(path={}/owners.csv, label=kind, client=owner)": "1 of 60 rows have no owner, expected the client",
+    "csv(path={0}/trees.csv, test={0}/short.csv, label=kind)": "the test set has no column b, which other",
+    "csv(path={}/files, label=kind)": 'files: two has no column b, .*ignore="b"',
     "parquet(path={}/trees.csv, label=kind)": "trees.csv: cannot be read as parquet",
     "image-folder(path={}/trees.csv)": "trees.csv: is not a folder",
     "image-folder(path={}/empty)": "empty: contains no image",
     "image-folder(path={}/flat)": "flat: got the image 0.png, expected class/image",
     "image-folder(path={}/broken)": "a.png: is not an image",
+    "image-folder(path={}/lacking)": r"lacking/bird: contains no image \(.*or remove the folder",
     "image-folder(path={}/images, clients=true)": "got the image cat/0.png, expected client/class/image",
     "image-folder(path={}/sizes, size=0)": "got images of 2 sizes, expected one with size=0",
 }
@@ -360,6 +393,17 @@ def bad_files(tmp_path_factory):
     table().assign(kind=[None, None, *table()["kind"][2:]]).to_csv(root / "unlabelled.csv", index=False)
     many = pd.concat([table(), table()]).reset_index(drop=True)
     many.assign(town=[f"town {row % 65}" for row in range(120)]).to_csv(root / "many.csv", index=False)
+    with (root / "array.npz").open("wb") as file:
+        np.save(file, PIXELS)
+    np.savez(root / "single.npz", x=np.array(1.0), y=LABELS)
+    table().iloc[:0].to_csv(root / "header.csv", index=False)
+    table().assign(owner=[None, *table()["owner"][1:]]).to_csv(root / "owners.csv", index=False)
+    table().drop(columns="b").to_csv(root / "short.csv", index=False)
+    (root / "files").mkdir()
+    table().to_csv(root / "files/one.csv", index=False)
+    shutil.copy(root / "short.csv", root / "files/two.csv")
+    write_images(root / "lacking", count=1)
+    (root / "lacking/bird").mkdir()
     write_images(root / "images", count=1)
     write_images(root / "sizes", count=2)
     Image.new("RGB", (3, 3)).save(root / "sizes/cat/small.png")

@@ -77,7 +77,7 @@ class Network(HandGrid):
         return [*replies[:-1], lost]
 
 
-def test_a_grid_converts_shared_weights_once_and_skips_a_reply_of_no_client(tensors):
+def test_a_grid_converts_shared_weights_once_and_names_the_client_of_a_lost_reply(tensors):
     network = Network(NODES[:3])
     shared = named_record(tensors)
     sent = [
@@ -87,7 +87,8 @@ def test_a_grid_converts_shared_weights_once_and_skips_a_reply_of_no_client(tens
         for node in network.get_node_ids()
     ]
     replies = list(PlainArraysGrid(network).send_and_receive(sent))
-    assert [reply.metadata.src_node_id for reply in replies] == [*NODES[:2]]
+    assert [reply.metadata.src_node_id for reply in replies] == [*NODES[:3]]
+    assert [reply.has_error() and reply.error.reason for reply in replies] == [False, False, "lost"]
     assert len({id(message.content[ARRAYS]) for message in network.sent}) == 1
     assert all(transportable(message.content) for message in network.sent)
     own = [float(as_tensor(message.content["own"]["a"])) for message in network.sent]

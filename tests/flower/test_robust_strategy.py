@@ -130,6 +130,13 @@ def test_buffers_are_named_by_patterns():
     assert strategy.rounds["norm"].tolist() == pytest.approx([step * 2**0.5 for step in steps])
 
 
+def lost(message):
+    """Return the error that Flower's SuperLink sends in its own name if a SuperNode is lost."""
+    error = failure(message, "the node is lost")
+    error.metadata.__dict__["_src_node_id"] = 1
+    return error
+
+
 def hostile(kind):
     """Return an answer that a rule cannot use, and a word of the reason."""
     extra = {**moved(0.0), "more": torch.ones(1)}
@@ -138,6 +145,7 @@ def hostile(kind):
     twice = RecordDict({"a": record(moved(0.0)), "c": record({"b": torch.ones(2)})})
     return {
         "failed": (failure, "it broke"),
+        "lost": (lost, "failed: the node is lost"),
         "silent": (None, "did not reply"),
         "nan": (lambda m: reply(m, moved(torch.nan)), "NaN"),
         "shape": (lambda m: reply(m, {**MODEL, "b": torch.ones(3)}), "shape"),
@@ -157,8 +165,8 @@ def hostile(kind):
 @pytest.mark.parametrize(
     "kind",
     [
-        "failed", "silent", "nan", "shape", "integers", "missing", "extra", "no arrays", "bytes", "twice",
-        "no examples", "negative", "not a number", "other metrics",
+        "failed", "lost", "silent", "nan", "shape", "integers", "missing", "extra", "no arrays", "bytes",
+        "twice", "no examples", "negative", "not a number", "other metrics",
     ],
 )  # fmt: skip
 def test_a_reply_that_cannot_be_used_is_dropped_with_its_reason(kind):

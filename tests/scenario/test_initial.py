@@ -5,6 +5,7 @@ import pickle
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from fedpoison.errors import ScenarioError
 from fedpoison.federation.federation import Federation
@@ -107,13 +108,31 @@ def test_what_is_no_state_dict_is_refused(run, tmp_path):
     torch.save(Code(), tmp_path / "code.pt")
     torch.save({"optimizer": 3}, tmp_path / "other.pt")
     (tmp_path / "cut.safetensors").write_bytes(b"\0\0")
+    (tmp_path / "words.pt").write_text("hello")
+    (tmp_path / "table.pt").write_text("a,b\n0.5,x\n")
+    torch.save([1, 2], tmp_path / "list.pt")
+    torch.save(nn.Linear(2, 2), tmp_path / "module.pt")
+    (tmp_path / "stopped").mkdir()
+    (tmp_path / "stopped/scenario.toml").write_text("rounds = 3\n")
+    code = "it is no file of torch, or contains more than tensors"
     for place, words in (
-        (tmp_path / "code.pt", "cannot be loaded"),
+        (tmp_path / "code.pt", code),
+        (tmp_path / "words.pt", code),
+        (tmp_path / "table.pt", code),
+        (tmp_path / "module.pt", code),
+        (tmp_path / "list.pt", "contains a list, expected the state dict of a model; save it with"),
+        (tmp_path, "contains no scenario.toml, expected the folder of a run"),
+        (tmp_path / "stopped", "has no model.safetensors, expected a complete run"),
+        (f"{run.path}:9", "got round 9 of .*, expected at most its 3 rounds"),
         (tmp_path / "other.pt", "contains a dict with the keys optimizer, expected the state dict"),
         (tmp_path / "cut.safetensors", "cannot be loaded"),
         (tmp_path / "nowhere.pt", "does not exist, expected a file of weights"),
         (f"{tmp_path}/other.pt:3", "got round 3 of .*other.pt, expected the folder of a run"),
         (f"{run.path}:1", "after round 1 was not saved; run the scenario again with --keep-updates 2"),
     ):
-        with pytest.raises(ScenarioError, match=words):
+        with pytest.raises(ScenarioError, match=words) as raised:
             BASE.replace(initial=str(place))
+        assert "\n" not in str(raised.value)
+    with pytest.raises(ScenarioError, match="initial: got a dict, expected the path of a file"):
+        BASE.replace(initial={"fc.bias": torch.zeros(3)})
+    assert BASE.replace(initial=run.path).run_id == BASE.replace(initial=str(run.path)).run_id
