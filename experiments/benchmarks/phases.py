@@ -16,6 +16,7 @@ import fedpoison.engines.base
 import fedpoison.federation.aggregation
 import fedpoison.federation.evaluation
 import fedpoison.federation.server_strategy
+from clients.training.linear_stack import LinearStack
 from clients.training.trainer import Trainer
 from experiments.benchmarks.work import Work
 from fedpoison.errors import ScenarioError
@@ -59,6 +60,7 @@ def observed(found: Phases, rule: type) -> Iterator[None]:
     parts: list[tuple[str, Any, str]] = [
         ("forward", Trainer, "loss"),
         ("backward", torch.autograd, "grad"),
+        ("gradients of linear layers", LinearStack, "__call__"),
         ("step", clients.training.trainer, "sgd_step"),
         ("data", Trainer, "fit"),
         ("data", Trainer, "load"),
