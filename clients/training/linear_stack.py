@@ -1,11 +1,11 @@
 """Loss and gradients of a stack of linear layers, without autograd."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import log_softmax
 
 _nll_loss = torch.ops.aten.nll_loss_forward.default
 _nll_loss_gradient = torch.ops.aten.nll_loss_backward.default
@@ -15,8 +15,30 @@ _MEAN = 1
 """Torch's number of the mean over the samples."""
 _NO_CLASS = -100
 """Torch's number of a label that does not count."""
+_ONE = torch.ones(())
+"""Gradient of the loss with respect to itself."""
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 """Attributes in which torch keeps the hooks of layers and parameters."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Linear:
+    """Views of the parameters of a linear layer, which share their memory and record no gradients."""
+
+    weight: Tensor
+    """(k, p)"""
+    transposed: Tensor
+    bias: Tensor | None
+
+    @classmethod
+    def of(cls, layer: nn.Linear) -> Self:
+        weight = layer.weight.detach()
+        return cls(weight, weight.t(), None if layer.bias is None else layer.bias.detach())
+
+    def __call__(self, values: Tensor) -> Tensor:
+        if self.bias is None:
+            return values.mm(self.transposed)
+        return torch.addmm(self.bias, values, self.transposed)
 
 
 class LinearStack:
@@ -27,7 +49,9 @@ class LinearStack:
     """
 
     def __init__(self, layers: Sequence[nn.Module]) -> None:
-        self._layers = layers
+        self._layers = [_Linear.of(layer) if isinstance(layer, nn.Linear) else None for layer in layers]
+        """None: a ReLU."""
+        self._first = next(place for place, layer in enumerate(self._layers) if layer is not None)
 
     @classmethod
     def of(cls, model: nn.Module) -> Self | None:
@@ -36,7 +60,7 @@ class LinearStack:
         Other layers, hooks, frozen or shared parameters, other numbers than float32, and other devices than
         the CPU need autograd.
         """
-        if type(model) is not nn.Sequential or any(map(_has_hooks, model.modules())):
+        if type(model) is not nn.Sequential or not len(model) or any(map(_has_hooks, model.modules())):
             return None
         flatten, *layers = model
         if type(flatten) is not nn.Flatten or (flatten.start_dim, flatten.end_dim) != (1, -1):
@@ -47,7 +71,6 @@ class LinearStack:
         distinct = len({id(parameter) for parameter in parameters}) == len(parameters)
         return cls(layers) if parameters and distinct and all(map(_is_plain, parameters)) else None
 
-    @torch.no_grad()
     def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return the mean cross-entropy and the gradients of the parameters, in the order of the model.
 
@@ -55,14 +78,16 @@ class LinearStack:
             images: samples, (m, ...).
             labels: their classes, (m,).
         """
-        values = [images.flatten(1)]
+        values = images.flatten(1)
+        inputs = []
         for layer in self._layers:
-            values.append(layer(values[-1]))
-        logs = log_softmax(values.pop(), dim=1)
+            inputs.append(values)
+            values = torch.relu(values) if layer is None else layer(values)
+        logs = torch.log_softmax(values, 1)
         loss, counted = _nll_loss(logs, labels, None, _MEAN, _NO_CLASS)
-        gradient = _nll_loss_gradient(torch.ones(()), logs, labels, None, _MEAN, _NO_CLASS, counted)
+        gradient = _nll_loss_gradient(_ONE, logs, labels, None, _MEAN, _NO_CLASS, counted)
         gradient = _log_softmax_gradient(gradient, logs, 1, logs.dtype)
-        return loss, self._gradients(values, gradient)
+        return loss, self._gradients(inputs, gradient)
 
     def _gradients(self, inputs: list[Tensor], gradient: Tensor) -> list[Tensor]:
         """Return the gradients of the parameters.
@@ -72,16 +97,15 @@ class LinearStack:
             gradient: gradient of the loss with respect to the output of the last layer, (m, k).
         """
         found: list[Tensor] = []
-        first = next(place for place, layer in enumerate(self._layers) if isinstance(layer, nn.Linear))
-        for place in range(len(self._layers) - 1, first - 1, -1):
-            layer, given = self._layers[place], inputs[place]
-            if not isinstance(layer, nn.Linear):
-                gradient = _relu_gradient(gradient, given, 0)
+        for place in range(len(inputs) - 1, self._first - 1, -1):
+            layer = self._layers[place]
+            if layer is None:
+                gradient = _relu_gradient(gradient, inputs[place], 0)
                 continue
             if layer.bias is not None:
                 found.append(gradient.sum(0))
-            found.append(gradient.t().mm(given))
-            if place > first:
+            found.append(gradient.t().mm(inputs[place]))
+            if place > self._first:
                 gradient = gradient.mm(layer.weight)
         return found[::-1]
 

@@ -6,7 +6,16 @@ import pytest
 import torch
 from torch import nn
 
-from experiments.benchmarks import aggregation, attacks, checkpoints, engines, measure, peers, startup
+from experiments.benchmarks import (
+    aggregation,
+    attacks,
+    checkpoints,
+    engines,
+    linear_layers,
+    measure,
+    peers,
+    startup,
+)
 from experiments.benchmarks.clock import Clock, UnavailableError
 from experiments.benchmarks.engines import PEAK, Runs, compare, measured, table
 from experiments.benchmarks.flops import training_flops
@@ -239,3 +248,10 @@ def test_the_time_of_checkpoints_is_part_of_the_time_of_the_run(monkeypatch, cap
     assert float(seconds) > 0
     assert float(size.removesuffix(" MB")) > 0
     assert 0 < float(share.removesuffix(" %")) <= 90
+
+
+def test_models_of_linear_layers_are_timed_with_and_without_autograd():
+    rows = [line.strip("| ").split(" | ") for line in linear_layers.table(["logistic"], [300], repeats=1)]
+    assert [row[:2] for row in rows[2:]] == [["`logistic`", "300"]]
+    direct, autograd, ratio = map(float, rows[2][2:])
+    assert ratio == pytest.approx(autograd / direct, rel=0.05)
