@@ -30,6 +30,7 @@ from clients.attacks.data.semantic_backdoor import SemanticBackdoor as SemanticB
 from clients.attacks.data.sig import Sig as Sig
 from clients.attacks.data.wanet import WaNet as WaNet
 from clients.attacks.training.adaptive_trigger import AdaptiveTrigger as AdaptiveTrigger
+from clients.attacks.training.alie_backdoor import AlieBackdoor as AlieBackdoor
 from clients.attacks.training.alternating_minimization import (
     AlternatingMinimization as AlternatingMinimization,
 )

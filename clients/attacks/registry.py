@@ -6,6 +6,7 @@ from clients.attacks.base import Attack, NoAttack
 ATTACKS: dict[str, type[Attack]] = {
     "adaptive-trigger": training.AdaptiveTrigger,
     "alie": updates.Alie,
+    "alie-backdoor": training.AlieBackdoor,
     "alternating-minimization": training.AlternatingMinimization,
     "anti-cge": updates.AntiCge,
     "anti-clipped-clustering": updates.AntiClippedClustering,

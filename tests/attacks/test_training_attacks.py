@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from crafting import D
 from oracles import data_attacks as oracle
 from poisoning import arrays, build_context, flat, linear, trained
 
@@ -15,6 +16,7 @@ from clients.attacks.data.backdoor import Backdoor, Trigger
 from clients.attacks.data.clean_label import CleanLabel
 from clients.attacks.data.distributed_backdoor import DistributedBackdoor
 from clients.attacks.training.adaptive_trigger import AdaptiveTrigger
+from clients.attacks.training.alie_backdoor import AlieBackdoor
 from clients.attacks.training.alternating_minimization import AlternatingMinimization
 from clients.attacks.training.anticipate import Anticipate
 from clients.attacks.training.chameleon import Chameleon
@@ -188,6 +190,23 @@ def test_constrained_training_is_the_papers(mixed, whole, alpha):
     weights, _ = trained(ConstrainAndScale(alpha=alpha), whole, mixed)
     expected = oracle.constrain(*start, arrays(mixed), steps=6, lr=0.1, alpha=alpha)
     np.testing.assert_allclose(weights, flat(*expected), atol=1e-5)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.2, 20.0])
+def test_alie_backdoor_trains_near_the_global_model(mixed, whole, alpha):
+    start = linear(whole)
+    weights, _ = trained(AlieBackdoor(alpha=alpha), whole, mixed)
+    expected = oracle.near_the_start(*start, arrays(mixed), steps=6, lr=0.1, alpha=alpha)
+    np.testing.assert_allclose(weights, flat(*expected), atol=1e-5)
+
+
+@pytest.mark.parametrize("z", [0.0, 0.5, 1.5])
+def test_alie_backdoor_stays_within_the_spread_of_the_visible_updates(own, honest, z):
+    context = CraftContext(generator=torch.Generator(), clients=16, malicious=4, model=torch.zeros(D))
+    sent = AlieBackdoor(z=z).craft(own, honest, context)
+    np.testing.assert_allclose(sent, oracle.within_the_spread(own.numpy(), honest.numpy(), z), atol=1e-12)
+    alone = AlieBackdoor(z=z).craft(own, None, context)
+    np.testing.assert_allclose(alone, oracle.within_the_spread(own.numpy(), own.numpy(), z), atol=1e-12)
 
 
 def test_the_constraint_holds_the_model_back(mixed, trainer):

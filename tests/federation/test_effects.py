@@ -68,6 +68,7 @@ AT_REST = {
     "sparse-alie": [ALONE],
     "tailored": [ALONE],
     "wanet": [NONE_LEFT],
+    "alie-backdoor": [NONE_LEFT],
 }
 NEVER_AT_REST = {
     "anti-cge", "anti-clipped-clustering", "anti-signguard", "claimed-examples", "fang-krum",

@@ -161,6 +161,32 @@ def constrain(weight, bias, samples, *, steps, lr, alpha):
     return weight, bias
 
 
+def near_the_start(weight, bias, samples, *, steps, lr, alpha):
+    """Gradient steps on L_task + alpha (mean squared distance of the weights + that of the biases)."""
+    start = weight.copy(), bias.copy()
+    for _ in range(steps):
+        by_weight, by_bias, _ = softmax_gradient(weight, bias, *samples)
+        weight, bias = (
+            weight - lr * (by_weight + alpha * 2 * (weight - start[0]) / weight.size),
+            bias - lr * (by_bias + alpha * 2 * (bias - start[1]) / bias.size),
+        )
+    return weight, bias
+
+
+def within_the_spread(own, visible, z):
+    """Clip each coordinate of the updates `own` to mean +- z std of the visible updates."""
+    out = []
+    for update in own:
+        row = []
+        for place, value in enumerate(update):
+            column = [other[place] for other in visible]
+            mean = sum(column) / len(column)
+            spread = z * math.sqrt(sum((each - mean) ** 2 for each in column) / len(column))
+            row.append(min(max(value, mean - spread), mean + spread))
+        out.append(row)
+    return np.array(out)
+
+
 def anticipated(weight, bias, backdoor, ahead, rate):
     """The mean loss on the backdoor now and after each honest gradient step."""
     losses = [cross_entropy(weight, bias, *backdoor)]

@@ -6,6 +6,7 @@ from fedpoison.registry import lazy_names
 
 if TYPE_CHECKING:
     from clients.attacks.training.adaptive_trigger import AdaptiveTrigger as AdaptiveTrigger
+    from clients.attacks.training.alie_backdoor import AlieBackdoor as AlieBackdoor
     from clients.attacks.training.alternating_minimization import (
         AlternatingMinimization as AlternatingMinimization,
     )
@@ -21,6 +22,7 @@ __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
         "clients.attacks.training.adaptive_trigger": ["AdaptiveTrigger"],
+        "clients.attacks.training.alie_backdoor": ["AlieBackdoor"],
         "clients.attacks.training.alternating_minimization": ["AlternatingMinimization"],
         "clients.attacks.training.anticipate": ["Anticipate"],
         "clients.attacks.training.chameleon": ["Chameleon"],
