@@ -7,7 +7,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn import metrics
 
 from clients.attacks.base import AttackGoal
-from fedpoison.federation.server_strategy import update_statistics
+from fedpoison.federation.update_statistics import update_statistics
 from fedpoison.results import metrics as measures
 from fedpoison.results.round import Evaluation, Round, Training
 
