@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from clients.attacks.base import Attack, ClientContext, CraftContext, Knowledge, Range
 from clients.attacks.composite import craft_updates, parts_of
+from clients.training.local_training import LocalTraining
 from clients.training.parameters import layout_of
 from clients.training.samples import Samples
-from clients.training.trainer import LocalTraining, Trainer
+from clients.training.trainer import Trainer
 from fedpoison.errors import CheckError, ensure
 
 ROUNDS = 3

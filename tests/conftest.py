@@ -22,8 +22,9 @@ import torch
 from crafting import D, H, M, drawn
 from flwr.serverapp.strategy import FedAvg
 
+from clients.training.local_training import LocalTraining
 from clients.training.samples import Samples, random_mask
-from clients.training.trainer import LocalTraining, Trainer
+from clients.training.trainer import Trainer
 from fedpoison import cli
 from fedpoison.data import Dataset, load_dataset
 from fedpoison.engines.ray_session import ray_session

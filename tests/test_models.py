@@ -5,8 +5,9 @@ import torch
 from torch import nn
 from torchvision.models import resnet18 as torchvision_resnet18
 
+from clients.training.local_training import LocalTraining
 from clients.training.samples import Samples
-from clients.training.trainer import LocalTraining, Trainer
+from clients.training.trainer import Trainer
 from fedpoison.errors import ScenarioError
 from fedpoison.federation.model_checks import model_facts
 from fedpoison.models import MODELS

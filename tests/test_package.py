@@ -26,7 +26,8 @@ from clients.training.batch import Job, train_clients
 from clients.attacks.base import NoAttack
 from clients.training.parameters import flatten
 from clients.training.samples import Samples
-from clients.training.trainer import LocalTraining, Trainer
+from clients.training.local_training import LocalTraining
+from clients.training.trainer import Trainer
 from clients.training.batch import train_clients_stacked
 from strategies import STRATEGIES
 

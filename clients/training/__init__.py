@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from clients.training.batch import Trained as Trained
     from clients.training.batch import train_clients as train_clients
     from clients.training.dropout import Dropout as Dropout
+    from clients.training.local_training import LocalTraining as LocalTraining
     from clients.training.parameters import Buffers as Buffers
     from clients.training.parameters import Layout as Layout
     from clients.training.parameters import ModelState as ModelState
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from clients.training.parameters import split as split
     from clients.training.parameters import trainable as trainable
     from clients.training.samples import Samples as Samples
-    from clients.training.trainer import LocalTraining as LocalTraining
     from clients.training.trainer import Trainer as Trainer
 
 __getattr__, __dir__, __all__ = lazy_names(
@@ -27,6 +27,7 @@ __getattr__, __dir__, __all__ = lazy_names(
     {
         "clients.training.batch": ["Job", "Trained", "train_clients"],
         "clients.training.dropout": ["Dropout"],
+        "clients.training.local_training": ["LocalTraining"],
         "clients.training.parameters": [
             "Buffers",
             "Layout",
@@ -39,6 +40,6 @@ __getattr__, __dir__, __all__ = lazy_names(
             "trainable",
         ],
         "clients.training.samples": ["Samples"],
-        "clients.training.trainer": ["LocalTraining", "Trainer"],
+        "clients.training.trainer": ["Trainer"],
     },
 )

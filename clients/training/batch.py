@@ -12,9 +12,10 @@ from torch.nn.functional import cross_entropy
 from clients.attacks.base import Attack, ClientContext, NoAttack, checked_type
 from clients.attacks.composite import poisons_data, replaces_training
 from clients.training.dropout import has_dropout
+from clients.training.local_training import LocalTraining, arithmetic, batches, sgd_step
 from clients.training.parameters import Buffers, Layout, layout_of, trainable
 from clients.training.samples import Samples
-from clients.training.trainer import LocalTraining, Trainer, arithmetic, batches, sgd_step
+from clients.training.trainer import Trainer
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,9 +19,10 @@ from torch import Tensor
 from clients.attacks.base import Attack, ClientContext, CraftContext, NoAttack, RuleKind, crafts_updates
 from clients.attacks.composite import craft_updates, poisons_data, replaces_training
 from clients.training.batch import Job, train_clients
+from clients.training.local_training import LocalTraining
 from clients.training.parameters import layout_of
 from clients.training.samples import Samples
-from clients.training.trainer import LocalTraining, Trainer
+from clients.training.trainer import Trainer
 from experiments.benchmarks.aggregation import SHARE, TimedFunction, most_tolerant, parse_size, rule_context
 from fedpoison.errors import ScenarioError
 from fedpoison.federation.adversary import rule_kind

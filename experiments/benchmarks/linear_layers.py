@@ -15,8 +15,9 @@ from unittest.mock import patch
 import torch
 
 from clients.training.linear_stack import LinearStack
+from clients.training.local_training import LocalTraining
 from clients.training.samples import Samples
-from clients.training.trainer import LocalTraining, Trainer
+from clients.training.trainer import Trainer
 from fedpoison.models import MODELS
 
 NAMES = ("mlp-small", "mlp", "logistic")

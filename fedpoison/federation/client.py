@@ -12,9 +12,10 @@ from torch import Tensor
 
 from clients.attacks.base import TRIGGER
 from clients.training.batch import Job, Trained, train_clients
+from clients.training.local_training import LocalTraining
 from clients.training.parameters import Buffers, Layout
 from clients.training.samples import Samples
-from clients.training.trainer import LocalTraining, Trainer
+from clients.training.trainer import Trainer
 from fedpoison.federation.federation import BUFFER, Federation
 from fedpoison.federation.messages import (
     ARRAYS,

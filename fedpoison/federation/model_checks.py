@@ -11,9 +11,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from clients.training.dropout import has_dropout
 from clients.training.global_stream import draws_globally
+from clients.training.local_training import LocalTraining
 from clients.training.parameters import trainable
 from clients.training.samples import Samples
-from clients.training.trainer import LocalTraining, Trainer
+from clients.training.trainer import Trainer
 from fedpoison.errors import ScenarioError, code_errors
 from fedpoison.models import Shape
 from fedpoison.rng import generator_for

@@ -16,7 +16,8 @@ from typing import Self, TypeVar
 import torch
 from torch import nn
 
-from clients.training.trainer import LocalTraining, Trainer
+from clients.training.local_training import LocalTraining
+from clients.training.trainer import Trainer
 from fedpoison.devices import CPU
 from strategies.kernels.columns import use_one_thread
 

@@ -11,9 +11,10 @@ from flwr.app import Context
 from torch import Tensor, nn
 
 from clients.attacks.base import Attack, AttackSetting, ClientContext
+from clients.training.local_training import LocalTraining
 from clients.training.parameters import flatten, layout_of
 from clients.training.samples import Samples
-from clients.training.trainer import LocalTraining, Trainer
+from clients.training.trainer import Trainer
 from fedpoison.errors import ScenarioError
 from fedpoison.federation.attack_checks import check_attack_in
 from fedpoison.flower.attack_argument import read_data_attack

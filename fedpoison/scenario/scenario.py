@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from clients.training.trainer import LocalTraining
+from clients.training.local_training import LocalTraining
 from fedpoison.errors import ScenarioError, unknown
 from fedpoison.scenario.aggregation import FlowerStrategy, check_clients, read_aggregation
 from fedpoison.scenario.attackers import (

@@ -7,7 +7,8 @@ from poisoning import build_context
 from clients.attacks.base import TRIGGER
 from clients.attacks.data.backdoor import Backdoor
 from clients.attacks.training.adaptive_trigger import AdaptiveTrigger
-from clients.training.trainer import LocalTraining, Trainer
+from clients.training.local_training import LocalTraining
+from clients.training.trainer import Trainer
 from fedpoison.simulation.centralized import train_centralized
 from fedpoison.simulation.run import simulate
 

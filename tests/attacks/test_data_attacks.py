@@ -17,7 +17,8 @@ from clients.attacks.data.inject import Inject
 from clients.attacks.data.label_flip import LabelFlip
 from clients.attacks.data.pixels import PixelPerturbation
 from clients.attacks.data.semantic_backdoor import SemanticBackdoor, stroke_slant
-from clients.training.trainer import LocalTraining, Trainer
+from clients.training.local_training import LocalTraining
+from clients.training.trainer import Trainer
 from fedpoison.simulation.run import simulate
 
 

@@ -25,8 +25,9 @@ from clients.attacks.training.critical_layers import CriticalLayers, critical, l
 from clients.attacks.training.neurotoxin import Neurotoxin
 from clients.attacks.training.pgd import Pgd
 from clients.training.batch import Job, poisoned_samples, train_clients
+from clients.training.local_training import LocalTraining
 from clients.training.parameters import layout_of
-from clients.training.trainer import LocalTraining, Trainer
+from clients.training.trainer import Trainer
 from fedpoison.simulation.run import simulate
 
 TRAINING = [kind for kind in ATTACKS.values() if issubclass(kind, Trigger) and kind.train is not Attack.train]

@@ -8,8 +8,8 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from clients.attacks.base import CraftContext
+from clients.training.local_training import batches
 from clients.training.parameters import flatten, split
-from clients.training.trainer import batches
 from fedpoison.cli.reproduce import NAMES
 from fedpoison.engines.local import LocalGrid
 from fedpoison.errors import ScenarioError

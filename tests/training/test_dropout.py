@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from clients.training.dropout import Dropout, drawing
-from clients.training.trainer import LocalTraining, Trainer
+from clients.training.local_training import LocalTraining
+from clients.training.trainer import Trainer
 from fedpoison.models import MODELS, build
 
 

@@ -6,8 +6,9 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from clients.training.linear_stack import LinearStack
+from clients.training.local_training import LocalTraining
 from clients.training.samples import Samples
-from clients.training.trainer import LocalTraining, Trainer
+from clients.training.trainer import Trainer
 
 STACKS = {
     "one layer": [nn.Linear(48, 5)],

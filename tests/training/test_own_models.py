@@ -7,9 +7,10 @@ from torch.nn.functional import dropout
 
 from clients.training.batch import why_not_stacked
 from clients.training.global_stream import draws_globally
+from clients.training.local_training import LocalTraining, batches
 from clients.training.parameters import buffers_of, layout_of
 from clients.training.samples import Samples
-from clients.training.trainer import LocalTraining, Trainer, batches
+from clients.training.trainer import Trainer
 
 
 def stream(seed=0):

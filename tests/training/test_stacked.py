@@ -12,7 +12,8 @@ from clients.attacks.training.pgd import Pgd
 from clients.attacks.updates.simple_updates import ScaledUpdate
 from clients.training.batch import can_stack, train_clients, train_clients_stacked
 from clients.training.dropout import Dropout
-from clients.training.trainer import LocalTraining, Trainer
+from clients.training.local_training import LocalTraining
+from clients.training.trainer import Trainer
 from fedpoison.federation.federation import Federation
 from fedpoison.models import MODELS, build
 from fedpoison.rng import generator_for

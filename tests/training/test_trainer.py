@@ -4,8 +4,9 @@ import torch
 from torch.nn import functional
 from torch.nn.functional import cross_entropy
 
+from clients.training.local_training import LocalTraining, batches
 from clients.training.parameters import flatten, layout_of, split
-from clients.training.trainer import LocalTraining, Trainer, batches
+from clients.training.trainer import Trainer
 from fedpoison.models import MODELS, build
 
 

@@ -12,7 +12,7 @@ from clients.attacks.base import SHARES, TRIGGER, AttackCard, AttackGoal, Client
 from clients.attacks.data.backdoor import Trigger
 from clients.bounds import Count, NonNegative, Positive, PositiveCount
 from clients.training import Samples, Trainer, split
-from clients.training.trainer import batches
+from clients.training.local_training import batches
 
 
 @dataclass(frozen=True, kw_only=True)
