@@ -15,6 +15,7 @@ from fedpoison.federation.federation import Federation
 from fedpoison.scenario.scenario import Scenario
 
 LABELS = torch.arange(120) % 3
+pytestmark = pytest.mark.xdist_group("hub")  # the libraries take seconds to import: one process does
 
 
 class Split:
