@@ -13,18 +13,21 @@ import fedpoison as fp
 
 
 class BatchNormCNN(nn.Module):
-    """Two convolutions with batch normalisation, and a forward of its own."""
+    """Two convolutions with batch normalisation, and a forward of its own.
 
-    def __init__(self, num_classes: int = 10, width: int = 8) -> None:
+    The simulation gives the shape (c, h, w) of an image and the number of classes.
+    """
+
+    def __init__(self, num_classes: int = 10, width: int = 8, shape: tuple[int, ...] = (1, 28, 28)) -> None:
         super().__init__()
-        self.first = nn.Conv2d(1, width, 5, padding=2, stride=2)
+        self.first = nn.Conv2d(shape[0], width, 5, padding=2, stride=2)
         self.first_norm = nn.BatchNorm2d(width)
         self.second = nn.Conv2d(width, 2 * width, 5, padding=2, stride=2)
         self.second_norm = nn.BatchNorm2d(2 * width)
         self.classifier = nn.Linear(2 * width, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Compute the logits (m, k) of images (m, 1, h, w)."""
+        """Compute the logits (m, k) of images (m, c, h, w)."""
         hidden = self.first_norm(self.first(images)).relu()
         hidden = self.second_norm(self.second(hidden)).relu()
         logits: Tensor = self.classifier(hidden.mean(dim=(2, 3)))
