@@ -27,7 +27,7 @@ BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 COMMANDS = [shlex.split(line) for language, block in BLOCKS if not language for line in block.splitlines()]
 """Commands of the page, in its order."""
 PATIENCE = 480.0
-"""Longest wait for a condition, in seconds. On two idle cores, each takes less than a minute."""
+"""Longest wait for a condition, in seconds."""
 
 
 class Deployment:
