@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from fedpoison.api import sweep as sweep
     from fedpoison.api import tune as tune
     from fedpoison.audits.card import AuditCard as AuditCard
+    from fedpoison.audits.leaderboard import Leaderboard as Leaderboard
+    from fedpoison.audits.recommend import recommend as recommend
     from fedpoison.errors import DataError as DataError
     from fedpoison.errors import EngineError as EngineError
     from fedpoison.errors import FedPoisonError as FedPoisonError
@@ -80,6 +82,8 @@ __getattr__, __dir__, __all__ = lazy_names(
             "tune",
         ],
         "fedpoison.audits.card": ["AuditCard"],
+        "fedpoison.audits.leaderboard": ["Leaderboard"],
+        "fedpoison.audits.recommend": ["recommend"],
         "fedpoison.errors": ["DataError", "EngineError", "FedPoisonError", "RunError", "ScenarioError"],
         "fedpoison.report.write": ["write_report"],
         "fedpoison.results.history": ["History"],

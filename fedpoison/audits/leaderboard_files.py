@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fedpoison.audits.leaderboard import Leaderboard
+from fedpoison.audits.leaderboard_page import page
 from fedpoison.audits.leaderboard_tables import basis, board_tables, to_markdown
 from fedpoison.errors import file_errors
 from fedpoison.results.markdown import markdown_text
@@ -29,6 +30,7 @@ def write_board(board: Leaderboard, folder: str | Path) -> Path:
         data.mkdir(parents=True, exist_ok=True)
         path.write_text(markdown(board), encoding="utf-8")
         (data / f"{NAME}.json").write_text(to_json(as_json(board), indent=1) + "\n", encoding="utf-8")
+        (data / f"{NAME}.html").write_text(page(board), encoding="utf-8")
         board.to_frame().to_csv(data / f"{NAME}.csv", index=False)
         board.results_frame().to_csv(data / "attacks.csv", index=False)
     return path
@@ -63,7 +65,9 @@ def markdown(board: Leaderboard) -> str:
 
 _INTRODUCTION = """\
 Every strategy of fedpoison, and some pipelines, under one [audit](audit.md): a fixed protocol of attacks that
-are tuned against each strategy. The worst case counts. The strategy with the best worst case is first."""
+are tuned against each strategy. The worst case counts. The strategy with the best worst case is first. See
+[Which defence should I use?](which-defence.md) for how to choose."""
 _LINKS = f"""\
-The data: the rows as [CSV]({NAME}/{NAME}.csv) and [JSON]({NAME}/{NAME}.json), and every reported attack as
-[CSV]({NAME}/attacks.csv). `python -m experiments.leaderboard` repeats all of it."""
+The data: one [page]({NAME}/{NAME}.html) that sorts and filters, the rows as [CSV]({NAME}/{NAME}.csv) and
+[JSON]({NAME}/{NAME}.json), and every reported attack as [CSV]({NAME}/attacks.csv).
+`python -m experiments.leaderboard` repeats all of it. `fedpoison leaderboard add card.json` adds a card."""

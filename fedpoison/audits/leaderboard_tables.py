@@ -34,11 +34,11 @@ def all_strategies(board: Leaderboard) -> CardTable:
     rows = [
         {
             "strategy": row.strategy,
-            "worst accuracy": _interval(row, "worst_accuracy"),
-            "clean": _interval(row, "clean_accuracy"),
+            "worst accuracy": interval(row, "worst_accuracy"),
+            "clean": interval(row, "clean_accuracy"),
             "worst class": percent(row.worst_class_accuracy),
-            "targeted": _interval(row, "targeted_success"),
-            "backdoor": _interval(row, "backdoor_success"),
+            "targeted": interval(row, "targeted_success"),
+            "backdoor": interval(row, "backdoor_success"),
             "breakdown": row.breakdown,
             "cost": percent(row.robustness_cost),
             "ms": "-"
@@ -46,7 +46,7 @@ def all_strategies(board: Leaderboard) -> CardTable:
             else f"{1000 * row.seconds_per_aggregation:.1f}",
             "under": "-" if pd.isna(row.worst_attack) else f"{row.worst_attack}, {row.worst_partition}",
         }
-        for row in _rows(board.to_frame())
+        for row in frame_rows(board.to_frame())
         if row.strategy not in board.undefined
     ]
     title = f"Worst case of each strategy, {percent(board.headline_share, 0)} % malicious, %"
@@ -63,11 +63,11 @@ def small_table(board: Leaderboard, rows: int = SMALL) -> str:
             {
                 "strategy": f"`{row.strategy.replace('|', BAR)}`",
                 "without attack": percent(row.clean_accuracy),
-                "worst case": _interval(row, "worst_accuracy"),
+                "worst case": interval(row, "worst_accuracy"),
                 "backdoor succeeds": percent(row.backdoor_success),
                 "breaks from": row.breakdown,
             }
-            for row in _rows(chosen)
+            for row in frame_rows(chosen)
         ]
     )
     return markdown_table(cells, _alignments(cells, 1, []))
@@ -100,11 +100,13 @@ def _alignments(cells: pd.DataFrame, labels: int, words: Sequence[str]) -> list[
     ]
 
 
-def _rows(frame: pd.DataFrame) -> list[Any]:
+def frame_rows(frame: pd.DataFrame) -> list[Any]:
+    """Return the rows of a frame, with the columns as attributes."""
     return list(frame.itertuples())
 
 
-def _interval(row: object, name: str) -> str:
+def interval(row: object, name: str) -> str:
+    """Return a measure of a row of `Leaderboard.to_frame` with its interval, in per cent."""
     mean, low, high = (getattr(row, f"{name}{end}") for end in ("", "_low", "_high"))
     return percent(mean) if pd.isna(mean) else format_interval(mean, low, high)
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from importlib.resources import files
 from io import StringIO
 from pathlib import Path
 
 from fedpoison.audits.card import AuditCard
 from fedpoison.audits.tables import basis, card_tables, worst_rows
 from fedpoison.errors import file_errors
-from fedpoison.results.run_frame import percent
+from fedpoison.report.pages import render
 
 
 def write_page(card: AuditCard, path: str | Path) -> None:
@@ -25,26 +24,16 @@ def write_page(card: AuditCard, path: str | Path) -> None:
 
 def page(card: AuditCard) -> str:
     """Return the page as text: the numbers, a figure, tables, flags, all tried attacks, and commands."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415  # only pages need jinja2
-    from markupsafe import Markup  # noqa: PLC0415  # only pages need markupsafe
-
-    environment = Environment(
-        loader=PackageLoader("fedpoison.audits"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["percent"] = percent
-    style = (files("fedpoison.report") / "templates" / "page.css").read_text(encoding="utf-8")
-    return environment.get_template("card.html.j2").render(
+    return render(
+        "card.html.j2",
+        "fedpoison.audits",
+        title=f"{card.protocol} of {card.strategy}",
         card=card,
         basis=basis(card),
         top=dict(card_tables(card)[0].cells.itertuples(index=False)),
         tables=card_tables(card)[1:],
         worst=worst_rows(card),
         figure=_figure(card),
-        style=Markup(style),  # noqa: S704  # our own file
     )
 
 

@@ -60,7 +60,7 @@ def summarize(
         breakdown=broken,
         dataset=base.dataset_title,
         model=str(base.model),
-        settings=_settings(base),
+        settings=scenario_settings(base),
         changed_settings=changed_settings(setting),
         protocol_digest=protocol.digest,
         version=version("fedpoison"),
@@ -256,7 +256,8 @@ def _tried(setting: AuditSetting, trial: Trial) -> Tried:
     )
 
 
-def _settings(base: Scenario) -> dict[str, object]:
+def scenario_settings(base: Scenario) -> dict[str, object]:
+    """Return the fields of a scenario that an audit does not set."""
     return {name: value for name, value in base.content().items() if name not in VARIED}
 
 

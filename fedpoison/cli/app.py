@@ -22,6 +22,8 @@ COMMANDS = {
     "baseline": "Train a centralized model on clean data, and with --attack another one on poisoned data.",
     "search": "Find the attack and the parameters that harm a strategy most.",
     "audit": "Measure the worst case of a strategy with a fixed protocol of tuned attacks.",
+    "leaderboard": "Show the audits of all strategies, add a card to them, or write their pages.",
+    "recommend": "Find the strategies with the best worst case for a number of clients and attackers.",
     "tune": "Choose the parameters of a strategy that are best under the worst of some attacks.",
     "report": "Write one HTML file about stored runs. A browser opens the file without a network.",
     "reproduce": "Repeat published experiments, and compare our numbers with the published ones.",

@@ -214,7 +214,7 @@ def _option(name: str, field: FieldInfo, default: object) -> inspect.Parameter:
         *_NAMES.get(name, ()),
         help=field_help(field.description or "", [field, field.annotation]),
         rich_help_panel=SCENARIO_PANEL,
-        parser=_parse_share if is_share else None,
+        parser=parse_share if is_share else None,
         metavar="SHARE" if is_share else None,
     )
     return inspect.Parameter(
@@ -225,7 +225,7 @@ def _option(name: str, field: FieldInfo, default: object) -> inspect.Parameter:
     )
 
 
-def _parse_share(text: str | float) -> float:
+def parse_share(text: str | float) -> float:
     """Parse a share, which is a number such as 0.2, or 20%."""
     number = str(text).strip()
     try:

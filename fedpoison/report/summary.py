@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
 from fedpoison.report.load import is_attack_free
 from fedpoison.report.page_data import AXES, WITHOUT_RESULT, PageData, is_result
+from fedpoison.report.table import Cell, Column, PageTable
+from fedpoison.results.history import class_labels
 from fedpoison.results.run_frame import (
     MEASURES,
     STOPPED,
     class_columns,
     cross_table,
+    format_spread,
     lowest_accuracy,
     of_whole_groups,
     percent,
@@ -95,6 +99,62 @@ def _extreme(by_class: pd.DataFrame, pick: str) -> pd.Series[int]:
     numbered = by_class.set_axis(range(by_class.shape[1]), axis=1).dropna(how="all")
     found = numbered.agg(pick, axis=1) if len(numbered) else pd.Series(dtype="Int64")
     return found.astype("Int64").reindex(by_class.index)
+
+
+def page_table(contents: PageData, table: pd.DataFrame) -> PageTable:
+    """Return the summary as a table of the page. A reader can sort and filter it.
+
+    Args:
+        contents: Runs of the page.
+        table: From `summarize`.
+    """
+    several = len(contents.settings) > 1
+    columns = [
+        Column("strategy", "Strategy", "label", filtered=True),
+        Column("attack", "Attack", "words", filtered=True, wide=True),
+        *([Column("setting", "Setting", "words", filtered=True, wide=True)] if several else []),
+        Column("accuracy", "Accuracy"),
+        Column("worst", "Worst class"),
+        Column("success", "Attack success"),
+        Column("damage", "Damage"),
+        Column("runs", "Runs", wide=True),
+    ]
+    caption = (
+        "After the last round, in per cent: mean ± standard deviation over seeds. Damage is the accuracy "
+        "that the class with the largest loss lost to the attack, in percentage points, against "
+        "the clean run."
+    )
+    rows = [list(_cells(row, several=several)) for row in table.itertuples()]
+    return PageTable("summary", "Headline numbers", columns, rows, caption)
+
+
+def _cells(row: Any, *, several: bool) -> Iterator[Cell]:
+    """Yield the cells of a row. The worst result of a strategy that stopped is below every accuracy."""
+    yield Cell(row.strategy, note=", ".join([row.attack, *([row.setting] if several else [])]))
+    yield Cell(row.attack)
+    if several:
+        yield Cell(row.setting)
+    accuracy = row.mark or format_spread(row.accuracy, row.accuracy_deviation)
+    stopped = row.mark not in ("", WITHOUT_RESULT)
+    yield Cell(f"{accuracy} *" if row.noted else accuracy, STOPPED if stopped else row.accuracy)
+    yield Cell(
+        format_spread(row.worst_class_accuracy, row.worst_class_accuracy_deviation),
+        row.worst_class_accuracy,
+        _class_name(row.worst_class, row.class_names),
+    )
+    yield Cell(format_spread(row.success, row.success_deviation), row.success)
+    yield Cell(
+        format_spread(row.damage, row.damage_deviation),
+        row.damage,
+        _class_name(row.damaged_class, row.class_names),
+    )
+    yield Cell(str(len(row.places)), len(row.places))
+
+
+def _class_name(label: int | None, names: Sequence[str]) -> str:
+    if label is None or pd.isna(label):
+        return ""
+    return f"class {class_labels(names, int(label) + 1)[-1]}"
 
 
 def headlines(contents: PageData, table: pd.DataFrame) -> list[Headline]:

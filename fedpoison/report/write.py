@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
-from importlib.resources import files
 from pathlib import Path
 
 from fedpoison.errors import RunError
 from fedpoison.report import summary
 from fedpoison.report.load import StoredRuns, load_runs
 from fedpoison.report.page_data import PageData
-from fedpoison.results.history import class_labels
-from fedpoison.results.run_frame import format_spread, percent
-from fedpoison.results.strict_json import to_json
+from fedpoison.report.pages import BASE, TABLE_SCRIPTS, render
 
 SCRIPTS = (
-    "data.js", "theme.js", "build.js", "overview.js", "curves.js", "run.js", "trust.js", "damage.js",
+    *TABLE_SCRIPTS, "data.js", "build.js", "overview.js", "curves.js", "run.js", "trust.js", "damage.js",
     "timings.js", "provenance.js", "start.js",
 )  # fmt: skip
 """The page's own scripts, in the order in which they run."""
@@ -80,48 +75,17 @@ def write_report(
 
 def page(contents: PageData, found: StoredRuns, title: str) -> str:
     """Return the page as text."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415  # only reports need jinja2
-    from markupsafe import Markup  # noqa: PLC0415  # only reports need markupsafe
     from plotly.offline import get_plotlyjs  # noqa: PLC0415  # plotly takes a second to import
 
-    environment = Environment(
-        loader=PackageLoader("fedpoison.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["percent"] = lambda share: f"{percent(share)} %"
-    environment.globals["spread"] = format_spread
-    environment.globals["class_name"] = lambda number, names: " ".join(
-        ["class", class_labels(names, number + 1)[-1]]
-    )
     table = summary.summarize(contents)
-    return environment.get_template("page.html.j2").render(
+    return render(
+        "page.html.j2",
         title=title,
-        made=datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC"),
-        version=version("fedpoison"),
         contents=contents,
         left_out=found.left_out,
         headlines=summary.headlines(contents, table),
-        rows=table.astype(object).where(table.notna(), None).itertuples(),
-        classes=max(len(run.history.last.confusion) for run in contents.shown),
-        style=Markup(_text("page.css")),  # noqa: S704  # our own file
-        plotly=Markup(get_plotlyjs()),  # noqa: S704  # plotly's own file
-        scripts=[Markup(_text(name)) for name in SCRIPTS],  # noqa: S704  # our own files
-        data=Markup(embedded(contents.data())),  # noqa: S704  # escaped
+        table=summary.page_table(contents, table),
+        libraries=[get_plotlyjs()],
+        scripts=[(BASE, name) for name in SCRIPTS],
+        data=contents.data(),
     )
-
-
-def embedded(data: object) -> str:
-    r"""Return data as JSON that is safe inside a script element.
-
-    >>> embedded("</script>")
-    '"\\u003c/script\\u003e"'
-    """
-    text = to_json(data, compact=True)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def _text(name: str) -> str:
-    return (files("fedpoison.report") / "templates" / name).read_text(encoding="utf-8")

@@ -2,6 +2,7 @@
 
 import json
 from io import StringIO
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -11,7 +12,7 @@ from experiments import leaderboard as experiment
 from fedpoison.audits.card import AuditCard
 from fedpoison.audits.card_folder import load_cards, save_card, save_undefined
 from fedpoison.audits.leaderboard import Leaderboard
-from fedpoison.audits.leaderboard_files import write_board
+from fedpoison.audits.leaderboard_files import markdown, write_board
 from fedpoison.audits.leaderboard_tables import small_table
 from fedpoison.errors import RunError, ScenarioError
 
@@ -200,3 +201,9 @@ def test_a_stored_card_lacks_only_the_tried_attacks(tmp_path):
     path = save_card(card.model_copy(update={"tried": []}), tmp_path)
     assert AuditCard.load(path).digest == card.digest
     assert json.load(StringIO(path.read_text()))["settings"] == card.settings
+
+
+def test_the_page_of_the_documentation_is_that_of_the_cards():
+    docs = Path(__file__).parents[2] / "docs"
+    assert (docs / "leaderboard.md").read_text() == markdown(Leaderboard.load())
+    assert {path.suffix for path in (docs / "leaderboard").iterdir()} == {".csv", ".html", ".json"}

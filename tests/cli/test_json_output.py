@@ -3,8 +3,9 @@
 import json
 
 import pytest
-from auditing import UNTARGETED
+from auditing import UNTARGETED, made_card
 
+from fedpoison.audits.card_folder import save_card
 from fedpoison.cli.app import COMMANDS, load_command
 from fedpoison.results.strict_json import to_json
 
@@ -28,6 +29,7 @@ attack = ["none", "label-flip(mode=targeted, source=1, target=7)"]
 seed = [0, 1]
 """
 JOBS = ["--jobs", 1, "--json"]
+WITHOUT_STORE = ("list", "doctor", "reproduce", "leaderboard", "recommend")
 FAST = ["--rounds", 1, "--clients", 5, "--train-samples", 200, "--validation-samples", 50]
 
 
@@ -45,6 +47,11 @@ def strict(text):
     return json.loads(text, parse_constant=refuse)
 
 
+def cards(store):
+    """Return a folder with one card, next to the store."""
+    return save_card(made_card("median"), store.with_name(f"{store.name}-cards")).parent
+
+
 def arguments(command, store):
     """Return the arguments of a short call of a command."""
     study = store / "tiny.toml"
@@ -56,6 +63,8 @@ def arguments(command, store):
         "sweep": [study, *JOBS],
         "audit": ["--strategy", "median", "--dataset", "digits", *FAST, *JOBS],
         "search": [*FLEET, "--attacks", "ipm", "--trials", 1, "--confirm", 1, *JOBS],
+        "leaderboard": ["show", "--json"],
+        "recommend": ["--clients", 10, "--cards", cards(store), "--json"],
         "tune": [*FLEET, "--strategy", "slsgd", "--attacks", "ipm", "--trials", 2, "--confirm", 1, *JOBS],
         "baseline": [*TINY, "--attack", FLIP, "--json"],
         "reproduce": ["byzfl-quickstart", "--list", "--json"],
@@ -67,7 +76,7 @@ def arguments(command, store):
 @pytest.mark.parametrize("command", sorted(COMMANDS.keys() - {"report", "replay", "new"}))
 def test_every_command_prints_strict_json(fedpoison, store, command, monkeypatch):
     monkeypatch.setattr("fedpoison.cli.audit.LATEST", UNTARGETED)
-    stored = [] if command in ("list", "doctor", "reproduce") else ["--out", store]
+    stored = [] if command in WITHOUT_STORE else ["--out", store]
     code, out, _ = fedpoison(command, *arguments(command, store), *stored)
     assert code == 0 or command == "doctor"  # its exit code depends on the machine
     assert out.count("\n") == 1

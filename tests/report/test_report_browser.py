@@ -1,9 +1,7 @@
 """The report in a browser: it draws, asks no network, and does what its controls say."""
 
-import shutil
-from pathlib import Path
-
 import pytest
+from browsing import open_browser, rows, watched
 
 from fedpoison.report import write_report
 
@@ -12,25 +10,8 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="playwright drives 
 
 @pytest.fixture(scope="module")
 def browser():
-    with sync_api.sync_playwright() as playwright:
-        installed = shutil.which("chromium") or shutil.which("google-chrome")
-        path = installed or playwright.chromium.executable_path
-        if not Path(path).is_file():
-            pytest.skip("no chromium or google-chrome is installed")
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-def watched(browser):
-    """A page in light colours, and a list of what goes wrong in it or is asked for."""
-    page = browser.new_page(reduced_motion="reduce", color_scheme="light")
-    troubles = []
-    page.on("console", lambda told: troubles.append(told.text) if told.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: troubles.append(str(error)))
-    page.on("dialog", lambda dialog: troubles.append(dialog.message))
-    page.on("request", lambda request: troubles.append(request.url))
-    return page, troubles
+    with open_browser() as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +119,39 @@ def test_the_theme_follows_the_system_and_the_button(page):
 def test_nothing_sticks_out_sideways(page, width):
     page.set_viewport_size({"width": width, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_the_summary_sorts_and_filters_and_the_address_repeats_it(page):
+    page.get_by_role("button", name="Accuracy", exact=True).click()
+    values = page.locator("table[data-table=summary] tbody td:nth-child(3)")
+    numbers = [float(text.split()[0]) for text in values.all_inner_texts()]
+    assert numbers == sorted(numbers, reverse=True)
+    page.locator("[data-filters=summary] select").first.select_option("krum")
+    assert set(rows(page, "summary")) == {"krum"}
+    assert page.locator("[data-count=summary]").inner_text() == "2 of 4 rows"
+    page.locator("#strategy").select_option("1")
+    address = page.evaluate("location.hash")
+    assert "summary-sort=-accuracy" in address
+    assert "strategy=krum" in address
+    page.get_by_role("link", name="Damage").click()
+    page.wait_for_function("location.hash.startsWith('#damage?')")
+    assert page.evaluate("location.hash.split('?')[1]") == address.split("?")[1]
+    page.evaluate("location.hash = '#summary?summary-sort=runs&strategy=fedavg'")
+    page.wait_for_function("state.strategy === 0")
+    assert len(rows(page, "summary")) == 4
+    page.evaluate("location.hash = ''")
+
+
+def test_a_capture_of_the_page_has_every_figure(page):
+    page.evaluate("repaint()")
+    page.wait_for_function("stale.size === 0")
+
+
+def test_the_accuracy_is_next_to_the_strategy_on_a_narrow_screen(page):
+    page.set_viewport_size({"width": 360, "height": 800})
+    cell = page.locator("table[data-table=summary] tbody td.number").first
+    assert cell.bounding_box()["x"] + cell.bounding_box()["width"] <= 360
+    assert "backdoor" in " ".join(rows(page, "summary"))
 
 
 def test_paper_gets_every_figure_in_light_colours(page):

@@ -1,23 +1,5 @@
 "use strict";
-// Elements of the page, and figures that are drawn when they come into sight.
-
-const byId = (id) => document.getElementById(id);
-
-/** An element with attributes and children; texts become text, never markup. */
-function element(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
-    else if (value !== null && value !== undefined) made.setAttribute(name, value);
-  }
-  return put(made, ...children);
-}
-
-/** Replace the children of an element; null children are left out. */
-function put(holder, ...children) {
-  holder.replaceChildren(...children.filter((child) => child !== null && child !== undefined));
-  return holder;
-}
+// Tables below the figures, and figures that are drawn when they come into sight, or when the page has time.
 
 /** Put a table into the details with this id; cells are texts or elements. */
 function tabulate(id, { caption, head, rows }) {
@@ -65,7 +47,21 @@ function paint(ids) {
 function repaint() {
   for (const id of figures.keys()) stale.add(id);
   paint(inSight);
+  paintRest();
 }
+
+/** Draw the figures out of sight one after the other when the page has time, so that a capture of the page has them. */
+function paintRest() {
+  if (!stale.size || waiting) return;
+  waiting = true;
+  (window.requestIdleCallback ?? setTimeout)(() => {
+    waiting = false;
+    paint([...stale].slice(0, 1));
+    paintRest();
+  });
+}
+
+let waiting = false;
 
 /** Draw a figure, which screen readers know by `label`; `onCell` is called with the point of a click. */
 function show(holder, label, traces, layout, onCell) {

@@ -101,6 +101,7 @@ function listStrategies() {
       onchange: () => {
         if (box.checked) state.hidden.delete(strategy);
         else state.hidden.add(strategy);
+        rememberState();
         change({});
       },
     });

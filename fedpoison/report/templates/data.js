@@ -10,6 +10,8 @@ const MEASURES = {
   success: "attack success",
 };
 const state = { setting: 0, attack: 0, strategy: 0, seed: "", round: null, measure: "accuracy", hidden: new Set() };
+/** The parts of the state that are labels, with the texts of their places. */
+const LABELS = { setting: DATA.settings, attack: DATA.attacks, strategy: DATA.strategies };
 
 /** The runs of a cell, with unfinished runs. */
 function begunRuns({ setting = state.setting, attack, strategy }) {

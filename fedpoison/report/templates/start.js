@@ -13,8 +13,35 @@ function change(changes) {
     for (const holder of document.querySelectorAll(`[data-said="${name}"]`)) holder.textContent = text;
   }
   for (const describe of [tabulateOverview, tabulateCurves, describeRun, describeTrust, describeDamage, tabulateTimings, describeProvenance]) describe();
-  if (Object.keys(changes).length) byId("said").textContent = `${cellName()}. ${facts()}`;
+  if (Object.keys(changes).length) {
+    byId("said").textContent = `${cellName()}. ${facts()}`;
+    rememberState();
+  }
   repaint();
+}
+
+/** Write the choice into the address. */
+function rememberState() {
+  const labels = Object.entries(LABELS).map(([name, texts]) => [name, texts.length > 1 ? texts[state[name]] : null]);
+  const measure = state.measure === "accuracy" ? null : state.measure;
+  const names = [...state.hidden].map((place) => DATA.strategies[place]);
+  const hidden = names.length || DATA.strategies.length <= FIRST_SHOWN ? names : "none";
+  remember({ ...Object.fromEntries(labels), seed: state.seed, round: state.round, measure, hidden });
+}
+
+/** The choice in the address. Names that this page does not have are left out. */
+function addressState() {
+  const found = {};
+  for (const [name, texts] of Object.entries(LABELS)) {
+    const place = texts.indexOf(choices.get(name) ?? "");
+    if (place >= 0 && choices.has(name)) found[name] = place;
+  }
+  if (choices.has("seed")) found.seed = choices.get("seed");
+  if (choices.has("round")) found.round = Number(choices.get("round"));
+  if (choices.get("measure") in MEASURES) found.measure = choices.get("measure");
+  const hidden = choices.getAll("hidden").map((name) => DATA.strategies.indexOf(name));
+  if (hidden.length) found.hidden = new Set(hidden.filter((place) => place >= 0));
+  return found;
 }
 
 function runName() {
@@ -119,7 +146,10 @@ function start() {
   state.attack = firstAttack();
   state.strategy = null;
   state.hidden = new Set(present("strategy").slice(FIRST_SHOWN));
+  Object.assign(state, addressState());
   listen();
+  sortTables();
+  onAddress(() => change(addressState()));
   change({});
   figure("overview-figure", drawOverview);
   figure("classes-figure", drawCurves);
@@ -128,6 +158,8 @@ function start() {
   figure("confusion-figure", drawConfusion);
   figure("trust-figure", drawTrust);
   figure("timings-figure", drawTimings);
+  paintRest();
+  showSection();
 }
 
 start();
