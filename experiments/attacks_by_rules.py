@@ -54,6 +54,7 @@ RECENT_RULES: Mapping[str, Sequence[str]] = {
 }
 """Attacks by rule. The effect of a rule is the difference from FedAvg."""
 RECENT_ATTACKS: Mapping[str, str] = {
+    "alie-backdoor": "krum",
     "fcba+scaled-update(factor=5)": "fedavg",
     "sig(delta=0.3)": "fedavg",
     "wanet(strength=2.0)": "fedavg",
