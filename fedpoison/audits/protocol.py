@@ -140,7 +140,6 @@ def _backdoor(family: Family, attack: str, *strengths: Strength, schedule: str =
 _FLIP = "label-flip(mode=targeted, source={source}, target={target})"
 _ENDED = "window(stop=5)"
 """Schedule of an attack that ends three rounds before the last one."""
-_BLENDED = "blended(target={target}, alpha={strength})"
 
 AUDIT_1 = Protocol(
     name="audit-1",
@@ -190,7 +189,7 @@ AUDIT_1 = Protocol(
             strengths=(5.0, 2.0, 15.0),
         ),
         _backdoor("static", "backdoor(target={target})"),
-        _backdoor("static", _BLENDED, 0.2, 0.4),
+        _backdoor("static", "blended(target={target}, alpha={strength})", 0.2, 0.4),
         _backdoor("distributed", "distributed-backdoor(target={target})"),
         _backdoor("replacement", "model-replacement(target={target}, factor={strength})", None, 2.0, 10.0),
         _backdoor("replacement", "pgd(target={target}, radius={strength})", 0.5, 2.0),
@@ -230,7 +229,7 @@ AUDIT_2 = replace(
     AUDIT_1,
     name="audit-2",
     attacks=(
-        *(attack for attack in AUDIT_1.attacks if attack.attack != _BLENDED),
+        *AUDIT_1.attacks,
         _untargeted("data", "label-flip(mode=cyclic)"),
         _untargeted("data", "label-flip+claimed-examples(factor={strength})", 10.0, 100.0),
         _untargeted("hidden", "anti-signguard"),
@@ -241,13 +240,12 @@ AUDIT_2 = replace(
             family="data",
             strengths=(10.0, 100.0),
         ),
-        _backdoor("static", _BLENDED, 0.2, 0.4, 0.8),
         _backdoor("static", "sig(target={target}, delta={strength})", 20 / 255, 0.3),
         _backdoor("static", "wanet(target={target}, share=0.3, strength={strength})", 0.5, 1.5),
         _backdoor("distributed", "fcba(target={target})"),
     ),
 )
-"""The second protocol: attacks since 2023, false numbers of examples, and stronger blended triggers."""
+"""The second protocol: attacks since 2023, and false numbers of examples."""
 
 PROTOCOLS = {protocol.name: protocol for protocol in (AUDIT_1, AUDIT_2)}
 """Protocols by name."""
