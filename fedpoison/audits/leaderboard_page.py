@@ -25,6 +25,7 @@ COLUMNS = (
     Column("ms", "Aggregation, ms", first="lowest"),
     Column("attack", "Worst attack", "words"),
     Column("better", "Dominated by", "words", wide=True),
+    Column("flags", "Flags", "words", wide=True),
 )
 """Columns of the table. `leaderboard.js` fills them with the numbers that the filters leave."""
 
@@ -77,6 +78,7 @@ def _cells(row: Any, better: Sequence[str]) -> Iterator[Cell]:
     missing = isinstance(row.undefined, str)
     yield Cell(row.undefined if missing else f"{row.worst_attack}, {row.worst_partition}")
     yield Cell(f"{better[0]} and {len(better) - 1} more" if len(better) > 1 else "".join(better))
+    yield Cell(row.flags)
 
 
 def _milliseconds(seconds: float | None) -> str:

@@ -173,6 +173,15 @@ def test_the_page_about_stored_runs_loads_the_model_that_the_run_saved(tmp_path,
     plt.close("all")
 
 
+@pytest.mark.parametrize(
+    ("words", "page"),
+    [("which defence", "which-defence"), ("batchnorm", "own-models"), ("pretrained", "own-models")],
+)
+def test_the_search_of_the_pages_finds_the_words_of_readers(words, page):
+    text = re.sub(r"^```.*?^```", "", (ROOT / f"docs/{page}.md").read_text(), flags=re.DOTALL | re.MULTILINE)
+    assert words in text.lower()
+
+
 def test_the_command_of_the_first_page_is_that_of_make_run():
     command = re.compile(r"(?:^|/)(fedpoison compare .*\n.*)$", re.MULTILINE)
     texts = [(ROOT / name).read_text() for name in ("Makefile", "docs/index.md")]

@@ -1,5 +1,7 @@
 """The report in a browser: it draws, asks no network, and does what its controls say."""
 
+import re
+
 import pytest
 from browsing import open_browser, rows, watched
 
@@ -134,17 +136,18 @@ def test_the_summary_sorts_and_filters_and_the_address_repeats_it(page):
     assert "summary-sort=-accuracy" in address
     assert "strategy=krum" in address
     page.get_by_role("link", name="Damage").click()
-    page.wait_for_function("location.hash.startsWith('#damage?')")
+    sync_api.expect(page).to_have_url(re.compile(r"#damage\?"))
     assert page.evaluate("location.hash.split('?')[1]") == address.split("?")[1]
     page.evaluate("location.hash = '#summary?summary-sort=runs&strategy=fedavg'")
-    page.wait_for_function("state.strategy === 0")
+    sync_api.expect(page.locator("[data-said=cell]")).to_have_text("fedavg under backdoor")
     assert len(rows(page, "summary")) == 4
     page.evaluate("location.hash = ''")
 
 
 def test_a_capture_of_the_page_has_every_figure(page):
     page.evaluate("repaint()")
-    page.wait_for_function("stale.size === 0")
+    look = "const look = () => (stale.size ? setTimeout(look, 10) : done(true))"
+    assert page.evaluate(f"new Promise((done) => {{ {look}; look(); }})")
 
 
 def test_the_accuracy_is_next_to_the_strategy_on_a_narrow_screen(page):
