@@ -61,6 +61,13 @@ app = ClientApp()
 app.train()(train)
 app.query()(query)
 """
+CONFIGURATION = """[superlink]
+default = "fedpoison"
+
+[superlink.fedpoison]
+address = "127.0.0.1:{port}"
+insecure = true
+"""
 PROJECT = """[project]
 name = "fedpoison-flower"
 version = "0.1.0"
@@ -148,15 +155,21 @@ def _with_copied_arrays(federation: Federation, path: Path) -> Scenario:
 
 
 def _environment(home: Path) -> dict[str, str]:
-    """Return the environment of Flower's processes: this installation, a separate home and a free port."""
-    here = str(Path(sys.executable).parent)
+    """Return the environment of Flower's processes: this installation, a separate home and a free port.
+
+    Flower's configuration in that home names the address of the SuperLink. Without it, `flwr` starts another
+    SuperLink if the one of the run does not answer, as after its process was killed.
+    """
+    here, port = str(Path(sys.executable).parent), str(_free_port())
+    (home / "flwr").mkdir(exist_ok=True)
+    (home / "flwr" / "config.toml").write_text(CONFIGURATION.format(port=port), encoding="utf-8")
     return {
         **os.environ,
         COMMAND_VARIABLE: json.dumps(command()),
         "PATH": here + os.pathsep + os.environ.get("PATH", ""),
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         "FLWR_HOME": str(home / "flwr"),
-        "FLWR_LOCAL_SUPERLINK_HTTP_API_PORT": str(_free_port()),
+        "FLWR_LOCAL_SUPERLINK_HTTP_API_PORT": port,
         "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
         "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.1",
         "FLWR_TELEMETRY_ENABLED": "0",

@@ -124,6 +124,15 @@ def test_flowers_runtime_continues_a_run_with_the_same_records(crowded, tmp_path
 
 
 @pytest.mark.flower
+def test_flwr_starts_no_superlink_of_its_own_if_that_of_the_run_does_not_answer(tmp_path):
+    environment = flower._environment(tmp_path)
+    text = flower._flwr_text(["ls", "--format", "json"], environment)
+    assert "127.0.0.1" in text
+    assert "Starting local SuperLink" not in text
+    assert not (tmp_path / "flwr" / "local-superlink").exists()
+
+
+@pytest.mark.flower
 def test_flwr_run_without_clients_trains_one_client_per_node(small, digits, tmp_path):
     federation = Federation(small.replace(clients=100, rounds=1, attack="sign-flip", malicious=0.5), digits)
     app = flower._write_app(tmp_path / "app", federation, tmp_path / "runs", None, None)
