@@ -36,7 +36,7 @@ def create(name: str, requirement: str) -> Path:
     python = folder / "bin" / "python"
     inside = f"lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
     (folder / inside / "parent.pth").write_text(f"{sysconfig.get_path('purelib')}\n", encoding="utf-8")
-    install = [python, "-m", "pip", "install", "--quiet"]
+    install = [str(python), "-m", "pip", "install", "--quiet"]
     # Flower itself is installed even if the parent has this version, because its programs belong here.
     subprocess.run([*install, "--ignore-installed", "--no-deps", requirement], check=True)
     subprocess.run([*install, requirement], check=True)

@@ -11,6 +11,8 @@ from strategies.base import AggregationRule, InputError, PreconditionError
 
 COORDINATES = 400_000
 """Number of parameters of the measured updates, with which the matrix is much larger than all else."""
+WARM_UP = 20_000
+"""Number of parameters of a first aggregation that is not measured."""
 _STATUS = Path("/proc/self/status")
 _RESET = Path("/proc/self/clear_refs")
 
@@ -30,6 +32,7 @@ def relative_memory(rule: AggregationRule, clients: int) -> float | None:
     """
     updates = torch.randn(clients, COORDINATES, generator=torch.Generator().manual_seed(0))
     try:
+        rule(updates[:, :WARM_UP])  # loads the code
         _RESET.write_text("5", encoding="ascii")  # the peak starts again from the present memory
         before = _peak()
         rule(updates)
