@@ -25,6 +25,7 @@ from strategies.rules.aksel import Aksel as Aksel
 from strategies.rules.alignins import AlignIns as AlignIns
 from strategies.rules.auror import Auror as Auror
 from strategies.rules.bulyan import Bulyan as Bulyan
+from strategies.rules.byzantine_sgd import ByzantineSGD as ByzantineSGD
 from strategies.rules.caf import CAF as CAF
 from strategies.rules.centered_clipping import CenteredClipping as CenteredClipping
 from strategies.rules.cge import CGE as CGE
@@ -36,6 +37,7 @@ from strategies.rules.fedavg import FedAvg as FedAvg
 from strategies.rules.fedseca import FedSECA as FedSECA
 from strategies.rules.flame import Flame as Flame
 from strategies.rules.flanders import Flanders as Flanders
+from strategies.rules.flare import FLARE as FLARE
 from strategies.rules.fldetector import FLDetector as FLDetector
 from strategies.rules.fltrust import FLTrust as FLTrust
 from strategies.rules.foolsgold import FoolsGold as FoolsGold
@@ -52,12 +54,16 @@ from strategies.rules.multi_krum import MultiKrum as MultiKrum
 from strategies.rules.multi_metrics import MultiMetrics as MultiMetrics
 from strategies.rules.norm_clipping import NormClipping as NormClipping
 from strategies.rules.norm_clipping import WeakDP as WeakDP
+from strategies.rules.residual_reweighting import ResidualReweighting as ResidualReweighting
 from strategies.rules.rflbat import RFLBAT as RFLBAT
 from strategies.rules.robust_learning_rate import RobustLearningRate as RobustLearningRate
+from strategies.rules.safeguard import Safeguard as Safeguard
+from strategies.rules.sequential_clipping import SequentialClipping as SequentialClipping
 from strategies.rules.sign_majority import SignMajority as SignMajority
 from strategies.rules.signguard import SignGuard as SignGuard
 from strategies.rules.slsgd import SLSGD as SLSGD
 from strategies.rules.smea import SMEA as SMEA
+from strategies.rules.sparsefed import SparseFed as SparseFed
 from strategies.rules.spectral_filter import SpectralFilter as SpectralFilter
 from strategies.rules.three_sigma import ThreeSigma as ThreeSigma
 from strategies.rules.trimmed_mean import MeanAroundMedian as MeanAroundMedian

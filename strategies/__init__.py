@@ -19,6 +19,7 @@ from strategies.rules.aksel import Aksel
 from strategies.rules.alignins import AlignIns
 from strategies.rules.auror import Auror
 from strategies.rules.bulyan import Bulyan
+from strategies.rules.byzantine_sgd import ByzantineSGD
 from strategies.rules.caf import CAF
 from strategies.rules.centered_clipping import CenteredClipping
 from strategies.rules.cge import CGE
@@ -30,6 +31,7 @@ from strategies.rules.fedavg import FedAvg
 from strategies.rules.fedseca import FedSECA
 from strategies.rules.flame import Flame
 from strategies.rules.flanders import Flanders
+from strategies.rules.flare import FLARE
 from strategies.rules.fldetector import FLDetector
 from strategies.rules.fltrust import FLTrust
 from strategies.rules.foolsgold import FoolsGold
@@ -45,12 +47,16 @@ from strategies.rules.monna import MoNNA
 from strategies.rules.multi_krum import MultiKrum
 from strategies.rules.multi_metrics import MultiMetrics
 from strategies.rules.norm_clipping import NormClipping, WeakDP
+from strategies.rules.residual_reweighting import ResidualReweighting
 from strategies.rules.rflbat import RFLBAT
 from strategies.rules.robust_learning_rate import RobustLearningRate
+from strategies.rules.safeguard import Safeguard
+from strategies.rules.sequential_clipping import SequentialClipping
 from strategies.rules.sign_majority import SignMajority
 from strategies.rules.signguard import SignGuard
 from strategies.rules.slsgd import SLSGD
 from strategies.rules.smea import SMEA
+from strategies.rules.sparsefed import SparseFed
 from strategies.rules.spectral_filter import SpectralFilter
 from strategies.rules.three_sigma import ThreeSigma
 from strategies.rules.trimmed_mean import MeanAroundMedian, Phocas, TrimmedMean
@@ -61,6 +67,7 @@ STRATEGIES: dict[str, type[Rule]] = {
     "alignins": AlignIns,
     "auror": Auror,
     "bulyan": Bulyan,
+    "byzantine-sgd": ByzantineSGD,
     "caf": CAF,
     "centered-clipping": CenteredClipping,
     "cge": CGE,
@@ -72,6 +79,7 @@ STRATEGIES: dict[str, type[Rule]] = {
     "fedseca": FedSECA,
     "flame": Flame,
     "flanders": Flanders,
+    "flare": FLARE,
     "fldetector": FLDetector,
     "fltrust": FLTrust,
     "foolsgold": FoolsGold,
@@ -89,12 +97,16 @@ STRATEGIES: dict[str, type[Rule]] = {
     "multi-metrics": MultiMetrics,
     "norm-clipping": NormClipping,
     "phocas": Phocas,
+    "residual-reweighting": ResidualReweighting,
     "rflbat": RFLBAT,
     "robust-learning-rate": RobustLearningRate,
+    "safeguard": Safeguard,
+    "sequential-clipping": SequentialClipping,
     "sign-majority": SignMajority,
     "signguard": SignGuard,
     "slsgd": SLSGD,
     "smea": SMEA,
+    "sparsefed": SparseFed,
     "spectral-filter": SpectralFilter,
     "three-sigma": ThreeSigma,
     "trimmed-mean": TrimmedMean,

@@ -40,7 +40,7 @@ class RuleCard:
 
     paper: str
     needs: tuple[str, ...] = ()
-    """Any of `byzantine`, `root data`, `history`, `model`, `predictions`, `randomness`.
+    """Any of `byzantine`, `root data`, `root images`, `history`, `model`, `predictions`, `randomness`.
     `predictions` stands for those of any model on any input."""
     precondition: str = "n >= 1"
     cost: str = "O(n d)"
@@ -86,6 +86,8 @@ class Context:
     """Random generator of this rule in this round."""
     root_update: Callable[[], Tensor] | None = None
     """Function that trains on the server's root data as a client does and returns the update, (d,)."""
+    root_images: Callable[[], Tensor] | None = None
+    """Function that returns the images of the server's root data, (m, c, h, w), as `predict` takes them."""
     predict: Callable[[Tensor, Tensor], Tensor] | None = None
     """Function `predict(weights (d,), images (m, c, h, w)) -> logits (m, k)`."""
     image_shape: tuple[int, ...] | None = None

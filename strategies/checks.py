@@ -94,8 +94,8 @@ def _global_streams() -> tuple[bytes, ...]:
 
 __all__ = ["CheckError", "check_rule"]
 
-NEEDS = {"byzantine", "root data", "history", "model", "predictions", "randomness"}
-OPTIONAL = {"root data", "model", "predictions", "randomness"}
+NEEDS = {"byzantine", "root data", "root images", "history", "model", "predictions", "randomness"}
+OPTIONAL = {"root data", "root images", "model", "predictions", "randomness"}
 """Needs without which a rule may raise InputError."""
 ExpectedError = type[InputError] | type[PreconditionError]
 HUGE = 1e25
@@ -296,6 +296,9 @@ def check_needs(rule: Rule, rounds: SyntheticRounds) -> None:
     if "root data" not in needs:
         other = checked_call(rule, updates, rounds.weights, replace(rounds.context(), root_update=None))
         ensure(equal_aggregates([usual], [other]), rule, "uses root data that its card does not need")
+    if "root images" not in needs:
+        other = checked_call(rule, updates, rounds.weights, replace(rounds.context(), root_images=None))
+        ensure(equal_aggregates([usual], [other]), rule, "uses root images that its card does not need")
     if "model" not in needs:
         modelless = replace(rounds.context(), model=-3 * rounds.model)
         other = checked_call(rule, updates, rounds.weights, modelless)

@@ -59,6 +59,10 @@ class SyntheticRounds:
         matrix = matrix.reshape(self.classes, self.pixels)
         return torch.addmm(bias, images.flatten(1).to(weights.dtype), matrix.T)
 
+    def root_images(self) -> Tensor:
+        """Return a few images of the server, (m, c, h, w)."""
+        return torch.rand(6, *self.image_shape, generator=torch.Generator().manual_seed(self.n))
+
     def context(
         self,
         server_round: int = 1,
@@ -80,6 +84,7 @@ class SyntheticRounds:
             state=state or {},
             generator=torch.Generator().manual_seed(server_round),
             root_update=reference.clone,
+            root_images=self.root_images,
             predict=self.predict,
             image_shape=self.image_shape,
         )

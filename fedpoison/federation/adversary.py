@@ -256,6 +256,6 @@ def differ(sent: Tensor, own: Tensor) -> bool:
 
 def rule_kind(card: RuleCard) -> RuleKind:
     """Return `CraftContext.rule_kind` of a rule. A rule that needs the model needs all coordinates."""
-    if {"history", "model", "root data"} & set(card.needs):
+    if {"history", "model", "root data", "root images"} & set(card.needs):
         return None
     return "turns" if card.rotation_equivariant else "by coordinate" if card.coordinate_wise else None

@@ -174,6 +174,7 @@ class RuleAggregator:
             model=model,
             layout=federation.layout,
             root_update=lambda: self._root_update(server_round, model),
+            root_images=lambda: federation.root.images,
             predict=self._predict,
             image_shape=tuple(federation.train.images.shape[1:]),
         )

@@ -52,6 +52,7 @@ class RobustStrategy(WrappingStrategy):
         too_few: What happens if a round has too few usable replies for the rule. `keep` keeps the model,
             `raise` raises, and a rule, as text or object, aggregates in place of `rule`.
         train_on_root: Trains on clean data of the server, for rules such as FLTrust.
+        root_images: Images of the server, (m, c, h, w), as `predict` takes them, for rules such as FLARE.
         predict: Runs the model, for rules such as DeepSight.
         image_shape: Channels, height and width of an image, for rules such as DeepSight.
         seed: Seed of the rule's random draws.
@@ -70,6 +71,7 @@ class RobustStrategy(WrappingStrategy):
         buffers: Collection[str] = BUFFERS,
         too_few: str | AggregationRule = KEEP,
         train_on_root: TrainOnRoot | None = None,
+        root_images: Tensor | None = None,
         predict: Predict | None = None,
         image_shape: tuple[int, int, int] | None = None,
         seed: int = 0,
@@ -85,7 +87,7 @@ class RobustStrategy(WrappingStrategy):
         else:
             self._fallback = RuleRunner(read_rule(too_few, byzantine), seed)
         self._weights, self._train_on_root, self._predict = weights, train_on_root, predict
-        self._image_shape = image_shape
+        self._image_shape, self._root_images = image_shape, root_images
         for runner in self._runners().values():
             self._check_inputs(runner.rule)
         self._root: Tensor | None = None
@@ -201,6 +203,10 @@ class RobustStrategy(WrappingStrategy):
                 f"{rule!r}: needs an update of clean data on the server, got no train_on_root, expected "
                 "a function that takes an ArrayRecord and returns it trained."
             )
+        if "root images" in rule.card.needs and self._root_images is None:
+            raise ScenarioError(
+                f"{rule!r}: needs images of clean data on the server, got no root_images, expected a tensor."
+            )
         if "predictions" in rule.card.needs and (self._predict is None or self._image_shape is None):
             raise ScenarioError(
                 f"{rule!r}: compares predictions of models, got no predict or no image_shape, expected a "
@@ -245,13 +251,14 @@ class RobustStrategy(WrappingStrategy):
         return torch.tensor([1.0 if uniform else reply.examples for reply in usable], dtype=torch.float64)
 
     def _context(self, server_round: int, usable: Sequence[Reply]) -> Context:
-        model, predict = self.model, self._predict
+        model, predict, images = self.model, self._predict, self._root_images
         return Context(
             round=server_round,
             client_ids=tuple(signed(reply.node_id) for reply in usable),
             model=model.vector,
             layout=model.layout,
             root_update=None if self._train_on_root is None else self._root_update,
+            root_images=None if images is None else lambda: images,
             predict=None if predict is None else lambda w, images: predict(model.to_record(w), images),
             image_shape=self._image_shape,
         )

@@ -233,3 +233,29 @@ def cosine_distances(angles: Tensor) -> Tensor:
     distances = 1 - angles
     distances[distances < NOTHING] = 0
     return distances.fill_diagonal_(0)
+
+
+def inner_products(updates: Tensor, vector: Tensor) -> Tensor:
+    """Return the inner products (n,), float64, of the rows of `updates` (n, d) with `vector` (d,).
+
+    >>> inner_products(torch.tensor([[1.0, 2.0], [0.0, 3.0]]), torch.tensor([2.0, 1.0]))
+    tensor([4., 3.], dtype=torch.float64)
+    """
+
+    def work(columns: slice) -> Tensor:
+        part: Tensor = updates[:, columns].double() @ vector[columns].to(updates.device).double()
+        return part
+
+    return sum_over_chunks(work, updates, (len(updates),))
+
+
+def cosines_with(vector: Tensor, updates: Tensor, sizes: Tensor) -> Tensor:
+    """Return the cosines (n,) of `updates` (n, d) of norms `sizes` (n,) with `vector` (d,).
+
+    A vector of zeros has cosine 0.
+
+    >>> cosines_with(torch.tensor([2.0, 0.0]), torch.tensor([[1.0, 0.0], [0.0, 3.0]]), torch.tensor([1, 3]))
+    tensor([1., 0.], dtype=torch.float64)
+    """
+    scale: Tensor = sizes.double() * torch.linalg.vector_norm(vector.double())
+    return inner_products(updates, vector) / torch.where(scale > 0, scale, 1)

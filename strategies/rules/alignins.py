@@ -10,6 +10,7 @@ from torch import Tensor
 
 from strategies.base import Aggregate, Context, InputError, Rule, RuleCard, finite_norms
 from strategies.kernels.columns import sum_over_chunks
+from strategies.kernels.distances import cosines_with
 from strategies.kernels.order_statistics import median_of, z_scores
 from strategies.kernels.sign_votes import sign_votes
 from strategies.kernels.sparsity import least_kept
@@ -83,21 +84,3 @@ class AlignIns(Rule):
 
         agreeing, counted = sum_over_chunks(work, updates, (2, n)).unbind()
         return agreeing / counted
-
-
-def cosines_with(vector: Tensor, updates: Tensor, sizes: Tensor) -> Tensor:
-    """Return the cosines (n,) of `updates` (n, d) of norms `sizes` (n,) with `vector` (d,).
-
-    A vector of zeros has cosine 0.
-
-    >>> cosines_with(torch.tensor([2.0, 0.0]), torch.tensor([[1.0, 0.0], [0.0, 3.0]]), torch.tensor([1, 3]))
-    tensor([1., 0.], dtype=torch.float64)
-    """
-
-    def work(columns: slice) -> Tensor:
-        part: Tensor = updates[:, columns].double() @ vector[columns].to(updates.device).double()
-        return part
-
-    total = sum_over_chunks(work, updates, (len(updates),))
-    scale: Tensor = sizes.double() * torch.linalg.vector_norm(vector.double())
-    return total / torch.where(scale > 0, scale, 1)

@@ -1,4 +1,4 @@
-"""Bulyan: repeated selection by Krum, then a coordinate-wise mean around the median."""
+"""Bulyan: repeated selection by a base rule, then a coordinate-wise mean around the median."""
 
 from __future__ import annotations
 
@@ -8,19 +8,29 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from strategies.base import Aggregate, Context, RuleCard, refuse_non_finite
-from strategies.kernels.distances import krum_scores, squared_distances
+from strategies.base import Aggregate, Context, Rule, RuleCard, refuse_non_finite
+from strategies.kernels.distances import krum_scores, row_norms, squared_distances
 from strategies.kernels.order_statistics import mean_of_nearest, middle, over_sorted_columns
 from strategies.parameters import one_of
+from strategies.rules.geometric_median import GeometricMedian
+from strategies.rules.median import Median
+from strategies.rules.trimmed_mean import TrimmedMean
 from strategies.tolerance import RelaxableRule
+
+
+def base_rule(name: str, byzantine: int) -> Rule:
+    """Return the base rule `name`, other than Krum, for `byzantine` malicious clients."""
+    if name == "trimmed-mean":
+        return TrimmedMean(byzantine=byzantine)
+    return GeometricMedian() if name == "geometric-median" else Median()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bulyan(RelaxableRule):
-    """Select n - 2f updates by Krum and average, per coordinate, their n - 4f values nearest to the median.
+    """Select n - 2f updates by a rule and average, per coordinate, their n - 4f values nearest to the median.
 
     El Mhamdi, Guerraoui, Rouault, "The Hidden Vulnerability of Distributed Learning in Byzantium",
-    ICML 2018.
+    ICML 2018. The selected update is the one nearest to the result of the base rule, Krum by default.
 
     >>> import torch
     >>> Bulyan(byzantine=1)(torch.tensor([[1.0], [2.0], [3.0], [4.0], [5.0], [6.0], [99.0]])).update
@@ -28,16 +38,19 @@ class Bulyan(RelaxableRule):
     """
 
     selection: Literal["iterated", "one-shot"] = "iterated"
-    """Selection by Krum. `iterated`: one run of Krum for every update that is selected, among the rest, as in
-    the paper. `one-shot`: the best scores of a single run, as in Flower."""
+    """Selection by the base rule. `iterated`: one run of the rule for every selected update, among the
+    rest, as in the paper. `one-shot`: the best scores of a single run, as in Flower. Without Krum, the score
+    is the distance from the rule's result."""
+    base: Literal["krum", "geometric-median", "median", "trimmed-mean"] = "krum"
+    """Rule that selects. The theorem of the paper holds for each rule that is resilient itself."""
 
     card: ClassVar = RuleCard(
         paper="El Mhamdi et al., ICML 2018",
         needs=("byzantine",),
         precondition="n > 4f + 2",
-        cost="O(n^2 d + n^3 log n)",
+        cost="O(n^2 d + n^3 log n), with another `base` n - 2f times its cost",
         deviations="Flower and ByzantineMomentum select by one run of Multi-Krum: see `selection`. Of equal "
-        "Krum scores, the row with the smaller sum of distances to all others is selected; the paper has no "
+        "scores, the row with the smaller sum of distances to all others is selected; the paper has no "
         "rule for ties, and other libraries select the first row.",
         mean_without_byzantine=True,
     )
@@ -46,6 +59,7 @@ class Bulyan(RelaxableRule):
     def __post_init__(self) -> None:
         super().__post_init__()
         one_of("iterated", "one-shot", selection=self.selection)
+        one_of("krum", "geometric-median", "median", "trimmed-mean", base=self.base)
 
     @property
     def guaranteed(self) -> int:
@@ -59,7 +73,9 @@ class Bulyan(RelaxableRule):
         n, f = len(updates), self.byzantine
         squared = squared_distances(updates)
         refuse_non_finite(updates, squared)
-        if self.selection == "iterated":
+        if self.base != "krum":
+            selected = self.nearest_to_base(updates, squared, context)
+        elif self.selection == "iterated":
             selected = iterated_krum(squared, byzantine=f, select=n - 2 * f)
         else:
             scores = krum_scores(squared, neighbours=max(1, n - f - 2))
@@ -73,6 +89,23 @@ class Bulyan(RelaxableRule):
         trust = torch.zeros(n, dtype=torch.float64, device=updates.device)
         trust[selected] = kept / kept.sum()
         return Aggregate(update=update, trust=trust)
+
+    def nearest_to_base(self, updates: Tensor, squared: Tensor, context: Context) -> Tensor:
+        """Return the n - 2f rows nearest to the result of `base`, one after the other or at once."""
+        n, f = len(updates), self.byzantine
+        left = torch.arange(n, device=updates.device)
+        picked: list[Tensor] = []
+        while len(picked) < n - 2 * f:
+            shares = torch.full((len(left),), 1 / len(left), dtype=torch.float64, device=updates.device)
+            result = base_rule(self.base, f).aggregate(updates[left], shares, context).update
+            distances = row_norms(updates[left], origin=result)
+            # Of equal distances, the row with the smaller sum of distances to the others comes first.
+            ranked = squared[left[:, None], left].sum(dim=1).sort(stable=True).indices
+            ranked = ranked[distances[ranked].sort(stable=True).indices]
+            taken = ranked[:1] if self.selection == "iterated" else ranked[: n - 2 * f]
+            picked.extend(left[taken])
+            left = left[torch.isin(left, left[taken], invert=True)]
+        return torch.stack(picked)
 
 
 def iterated_krum(squared: Tensor, *, byzantine: int, select: int) -> Tensor:

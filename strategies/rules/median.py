@@ -28,7 +28,9 @@ class Median(Rule):
         paper="Yin et al., ICML 2018",
         cost="O(n log n d)",
         deviations="torch.median alone returns the lower middle value for even n, which is biased; NumPy, "
-        "ByzFL and Flower average the two middle values, as here.",
+        "ByzFL and Flower average the two middle values, as here. FedRDF (Marmol Campos et al., IEEE TETC "
+        "2025) takes the sorted value at the place of the largest discrete frequency; in the authors' code, "
+        "the place depends on n alone, and the value is the upper middle one.",
         coordinate_wise=True,
     )
 

@@ -347,6 +347,7 @@ def test_differential_privacy_goes_around_a_robust_strategy():
         (lambda: robust(rules.Krum), "Krum\\(byzantine=2\\)"),
         (lambda: robust(3), "expected a name"),
         (lambda: robust("fltrust"), "train_on_root"),
+        (lambda: robust("flare"), "needs images of clean data"),
         (lambda: robust(too_few="stop"), "unknown strategy 'stop'"),
         (lambda: robust(weights="equal"), "expected 'examples' or 'uniform'"),
         (lambda: RobustStrategy("FedAvg", "median"), "Message API"),

@@ -111,7 +111,7 @@ def robust_as(federation, own, rule):
 
     return RobustStrategy(
         FedAvg(fraction_evaluate=0.0), rule, byzantine=1, seed=federation.scenario.seed,
-        train_on_root=train_on_root, image_shape=(1, 28, 28),
+        train_on_root=train_on_root, root_images=federation.root.images, image_shape=(1, 28, 28),
         predict=lambda arrays, images: aggregator._predict(from_record(arrays, layout), images),
     )  # fmt: skip
 

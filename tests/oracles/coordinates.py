@@ -90,9 +90,22 @@ def phocas(updates, f):
     return of_columns(updates, keep)
 
 
-def bulyan(updates, f, selection="iterated"):
+def nearest_to_base(updates, f, selection, base):
+    left, selected = list(range(len(updates))), []
+    while len(selected) < len(updates) - 2 * f:
+        distances = np.linalg.norm(updates[left] - base(updates[left]), axis=1)
+        ranked = sorted(range(len(left)), key=lambda i: distances[i])
+        picked = ranked[:1] if selection == "iterated" else ranked[: len(updates) - 2 * f]
+        selected += [left[i] for i in picked]
+        left = [row for row in left if row not in selected]
+    return selected
+
+
+def bulyan(updates, f, selection="iterated", base=None):
     n = len(updates)
-    if selection == "iterated":
+    if base is not None:
+        selected = nearest_to_base(updates, f, selection, base)
+    elif selection == "iterated":
         left, selected = list(range(n)), []
         while len(selected) < n - 2 * f:
             rows = updates[left]

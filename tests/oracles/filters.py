@@ -174,6 +174,40 @@ def rflbat(rows, first, second, samples, seed):
     return rows[kept].mean(axis=0), np.isin(np.arange(len(rows)), kept)
 
 
+def siegel(values):
+    """Return the slope and the intercept of the repeated median line through (i, values[i])."""
+    n = len(values)
+    slopes = [np.median([(values[j] - values[i]) / (j - i) for j in range(n) if j != i]) for i in range(n)]
+    slope = np.median(slopes)
+    return slope, np.median(values) - slope * (n - 1) / 2
+
+
+def residual_reweighting(rows, confidence, threshold, power):
+    n, d = rows.shape
+    corrected, sums = rows.copy(), np.zeros(n)
+    for k in range(d):
+        y = rows[:, k]
+        ranks = y.argsort().argsort()
+        design = np.column_stack([np.ones(n), ranks])
+        hat = design @ np.linalg.inv(design.T @ design) @ design.T
+        slope, intercept = siegel(np.sort(y))
+        line = intercept + slope * ranks
+        residuals = y - line
+        tau = 1.4826 * (1 + 5 / (n - 1)) * np.median(np.sort(np.abs(residuals))[1:]) + 1e-7 * np.ptp(y)
+        bound = confidence * np.sqrt(2 / n)
+        confidences = np.ones(n)
+        for i in range(n):
+            e, p = residuals[i] / tau, np.sqrt(1 - hat[i, i])
+            if e != 0:
+                confidences[i] = p / e * max(-bound, min(bound, e / p))
+            if confidences[i] < threshold:
+                corrected[i, k] = line[i]
+        sums += confidences * np.std(confidences, ddof=1)
+    weights = (sums / sums.max()) ** power
+    weights /= weights.sum()
+    return weights @ corrected, weights
+
+
 def foundation(rows, copies):
     highest, lowest = rows.max(axis=0), rows.min(axis=0)
     scores = [min(np.linalg.norm(row - highest), np.linalg.norm(row - lowest)) for row in rows]

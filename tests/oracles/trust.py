@@ -7,6 +7,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 from sklearn.cluster import MeanShift, estimate_bandwidth
+from sklearn.metrics.pairwise import rbf_kernel
 
 
 def hdbscan_labels(features, **options):
@@ -196,3 +197,25 @@ def deepsight(rows, model, classes, noises, share):
     for group in groups:
         kept[group] = suspicious[group].mean() < share
     return clipped(rows, median_norm(rows))[kept].mean(axis=0), kept
+
+
+def mmd(first, second):
+    """Return the unbiased estimate of the squared discrepancy with the default kernel, at least 0."""
+    m = len(first)
+    kernel = rbf_kernel(np.concatenate([first, second]))
+    own, other, both = kernel[:m, :m], kernel[m:, m:], kernel[:m, m:]
+    within = sum((block.sum() - np.trace(block)) / (m * (m - 1)) for block in (own, other))
+    return max(0, within - 2 * both.mean())
+
+
+def flare(features, temperature):
+    """Return the trust (n,) of clients with these inputs of their output layers, (n, m, w)."""
+    n = len(features)
+    counts = np.zeros(n)
+    for i in range(n):
+        distances = [0 if i == j else mmd(features[i], features[j]) for j in range(n)]
+        last = sorted(distances)[max(0, n // 2 - 1)]
+        for j in range(n):
+            counts[j] += j != i and distances[j] <= last + 1e-9  # many estimates are 0
+    scores = np.exp(counts / (temperature * counts.mean()))
+    return scores / scores.sum()

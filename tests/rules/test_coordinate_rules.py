@@ -9,6 +9,7 @@ from aggregating import agree, attacked, drawn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import coordinates as oracles
+from oracles.filters import geometric_median
 
 from strategies import STRATEGIES
 from strategies.kernels.order_statistics import mean_of_nearest, over_sorted_columns
@@ -64,6 +65,23 @@ def test_every_rule_of_this_file_has_been_compared():
     compared = {type(rule) for rule, _ in cases(15, 3)}
     assert compared <= set(STRATEGIES.values())
     assert len(compared) == 10
+
+
+BASES = {
+    "median": lambda f: lambda rows: np.median(rows, axis=0),
+    "trimmed-mean": lambda f: lambda rows: np.sort(rows, axis=0)[f : len(rows) - f].mean(axis=0),
+    "geometric-median": lambda f: lambda rows: geometric_median(rows, steps=300),
+}
+
+
+@pytest.mark.parametrize("selection", ["iterated", "one-shot"])
+@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize(("n", "f"), [(7, 1), (12, 2)])
+def test_bulyan_selects_by_any_base_rule(n, f, base, selection):
+    rule = Bulyan(byzantine=f, base=base, selection=selection)
+    updates = drawn(n, 5)
+    updates[:f] += 3
+    agree(rule, lambda x: oracles.bulyan(x, f, selection, BASES[base](f)), updates, tolerance=1e-6)
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)

@@ -17,6 +17,7 @@ from strategies.rules.freqfed import FreqFed
 from strategies.rules.lfighter import LFighter
 from strategies.rules.median import Median
 from strategies.rules.multi_metrics import MultiMetrics
+from strategies.rules.residual_reweighting import ResidualReweighting
 from strategies.rules.rflbat import RFLBAT
 from strategies.rules.three_sigma import ThreeSigma
 
@@ -123,6 +124,27 @@ def test_three_sigma_of_ten_rejects_nobody():
     rows[0] += 1000
     assert bool((ThreeSigma(bound=3)(rows).trust > 0).all())
     assert not bool((ThreeSigma(bound=2.8)(rows).trust > 0).all())
+
+
+@pytest.mark.parametrize("parameters", [(2.0, 0.1, 2.0), (0.5, 0.6, 1.0)])
+@pytest.mark.parametrize("n", [3, 7, 12])
+def test_residual_reweighting_is_the_authors(n, parameters):
+    rows = honest(n, seed=n)
+    rows[0] -= 5
+    confidence, threshold, power = parameters
+    result = ResidualReweighting(confidence=confidence, threshold=threshold, power=power)(rows)
+    update, weights = oracles.residual_reweighting(rows.numpy(), *parameters)
+    close(result.update, update)
+    close(result.trust, weights)
+
+
+def test_residual_reweighting_trusts_all_alike_on_a_line_and_attackers_least():
+    line = torch.arange(5.0)[:, None].expand(5, 3)
+    assert ResidualReweighting()(line).trust.tolist() == [0.2] * 5
+    rows = honest(10, drift=0.1)
+    rows[:2] = 50
+    trust = ResidualReweighting()(rows).trust
+    assert float(trust[:2].max()) < 0.2 * float(trust[2:].min())
 
 
 @pytest.mark.parametrize("n", [10, 14])

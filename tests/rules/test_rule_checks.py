@@ -19,7 +19,13 @@ from strategies.kernels.weighted_sums import weighted
 
 FURTHER = {
     "auror": [{"features": "output"}],
-    "bulyan": [{"byzantine": 1, "selection": "one-shot"}],
+    "bulyan": [
+        {"byzantine": 1, "selection": "one-shot"},
+        {"byzantine": 1, "base": "median"},
+        {"byzantine": 1, "base": "geometric-median", "selection": "one-shot"},
+    ],
+    "byzantine-sgd": [{"average": "good"}],
+    "flare": [{"images": 3, "temperature": 0.2}],
     "flame": [{"noise": 0.0, "compare": "models"}],
     "fldetector": [{"window": 1}],
     "foolsgold": [{"features": "all"}],
@@ -30,7 +36,10 @@ FURTHER = {
     "multi-krum": [{"byzantine": 1, "select": 1}, {"byzantine": 1, "select": 3, "excluded": 1}],
     "multi-metrics": [{"compare": "pairs"}],
     "robust-learning-rate": [{"threshold": 1}, {"threshold": 7}],
+    "safeguard": [{"short": 2, "long": 2, "reject": "same", "reset": True}],
+    "sequential-clipping": [{"clip": "each", "reference": "both", "extended": "fixed"}],
     "sign-majority": [{"step": 0.01}],
+    "sparsefed": [{"kept": 1.0, "momentum": 0.9}],
 }
 """Settings to try beyond the defaults and `byzantine` of 1 and 2."""
 
@@ -185,6 +194,13 @@ class Peeks(Broken):
         return replace(result, update=result.update + context.root_update())
 
 
+class PeeksAtImages(Broken):
+    def spoilt(self, result, updates, context):
+        if context is None or context.root_images is None:
+            return result
+        return replace(result, update=result.update + context.root_images().mean())
+
+
 class Models(Broken):
     def spoilt(self, result, updates, context):
         if context is None or context.model is None:
@@ -287,6 +303,7 @@ def test_the_suite_passes_the_sound_one():
         (Draws, "draws random numbers"),
         (Remembers, "keeps a state"),
         (Peeks, "uses root data"),
+        (PeeksAtImages, "uses root images"),
         (Models, "uses a model"),
         (NoUnanimity, "is not unanimous"),
         (NoTranslation, "not translation equivariant"),

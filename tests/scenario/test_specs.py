@@ -180,7 +180,10 @@ LIMITS = {
     ("norm-clipping", "clip"),
     ("rflbat", "first"),
     ("rflbat", "second"),
+    ("residual-reweighting", "confidence"),
+    ("sequential-clipping", "tau"),
     ("signguard", "high"),
+    ("sparsefed", "clip"),
     ("three-sigma", "bound"),
 }
 """Parameters of rules for which infinity means: no limit."""
