@@ -1,7 +1,7 @@
 """Every attack against six rules: `python -m experiments.attacks_by_rules` writes the tables as Markdown.
 
 MNIST, 100 clients with 60 images each, 20 % of them malicious, IID and Dirichlet(0.5), a small perceptron, 12
-rounds of one local epoch, three seeds: 1,836 runs, about an hour on two cores. The script loads runs that the
+rounds of one local epoch, three seeds: 1,872 runs, about an hour on two cores. The script loads runs that the
 store contains, so it can be stopped and started.
 
 `--table recent` measures the effect of the most recent rules and attacks, each in one setting, with and
