@@ -16,7 +16,7 @@ from fedpoison.scenario.scenario import Scenario
 from fedpoison.simulation.run import simulate
 
 
-@pytest.mark.parametrize("top", [0.0, 0.05, 0.5, 1.0])
+@pytest.mark.parametrize("top", [0.0, 0.05, 0.5, 0.9])
 def test_neurotoxin_leaves_the_heaviest_coordinates_alone(mixed, trainer, top):
     start = trainer.weights()
     previous = start + torch.randn(650, generator=torch.Generator().manual_seed(3))

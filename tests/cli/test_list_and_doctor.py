@@ -139,14 +139,14 @@ def test_lists_load_no_slow_library(arguments, word):
 @pytest.mark.parametrize(
     ("line", "choices"),
     [
-        ("fedpoison re", ["report", "reproduce", "replay"]),
+        ("fedpoison re", ["recommend", "report", "reproduce", "replay"]),
         ("fedpoison run --malicious-p", ["--malicious-partition", "--malicious-per-round"]),
         ("fedpoison run --attack backdoor+label", ["backdoor+label-flip"]),
         ("fedpoison compare --strategies krum,trimmed", ["krum,trimmed-mean"]),
         ("fedpoison baseline --dataset dig", ["digits"]),
         ("fedpoison run --engine l", ["local"]),
         ("fedpoison list opt", ["optimizers"]),
-        ("fedpoison list attacks ali", ["alie"]),
+        ("fedpoison list attacks ali", ["alie", "alie-backdoor"]),
         ("fedpoison sweep mal", ["malicious_share"]),
     ],
 )

@@ -41,7 +41,7 @@ class Deployment:
         self.folder, self._ports = folder, ports
         self.environment = runtime._environment(folder) | {"OMP_NUM_THREADS": "1"}
         (connection,) = [block for language, block in BLOCKS if language == "toml"]
-        (folder / "flwr").mkdir()
+        (folder / "flwr").mkdir(exist_ok=True)
         (folder / "flwr" / "config.toml").write_text(self._here(connection), encoding="utf-8")
         links = [command for command in COMMANDS if command[0] == "flower-superlink"]
         clients = [command for command in COMMANDS if command[0] == "flower-supernode"]
