@@ -27,9 +27,9 @@ from fedpoison.engines.options import Engine
 
 BASE = [
     "--dataset", "digits", "--train-samples", "400", "--test-samples", "100", "--clients", "10",
-    "--model", "mlp", "--batch-size", "8", "--lr", "0.05", "--malicious", "0.2", "--rounds", "30",
-    "--checkpoint-every", "1",
+    "--model", "mlp", "--batch-size", "8", "--lr", "0.05", "--rounds", "30", "--checkpoint-every", "1",
 ]  # fmt: skip
+MALICIOUS = ["--malicious", "0.2"]
 RUNS: Mapping[str, str] = {
     "momentum of clients": "--momentum 0.9 --persistent-momentum",
     "foolsgold, mimic": "--strategy foolsgold --attack mimic",
@@ -41,7 +41,8 @@ RUNS: Mapping[str, str] = {
 """Options of runs whose clients, attackers, rules and optimizers keep a state."""
 BATCHES: Mapping[str, str] = {
     "sweep": "sweep STUDY",
-    "search": "search OPTIONS --strategy fldetector|adam --attacks mimic,alie --trials 3 --confirm 1",
+    "search": "search OPTIONS MALICIOUS --strategy fldetector|adam --attacks mimic,alie --trials 3 "
+    "--confirm 1",
     "breakdown": "breakdown OPTIONS --strategies fldetector|adam --attack mimic --shares 0.1,0.3",
 }
 """Commands that run several scenarios: one after the other on the engine `local`, two at once on `ray`."""
@@ -139,14 +140,14 @@ def _arguments(name: str, engine: str, out: Path, options: Sequence[str]) -> lis
     if name in BATCHES:
         study = out.parent / "kills.toml"
         study.write_text(STUDY, encoding="utf-8")
-        known = {"STUDY": [str(study)], "OPTIONS": BASE}
+        known = {"STUDY": [str(study)], "OPTIONS": BASE, "MALICIOUS": MALICIOUS}
         arguments = []
         for part in BATCHES[name].split():
             arguments += known.get(part, [part.replace("|", " | ")])
         arguments += ["--checkpoint-every", "1"] if name == "sweep" else []
         arguments += ["--jobs", "1" if engine == "local" else "2"]
     else:
-        arguments = ["run", *BASE, *(part.replace("|", " | ") for part in RUNS[name].split())]
+        arguments = ["run", *BASE, *MALICIOUS, *(part.replace("|", " | ") for part in RUNS[name].split())]
         arguments += [*options, "--engine", engine, *([] if engine == "flower" else ["--workers", "2"])]
     return [*arguments, "--out", str(out)]
 
