@@ -43,7 +43,7 @@ BATCHES: Mapping[str, str] = {
     "sweep": "sweep STUDY",
     "search": "search OPTIONS MALICIOUS --strategy fldetector|adam --attacks mimic,alie --trials 3 "
     "--confirm 1",
-    "breakdown": "breakdown OPTIONS --strategies fldetector|adam --attack mimic --shares 0.1,0.3",
+    "breakdown": "breakdown OPTIONS --strategies fldetector|adam --attacks mimic --shares 0.1,0.3",
 }
 """Commands that run several scenarios: one after the other on the engine `local`, two at once on `ray`."""
 STUDY = """[base]
