@@ -136,7 +136,8 @@ def _run_command(arguments: Sequence[str], output: Path) -> None:
     runpy.run_module("fedpoison", run_name="__main__", alter_sys=True)
 
 
-def _arguments(name: str, engine: str, out: Path, options: Sequence[str]) -> list[str]:
+def command_of(name: str, engine: str, out: Path, options: Sequence[str]) -> list[str]:
+    """Return the arguments of the command of a run or of a batch."""
     if name in BATCHES:
         study = out.parent / "kills.toml"
         study.write_text(STUDY, encoding="utf-8")
@@ -154,7 +155,7 @@ def _arguments(name: str, engine: str, out: Path, options: Sequence[str]) -> lis
 
 def _kill(name: str, engine: str, out: Path, options: Sequence[str], moment: float) -> None:
     """Start a run, and kill it some seconds after its first checkpoint."""
-    process = start_command(_arguments(name, engine, out, options), out.with_suffix(".log"))
+    process = start_command(command_of(name, engine, out, options), out.with_suffix(".log"))
     deadline = time.monotonic() + START_UP
     while not any(out.glob("*/checkpoint.safetensors")) and process.is_alive():
         if time.monotonic() > deadline:
@@ -169,7 +170,7 @@ def _kill(name: str, engine: str, out: Path, options: Sequence[str], moment: flo
 def _finish(name: str, engine: str, out: Path, options: Sequence[str]) -> str:
     """Run to the end, and return the text that the command printed."""
     log = out.with_suffix(".log")
-    process = start_command(_arguments(name, engine, out, options), log)
+    process = start_command(command_of(name, engine, out, options), log)
     process.join()
     text = log.read_text(encoding="utf-8")
     if process.exitcode:

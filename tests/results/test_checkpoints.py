@@ -6,11 +6,11 @@ import re
 
 import pytest
 import torch
-from conftest import Stopped, stop_after, timeless
+from conftest import ROOT, Stopped, stop_after, timeless
 from safetensors.torch import load_file, save_file
 
 from clients import ATTACKS
-from experiments.kills import kills
+from experiments.kills import BATCHES, RUNS, command_of, kills
 from fedpoison.engines.local import local_grid
 from fedpoison.engines.options import EngineOptions
 from fedpoison.errors import RunError
@@ -324,6 +324,15 @@ def test_the_file_holds_tensors_of_every_kind(tmp_path):
     assert all(torch.equal(found.state[key], kept) for key, kept in state.items())
     assert all(found.state[key].dtype == kept.dtype for key, kept in state.items())
     assert len(load_file(path)) == len(state)
+
+
+@pytest.mark.parametrize("name", [*RUNS, *BATCHES])
+def test_the_commands_to_kill_have_their_options(name, tmp_path):
+    command, *words = command_of(name, "local", tmp_path / "out", [])
+    catalogue = json.loads((ROOT / "fedpoison" / "cli" / "catalogue.json").read_text(encoding="utf-8"))
+    names = [name for option in catalogue["commands"][command] for name in option["names"]]
+    known = {part for name in names for part in name.split("/")}  # --option/--no-option
+    assert {word for word in words if word.startswith("--")} <= known
 
 
 def test_a_killed_process_continues_with_the_same_bits():
