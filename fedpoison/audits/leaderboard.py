@@ -16,6 +16,7 @@ from fedpoison.audits.card_folder import BUILT_IN, changed_by_user, difference, 
 from fedpoison.audits.protocol import THREATS
 from fedpoison.results.display import Displayed
 from fedpoison.results.run_frame import percent
+from fedpoison.scenario.registries import strategies
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -161,6 +162,12 @@ class Leaderboard(Displayed):
             *(f"{name} has no card: {reason}" for name, reason in self.undefined.items()),
             *(f"{name} does not compare: {reason}" for name, reason in self.not_comparable.items()),
         ]
+
+    @property
+    def missing(self) -> list[str]:
+        """Built-in strategies without a card and without a reason for that: they are not audited yet."""
+        known = {*self.undefined, *(card.strategy for card in self.cards)}
+        return [name for name in strategies.builtin if name not in known]
 
     def card(self, strategy: str) -> AuditCard | None:
         """Return the card of a strategy, or None."""

@@ -56,6 +56,9 @@ def markdown(board: Leaderboard) -> str:
             "No other strategy is at least as good both without attack and in the worst case as these: "
             f"{front}.\n"
         )
+    if board.missing:
+        missing = ", ".join(f"`{name}`" for name in board.missing)
+        parts.append(f"Not audited yet: {missing}. `python -m experiments.leaderboard` audits them.\n")
     parts += [f"## {table.title}\n\n{to_markdown(table)}\n" for table in board_tables(board)]
     if board.not_comparable:
         rows = "\n".join(f"- {name}: {markdown_text(why)}" for name, why in board.not_comparable.items())
@@ -64,8 +67,8 @@ def markdown(board: Leaderboard) -> str:
 
 
 _INTRODUCTION = """\
-Every strategy of fedpoison, and some pipelines, under one [audit](audit.md): a fixed protocol of attacks that
-are tuned against each strategy. The worst case counts. The strategy with the best worst case is first. See
+Strategies of fedpoison and some pipelines under one [audit](audit.md): a fixed protocol of attacks that are
+tuned against each strategy. The worst case counts. The strategy with the best worst case is first. See
 [Which defence should I use?](which-defence.md) for how to choose."""
 _LINKS = f"""\
 The data: one [page]({NAME}/{NAME}.html) that sorts and filters, the rows as [CSV]({NAME}/{NAME}.csv) and

@@ -41,6 +41,12 @@ def test_the_best_worst_case_is_first(board):
     assert frame["undefined"][:4].isna().all()
 
 
+def test_strategies_that_are_not_audited_yet_are_named(board):
+    assert not {"fedavg", "fltrust", "krum", "median"} & {*board.missing}
+    assert "alignins" in board.missing
+    assert "Not audited yet: `afa`, " in markdown(board)
+
+
 def test_a_strategy_dominates_if_it_is_better_without_attack_and_in_the_worst_case(board):
     assert board.dominators == {
         "nnm | krum": [],
