@@ -9,7 +9,7 @@ from pathlib import Path
 from fedpoison.audits.card import Attacked, AuditCard
 from fedpoison.audits.card_folder import changed_by_user
 from fedpoison.audits.cell_check import cells, describe
-from fedpoison.audits.leaderboard import Row
+from fedpoison.audits.leaderboard import rows_at
 from fedpoison.audits.protocol import PROTOCOLS, THREATS, Budget, Protocol
 from fedpoison.audits.setting import AuditSetting
 from fedpoison.audits.summary import scenario_settings
@@ -119,7 +119,7 @@ def _top(card: AuditCard) -> Iterator[str]:
     """Yield the numbers at the top that the rows do not give."""
     attacked = [row for row in card.attacked if row.share == card.headline_share]
     clean = [row for row in card.clean if row.share == card.headline_share]
-    rows: list[Row] = [*attacked, *clean]
+    rows = rows_at(card, card.headline_share)
     if not attacked or not clean:
         return
     successes = {

@@ -195,7 +195,7 @@ class Leaderboard(Displayed):
                 }
                 rows.append({"strategy": card.strategy, **place, **_accuracies(clean)})
             for row in card.attacked:
-                facts = row.model_dump(include=_FACTS) | _spread("success", row.success)
+                facts = row.model_dump(include=_FACTS) | spread("success", row.success)
                 rows.append({"strategy": card.strategy, **facts, **_accuracies(row)})
         return pd.DataFrame(rows, columns=_LONG_COLUMNS)
 
@@ -230,16 +230,14 @@ class Leaderboard(Displayed):
         attacked = [each for each in card.attacked if each.share == share]
         costs = [each.cost for each in clean if each.cost is not None]
         weakest = rows_at(card, share)
-        row |= _spread("clean_accuracy", min((each.accuracy for each in clean), key=_mean))
-        row |= _spread("worst_accuracy", worst.accuracy)
-        row |= _spread(
-            "worst_class_accuracy", min((each.worst_class_accuracy for each in weakest), key=_mean)
-        )
+        row |= spread("clean_accuracy", min((each.accuracy for each in clean), key=_mean))
+        row |= spread("worst_accuracy", worst.accuracy)
+        row |= spread("worst_class_accuracy", min((each.worst_class_accuracy for each in weakest), key=_mean))
         for threat in THREATS[1:]:
             found = worst_of(each for each in attacked if each.threat == threat)
-            row |= _spread(f"{threat}_success", None if found is None else found.success)
+            row |= spread(f"{threat}_success", None if found is None else found.success)
         return row | {
-            **_spread("robustness_cost", max(costs, key=_mean, default=None)),
+            **spread("robustness_cost", max(costs, key=_mean, default=None)),
             "worst_attack": worst.attack if isinstance(worst, Attacked) else "none",
             "worst_partition": worst.partition,
             "dominated_by": ", ".join(self.dominators.get(card.strategy, [])),
@@ -255,14 +253,14 @@ def _mean(measured: Measured) -> float:
     return measured.mean
 
 
-def _spread(name: str, measured: Measured | None) -> dict[str, object]:
+def spread(name: str, measured: Measured | None) -> dict[str, object]:
     """Return mean and interval of a measure under three names."""
     values = (None, None, None) if measured is None else (measured.mean, measured.low, measured.high)
     return dict(zip(_ends(name), values, strict=True))
 
 
 def _accuracies(row: Row) -> dict[str, object]:
-    return _spread("accuracy", row.accuracy) | _spread("worst_class_accuracy", row.worst_class_accuracy)
+    return spread("accuracy", row.accuracy) | spread("worst_class_accuracy", row.worst_class_accuracy)
 
 
 def _ends(*names: str) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from fedpoison.audits.card import AuditCard, Measured
 from fedpoison.audits.leaderboard import Leaderboard
-from fedpoison.audits.leaderboard_tables import basis, frame_rows, interval
+from fedpoison.audits.leaderboard_tables import basis, frame_rows, interval, milliseconds
 from fedpoison.audits.protocol import THREATS
 from fedpoison.report.pages import BASE, TABLE_SCRIPTS, render
 from fedpoison.report.table import Cell, Column, PageTable
@@ -74,15 +74,11 @@ def _cells(row: Any, better: Sequence[str]) -> Iterator[Cell]:
     yield Cell(interval(row, "backdoor_success"), row.backdoor_success)
     yield Cell(row.breakdown, 1.0 if row.breakdown_share is None else row.breakdown_share)
     yield Cell(percent(row.robustness_cost), row.robustness_cost)
-    yield Cell(_milliseconds(row.seconds_per_aggregation), row.seconds_per_aggregation)
+    yield Cell(milliseconds(row.seconds_per_aggregation), row.seconds_per_aggregation)
     missing = isinstance(row.undefined, str)
     yield Cell(row.undefined if missing else f"{row.worst_attack}, {row.worst_partition}")
     yield Cell(f"{better[0]} and {len(better) - 1} more" if len(better) > 1 else "".join(better))
     yield Cell(row.flags)
-
-
-def _milliseconds(seconds: float | None) -> str:
-    return "-" if seconds is None or seconds != seconds else f"{1000 * seconds:.1f}"  # noqa: PLR0124  # NaN
 
 
 def _data(board: Leaderboard) -> dict[str, object]:

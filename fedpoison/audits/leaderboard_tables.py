@@ -41,9 +41,7 @@ def all_strategies(board: Leaderboard) -> CardTable:
             "backdoor": interval(row, "backdoor_success"),
             "breakdown": row.breakdown,
             "cost": percent(row.robustness_cost),
-            "ms": "-"
-            if pd.isna(row.seconds_per_aggregation)
-            else f"{1000 * row.seconds_per_aggregation:.1f}",
+            "ms": milliseconds(row.seconds_per_aggregation),
             "under": "-" if pd.isna(row.worst_attack) else f"{row.worst_attack}, {row.worst_partition}",
         }
         for row in frame_rows(board.to_frame())
@@ -109,6 +107,11 @@ def interval(row: object, name: str) -> str:
     """Return a measure of a row of `Leaderboard.to_frame` with its interval, in per cent."""
     mean, low, high = (getattr(row, f"{name}{end}") for end in ("", "_low", "_high"))
     return percent(mean) if pd.isna(mean) else format_interval(mean, low, high)
+
+
+def milliseconds(seconds: float | None) -> str:
+    """Return a time in milliseconds, or a dash without one."""
+    return "-" if seconds is None or pd.isna(seconds) else f"{1000 * seconds:.1f}"
 
 
 def _by_share(board: Leaderboard, threat: Threat | None) -> CardTable:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from fedpoison.audits.card import Attacked, AuditCard, Clean, Measured, worst_of
-from fedpoison.audits.leaderboard import Leaderboard, Row, lowest, rows_at
+from fedpoison.audits.leaderboard import Leaderboard, Row, lowest, rows_at, spread
 from fedpoison.audits.protocol import PROTOCOLS, THREATS, Protocol, Threat
 from fedpoison.errors import RunError, ScenarioError, unknown
 from fedpoison.results.display import Displayed
@@ -112,9 +112,7 @@ class Recommendation(Displayed):
         for choice in self.choices:
             row: dict[str, object] = {"strategy": choice.strategy}
             for name in ("worst_accuracy", "clean_accuracy", "cost", "targeted_success", "backdoor_success"):
-                found: Measured | None = getattr(choice, name)
-                values = (None, None, None) if found is None else (found.mean, found.low, found.high)
-                row |= dict(zip((name, f"{name}_low", f"{name}_high"), values, strict=True))
+                row |= spread(name, getattr(choice, name))
             for name in ("broken_by", "command", "breakdown", "breaks_before", "audit"):
                 row[name] = getattr(choice, name)
             rows.append(row)
