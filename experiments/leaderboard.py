@@ -23,7 +23,6 @@ from fedpoison.audits.protocol import LATEST, Protocol
 from fedpoison.errors import FedPoisonError, ScenarioError
 from fedpoison.scenario.aggregation import read_aggregation
 from fedpoison.scenario.registries import strategies
-from fedpoison.scenario.scenario import Scenario
 from fedpoison.scenario.specs import split_outside
 
 DATASET = "mnist"
@@ -80,7 +79,7 @@ def run(
             continue
         reasons, began = dict(found.undefined), time.perf_counter()
         try:
-            scenario = Scenario.parse({**protocol.settings, "dataset": dataset, "strategy": strategy})
+            scenario = protocol.scenario(dataset=dataset, strategy=strategy)
             card = audit(scenario, budget=budget, protocol=protocol, out=out, jobs=jobs)
         except Exception as error:  # noqa: BLE001  # an error of any kind ends one audit, not the others
             text = str(error) if isinstance(error, FedPoisonError) else f"{type(error).__name__}: {error}"

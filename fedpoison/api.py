@@ -191,7 +191,7 @@ def audit(
     """
     if strategy is not None:
         settings = {**settings, "strategy": strategy}
-    base = Scenario.parse(protocol.settings) if scenario is None else scenario
+    base = protocol.scenario() if scenario is None else scenario
     with _batch(base, out, settings) as (chosen, options):
         return audit_strategy(chosen, budget=budget, protocol=protocol, **options)
 

@@ -10,7 +10,7 @@ from fedpoison.audits.card import Attacked, AuditCard
 from fedpoison.audits.card_folder import changed_by_user
 from fedpoison.audits.cell_check import cells, describe
 from fedpoison.audits.leaderboard import rows_at
-from fedpoison.audits.protocol import PROTOCOLS, THREATS, Budget, Protocol
+from fedpoison.audits.protocol import PROTOCOLS, THREATS, UNATTACKED, Budget, Protocol
 from fedpoison.audits.setting import AuditSetting
 from fedpoison.audits.summary import scenario_settings
 from fedpoison.errors import RunError
@@ -43,7 +43,7 @@ def load_setting(card: AuditCard, protocol: Protocol, data_dir: str | Path | Non
         ScenarioError: the strategy or the settings of the card are not valid here.
         DataError: the data set is not available.
     """
-    return AuditSetting.load(protocol, Scenario.parse(card.settings), data_dir=data_dir)
+    return AuditSetting.load(protocol, Scenario.parse({**card.settings, **UNATTACKED}), data_dir=data_dir)
 
 
 def faults(card: AuditCard, setting: AuditSetting) -> list[str]:

@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
+from types import MappingProxyType
 from typing import Literal
 
 from fedpoison.errors import unknown
 from fedpoison.scenario.attackers import KnowledgeName
+from fedpoison.scenario.scenario import Scenario
 
 Threat = Literal["untargeted", "targeted", "backdoor"]
 """Goal of an attacker: low accuracy, one class as another class, or a trigger that the model obeys."""
@@ -81,6 +83,10 @@ class Budget:
     """Number of times that tuning halves the gaps next to the strongest strength."""
 
 
+UNATTACKED: Mapping[str, object] = MappingProxyType({"malicious": 0.0})
+"""Fields of a scenario to audit, which sets the share. Some strategies are defined for small shares only."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
     """Everything that an audit does not leave to the user."""
@@ -102,6 +108,14 @@ class Protocol:
     """First seed of the reported numbers. The others follow."""
     first_tuning_seed: int = 1000
     """First seed of tuning."""
+
+    def scenario(self, **fields: object) -> Scenario:
+        """Return the scenario to audit: the settings of the protocol with other values of some fields.
+
+        Raises:
+            ScenarioError: a value is invalid.
+        """
+        return Scenario.parse({**self.settings, **UNATTACKED, **fields})
 
     def budget(self, name: str) -> Budget:
         """Return the budget of that name.

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
-from fedpoison.audits.protocol import Protocol, ProtocolAttack, Strength
+from fedpoison.audits.protocol import UNATTACKED, Protocol, ProtocolAttack, Strength
 from fedpoison.data import Dataset
 from fedpoison.errors import ScenarioError
 from fedpoison.federation.datasets import dataset_of, resolve_dataset
@@ -67,7 +67,7 @@ class AuditSetting:
             DataError: the data set is not available.
         """
         for name in (*VARIED, *FIXED):
-            if getattr(scenario, name) != Scenario.model_fields[name].default:
+            if getattr(scenario, name) not in (Scenario.model_fields[name].default, UNATTACKED.get(name)):
                 raise ScenarioError(f"{name}: an audit sets this field; leave it out.")
         dataset = dataset_of(scenario, data_dir=data_dir)
         base = resolve_dataset(_fitting(scenario, dataset), dataset)

@@ -133,7 +133,7 @@ def treatment(setting: AuditSetting, results: Results) -> list[ClassTreatment]:
 
 def changed_settings(setting: AuditSetting) -> list[str]:
     """Return the fields of the scenario that differ from the protocol, without strategy and data set."""
-    expected = Scenario.parse(setting.protocol.settings)
+    expected = setting.protocol.scenario()
     return [
         name
         for name in Scenario.model_fields

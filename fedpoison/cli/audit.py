@@ -10,7 +10,7 @@ import typer
 from fedpoison.audits.audit import audit
 from fedpoison.audits.card import AuditCard
 from fedpoison.audits.page import write_page
-from fedpoison.audits.protocol import LATEST
+from fedpoison.audits.protocol import LATEST, UNATTACKED
 from fedpoison.audits.setting import FIXED, VARIED
 from fedpoison.audits.tables import CardTable, basis, card_tables, worst_rows
 from fedpoison.cli.options import BatchSettings, with_batch_settings, with_scenario
@@ -22,7 +22,7 @@ from fedpoison.results.store import content_name
 from fedpoison.scenario.scenario import Scenario
 
 
-@with_scenario(without=(*VARIED, *FIXED), **LATEST.settings)
+@with_scenario(without=(*VARIED, *FIXED), **LATEST.settings, **UNATTACKED)
 @with_batch_settings
 def audit_command(
     *,

@@ -214,6 +214,17 @@ def test_fields_that_the_audit_sets_are_refused():
         fp.audit("fedavg", protocol=TINY, budget="huge")
 
 
+def test_a_strategy_that_is_defined_for_small_shares_only(fedpoison):
+    """Bulyan needs n >= 4 f + 3: one attacker among 10 clients, not the two of the default share."""
+    protocol = replace(TINY, shares=(0.1, 0.2))
+    setting = AuditSetting.load(protocol, protocol.scenario(strategy="bulyan"))
+    assert (setting.shares, list(setting.undefined)) == ([0.1], [0.2])
+    assert setting.headline_share == 0.1
+    command = ["audit", "--strategy", "bulyan", "--clients", 10, "--dataset", "missing"]
+    code, _, err = fedpoison(*command)
+    assert (code, "missing" in err, "Bulyan" in err) == (2, True, False)
+
+
 def test_the_false_rejection_rate_counts_samples_on_rejected_honest_clients(store):
     fields = {**TINY.settings, "partition": "dirichlet(alpha=0.5)"}
     run = fp.simulate(strategy="krum", malicious=0.2, **fields)
