@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from fedpoison.audits.card import Attacked, AuditCard, Breakdown, Clean, Measured
+from fedpoison.audits.card import AuditCard
+from fedpoison.audits.card_parts import Attacked, Breakdown, Clean, Measured
 from fedpoison.audits.protocol import Budget, Protocol, ProtocolAttack
 from fedpoison.audits.setting import VARIED
 from fedpoison.scenario.scenario import Scenario

@@ -4,151 +4,36 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
+from pydantic_core import from_json
 
+from fedpoison.audits.card_parts import (
+    Attacked,
+    Breakdown,
+    ClassTreatment,
+    Clean,
+    Flag,
+    Part,
+    Tried,
+    worst_of,
+)
 from fedpoison.audits.protocol import THREATS, Threat
 from fedpoison.errors import RunError
 from fedpoison.results.display import Displayed
-from fedpoison.results.run_frame import estimate, format_interval, percent
+from fedpoison.results.run_frame import percent
 from fedpoison.results.strict_json import to_json
 from fedpoison.scenario.specs import validation_message
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FlagKind = Literal[
-    "no effect", "random rule", "probe differs", "less knowledge", "rejects all", "lost replies", "few seeds",
-    "default strength", "end of range", "undefined share", "failed runs", "no learning",
-]  # fmt: skip
-"""Kinds of flags."""
 
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class Measured(_Part):
-    """Mean over the seeds, and its 95 % bootstrap interval."""
-
-    mean: float
-    low: float | None = None
-    high: float | None = None
-    """None: a single seed."""
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Self:
-        """Return the mean of the values of several seeds, with its interval."""
-        found = estimate(values)
-        return cls(mean=found.mean, low=found.low, high=found.high)
-
-    def percent(self) -> str:
-        """Return the numbers in per cent.
-
-        >>> Measured(mean=0.5, low=0.25, high=0.75).percent()
-        '50.0 [25.0, 75.0]'
-        """
-        return format_interval(self.mean, self.low, self.high)
-
-
-class Clean(_Part):
-    """The strategy without an attack, configured for one malicious share."""
-
-    partition: str
-    share: float
-    """Malicious share that the strategy is configured for."""
-    accuracy: Measured
-    worst_class_accuracy: Measured
-    cost: Measured | None = None
-    """Accuracy of FedAvg minus that of the strategy, paired by seed. None: not at the headline share."""
-    command: str
-
-
-class Attacked(_Part):
-    """The strategy under one attack that was tuned against it. The numbers are from the test set."""
-
-    threat: Threat
-    partition: str
-    share: float
-    attack: str
-    """Spec of the attack with its tuned strength."""
-    family: str
-    schedule: str
-    knowledge: str
-    """Updates that the attack sees: own, colluding or omniscient."""
-    knows_rule: bool
-    tuned: bool
-    """Whether the strength or the knowledge differs from the attack's default."""
-    validation_harm: float
-    """Harm on the validation set, by which the attack was chosen."""
-    accuracy: Measured
-    worst_class_accuracy: Measured
-    lost_accuracy: Measured
-    """Accuracy without attack minus this accuracy, paired over the seeds."""
-    success: Measured | None
-    """Success of the attack. None: the attack has no target."""
-    clean_success: Measured | None
-    """The same measure without attack."""
-    stopped_seeds: list[int]
-    """Seeds with which the attack stopped the strategy. Their accuracy counts as 0."""
-    command: str
-    """Command that repeats the runs."""
-
-
-class Tried(_Part):
-    """One attack of tuning, with one strength. The numbers are from the validation set."""
-
-    threat: Threat
-    partition: str
-    share: float
-    attack: str
-    knowledge: str
-    default: bool
-    """Whether strength and knowledge are the attack's defaults."""
-    harm: float | None
-    """1 minus the accuracy, or the success of an attack with a target. None: a run failed."""
-    stopped: bool
-
-
-class ClassTreatment(_Part):
-    """How the strategy treats honest clients with samples of one class, on skewed data."""
-
-    label: str
-    false_rejection: float
-    """Share of the class's samples on honest clients whose updates the strategy rejected, without attack."""
-    under_attack: float | None
-    """The same under the strongest untargeted attack. None: all of its runs stopped."""
-    samples: float
-    """Samples of the class on honest clients, per run."""
-
-
-class Flag(_Part):
-    """Fact for which the audit may overrate the strategy, or for which its numbers are uncertain."""
-
-    kind: FlagKind
-    text: str
-
-
-class Breakdown(_Part):
-    """Malicious share from which an attack costs too much accuracy, as a fit to the seeds."""
-
-    share: float | None
-    """Share at which half of the seeds break. None: none up to the largest share of the protocol."""
-    low: float
-    high: float | None
-    """Ends of the 95 % interval over the seeds. None: above the largest share."""
-    text: str
-    """The share and its interval in per cent."""
-    islands: list[tuple[float, float]]
-    """First and last of consecutive shares at which the strategy held above one that broke it."""
-
-
-class AuditCard(Displayed, _Part):
+class AuditCard(Displayed, Part):
     """Result of an audit. Accuracies and rates are shares from 0 to 1; larger accuracies are better.
 
     The numbers at the top are at the headline share and over all partitions: the worst case counts.
@@ -209,24 +94,41 @@ class AuditCard(Displayed, _Part):
             RunError: the file cannot be read, or it is not a card.
         """
         try:
-            return cls.model_validate_json(Path(path).read_bytes())
+            content = from_json(Path(path).read_bytes())
+            written = content.pop("digest", None) if isinstance(content, dict) else None
+            card = cls.model_validate(content)
         except OSError as error:
             raise RunError(f"{path}: cannot be read ({error.strerror}).") from None
         except ValidationError as error:
             raise RunError(f"{path}: is no audit card: {validation_message(error)}.") from None
+        except ValueError as error:
+            raise RunError(f"{path}: is no audit card: {error}.") from None
+        if written not in (None, card.digest):
+            raise RunError(
+                f"{path}: digest: got {written}, expected {card.digest}; the card was edited after its audit."
+            )
+        return card
+
+    def content(self) -> dict[str, Any]:
+        """Return the card as plain values, with its digest."""
+        return {**self.model_dump(mode="json"), "digest": self.digest}
 
     def to_json(self) -> str:
         """Return the card as JSON, which `load` reads."""
-        return to_json(self.model_dump(mode="json"), indent=1)
+        return to_json(self.content(), indent=1)
 
     def __str__(self) -> str:
         return repr(self)
 
     @property
     def digest(self) -> str:
-        """Hash of the content without times. Repeated audits have one digest."""
-        content = self.model_dump(mode="json", exclude={"seconds_per_round", "memory", "version"})
+        """Hash of the content without times and weaker tries. Repeated audits have one digest."""
+        content = self.compact().model_dump(mode="json", exclude={"seconds_per_round", "memory", "version"})
         return blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=6).hexdigest()
+
+    def compact(self) -> Self:
+        """Return the card with the strongest try of each attack only."""
+        return self.model_copy(update={"tried": [row for row in self.tried if row.strongest]})
 
     @property
     def shares(self) -> list[float]:
@@ -316,14 +218,3 @@ class AuditCard(Displayed, _Part):
 
 def _or_nan(number: float | None) -> float:
     return math.nan if number is None else number
-
-
-def worst_of(rows: Iterable[Attacked]) -> Attacked | None:
-    """Return the row with the lowest accuracy, or for attacks with a target, with the highest success."""
-
-    def badness(row: Attacked) -> float:
-        if row.threat == "untargeted" or row.success is None:
-            return -row.accuracy.mean
-        return row.success.mean
-
-    return max(rows, key=badness, default=None)

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from fedpoison.audits.card import Attacked, AuditCard
+from fedpoison.audits.card import AuditCard
 from fedpoison.audits.card_folder import changed_by_user
+from fedpoison.audits.card_parts import Attacked
 from fedpoison.audits.cell_check import cells, describe
 from fedpoison.audits.leaderboard import rows_at
 from fedpoison.audits.protocol import PROTOCOLS, THREATS, UNATTACKED, Budget, Protocol

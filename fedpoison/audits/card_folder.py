@@ -23,7 +23,7 @@ COMPARED = ("protocol", "protocol_digest", "budget", "dataset", "model")
 
 
 def save_card(card: AuditCard, folder: str | Path) -> Path:
-    """Write a card without the tried attacks into a folder, and return its file. It replaces an older card.
+    """Write a card in its compact form into a folder, and return its file. It replaces an older card.
 
     Raises:
         RunError: the file cannot be written.
@@ -31,8 +31,7 @@ def save_card(card: AuditCard, folder: str | Path) -> Path:
     path = Path(folder) / f"{file_name(card.strategy)}.json"
     with file_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        content = card.model_copy(update={"tried": []}).model_dump(mode="json")
-        path.write_text(to_json(content, compact=True) + "\n", encoding="utf-8")
+        path.write_text(to_json(card.compact().content(), compact=True) + "\n", encoding="utf-8")
     return path
 
 

@@ -8,7 +8,8 @@ from typing import Unpack
 
 import torch
 
-from fedpoison.audits.card import Attacked, AuditCard, Clean, Measured
+from fedpoison.audits.card import AuditCard
+from fedpoison.audits.card_parts import Attacked, Clean, Measured
 from fedpoison.audits.leaderboard import Row
 from fedpoison.audits.setting import AuditSetting
 from fedpoison.results.history import History

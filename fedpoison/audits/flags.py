@@ -9,7 +9,7 @@ from statistics import fmean
 
 import numpy as np
 
-from fedpoison.audits.card import Flag, FlagKind
+from fedpoison.audits.card_parts import Flag, FlagKind
 from fedpoison.audits.protocol import THREATS, Budget, Threat
 from fedpoison.audits.results import CleanRuns, Results
 from fedpoison.audits.setting import AuditSetting, Case

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Self
 
 import pandas as pd
 
-from fedpoison.audits.card import Attacked, AuditCard, Clean, Measured, worst_of
+from fedpoison.audits.card import AuditCard
 from fedpoison.audits.card_folder import BUILT_IN, changed_by_user, difference, kind_of, load_cards
+from fedpoison.audits.card_parts import Attacked, Clean, Measured, worst_of
 from fedpoison.audits.protocol import THREATS
 from fedpoison.results.display import Displayed
 from fedpoison.results.run_frame import percent

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from fedpoison.audits.card import AuditCard, Measured
+from fedpoison.audits.card import AuditCard
+from fedpoison.audits.card_parts import Measured
 from fedpoison.audits.leaderboard import Leaderboard
 from fedpoison.audits.leaderboard_tables import basis, frame_rows, interval, milliseconds
 from fedpoison.audits.protocol import THREATS

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from fedpoison.audits.card import Attacked, AuditCard, Clean, Measured, worst_of
+from fedpoison.audits.card import AuditCard
+from fedpoison.audits.card_parts import Attacked, Clean, Measured, worst_of
 from fedpoison.audits.leaderboard import Leaderboard, Row, lowest, rows_at, spread
 from fedpoison.audits.protocol import PROTOCOLS, THREATS, Protocol, Threat
 from fedpoison.errors import RunError, ScenarioError, unknown

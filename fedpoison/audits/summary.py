@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from statistics import fmean
 
 from clients.attacks.base import Attack
-from fedpoison.audits.card import Attacked, AuditCard, Breakdown, ClassTreatment, Clean, Measured, Tried
+from fedpoison.audits.card import AuditCard
+from fedpoison.audits.card_parts import Attacked, Breakdown, ClassTreatment, Clean, Measured, Tried
 from fedpoison.audits.flags import find_flags
 from fedpoison.audits.memory import relative_memory
-from fedpoison.audits.protocol import Threat
+from fedpoison.audits.protocol import THREATS, Threat
 from fedpoison.audits.results import CaseRuns, CleanRuns, Results
 from fedpoison.audits.setting import VARIED, AuditSetting
 from fedpoison.audits.treatment import false_rejection
-from fedpoison.audits.tuning import Trial
+from fedpoison.audits.tuning import Trial, ranking
 from fedpoison.results.history import History, class_labels
 from fedpoison.results.metrics import source_to_target_rate
 from fedpoison.results.round import Round
@@ -70,7 +71,7 @@ def summarize(
         runs=runs,
         clean=clean,
         attacked=attacked,
-        tried=[_tried(setting, trial) for trial in trials],
+        tried=list(_tried(setting, trials)),
         undefined={f"{share:g}": reason for share, reason in setting.undefined.items()},
         left_out=dict(setting.left_out),
         flags=find_flags(setting, effort, trials, results),
@@ -240,20 +241,26 @@ def _cost(runs: CleanRuns, results: Results) -> Measured:
     )
 
 
-def _tried(setting: AuditSetting, trial: Trial) -> Tried:
-    case = trial.case
-    built = build_attack(setting.spec(case))
-    knowledge = case.knowledge or case.attack.knowledge or built.card.knowledge.value
-    return Tried(
-        threat=case.attack.threat,
-        partition=case.partition,
-        share=case.share,
-        attack=setting.spec(case),
-        knowledge=knowledge,
-        default=trial.is_default,
-        harm=trial.harm,
-        stopped=trial.stopped,
-    )
+def _tried(setting: AuditSetting, trials: Sequence[Trial]) -> Iterator[Tried]:
+    """Yield what tuning tried, in order."""
+    places = dict.fromkeys((trial.case.partition, trial.case.share) for trial in trials)
+    strongest = {
+        trial.case for place in places for threat in THREATS for trial in ranking(trials, threat, *place)
+    }
+    for trial in trials:
+        case = trial.case
+        built = build_attack(setting.spec(case))
+        yield Tried(
+            threat=case.attack.threat,
+            partition=case.partition,
+            share=case.share,
+            attack=setting.spec(case),
+            knowledge=case.knowledge or case.attack.knowledge or built.card.knowledge.value,
+            default=trial.is_default,
+            harm=trial.harm,
+            stopped=trial.stopped,
+            strongest=case in strongest,
+        )
 
 
 def scenario_settings(base: Scenario) -> dict[str, object]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from fedpoison.audits.card import Attacked, AuditCard
+from fedpoison.audits.card import AuditCard
+from fedpoison.audits.card_parts import Attacked
 from fedpoison.audits.protocol import THREATS, Threat
 from fedpoison.results.run_frame import coverage_note, percent
 

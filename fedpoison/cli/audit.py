@@ -45,7 +45,7 @@ def audit_command(
         )
     folder = settings.out / content_name("audit", card.strategy, card.settings, card.protocol_digest, budget)
     write(card, folder)
-    settings.show(lambda: {**card.model_dump(mode="json"), "path": str(folder)}, lambda: tables(card))
+    settings.show(lambda: {**card.content(), "path": str(folder)}, lambda: tables(card))
     settings.print_notes(card.remarks)
     settings.notes.print(basis(card))
     settings.notes.print(f"card: {folder}", markup=False)

@@ -9,7 +9,7 @@ import pandas as pd
 import typer
 from rich.console import Console
 
-from fedpoison.audits.card import Measured
+from fedpoison.audits.card_parts import Measured
 from fedpoison.audits.recommend import TOP, Recommendation, recommend
 from fedpoison.cli.options import Json, parse_share
 from fedpoison.cli.tables import Format, TextTable, print_tables

@@ -12,7 +12,8 @@ import pytest
 from auditing import SCALED, TINY, UNTARGETED
 
 import fedpoison as fp
-from fedpoison.audits.card import AuditCard, Measured, worst_of
+from fedpoison.audits.card import AuditCard
+from fedpoison.audits.card_parts import Measured, worst_of
 from fedpoison.audits.memory import relative_memory
 from fedpoison.audits.page import write_page
 from fedpoison.audits.setting import AuditSetting, Case
@@ -143,6 +144,19 @@ def test_the_command_of_a_row_repeats_its_numbers(card, fedpoison, store):
     assert {entry["measure"]: entry["mean"] for entry in found}["attack success"] == row.success.mean
 
 
+def test_the_strongest_try_of_each_attack_is_marked(card):
+    strongest = [row for row in card.tried if row.strongest]
+    assert len(strongest) == len(TINY.attacks) * len(TINY.partitions)
+    for row in strongest:
+        name = row.attack.split("(")[0]
+        alike = [
+            other.harm
+            for other in card.tried
+            if (other.attack.split("(")[0], other.partition) == (name, row.partition)
+        ]
+        assert row.harm == max(alike)
+
+
 def test_an_audit_resumes_from_its_store(card, store):
     ran = []
     callbacks = BatchCallbacks(on_round=lambda scenario, _: ran.append(scenario))
@@ -155,6 +169,9 @@ def test_a_card_returns_from_json(card, tmp_path):
     path = tmp_path / "card.json"
     path.write_text(card.to_json())
     assert AuditCard.load(path) == card
+    path.write_text(card.to_json().replace('"stopped": false', '"stopped": true', 1))
+    with pytest.raises(RunError, match=f"digest: got {card.digest}, expected .*; the card was edited"):
+        AuditCard.load(path)
     head = list(json.loads(card.to_json()))[:11]
     assert {
         "worst_accuracy",

@@ -7,8 +7,9 @@ import pytest
 from auditing import TINY, made_card
 
 from fedpoison.audits import card_check, recommend
-from fedpoison.audits.card import AuditCard, Measured
+from fedpoison.audits.card import AuditCard
 from fedpoison.audits.card_check import faults, find_protocol, load_setting
+from fedpoison.audits.card_parts import Measured
 from fedpoison.audits.cell_check import cells, run_again, sample
 from fedpoison.audits.leaderboard import Leaderboard
 from fedpoison.errors import RunError

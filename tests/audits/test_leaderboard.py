@@ -1,7 +1,6 @@
 """The leaderboard compares cards of one protocol by their worst case, and writes them in every form."""
 
 import json
-from io import StringIO
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +10,7 @@ from auditing import TINY, made_card
 from experiments import leaderboard as experiment
 from fedpoison.audits.card import AuditCard
 from fedpoison.audits.card_folder import load_cards, save_card, save_undefined
+from fedpoison.audits.card_parts import Tried
 from fedpoison.audits.leaderboard import Leaderboard
 from fedpoison.audits.leaderboard_files import markdown, write_board
 from fedpoison.audits.leaderboard_tables import small_table
@@ -202,11 +202,22 @@ def test_the_experiment_writes_its_files_elsewhere_for_other_data(tmp_path, monk
         experiment.main(["--dataset", "digits", *cards])
 
 
-def test_a_stored_card_lacks_only_the_tried_attacks(tmp_path):
-    card = made_card()
-    path = save_card(card.model_copy(update={"tried": []}), tmp_path)
-    assert AuditCard.load(path).digest == card.digest
-    assert json.load(StringIO(path.read_text()))["settings"] == card.settings
+def test_a_stored_card_has_the_strongest_try_of_each_attack(tmp_path):
+    row = {"threat": "backdoor", "partition": "iid", "share": 0.2, "knowledge": "own", "default": True}
+    tries = [
+        Tried(**row, attack=f"blended(alpha={alpha})", harm=alpha, stopped=False, strongest=alpha == 0.4)
+        for alpha in (0.2, 0.4)
+    ]
+    card = made_card(tried=tries)
+    loaded = AuditCard.load(save_card(card, tmp_path))
+    assert loaded.tried == tries[1:]
+    assert loaded.digest == card.digest != made_card().digest
+
+
+def test_a_stored_card_that_was_edited_is_refused(tmp_path):
+    path = save_card(made_card(), tmp_path)
+    path.write_text(path.read_text().replace('"worst_accuracy":0.5', '"worst_accuracy":0.6'))
+    assert "the card was edited" in load_cards(tmp_path).broken[path.name]
 
 
 def test_the_page_of_the_documentation_is_that_of_the_cards():
