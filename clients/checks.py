@@ -73,6 +73,7 @@ class SyntheticClients:
                     initial_model=self.models[0],
                     layout=(("weight", torch.Size([self.d - 4])), ("bias", torch.Size([4]))),
                     rule=lambda updates: self.rule_sign * updates.median(dim=0).values,
+                    trust=self._trust,
                     tolerated=self.tolerated,
                     memory=memories.setdefault((part, client_id), {}),
                 )
@@ -87,6 +88,11 @@ class SyntheticClients:
             )
 
         return [run_round(index) for index in range(ROUNDS)]
+
+    def _trust(self, updates: Tensor) -> Tensor:
+        """Return larger weights for updates near the median. The rule's sign reverses the order."""
+        distances: Tensor = torch.linalg.vector_norm((updates - updates.median(dim=0).values).double(), dim=1)
+        return (-self.rule_sign * distances).softmax(dim=0)
 
 
 def synthetic_samples(count: int, classes: int, shape: tuple[int, int, int]) -> Samples:

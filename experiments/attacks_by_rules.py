@@ -61,6 +61,7 @@ RECENT_ATTACKS: Mapping[str, str] = {
     "anti-signguard": "signguard",
     "anti-clipped-clustering": "clipped-clustering",
     "partial-drop(share=0.9)": "bulyan",
+    "adaptive-mimic": "bulyan",
     "label-flip+claimed-examples(factor=20)": "fedavg",
     CYCLIC: "fedavg",
 }

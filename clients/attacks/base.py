@@ -143,6 +143,9 @@ class CraftContext:
     """The server's rule, `rule(updates (n, d)) -> (d,)`, if the card declares `knows_rule`. It needs one row
     per client of `round_client_ids`, in this order. Weights, state and root data are the server's. Only the
     random draws differ."""
+    trust: Callable[[Tensor], Tensor] | None = None
+    """The weights, (n,) float64, that the rule gives to the rows of updates (n, d), as for `rule`. A rule
+    that reports no trust gives the shares of the clients' examples."""
     rule_kind: RuleKind = None
     """Symmetry of the rule, with which trials on fewer columns suffice. `turns`: a rotation of all updates
     rotates the aggregate. `by coordinate`: each coordinate depends only on that coordinate of the updates."""

@@ -168,5 +168,11 @@ def _allowed(part: Attack, seen: Tensor | None, context: CraftContext) -> CraftC
     if part.card.knows_rule:
         return context
     return replace(
-        context, rule=None, rule_kind=None, tolerated=None, group_client_ids=(), round_client_ids=()
+        context,
+        rule=None,
+        trust=None,
+        rule_kind=None,
+        tolerated=None,
+        group_client_ids=(),
+        round_client_ids=(),
     )

@@ -4,6 +4,7 @@ from clients.attacks import data, training, updates
 from clients.attacks.base import Attack, NoAttack
 
 ATTACKS: dict[str, type[Attack]] = {
+    "adaptive-mimic": updates.AdaptiveMimic,
     "adaptive-trigger": training.AdaptiveTrigger,
     "alie": updates.Alie,
     "alie-backdoor": training.AlieBackdoor,

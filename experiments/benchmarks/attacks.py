@@ -26,6 +26,7 @@ from clients.training.trainer import Trainer
 from experiments.benchmarks.aggregation import SHARE, TimedFunction, most_tolerant, parse_size, rule_context
 from fedpoison.errors import ScenarioError
 from fedpoison.federation.adversary import rule_kind
+from fedpoison.federation.rule_runner import TriedRule
 from fedpoison.models import build
 from fedpoison.scenario.registries import attacks, build_attack, models
 from fedpoison.scenario.specs import split_outside
@@ -100,17 +101,17 @@ class Crafting:
         ]
         return [f"{1e3 * took:.1f}", *shares, *([] if tried else [""])]
 
-    def rule(self, spec: str) -> tuple[Callable[[Tensor], Tensor] | None, int | None, RuleKind]:
+    def rule(self, spec: str) -> tuple[TriedRule | None, int | None, RuleKind]:
         if spec == "-":
             return None, None, None
         rule, byzantine = most_tolerant(spec, len(self.updates))
         if rule is None:
             raise ScenarioError(f"--rules: {spec} is not defined for {len(self.updates)} updates.")
         context = rule_context(self.updates)
-        return lambda updates: rule(updates, None, context()).update, byzantine, rule_kind(rule.card)
+        return lambda updates: rule(updates, None, context()), byzantine, rule_kind(rule.card)
 
     def contexts(
-        self, m: int, rule: Callable[[Tensor], Tensor] | None, byzantine: int | None, kind: RuleKind
+        self, m: int, rule: TriedRule | None, byzantine: int | None, kind: RuleKind
     ) -> Callable[[Attack, int | None], CraftContext]:
         n = len(self.updates)
 
@@ -126,7 +127,8 @@ class Crafting:
                 previous_model=0.9 * self.model,
                 initial_model=torch.zeros_like(self.model),
                 layout=(("weight", self.model.shape),),
-                rule=rule,
+                rule=None if rule is None else lambda updates: rule(updates).update,
+                trust=None if rule is None else lambda updates: rule(updates).trust,
                 rule_kind=kind,
                 tolerated=byzantine,
             )

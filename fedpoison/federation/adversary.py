@@ -29,6 +29,7 @@ from fedpoison.federation.messages import (
     read_reply,
     to_record,
 )
+from fedpoison.federation.rule_runner import TriedRule
 from fedpoison.results.checkpoint import Key, RunState, owned_by, owner_state
 from fedpoison.results.effects import Effects
 from fedpoison.rng import generator_for
@@ -43,7 +44,7 @@ CRASHES = (
 """Errors of Flower that report an exception in the code of a client."""
 ROUNDING = 1e-5
 """Largest difference of two updates, relative to their length, that counts as rounding."""
-KnownRule = Callable[[int, Sequence[Update]], Callable[[Tensor], Tensor] | None]
+KnownRule = Callable[[int, Sequence[Update]], TriedRule | None]
 """`known_rule(round, updates)` returns the server's rule of that round for the clients of these updates, or
 None if attacks cannot know it."""
 
@@ -214,7 +215,7 @@ class AdversaryGrid(WrappedGrid):
         *,
         honest: tuple[int, ...],
         received: tuple[int, ...],
-        rule: Callable[[Tensor], Tensor] | None,
+        rule: TriedRule | None,
     ) -> ContextFactory:
         federation = self._federation
 
@@ -235,7 +236,8 @@ class AdversaryGrid(WrappedGrid):
                 previous_model=self._previous_model,
                 initial_model=federation.initial,
                 layout=federation.layout,
-                rule=rule,
+                rule=None if rule is None else lambda updates: rule(updates).update,
+                trust=None if rule is None else lambda updates: rule(updates).trust,
                 rule_kind=self._rule_kind,
                 tolerated=federation.scenario.byzantine,
                 memory=self._memories[index, repr(attack), client_id],

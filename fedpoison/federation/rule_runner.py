@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -17,6 +18,9 @@ from strategies.base import (
     PreconditionError,
     checked_result,
 )
+
+TriedRule = Callable[[Tensor], Aggregate]
+"""The server's rule of a round as attackers try it: `tried(updates (n, d))` returns the aggregate."""
 
 
 class RuleRunner:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
@@ -34,12 +35,14 @@ from fedpoison.federation.messages import (
     read_reply,
     to_record,
 )
+from fedpoison.federation.rule_runner import TriedRule
 from fedpoison.federation.update_statistics import update_statistics
 from fedpoison.federation.workers import Workers
 from fedpoison.results.checkpoint import Key, RunState, owned_by, owner_state
 from fedpoison.results.effects import Effects
 from fedpoison.results.round import GroupRecord, Training
 from fedpoison.scenario.aggregation import FlowerStrategy
+from strategies.base import Aggregate
 
 NO_USABLE_REPLY = "no reply was usable"
 NOT_AGGREGATED = "the strategy did not aggregate"
@@ -186,13 +189,13 @@ class SimulationStrategy(Strategy):
         self.buffers = {name: kept[name,] for name in self.buffers}
         self.aggregator.restore(owner_state("rule", here))
 
-    def known_rule(self, server_round: int, updates: Sequence[Update]) -> Callable[[Tensor], Tensor] | None:
+    def known_rule(self, server_round: int, updates: Sequence[Update]) -> TriedRule | None:
         """Return the server's aggregation of this round as a function that an attacker can try.
 
         The function aggregates a matrix with one row per usable reply exactly as the server does, with
         pre-aggregators, optimizer, state, root data, identities and example counts. It does not change the
         state. Its random draws come from the attacker's own stream, the same on each call, since an attacker
-        cannot predict the server's draws. The result is on the device of the matrix.
+        cannot predict the server's draws. The update of the result is on the device of the matrix.
 
         Args:
             server_round: Round, counted from 1.
@@ -202,7 +205,7 @@ class SimulationStrategy(Strategy):
         if not isinstance(aggregator, RuleAggregator):
             return None
 
-        def try_rule(matrix: Tensor) -> Tensor:
+        def try_rule(matrix: Tensor) -> Aggregate:
             tried = aggregator.apply_rule(
                 server_round,
                 self.model,
@@ -210,7 +213,7 @@ class SimulationStrategy(Strategy):
                 matrix.to(self.model.device),
                 purpose="attackers' trials",
             )
-            return tried.update.to(matrix.device)
+            return replace(tried, update=tried.update.to(matrix.device), trust=tried.trust.cpu())
 
         return try_rule
 

@@ -15,13 +15,13 @@ from flwr.serverapp.strategy import Strategy
 from torch import Tensor
 
 from fedpoison.errors import AggregationError, ScenarioError, code_errors
-from fedpoison.federation.rule_runner import RuleRunner
+from fedpoison.federation.rule_runner import RuleRunner, TriedRule
 from fedpoison.flower.arrays import BUFFERS
 from fedpoison.flower.replies import Reply, read_round, require_examples, signed
 from fedpoison.flower.replies import Round as Replies
 from fedpoison.flower.rule_argument import read_rule, refuse_wrapper
 from fedpoison.flower.wrapping import LOGGER, WrappingStrategy
-from strategies.base import AggregationRule, Context
+from strategies.base import Aggregate, AggregationRule, Context
 from strategies.kernels.buffers import aggregate_buffer
 from strategies.kernels.distances import row_norms
 
@@ -152,7 +152,7 @@ class RobustStrategy(WrappingStrategy):
             found if self._weights == "uniform" else require_examples(self._round, found, self.examples_key)
         )
 
-    def known_rule(self, server_round: int, usable: Sequence[Reply]) -> Callable[[Tensor], Tensor] | None:
+    def known_rule(self, server_round: int, usable: Sequence[Reply]) -> TriedRule | None:
         """Return the rule of a round as a function that an attacker can try, or None for too few replies.
 
         Args:
@@ -163,8 +163,8 @@ class RobustStrategy(WrappingStrategy):
             return None
         context, weights = self._context(server_round + self._rounds_before, usable), self._shares(usable)
 
-        def try_rule(matrix: Tensor) -> Tensor:
-            return self._runner.apply(matrix, weights, context, purpose="attackers' trials").update
+        def try_rule(matrix: Tensor) -> Aggregate:
+            return self._runner.apply(matrix, weights, context, purpose="attackers' trials")
 
         return try_rule
 

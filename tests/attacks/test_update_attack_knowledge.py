@@ -9,6 +9,7 @@ import torch
 from crafting import D, H, M, context, displacement, drawn
 
 from clients.attacks.composite import craft_updates
+from clients.attacks.updates.adaptive_mimic import AdaptiveMimic
 from clients.attacks.updates.alie import Alie, OptimalAlie
 from clients.attacks.updates.identical_coordinate import IdenticalCoordinate
 from clients.attacks.updates.ipm import Ipm, OptimalIpm
@@ -112,7 +113,7 @@ def test_what_looks_back_or_at_the_model_is_tried_on_all_of_it():
 
 
 def test_an_attack_on_a_rule_that_it_does_not_know_says_so(own, honest):
-    for attack in (OptimalIpm(), OptimalAlie(), Tailored(), IdenticalCoordinate()):
+    for attack in (OptimalIpm(), OptimalAlie(), Tailored(), IdenticalCoordinate(), AdaptiveMimic()):
         with pytest.raises(ValueError, match="expected the server's rule"):
             attack.craft(own, honest, context(rule=None))
 

@@ -13,6 +13,7 @@ from fedpoison.federation.federation import Federation
 from fedpoison.results.round import Round
 from fedpoison.results.store import StoredRun
 from fedpoison.simulation.run import run_federation, simulate
+from strategies.rules.median import Median
 
 
 @dataclass(frozen=True)
@@ -58,15 +59,16 @@ def test_each_knowledge_is_handed_what_it_covers(small, kind, calls, own, honest
     assert {(rows, others) for rows, others, _ in seen} == {(own, honest)}
     for _, _, context in seen:
         assert (context.clients, context.malicious) == (10, 2)
-        assert (context.rule is not None) == kind.card.knows_rule
+        assert (context.rule is not None) == (context.trust is not None) == kind.card.knows_rule
         assert (context.previous_model is None) == (context.round == 1)
 
 
 def test_the_rule_that_is_handed_over_is_the_servers(small):
     history, seen = witnessed(small.replace(strategy="median"), OmniscientWitness)
-    rule = seen[0][2].rule
+    context = seen[0][2]
     updates = torch.randn(10, 4, generator=torch.Generator().manual_seed(0))
-    np.testing.assert_allclose(rule(updates), np.median(updates, axis=0), rtol=1e-6)
+    np.testing.assert_allclose(context.rule(updates), np.median(updates, axis=0), rtol=1e-6)
+    np.testing.assert_array_equal(context.trust(updates), Median()(updates).trust)
     assert history.last.accuracy > 0.5
 
 

@@ -30,6 +30,7 @@ NONE_LEFT = {"train_samples": 5}
 ALONE = {"knowledge": "own"}
 """Sight of a single update, which has no spread."""
 AT_REST = {
+    "adaptive-mimic": [ALONE],
     "adaptive-trigger": [NONE_LEFT],
     "alie": [ALONE | {"attack": "alie(z=1)"}, {"attack": "alie(z=1.5)", "malicious_nodes": (2,)}],
     "alternating-minimization": [NONE_LEFT],

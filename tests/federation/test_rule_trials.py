@@ -188,8 +188,11 @@ def test_a_client_with_twenty_times_the_examples_has_this_weight_in_a_trial(smal
     updates = [Update(client_id, matrix[client_id], examples[client_id], 1.0) for client_id in range(10)]
     tried = strategy.known_rule(1, updates)(matrix)
     rule = strategy.aggregator.rule
-    assert torch.equal(tried, rule(matrix, torch.tensor(examples)).update)
-    assert float((tried - rule(matrix).update).norm()) > 0.5 * float((matrix[4] - tried).norm())
+    given = rule(matrix, torch.tensor(examples))
+    assert torch.equal(tried.update, given.update)
+    assert torch.equal(tried.trust, given.trust)
+    away = float((matrix[4] - tried.update).norm())
+    assert float((tried.update - rule(matrix).update).norm()) > 0.5 * away
 
 
 @pytest.mark.parametrize("attack", ["optimal-alie", "optimal-ipm", "tailored", "identical-coordinate"])

@@ -202,6 +202,34 @@ def mimic(rounds, start, warmup):
     return targets
 
 
+def most_trusted(rounds, rate):
+    """The position mimicked in each round of (honest rows, clients, trust in each row)."""
+    scores, last, targets = {}, None, []
+    for honest, client_ids, trust in rounds:
+        for client_id, weight in zip(client_ids, trust, strict=True):
+            scores[client_id] = (1 - rate) * scores.get(client_id, weight) + rate * weight
+        best = max(scores[client_id] for client_id in client_ids)
+        tied = [client_id for client_id in client_ids if abs(scores[client_id] - best) < 1e-12]
+        if last not in tied:
+            middle = mean(honest)
+            last = max(tied, key=lambda client_id: square(honest[client_ids.index(client_id)] - middle))
+        targets.append(client_ids.index(last))
+    return targets
+
+
+def scores_by_distance(rounds, rate):
+    """The scores before each round, and after the last one, of honest rows of the same clients."""
+    scores = [[1 / len(rounds[0])] * len(rounds[0])]
+    for honest in rounds:
+        middle = mean(honest)
+        far = [sqrt(square(row - middle)) for row in honest]
+        spread = sqrt(sum((each - sum(far) / len(far)) ** 2 for each in far) / (len(far) - 1))
+        exps = [np.exp(each / (spread + 1e-8)) for each in far]
+        weights = [each / sum(exps) for each in exps]
+        scores.append([(1 - rate) * a + rate * b for a, b in zip(scores[-1], weights, strict=True)])
+    return scores
+
+
 def rop_gradient(gradients, momentum, *, z, angle, relocation, blend):
     """The paper's attack on gradients or momenta, given the last global one."""
     middle = mean(gradients)

@@ -46,7 +46,7 @@ def test_a_search_tries_the_attacks_of_its_objective():
         parse_objective(name).space for name in ("accuracy", "class", "class:3", "backdoor")
     )
     assert accuracy == worst == third
-    assert len(accuracy) == 29
+    assert len(accuracy) == 30
     assert len(backdoor) == 16
     assert {**accuracy, **backdoor} == {name: parameters for name, (_, parameters) in SPACES.items()}
     assert {*ATTACKS} - {*SPACES} == {

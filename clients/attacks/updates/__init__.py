@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from fedpoison.registry import lazy_names
 
 if TYPE_CHECKING:
+    from clients.attacks.updates.adaptive_mimic import AdaptiveMimic as AdaptiveMimic
     from clients.attacks.updates.alie import Alie as Alie
     from clients.attacks.updates.alie import OptimalAlie as OptimalAlie
     from clients.attacks.updates.alie import SparseAlie as SparseAlie
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
+        "clients.attacks.updates.adaptive_mimic": ["AdaptiveMimic"],
         "clients.attacks.updates.alie": ["Alie", "OptimalAlie", "SparseAlie"],
         "clients.attacks.updates.anti_cge": ["AntiCge"],
         "clients.attacks.updates.anti_clusters": ["AntiClippedClustering", "AntiSignGuard"],

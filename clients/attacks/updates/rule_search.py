@@ -86,7 +86,7 @@ class Probe:
             )
         self._context = context
         self._rule = context.rule
-        self._crafted, self._others = _split_rows(own, seen, context)
+        self._crafted, self._others = split_rows(own, seen, context)
         self.honest = seen if seen is not None else self._others if len(self._others) else own
         self.mean = column_mean(self.honest)
 
@@ -137,8 +137,11 @@ def as_received(update: Tensor, model: Tensor) -> Tensor:
     return (model + update) - model
 
 
-def _split_rows(own: Tensor, seen: Tensor | None, context: CraftContext) -> tuple[Tensor, Tensor]:
-    """Return which rows of a trial are crafted, (n,) bool, and the other rows in the server's order."""
+def split_rows(own: Tensor, seen: Tensor | None, context: CraftContext) -> tuple[Tensor, Tensor]:
+    """Return which rows of a trial are crafted, (n,) bool, and the other rows in the server's order.
+
+    If the attacker does not see the update of a client, a visible one replaces it.
+    """
     visible = own if seen is None else seen
     if not context.round_client_ids:  # a context without identities: the crafted updates come first
         count = max(len(own), context.malicious)
