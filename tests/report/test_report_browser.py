@@ -144,10 +144,22 @@ def test_the_summary_sorts_and_filters_and_the_address_repeats_it(page):
     page.evaluate("location.hash = ''")
 
 
+def undrawn(page):
+    """Figures that are not drawn when the page has drawn all, or after 20 seconds."""
+    look = "stale.size && performance.now() < end ? setTimeout(look, 20) : done([...stale])"
+    begin = f"const end = performance.now() + 20000, look = () => {look};"
+    return page.evaluate(f"new Promise((done) => {{ {begin} look(); }})")
+
+
 def test_a_capture_of_the_page_has_every_figure(page):
     page.evaluate("repaint()")
-    look = "const look = () => (stale.size ? setTimeout(look, 10) : done(true))"
-    assert page.evaluate(f"new Promise((done) => {{ {look}; look(); }})")
+    assert undrawn(page) == []
+
+
+def test_figures_out_of_sight_are_drawn_on_a_page_that_is_never_idle(page):
+    page.evaluate("void (requestIdleCallback = (draw, { timeout }) => setTimeout(draw, timeout))")
+    page.evaluate("repaint()")
+    assert undrawn(page) == []
 
 
 def test_the_accuracy_is_next_to_the_strategy_on_a_narrow_screen(page):

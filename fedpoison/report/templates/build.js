@@ -54,13 +54,18 @@ function repaint() {
 function paintRest() {
   if (!stale.size || waiting) return;
   waiting = true;
-  (window.requestIdleCallback ?? setTimeout)(() => {
+  const draw = () => {
     waiting = false;
     paint([...stale].slice(0, 1));
     paintRest();
-  });
+  };
+  // Without the longest time, some browsers never call back while the page is hidden or never idle.
+  if (window.requestIdleCallback) requestIdleCallback(draw, { timeout: LONGEST_WAIT });
+  else setTimeout(draw);
 }
 
+/** Longest time until the next figure out of sight is drawn, in milliseconds. */
+const LONGEST_WAIT = 200;
 let waiting = false;
 
 /** Draw a figure, which screen readers know by `label`; `onCell` is called with the point of a click. */
