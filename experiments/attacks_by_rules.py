@@ -47,6 +47,7 @@ RECENT_RULES: Mapping[str, Sequence[str]] = {
     "fedseca": ("scaled-update", "gaussian-update"),
     "freqfed": ("scaled-update", "model-replacement"),
     "lfighter": ("scaled-update", "label-flip(mode=targeted)"),
+    "masa(threshold=0.25)": ("scaled-update", "model-replacement", "backdoor"),
     "multi-metrics": ("scaled-update", "model-replacement"),
     "rflbat": ("scaled-update", "model-replacement"),
     "three-sigma": ("scaled-update", "gaussian-update"),

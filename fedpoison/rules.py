@@ -47,6 +47,7 @@ from strategies.rules.geometric_median import GeometricMedian as GeometricMedian
 from strategies.rules.krum import Krum as Krum
 from strategies.rules.lasa import LASA as LASA
 from strategies.rules.lfighter import LFighter as LFighter
+from strategies.rules.masa import MASA as MASA
 from strategies.rules.mda import MDA as MDA
 from strategies.rules.median import Median as Median
 from strategies.rules.monna import MoNNA as MoNNA

@@ -41,6 +41,7 @@ from strategies.rules.geometric_median import GeometricMedian
 from strategies.rules.krum import Krum
 from strategies.rules.lasa import LASA
 from strategies.rules.lfighter import LFighter
+from strategies.rules.masa import MASA
 from strategies.rules.mda import MDA
 from strategies.rules.median import Median
 from strategies.rules.monna import MoNNA
@@ -89,6 +90,7 @@ STRATEGIES: dict[str, type[Rule]] = {
     "krum": Krum,
     "lasa": LASA,
     "lfighter": LFighter,
+    "masa": MASA,
     "mda": MDA,
     "mean-around-median": MeanAroundMedian,
     "median": Median,

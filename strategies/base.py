@@ -23,6 +23,12 @@ Grid = Mapping[str, tuple[float | str, ...]]
 """A few values of each parameter that `fedpoison tune` tries, by name of the parameter."""
 
 
+Gradient = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+"""`gradient(weights (d,), images (m, c, h, w), labels (m,)) -> (loss (), gradient (d,))`.
+
+The loss is the mean cross-entropy of the model in evaluation mode: without dropout, with its buffers."""
+
+
 class InputError(ValueError):
     """Updates, weights or context that a rule cannot aggregate."""
 
@@ -40,8 +46,8 @@ class RuleCard:
 
     paper: str
     needs: tuple[str, ...] = ()
-    """Any of `byzantine`, `root data`, `root images`, `history`, `model`, `predictions`, `randomness`.
-    `predictions` stands for those of any model on any input."""
+    """Any of `byzantine`, `root data`, `root images`, `root labels`, `history`, `model`, `predictions`,
+    `gradients`, `randomness`. `predictions` and `gradients` are those of any model on any input."""
     precondition: str = "n >= 1"
     cost: str = "O(n d)"
     deviations: str = ""
@@ -88,8 +94,12 @@ class Context:
     """Function that trains on the server's root data as a client does and returns the update, (d,)."""
     root_images: Callable[[], Tensor] | None = None
     """Function that returns the images of the server's root data, (m, c, h, w), as `predict` takes them."""
+    root_labels: Callable[[], Tensor] | None = None
+    """Function that returns the labels of `root_images`, (m,) int64."""
     predict: Callable[[Tensor, Tensor], Tensor] | None = None
     """Function `predict(weights (d,), images (m, c, h, w)) -> logits (m, k)`."""
+    gradient: Gradient | None = None
+    """Function that differentiates the loss of a model on samples."""
     image_shape: tuple[int, ...] | None = None
     """Channels, height and width of an image, for rules that run models on noise."""
 

@@ -94,9 +94,11 @@ def _global_streams() -> tuple[bytes, ...]:
 
 __all__ = ["CheckError", "check_rule"]
 
-NEEDS = {"byzantine", "root data", "root images", "history", "model", "predictions", "randomness"}
-OPTIONAL = {"root data", "root images", "model", "predictions", "randomness"}
+OPTIONAL = {
+    "root data", "root images", "root labels", "model", "predictions", "gradients", "randomness",
+}  # fmt: skip
 """Needs without which a rule may raise InputError."""
+NEEDS = {"byzantine", "history", *OPTIONAL}
 ExpectedError = type[InputError] | type[PreconditionError]
 HUGE = 1e25
 """A finite number whose square overflows in float32."""
@@ -299,6 +301,12 @@ def check_needs(rule: Rule, rounds: SyntheticRounds) -> None:
     if "root images" not in needs:
         other = checked_call(rule, updates, rounds.weights, replace(rounds.context(), root_images=None))
         ensure(equal_aggregates([usual], [other]), rule, "uses root images that its card does not need")
+    if "root labels" not in needs:
+        other = checked_call(rule, updates, rounds.weights, replace(rounds.context(), root_labels=None))
+        ensure(equal_aggregates([usual], [other]), rule, "uses root labels that its card does not need")
+    if "gradients" not in needs:
+        other = checked_call(rule, updates, rounds.weights, replace(rounds.context(), gradient=None))
+        ensure(equal_aggregates([usual], [other]), rule, "uses gradients that its card does not need")
     if "model" not in needs:
         modelless = replace(rounds.context(), model=-3 * rounds.model)
         other = checked_call(rule, updates, rounds.weights, modelless)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy, one_hot
 
 from strategies.base import Aggregate, Context, State
 from strategies.base import AggregationRule as Rule
@@ -63,6 +64,18 @@ class SyntheticRounds:
         """Return a few images of the server, (m, c, h, w)."""
         return torch.rand(6, *self.image_shape, generator=torch.Generator().manual_seed(self.n))
 
+    def root_labels(self) -> Tensor:
+        """Return the labels of `root_images`, (m,)."""
+        return torch.arange(len(self.root_images())) % self.classes
+
+    def gradient(self, weights: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the mean cross-entropy of the linear classifier and its gradient, (d,)."""
+        pixels = images.flatten(1).to(weights.dtype)
+        logits = self.predict(weights, images)
+        wrong = logits.softmax(dim=1) - one_hot(labels, self.classes).to(weights.dtype)
+        gradient = torch.cat([(wrong.T @ pixels).flatten(), wrong.sum(dim=0)]) / len(labels)
+        return cross_entropy(logits, labels), gradient
+
     def context(
         self,
         server_round: int = 1,
@@ -85,7 +98,9 @@ class SyntheticRounds:
             generator=torch.Generator().manual_seed(server_round),
             root_update=reference.clone,
             root_images=self.root_images,
+            root_labels=self.root_labels,
             predict=self.predict,
+            gradient=self.gradient,
             image_shape=self.image_shape,
         )
 

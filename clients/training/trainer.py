@@ -121,6 +121,25 @@ class Trainer:
             self.model.train()
         return logits.to(images.device)
 
+    def gradient(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the mean cross-entropy () and its gradient (d,) in evaluation mode.
+
+        Args:
+            images: samples, (m, ...).
+            labels: their labels, (m,).
+        """
+        draws = self._draws_globally(images)[1]
+        self.model.eval()
+        try:
+            with seeded(0, self.device) if draws else nullcontext():
+                loss = cross_entropy(self.model(self._here(images)), labels.to(self.device))
+                gradients = torch.autograd.grad(
+                    loss, self.parameters, allow_unused=True, materialize_grads=True
+                )
+        finally:
+            self.model.train()
+        return loss.detach(), flatten(gradients)
+
     def features(self, images: Tensor) -> Tensor:
         """Compute the penultimate activations (m, p), the inputs of the classifier, differentiably.
 

@@ -175,7 +175,9 @@ class RuleAggregator:
             layout=federation.layout,
             root_update=lambda: self._root_update(server_round, model),
             root_images=lambda: federation.root.images,
+            root_labels=lambda: federation.root.labels,
             predict=self._predict,
+            gradient=self._gradient,
             image_shape=tuple(federation.train.images.shape[1:]),
         )
 
@@ -207,6 +209,14 @@ class RuleAggregator:
         size = -(-len(parts) // self._workers.count)
         groups = [parts[first : first + size] for first in range(0, len(parts), size)]
         return torch.cat(list(itertools.chain.from_iterable(self._workers.map(predict, groups))))
+
+    def _gradient(self, weights: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        def differentiate(trainer: Trainer) -> tuple[Tensor, Tensor]:
+            trainer.load(weights, self.buffers)
+            return trainer.gradient(images, labels)
+
+        loss, gradient = self._workers.run(differentiate)
+        return loss.to(weights.device), gradient.to(weights.device)
 
 
 class FlowerAggregator:

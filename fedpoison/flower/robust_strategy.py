@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,15 +20,12 @@ from fedpoison.flower.arrays import BUFFERS
 from fedpoison.flower.replies import Reply, read_round, require_examples, signed
 from fedpoison.flower.replies import Round as Replies
 from fedpoison.flower.rule_argument import read_rule, refuse_wrapper
+from fedpoison.flower.server_inputs import Gradient, Predict, ServerInputs, TrainOnRoot
 from fedpoison.flower.wrapping import LOGGER, WrappingStrategy
 from strategies.base import Aggregate, AggregationRule, Context
 from strategies.kernels.buffers import aggregate_buffer
 from strategies.kernels.distances import row_norms
 
-TrainOnRoot = Callable[[ArrayRecord], ArrayRecord]
-"""Function that trains on clean data of the server, from the given arrays, and returns the trained arrays."""
-Predict = Callable[[ArrayRecord, Tensor], Tensor]
-"""Function `predict(arrays, images (m, c, h, w)) -> logits (m, k)`."""
 COLUMNS = ("round", "node", "trust", "norm", "dropped")
 KEEP, RAISE = "keep", "raise"
 
@@ -53,7 +50,9 @@ class RobustStrategy(WrappingStrategy):
             `raise` raises, and a rule, as text or object, aggregates in place of `rule`.
         train_on_root: Trains on clean data of the server, for rules such as FLTrust.
         root_images: Images of the server, (m, c, h, w), as `predict` takes them, for rules such as FLARE.
+        root_labels: Labels of `root_images`, (m,) int64, for rules such as MASA.
         predict: Runs the model, for rules such as DeepSight.
+        gradient: Differentiates the loss of the model, for rules such as MASA.
         image_shape: Channels, height and width of an image, for rules such as DeepSight.
         seed: Seed of the rule's random draws.
 
@@ -72,7 +71,9 @@ class RobustStrategy(WrappingStrategy):
         too_few: str | AggregationRule = KEEP,
         train_on_root: TrainOnRoot | None = None,
         root_images: Tensor | None = None,
+        root_labels: Tensor | None = None,
         predict: Predict | None = None,
+        gradient: Gradient | None = None,
         image_shape: tuple[int, int, int] | None = None,
         seed: int = 0,
     ) -> None:
@@ -86,10 +87,17 @@ class RobustStrategy(WrappingStrategy):
             self._fallback = too_few
         else:
             self._fallback = RuleRunner(read_rule(too_few, byzantine), seed)
-        self._weights, self._train_on_root, self._predict = weights, train_on_root, predict
-        self._image_shape, self._root_images = image_shape, root_images
+        self._weights = weights
+        self._inputs = ServerInputs(
+            train_on_root=train_on_root,
+            root_images=root_images,
+            root_labels=root_labels,
+            predict=predict,
+            gradient=gradient,
+            image_shape=image_shape,
+        )
         for runner in self._runners().values():
-            self._check_inputs(runner.rule)
+            self._inputs.check(runner.rule)
         self._root: Tensor | None = None
         self._round, self._rounds_before = 0, 0
         self._rows: list[tuple[int, int, float, float, str | None]] = []
@@ -196,23 +204,6 @@ class RobustStrategy(WrappingStrategy):
             runner.state = found[owner]
         self._round = self._rounds_before = int(state["round"])
 
-    def _check_inputs(self, rule: AggregationRule) -> None:
-        """Raise ScenarioError if the rule needs an input that this strategy did not get."""
-        if "root data" in rule.card.needs and self._train_on_root is None:
-            raise ScenarioError(
-                f"{rule!r}: needs an update of clean data on the server, got no train_on_root, expected "
-                "a function that takes an ArrayRecord and returns it trained."
-            )
-        if "root images" in rule.card.needs and self._root_images is None:
-            raise ScenarioError(
-                f"{rule!r}: needs images of clean data on the server, got no root_images, expected a tensor."
-            )
-        if "predictions" in rule.card.needs and (self._predict is None or self._image_shape is None):
-            raise ScenarioError(
-                f"{rule!r}: compares predictions of models, got no predict or no image_shape, expected a "
-                "function that takes an ArrayRecord and inputs, and the shape of one input."
-            )
-
     def _runners(self) -> dict[str, RuleRunner]:
         fallback = {} if isinstance(self._fallback, str) else {"too few": self._fallback}
         return {"rule": self._runner, **fallback}
@@ -251,24 +242,13 @@ class RobustStrategy(WrappingStrategy):
         return torch.tensor([1.0 if uniform else reply.examples for reply in usable], dtype=torch.float64)
 
     def _context(self, server_round: int, usable: Sequence[Reply]) -> Context:
-        model, predict, images = self.model, self._predict, self._root_images
-        return Context(
-            round=server_round,
-            client_ids=tuple(signed(reply.node_id) for reply in usable),
-            model=model.vector,
-            layout=model.layout,
-            root_update=None if self._train_on_root is None else self._root_update,
-            root_images=None if images is None else lambda: images,
-            predict=None if predict is None else lambda w, images: predict(model.to_record(w), images),
-            image_shape=self._image_shape,
-        )
+        client_ids = tuple(signed(reply.node_id) for reply in usable)
+        return self._inputs.context(self.model, server_round, client_ids, self._root_update)
 
     def _root_update(self) -> Tensor:
         """Return the update of the root data. The trials of an attacker share one training per round."""
-        if self._root is None and self._train_on_root is not None:
-            trained = self._train_on_root(self.model.to_record(self.model.vector))
-            self._root = self.model.read_reply([trained])[0] - self.model.vector
-        assert self._root is not None  # noqa: S101  # the context has this function only with train_on_root
+        if self._root is None:
+            self._root = self._inputs.root_update(self.model)
         return self._root.clone()
 
     def _note(self, found: Replies, result: _Result) -> None:

@@ -348,6 +348,11 @@ def test_differential_privacy_goes_around_a_robust_strategy():
         (lambda: robust(3), "expected a name"),
         (lambda: robust("fltrust"), "train_on_root"),
         (lambda: robust("flare"), "needs images of clean data"),
+        (lambda: robust("masa", root_images=torch.zeros(1, 1, 2, 2)), "needs labels of clean data"),
+        (
+            lambda: robust("masa", root_images=torch.zeros(1, 1, 2, 2), root_labels=torch.zeros(1)),
+            "got no gradient",
+        ),
         (lambda: robust(too_few="stop"), "unknown strategy 'stop'"),
         (lambda: robust(weights="equal"), "expected 'examples' or 'uniform'"),
         (lambda: RobustStrategy("FedAvg", "median"), "Message API"),

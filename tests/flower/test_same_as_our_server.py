@@ -109,9 +109,14 @@ def robust_as(federation, own, rule):
         model = from_record(arrays, layout)
         return to_record(model + aggregator._train_on_root(own.server_round, model), layout)
 
+    def gradient(arrays, images, labels):
+        loss, flat = aggregator._gradient(from_record(arrays, layout), images, labels)
+        return loss, to_record(flat, layout)
+
     return RobustStrategy(
         FedAvg(fraction_evaluate=0.0), rule, byzantine=1, seed=federation.scenario.seed,
         train_on_root=train_on_root, root_images=federation.root.images, image_shape=(1, 28, 28),
+        root_labels=federation.root.labels, gradient=gradient,
         predict=lambda arrays, images: aggregator._predict(from_record(arrays, layout), images),
     )  # fmt: skip
 

@@ -33,6 +33,7 @@ FURTHER = {
     "fedseca": [{"sparsity": 0.0}],
     "freqfed": [{"low": 1.0}],
     "lasa": [{"sparsity": 0.0}],
+    "masa": [{"fusion": 1.0, "epochs": 1, "batch_size": 2, "lr": 0.1, "clip": 0.1, "threshold": 0.5}],
     "multi-krum": [{"byzantine": 1, "select": 1}, {"byzantine": 1, "select": 3, "excluded": 1}],
     "multi-metrics": [{"compare": "pairs"}],
     "robust-learning-rate": [{"threshold": 1}, {"threshold": 7}],
@@ -201,6 +202,20 @@ class PeeksAtImages(Broken):
         return replace(result, update=result.update + context.root_images().mean())
 
 
+class PeeksAtLabels(Broken):
+    def spoilt(self, result, updates, context):
+        if context is None or context.root_labels is None:
+            return result
+        return replace(result, update=result.update + context.root_labels().sum())
+
+
+class Differentiates(Broken):
+    def spoilt(self, result, updates, context):
+        if context is None or context.gradient is None:
+            return result
+        return replace(result, update=result.update + 1)
+
+
 class Models(Broken):
     def spoilt(self, result, updates, context):
         if context is None or context.model is None:
@@ -304,6 +319,8 @@ def test_the_suite_passes_the_sound_one():
         (Remembers, "keeps a state"),
         (Peeks, "uses root data"),
         (PeeksAtImages, "uses root images"),
+        (PeeksAtLabels, "uses root labels"),
+        (Differentiates, "uses gradients"),
         (Models, "uses a model"),
         (NoUnanimity, "is not unanimous"),
         (NoTranslation, "not translation equivariant"),

@@ -177,6 +177,8 @@ LIMITS = {
     ("crfl", "rho"),
     ("lasa", "norm_bound"),
     ("lasa", "sign_bound"),
+    ("masa", "clip"),
+    ("masa", "threshold"),
     ("norm-clipping", "clip"),
     ("rflbat", "first"),
     ("rflbat", "second"),

@@ -93,6 +93,23 @@ def test_hooks_reach_gradients_steps_and_loss(trainer, samples):
     assert mean == pytest.approx(7)
 
 
+@pytest.mark.parametrize("name", ["mlp-small", "resnet20"])
+def test_the_gradient_is_that_of_evaluation_mode(name):
+    model = build(MODELS[name], (1, 28, 28), 10, generator())
+    trainer = Trainer(model, LocalTraining())
+    images, labels = torch.randn(3, 1, 28, 28, generator=generator(1)), torch.tensor([1, 0, 9])
+    before, buffers = trainer.weights(), trainer.buffers()
+    loss, gradient = trainer.gradient(images, labels)
+    assert model.training
+    assert torch.equal(trainer.weights(), before)
+    assert all(torch.equal(buffers[key], value) for key, value in trainer.buffers().items())
+    expected = cross_entropy(model.eval()(images), labels)
+    torch.testing.assert_close(loss, expected.detach())
+    torch.testing.assert_close(
+        gradient, flatten(torch.autograd.grad(expected, [*model.parameters()])), rtol=1e-4, atol=1e-6
+    )
+
+
 def test_bf16_stays_close(trainer, samples):
     start = trainer.weights()
     trainer.fit(samples, generator(), training=LocalTraining(batch_size=8))
