@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import click
 from pydantic.fields import FieldInfo
 
+from fedpoison.audits.effects import AttackEffect, attack_effects
+from fedpoison.audits.leaderboard import Leaderboard
 from fedpoison.cli.app import COMMANDS, load_command
 from fedpoison.cli.catalogue import CatalogueEntry
 from fedpoison.cli.describe import entries, format_type, format_value, markdown
 from fedpoison.cli.options import SCENARIO_PANEL
+from fedpoison.results.run_frame import percent
 from fedpoison.scenario.scenario import Scenario
 
 
@@ -29,7 +32,9 @@ def catalogue_page(kind: str) -> str:
         for entry in found
     ]
     parts = [f"{len(found)} in all.", table(("name", "what it does", *columns), rows)]
-    return "\n\n".join([*parts, *(_entry_section(entry) for entry in whole)]) + "\n"
+    results = RESULTS[kind]() if kind in RESULTS else {}
+    parts += [_entry_section(entry, results.get(entry.name, "")) for entry in whole]
+    return "\n\n".join(parts) + "\n"
 
 
 _COLUMNS = ("acts on", "needs", "paper")
@@ -45,7 +50,60 @@ def scenario_fields() -> str:
     return table(("field", "takes", "default", "meaning"), rows) + "\n"
 
 
-def _entry_section(entry: CatalogueEntry) -> str:
+def strategy_results() -> dict[str, str]:
+    """Return a list of the attacks that broke each strategy of the leaderboard, and of the others."""
+    return {
+        card.strategy: _results(
+            f"{card.protocol}, {percent(effects[0].share, 0)} % malicious",
+            effects,
+            [f"`{effect.attack}`" for effect in effects],
+            f'fedpoison audit --strategy "{card.strategy}"',
+        )
+        for card in Leaderboard.load().cards
+        if (effects := attack_effects(card))
+    }
+
+
+def attack_results() -> dict[str, str]:
+    """Return a list of the strategies that each attack broke, and of the others, alone and with others."""
+    found: dict[str, dict[str, list[AttackEffect]]] = {}
+    board = Leaderboard.load()
+    for card in board.cards:
+        for effect in attack_effects(card):
+            for name in effect.names:
+                found.setdefault(name, {}).setdefault(" + ".join(effect.names), []).append(effect)
+    return {
+        name: "\n\n".join(
+            _results(
+                f"`{names}`, {board.cards[0].protocol}",
+                ordered,
+                [f"`{effect.strategy}`" for effect in ordered],
+                "python -m experiments.leaderboard",
+            )
+            for names, effects in combinations.items()
+            for ordered in [sorted(effects, key=lambda effect: -effect.harm)]
+        )
+        for name, combinations in found.items()
+    }
+
+
+def _results(basis: str, effects: Sequence[AttackEffect], names: Sequence[str], command: str) -> str:
+    shown = [(effect.broke, f"{name} ({effect.text})") for effect, name in zip(effects, names, strict=True)]
+    broke, held = (", ".join(text for broke, text in shown if broke is wanted) for wanted in (True, False))
+    return "\n".join(
+        [
+            f"Measured ({basis}; `{command}`):\n",
+            f"- **broke**: {broke or '-'}",
+            f"- **did not**: {held or '-'}",
+        ]
+    )
+
+
+RESULTS: dict[str, Callable[[], dict[str, str]]] = {"strategies": strategy_results, "attacks": attack_results}
+"""Results of the leaderboard by name of the entry, for the kinds that have them."""
+
+
+def _entry_section(entry: CatalogueEntry, results: str) -> str:
     parts = [f"## `{entry.name}`", entry.summary, *entry.text]
     parts += ["\n".join(f"- **{title}**: {fact}" for title, fact in entry.facts.items())]
     if entry.parameters:
@@ -55,6 +113,7 @@ def _entry_section(entry: CatalogueEntry) -> str:
         parts.append(table(("parameter", "takes", "default", "meaning"), rows))
     if entry.example:
         parts.append(f"```pycon\n{entry.example}\n```")
+    parts.append(results)
     return "\n\n".join(part for part in parts if part)
 
 

@@ -15,7 +15,9 @@ from pathlib import Path
 
 from fedpoison.audits.audit import audit
 from fedpoison.audits.card import AuditCard
+from fedpoison.audits.card_check import find_protocol, load_setting
 from fedpoison.audits.card_folder import BUILT_IN, changed_by_user, load_cards, save_card, save_undefined
+from fedpoison.audits.cost import seconds_per_round
 from fedpoison.audits.leaderboard import Leaderboard
 from fedpoison.audits.leaderboard_files import write_board
 from fedpoison.audits.leaderboard_tables import small_table
@@ -93,6 +95,13 @@ def run(
         print(f"{number} of {len(waiting)}: {strategy}, {seconds:.0f} s: {text}", file=sys.stderr, flush=True)
 
 
+def measure_times(cards: Path) -> None:
+    """Measure the times of all cards again, one strategy after the other, and save them."""
+    for card in load_cards(cards).cards.values():
+        setting = load_setting(card, find_protocol(card))
+        save_card(card.model_copy(update={"seconds_per_round": seconds_per_round(setting)}), cards)
+
+
 def is_current(card: AuditCard, strategy: str, dataset: str, budget: str, protocol: Protocol) -> bool:
     """Return whether a card is the result of this audit."""
     wanted = (strategy, budget, protocol.name, protocol.digest, dataset)
@@ -122,6 +131,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--cards", type=Path, default=BUILT_IN, help="folder of the cards; default: %(default)s"
     )
     parser.add_argument("--docs", type=Path, default=DOCS, help="folder of the pages; default: docs")
+    parser.add_argument(
+        "--times", action="store_true", help="only measure the times again; nothing else should run"
+    )
     parser.add_argument("--readme", action="store_true", help="only print the small table of the README")
     given = parser.parse_args(arguments)
     if given.readme:
@@ -132,14 +144,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"--dataset: got {given.dataset}, expected {DATASET} for the leaderboard of the documentation; "
             "set --cards and --docs to other folders."
         )
-    run(
-        names(given.strategies),
-        dataset=given.dataset,
-        budget=given.budget,
-        cards=given.cards,
-        out=given.out,
-        jobs=given.jobs,
-    )
+    if given.times:
+        measure_times(given.cards)
+    else:
+        run(
+            names(given.strategies),
+            dataset=given.dataset,
+            budget=given.budget,
+            cards=given.cards,
+            out=given.out,
+            jobs=given.jobs,
+        )
     board = Leaderboard.load(given.cards)
     print(board)
     print(f"written: {write_board(board, given.docs)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from fedpoison.audits.card import AuditCard
 from fedpoison.audits.card_folder import changed_by_user
 from fedpoison.audits.card_parts import Attacked
 from fedpoison.audits.cell_check import cells, describe
+from fedpoison.audits.effects import attack_names
 from fedpoison.audits.leaderboard import rows_at
 from fedpoison.audits.protocol import PROTOCOLS, THREATS, UNATTACKED, Budget, Protocol
 from fedpoison.audits.setting import AuditSetting
@@ -100,20 +100,15 @@ def _missing(card: AuditCard, setting: AuditSetting, budget: Budget) -> Iterator
 def _foreign(card: AuditCard, setting: AuditSetting) -> Iterator[str]:
     """Yield the attacks that are not in the protocol."""
     known = {
-        (attack.threat, _names(attack.spec(attack.tries[0], classes=setting.classes)), attack.schedule)
+        (attack.threat, *attack_names(attack.spec(attack.tries[0], classes=setting.classes)), attack.schedule)
         for attack in setting.protocol.attacks
     }
     places = {(partition, share) for partition in setting.protocol.partitions for share in setting.shares}
     for row in card.attacked:
-        if (row.threat, _names(row.attack), row.schedule) not in known:
+        if (row.threat, *attack_names(row.attack), row.schedule) not in known:
             yield f"{row.attack} with schedule {row.schedule} is no {row.threat} attack of {card.protocol}"
         if (row.partition, row.share) not in places:
             yield f"{describe(row)}: the protocol has no such place"
-
-
-def _names(attack: str) -> str:
-    """Return the names of the parts of an attack, without their parameters."""
-    return re.sub(r"\([^()]*\)", "", attack)
 
 
 def _top(card: AuditCard) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -14,6 +14,7 @@ import pandas as pd
 from fedpoison.audits.card import AuditCard
 from fedpoison.audits.card_folder import BUILT_IN, changed_by_user, difference, kind_of, load_cards
 from fedpoison.audits.card_parts import Attacked, Clean, Measured, worst_of
+from fedpoison.audits.effects import AttackEffect, attack_effects
 from fedpoison.audits.protocol import THREATS
 from fedpoison.results.display import Displayed
 from fedpoison.results.run_frame import percent
@@ -199,6 +200,11 @@ class Leaderboard(Displayed):
                 facts = row.model_dump(include=_FACTS) | spread("success", row.success)
                 rows.append({"strategy": card.strategy, **facts, **_accuracies(row)})
         return pd.DataFrame(rows, columns=_LONG_COLUMNS)
+
+    def effects_frame(self) -> pd.DataFrame:
+        """Return one row per strategy and attack of the protocol: its strongest try."""
+        found = [asdict(effect) for card in self.cards for effect in attack_effects(card)]
+        return pd.DataFrame(found, columns=[each.name for each in fields(AttackEffect)])
 
     def shown_frame(self) -> pd.DataFrame:
         """Return the most important measures of each strategy."""

@@ -33,6 +33,7 @@ def write_board(board: Leaderboard, folder: str | Path) -> Path:
         (data / f"{NAME}.html").write_text(page(board), encoding="utf-8")
         board.to_frame().to_csv(data / f"{NAME}.csv", index=False)
         board.results_frame().to_csv(data / "attacks.csv", index=False)
+        board.effects_frame().to_csv(data / "effects.csv", index=False)
     return path
 
 
@@ -72,5 +73,7 @@ tuned against each strategy. The worst case counts. The strategy with the best w
 [Which defence should I use?](which-defence.md) for how to choose."""
 _LINKS = f"""\
 The data: one [page]({NAME}/{NAME}.html) that sorts and filters, the rows as [CSV]({NAME}/{NAME}.csv) and
-[JSON]({NAME}/{NAME}.json), and every reported attack as [CSV]({NAME}/attacks.csv).
+[JSON]({NAME}/{NAME}.json), every reported attack as [CSV]({NAME}/attacks.csv), and the strongest try of each
+attack as [CSV]({NAME}/effects.csv). The catalogue shows which attacks broke
+[each strategy](catalogue/strategies.md), and which strategies [each attack](catalogue/attacks.md) broke.
 `python -m experiments.leaderboard` repeats all of it. `fedpoison leaderboard add card.json` adds a card."""

@@ -11,8 +11,8 @@ from statistics import fmean
 from clients.attacks.base import Attack
 from fedpoison.audits.card import AuditCard
 from fedpoison.audits.card_parts import Attacked, Breakdown, ClassTreatment, Clean, Measured, Tried
+from fedpoison.audits.cost import relative_memory, seconds_per_round
 from fedpoison.audits.flags import find_flags
-from fedpoison.audits.memory import relative_memory
 from fedpoison.audits.protocol import THREATS, Threat
 from fedpoison.audits.results import CaseRuns, CleanRuns, Results
 from fedpoison.audits.setting import VARIED, AuditSetting
@@ -76,7 +76,7 @@ def summarize(
         left_out=dict(setting.left_out),
         flags=find_flags(setting, effort, trials, results),
         classes=treatment(setting, results),
-        seconds_per_round=_seconds(results, setting.headline_share),
+        seconds_per_round=seconds_per_round(setting),
         memory=_memory(setting),
     )
 
@@ -277,24 +277,3 @@ def _highest(rows: Iterable[Attacked], threat: Threat) -> float | None:
 def _memory(setting: AuditSetting) -> float | None:
     rule = setting.base.replace(malicious=setting.headline_share).aggregation
     return None if isinstance(rule, FlowerStrategy) else relative_memory(rule, setting.base.sampled)
-
-
-def _seconds(results: Results, share: float) -> dict[str, float]:
-    """Return the mean time per round and phase of the runs without an attack, in seconds."""
-    records = [
-        record
-        for runs in results.clean
-        if runs.share == share
-        for history in runs.histories.values()
-        for record in history.records[1:]
-    ]
-    phases = dict.fromkeys(phase for record in records for phase in record.training.seconds)
-    rounds = sum(
-        history.last.round
-        for runs in results.clean
-        if runs.share == share
-        for history in runs.histories.values()
-    )
-    return {
-        phase: sum(record.training.seconds.get(phase, 0.0) for record in records) / rounds for phase in phases
-    }

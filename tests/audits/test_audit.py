@@ -4,6 +4,7 @@ import html
 import json
 import re
 import shlex
+import time
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -14,7 +15,7 @@ from auditing import SCALED, TINY, UNTARGETED
 import fedpoison as fp
 from fedpoison.audits.card import AuditCard
 from fedpoison.audits.card_parts import Measured, worst_of
-from fedpoison.audits.memory import relative_memory
+from fedpoison.audits.cost import relative_memory, seconds_per_round
 from fedpoison.audits.page import write_page
 from fedpoison.audits.setting import AuditSetting, Case
 from fedpoison.audits.tables import card_tables, worst_rows
@@ -155,6 +156,14 @@ def test_the_strongest_try_of_each_attack_is_marked(card):
             if (other.attack.split("(")[0], other.partition) == (name, row.partition)
         ]
         assert row.harm == max(alike)
+
+
+def test_the_times_are_per_round(card):
+    assert card.seconds_per_round.keys() == {"train", "aggregate", "evaluate"}
+    began = time.perf_counter()
+    found = seconds_per_round(AuditSetting.load(TINY, TINY.scenario(strategy="fedavg")))
+    rounds = len(TINY.partitions) * TINY.settings["rounds"]
+    assert 0 < rounds * sum(found.values()) < time.perf_counter() - began
 
 
 def test_an_audit_resumes_from_its_store(card, store):

@@ -196,6 +196,11 @@ def test_the_experiment_writes_its_files_elsewhere_for_other_data(tmp_path, monk
     experiment.main(["--dataset", "digits", "--strategies", "fedavg,median", *folders])
     assert {card.strategy for card in Leaderboard.load(tmp_path / "cards").cards} == {"median", "fedavg"}
     assert (tmp_path / "leaderboard.md").is_file()
+    monkeypatch.setattr(experiment, "seconds_per_round", lambda setting: {"aggregate": 2.0})
+    monkeypatch.setattr(experiment, "find_protocol", lambda card: TINY)
+    experiment.main(["--dataset", "digits", "--times", *folders])
+    frame = Leaderboard.load(tmp_path / "cards").to_frame()
+    assert list(frame["seconds_per_aggregation"]) == [2.0, 2.0]
     experiment.main(["--readme", *cards])
     assert "`median`" in capsys.readouterr().out
     with pytest.raises(ScenarioError, match="set --cards and --docs"):

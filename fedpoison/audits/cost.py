@@ -1,4 +1,4 @@
-"""Memory of an aggregation, measured on random updates."""
+"""Cost of a strategy: the time of its rounds, and the memory of an aggregation of random updates."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from pathlib import Path
 
 import torch
 
+from fedpoison.audits.setting import AuditSetting
+from fedpoison.federation.federation import Federation
+from fedpoison.results.round import Round
+from fedpoison.simulation.run import run_in_process
 from strategies.base import AggregationRule, InputError, PreconditionError
 
 COORDINATES = 400_000
@@ -17,6 +21,22 @@ WARM_UP = 20_000
 """Number of parameters of a first aggregation that is not measured."""
 _STATUS = Path("/proc/self/status")
 _RESET = Path("/proc/self/clear_refs")
+
+
+def seconds_per_round(setting: AuditSetting) -> dict[str, float]:
+    """Measure the mean time per round and phase without an attack, in seconds.
+
+    One run per partition at the headline share, each alone in this process, so that parallel runs of the
+    audit do not slow it down.
+    """
+    rounds = len(setting.protocol.partitions) * setting.base.rounds
+    records: list[Round] = []
+    for partition in setting.protocol.partitions:
+        scenario = setting.clean(partition, setting.headline_share, setting.protocol.first_seed)
+        run_in_process(Federation(scenario, setting.dataset), records.append, workers=1)
+    trained = [record.training.seconds for record in records if record.round > 0]
+    phases = dict.fromkeys(phase for seconds in trained for phase in seconds)
+    return {phase: sum(seconds.get(phase, 0.0) for seconds in trained) / rounds for phase in phases}
 
 
 def relative_memory(rule: AggregationRule, clients: int) -> float | None:
