@@ -26,6 +26,9 @@ from fedpoison.rules import Aggregate, FedAvg, Rule, RuleCard
 from fedpoison.simulation.batch import BatchCallbacks
 
 
+pytestmark = pytest.mark.xdist_group("audit")  # one process makes the cards that the tests share
+
+
 @dataclass(frozen=True, kw_only=True)
 class Copying(Rule):
     """The mean of a copy of the updates."""
