@@ -25,7 +25,6 @@ from fedpoison.federation.federation import Federation
 from fedpoison.rules import Aggregate, FedAvg, Rule, RuleCard
 from fedpoison.simulation.batch import BatchCallbacks
 
-
 pytestmark = pytest.mark.xdist_group("audit")  # one process makes the cards that the tests share
 
 

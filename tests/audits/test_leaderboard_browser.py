@@ -7,7 +7,6 @@ from browsing import open_browser, rows, watched
 from fedpoison.audits.leaderboard import Leaderboard
 from fedpoison.audits.leaderboard_page import page as text_of
 
-
 pytestmark = pytest.mark.xdist_group("browser")  # one process starts a browser
 
 
