@@ -63,6 +63,7 @@ RECENT_ATTACKS: Mapping[str, str] = {
     "anti-clipped-clustering": "clipped-clustering",
     "partial-drop(share=0.9)": "bulyan",
     "adaptive-mimic": "bulyan",
+    "edge-case(dataset=digits)": "fedavg",
     "label-flip+claimed-examples(factor=20)": "fedavg",
     CYCLIC: "fedavg",
 }

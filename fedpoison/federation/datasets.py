@@ -7,9 +7,10 @@ from pathlib import Path
 from fedpoison.data import AUTO, Dataset, load_dataset
 from fedpoison.data.own import OwnData
 from fedpoison.data.partition import by_client
+from fedpoison.scenario.attack_data import locate_attack_data, needs_locating
 from fedpoison.scenario.datasets import own_spec, read_dataset
 from fedpoison.scenario.registries import read_partition
-from fedpoison.scenario.scenario import Scenario
+from fedpoison.scenario.scenario import ATTACK_FIELDS, Scenario
 
 
 def dataset_of(scenario: Scenario, *, data_dir: str | Path | None = None) -> Dataset:
@@ -26,10 +27,11 @@ def dataset_of(scenario: Scenario, *, data_dir: str | Path | None = None) -> Dat
 
 
 def resolve_dataset(scenario: Scenario, dataset: Dataset) -> Scenario:
-    """Replace `auto` by the name of the loaded data set, and add the digest of own data.
+    """Replace `auto` by the name of the loaded data set, and add the digest of own data, also in attacks.
 
     If `auto` has fewer samples than the scenario asks for, the scenario uses all of them.
     """
+    scenario = _locate_attacks(scenario)
     if dataset.source is not None:
         spec = own_spec(dataset.source)
         return scenario if spec == scenario.dataset else scenario.replace(dataset=spec)
@@ -44,7 +46,24 @@ def resolve_dataset(scenario: Scenario, dataset: Dataset) -> Scenario:
 def needs_resolving(scenario: Scenario) -> bool:
     """Return whether the run id depends on the data set that is loaded."""
     source = read_dataset(scenario.dataset).value
-    return scenario.dataset == AUTO or (isinstance(source, OwnData) and not source.content)
+    own = isinstance(source, OwnData) and not source.content
+    return scenario.dataset == AUTO or own or any(map(needs_locating, _attacks(scenario)))
+
+
+def _attacks(scenario: Scenario) -> list[str]:
+    named = [scenario.attack, *(group.attack for group in scenario.groups), scenario.goal]
+    return [attack for attack in named if attack is not None]
+
+
+def _locate_attacks(scenario: Scenario) -> Scenario:
+    """Add the digest of own data to the attacks."""
+    if not any(map(needs_locating, _attacks(scenario))):
+        return scenario
+    groups = [group.content() | {"attack": locate_attack_data(group.attack)} for group in scenario.groups]
+    changes = {
+        name: locate_attack_data(named) for name in ATTACK_FIELDS if (named := getattr(scenario, name))
+    }
+    return scenario.replace(groups=groups, **changes)
 
 
 def data_notes(scenario: Scenario, dataset: Dataset) -> list[str]:

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from clients.training.local_training import LocalTraining
 from fedpoison.errors import ScenarioError, unknown
 from fedpoison.scenario.aggregation import FlowerStrategy, check_clients, read_aggregation
+from fedpoison.scenario.attack_data import attack_identity
 from fedpoison.scenario.attackers import (
     ALWAYS,
     NO_ATTACK,
@@ -40,6 +41,8 @@ from fedpoison.scenario.specs import validated_by, validation_message
 from strategies.base import AggregationRule
 
 Positive = Annotated[int, Field(ge=1)]
+ATTACK_FIELDS = ("attack", "goal")
+"""Fields of a scenario, or of a group, that name an attack."""
 PartitionSpec = Annotated[str, validated_by(read_partition)]
 InitialSpec = Annotated[str, INITIAL]
 
@@ -252,6 +255,8 @@ class Scenario(BaseModel):
         After own data is loaded, the id depends on its content, not on its path.
         """
         content = self.content() | {"dataset": dataset_identity(self.dataset)}
+        for settings in (content, *content.get("groups", ())):
+            settings |= {name: attack_identity(settings[name]) for name in ATTACK_FIELDS if name in settings}
         return blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=6).hexdigest()
 
     @property

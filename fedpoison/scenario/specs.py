@@ -282,7 +282,8 @@ def _format_value(value: object) -> str:
     """Return a parameter's value as text, in quotation marks if it would mean something else without."""
     if value is None or isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, str) and (parse_scalar(value) != value or set(value) & set(_SPECIAL)):
+    ambiguous = isinstance(value, str) and (parse_scalar(value) != value or set(value) & set(_SPECIAL))
+    if ambiguous and '"' not in str(value):  # a spec with a quoted parameter is unambiguous as it is
         return f'"{value}"'
     return str(value)
 

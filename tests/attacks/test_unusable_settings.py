@@ -59,6 +59,8 @@ TABLE = [
     (f"clean-label(source={PRESENT[0]}, target={ABSENT})", {"train_samples": 5}, f"target: {ABSENT_CLASS}"),
     (f"edge-case(source={ABSENT}, target={PRESENT[0]})", {"train_samples": 5}, f"source: {ABSENT_CLASS}"),
     ("edge-case(source=12)", {}, "source: got class 12"),
+    ("edge-case(dataset=digits)", NOT_PIXELS, NEEDS_IMAGES),
+    ("edge-case(dataset=digits, source=12)", {}, "source: got class 12, of which the training set of digits"),
     ("identical-coordinate(coordinate=999999999)", {}, "coordinate: got 999999999, expected one of [0-9]"),
     ("inject", NOT_PIXELS, NEEDS_IMAGES),
     ("inject(target=12)", {}, "target: got class 12"),
