@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import platform
 import shutil
 from collections.abc import Iterable
@@ -19,6 +18,7 @@ from rich.table import Table
 from fedpoison.cli.catalogue import broken_entry_points
 from fedpoison.cli.options import Data, Json
 from fedpoison.errors import DataError
+from fedpoison.processors import processor_count
 from fedpoison.registry import GROUPS, added, misnamed_groups
 from fedpoison.results.provenance import versions
 from fedpoison.results.strict_json import to_json
@@ -122,7 +122,7 @@ def _hardware() -> CheckResult:
     if torch.cuda.is_available():
         used = f"{torch.cuda.get_device_name()}, used by `fedpoison run`; commands with many runs use the CPU"
     capability = torch.backends.cpu.get_cpu_capability()
-    return CheckResult("hardware", f"{os.cpu_count()} CPUs ({capability}), {used}")
+    return CheckResult("hardware", f"{processor_count()} CPUs ({capability}), {used}")
 
 
 def _data(data_dir: Path | None) -> list[CheckResult]:

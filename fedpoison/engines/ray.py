@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -36,6 +35,7 @@ from fedpoison.errors import EngineError
 from fedpoison.federation.client import ClientResult, Task
 from fedpoison.federation.federation import Federation
 from fedpoison.federation.workers import Workers
+from fedpoison.processors import processor_count
 
 ONE_CPU: Mapping[str, float] = {"CPU": 1}
 RETRIES = 3
@@ -199,7 +199,7 @@ def ray_grid(federation: Federation, options: EngineOptions) -> Iterator[tuple[R
     if not all(amount > 0 for amount in needed.values()):
         raise EngineError(f"resources of a Ray worker: got {needed}, expected amounts above 0.")
     task_count = -(-federation.scenario.sampled // (options.clients_per_task or 1))
-    here = os.cpu_count() or 1
+    here = processor_count()
     local_actors = min(options.workers or here, task_count)
     cpus = max(1, math.ceil(local_actors * needed.get("CPU", 0)))
     with ray_session(options.ray_address, cpus=cpus):

@@ -6,7 +6,6 @@ of any result.
 
 from __future__ import annotations
 
-import os
 import queue
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from torch import nn
 from clients.training.local_training import LocalTraining
 from clients.training.trainer import Trainer
 from fedpoison.devices import CPU
+from fedpoison.processors import processor_count
 from strategies.kernels.columns import use_one_thread
 
 Work = TypeVar("Work")
@@ -43,7 +43,7 @@ class Workers:
         *,
         device: torch.device = CPU,
     ) -> None:
-        self.count = count or os.cpu_count() or 1
+        self.count = count or processor_count()
         self.device = device
         self._trainers: queue.SimpleQueue[Trainer] = queue.SimpleQueue()
         for _ in range(self.count):

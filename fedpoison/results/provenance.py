@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 
+from fedpoison.processors import processor_count
 from fedpoison.results.store import StoredRun
 
 Notify = Callable[[str], None]
@@ -81,11 +82,11 @@ def environment(
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command(),
         "engine": engine,
-        "workers": workers or os.cpu_count(),
+        "workers": workers or processor_count(),
         "python": platform.python_version(),
         "machine": platform.machine(),
         "system": platform.platform(),
-        "processors": os.cpu_count(),
+        "processors": processor_count(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "packages": versions(),
         "sources": sources(),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import KW_ONLY, dataclass, field
@@ -20,6 +19,7 @@ from fedpoison.engines.ray_session import ray_session
 from fedpoison.errors import RunError, ScenarioError
 from fedpoison.federation.datasets import dataset_of, resolve_dataset
 from fedpoison.federation.federation import Federation
+from fedpoison.processors import processor_count
 from fedpoison.results.checkpoint import Checkpoint
 from fedpoison.results.history import History
 from fedpoison.results.provenance import Notify, environment, warn_version_mismatch
@@ -231,7 +231,7 @@ class _Runner:
     def _execute(self, plans: Sequence[_Plan]) -> _Results:
         """Yield the result of each run: in this process if one runs at a time, otherwise in Ray tasks."""
         local = self.ray_address is None
-        jobs = self.jobs or (os.cpu_count() if local else None)
+        jobs = self.jobs or (processor_count() if local else None)
         if not plans or (local and 1 in (jobs, len(plans))):
             yield from self._run_in_sequence(plans)
         else:
