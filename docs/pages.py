@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import click
 from pydantic.fields import FieldInfo
@@ -51,54 +51,64 @@ def scenario_fields() -> str:
 
 
 def strategy_results() -> dict[str, str]:
-    """Return a list of the attacks that broke each strategy of the leaderboard, and of the others."""
-    return {
-        card.strategy: _results(
-            f"{card.protocol}, {percent(effects[0].share, 0)} % malicious",
-            effects,
-            [f"`{effect.attack}`" for effect in effects],
-            f'fedpoison audit --strategy "{card.strategy}"',
-        )
-        for card in Leaderboard.load().cards
-        if (effects := attack_effects(card))
-    }
+    """Return the attacks that broke each strategy of the leaderboard, and those that it withstood."""
+    found = {}
+    for card in Leaderboard.load().cards:
+        effects = attack_effects(card)
+        if effects:
+            basis = f"{card.protocol}, {percent(effects[0].share, 0)} % malicious"
+            broke = [f"`{effect.attack}` ({effect.text})" for effect in effects if effect.broke]
+            held = [
+                "targeted " * (effect.threat == "targeted") + _short(" + ".join(effect.names), effect)
+                for effect in effects
+                if not effect.broke
+            ]
+            found[card.strategy] = _results(
+                f'{basis}; `fedpoison audit --strategy "{card.strategy}"`',
+                {"broken by": broke, "withstood": held},
+            )
+    return found
 
 
 def attack_results() -> dict[str, str]:
-    """Return a list of the strategies that each attack broke, and of the others, alone and with others."""
-    found: dict[str, dict[str, list[AttackEffect]]] = {}
+    """Return the strategies that each attack broke, and the others, for the attack alone and with others."""
     board = Leaderboard.load()
-    for card in board.cards:
-        for effect in attack_effects(card):
-            for name in effect.names:
-                found.setdefault(name, {}).setdefault(" + ".join(effect.names), []).append(effect)
-    return {
-        name: "\n\n".join(
-            _results(
-                f"`{names}`, {board.cards[0].protocol}",
-                ordered,
-                [f"`{effect.strategy}`" for effect in ordered],
-                "python -m experiments.leaderboard",
+    every = [effect for card in board.cards for effect in attack_effects(card)]
+    found: dict[str, dict[tuple[str, str], list[AttackEffect]]] = {}
+    for effect in sorted(every, key=lambda effect: -effect.harm):
+        for name in effect.names:
+            found.setdefault(name, {}).setdefault((" + ".join(effect.names), effect.threat), []).append(
+                effect
             )
-            for names, effects in combinations.items()
-            for ordered in [sorted(effects, key=lambda effect: -effect.harm)]
-        )
+    return {
+        name: "\n\n".join(_attack_results(*key, effects) for key, effects in combinations.items())
         for name, combinations in found.items()
     }
 
 
-def _results(basis: str, effects: Sequence[AttackEffect], names: Sequence[str], command: str) -> str:
-    shown = [(effect.broke, f"{name} ({effect.text})") for effect, name in zip(effects, names, strict=True)]
-    broke, held = (", ".join(text for broke, text in shown if broke is wanted) for wanted in (True, False))
-    return "\n".join(
-        [
-            f"Measured ({basis}; `{command}`):\n",
-            f"- **broke**: {broke or '-'}",
-            f"- **did not**: {held or '-'}",
-        ]
+def _attack_results(names: str, threat: str, effects: Sequence[AttackEffect]) -> str:
+    share = percent(effects[0].share, 0)
+    return _results(
+        f"`{names}`, {threat}, {share} % malicious; `python -m experiments.leaderboard`",
+        {
+            "broke": [f"`{effect.strategy}` ({effect.text})" for effect in effects if effect.broke],
+            "did not break": [_short(effect.strategy, effect) for effect in effects if not effect.broke],
+        },
     )
 
 
+def _short(name: str, effect: AttackEffect) -> str:
+    """Return a name, with the effect if it is more than a few points."""
+    return f"`{name}` ({effect.text})" if effect.harm >= NOTABLE else f"`{name}`"
+
+
+def _results(basis: str, lists: Mapping[str, Sequence[str]]) -> str:
+    items = [f"- **{title}**: {', '.join(names)}" for title, names in lists.items() if names]
+    return "\n".join([f"Measured ({basis}):\n", *items])
+
+
+NOTABLE = 0.05
+"""Lost accuracy, or success, from which an effect that broke nothing is shown."""
 RESULTS: dict[str, Callable[[], dict[str, str]]] = {"strategies": strategy_results, "attacks": attack_results}
 """Results of the leaderboard by name of the entry, for the kinds that have them."""
 

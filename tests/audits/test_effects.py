@@ -69,9 +69,9 @@ def test_the_catalogue_tells_what_broke_a_strategy_and_whom_an_attack_broke(card
     strategy = pages.strategy_results()["krum"]
     assert 'fedpoison audit --strategy "krum"' in strategy
     flip = "label-flip(mode=targeted)+scaled-update(factor=5.0)"
-    assert f"- **broke**: `{flip}` (50 % success), `alie(z=1.5)` (-40 points)" in strategy
-    assert "- **did not**: `backdoor(target=7)` (49 % success), `mimic` (-9 points)" in strategy
+    assert f"- **broken by**: `{flip}` (50 % success), `alie(z=1.5)` (-40 points)" in strategy
+    assert "- **withstood**: `backdoor` (49 % success), `mimic` (-9 points)" in strategy
     attacks = pages.attack_results()
-    assert "- **broke**: `fedavg` (-70 points)\n- **did not**: `krum` (-9 points)" in attacks["mimic"]
+    assert "- **broke**: `fedavg` (-70 points)\n- **did not break**: `krum` (-9 points)" in attacks["mimic"]
     assert attacks["scaled-update"] == attacks["label-flip"]
-    assert "`label-flip + scaled-update`" in attacks["label-flip"]
+    assert "`label-flip + scaled-update`, targeted" in attacks["label-flip"]
