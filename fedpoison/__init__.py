@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from fedpoison.scenario.scenario import Scenario as Scenario
     from fedpoison.simulation.batch import run_all as run_all
     from fedpoison.simulation.centralized import train_centralized as train_centralized
+    from fedpoison.simulation.pruning import fine_prune as fine_prune
     from fedpoison.simulation.replay import replay as replay
     from fedpoison.simulation.run import simulate as simulate
     from fedpoison.simulation.run import simulate_clean as simulate_clean
@@ -91,6 +92,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "fedpoison.scenario.scenario": ["Scenario"],
         "fedpoison.simulation.batch": ["run_all"],
         "fedpoison.simulation.centralized": ["train_centralized"],
+        "fedpoison.simulation.pruning": ["fine_prune"],
         "fedpoison.simulation.replay": ["replay"],
         "fedpoison.simulation.run": ["simulate", "simulate_clean"],
         "fedpoison.studies.study": ["Study"],

@@ -101,11 +101,21 @@ def results(tmp_path_factory):
         "SearchResult": fp.search(attacks=["ipm", "alie"], trials=2, confirm=1, jobs=1, out=store, **TINY),
         "StudyResults": fp.sweep(fp.Study.parse(drawn), jobs=1, out=store),
         "Replay": fp.replay(str(run.path), 1, ["median", "fedavg"]),
+        "FinePruning": fp.fine_prune(str(run.path), shares=[0.5], samples=20, epochs=1),
         "Runs": fp.load_runs(store),
     }
 
 
-KINDS = ["History", "Comparison", "Breakdown", "SearchResult", "StudyResults", "Replay", "Runs"]
+KINDS = [
+    "History",
+    "Comparison",
+    "Breakdown",
+    "SearchResult",
+    "StudyResults",
+    "Replay",
+    "FinePruning",
+    "Runs",
+]
 
 
 @pytest.mark.parametrize("kind", KINDS)

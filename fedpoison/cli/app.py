@@ -28,6 +28,7 @@ COMMANDS = {
     "report": "Write one HTML file about stored runs. A browser opens the file without a network.",
     "reproduce": "Repeat published experiments, and compare our numbers with the published ones.",
     "replay": "Aggregate the updates of one round with other strategies, without any training.",
+    "prune": "Remove the neurons of a run's model that clean data do not use, and train it on these data.",
     "new": "Write a file with a rule or an attack of your own, and its test.",
     "list": "List available attacks, strategies, data sets, models, partitions or built-in studies.",
     "doctor": "Check installation, data sets and hardware. If a check fails, the exit code is 1.",

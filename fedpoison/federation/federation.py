@@ -181,7 +181,10 @@ class Federation:
     @cached_property
     def root(self) -> Samples:
         """Clean samples on the server, drawn at random from the training samples."""
-        count = min(self.scenario.root_samples, len(self.train))
+        return self.clean_samples(min(self.scenario.root_samples, len(self.train)))
+
+    def clean_samples(self, count: int) -> Samples:
+        """Return the first `count` training samples of the random order from which root data are drawn."""
         order = torch.randperm(len(self.train), generator=generator_for(self.scenario.seed, "root data"))
         return self.train[order[:count]]
 

@@ -73,7 +73,7 @@ def arguments(command, store):
     }[command]
 
 
-@pytest.mark.parametrize("command", sorted(COMMANDS.keys() - {"report", "replay", "new"}))
+@pytest.mark.parametrize("command", sorted(COMMANDS.keys() - {"report", "replay", "prune", "new"}))
 def test_every_command_prints_strict_json(fedpoison, store, command, monkeypatch):
     monkeypatch.setattr("fedpoison.cli.audit.LATEST", UNTARGETED)
     stored = [] if command in WITHOUT_STORE else ["--out", store]
@@ -83,12 +83,19 @@ def test_every_command_prints_strict_json(fedpoison, store, command, monkeypatch
     assert strict(out)
 
 
-def test_a_replay_prints_strict_json(fedpoison, store):
+def test_a_replay_and_a_pruned_model_print_strict_json(fedpoison, store):
     _, out, _ = fedpoison("run", *arguments("run", store), "--out", store)
     found = strict(out)
     assert None in found["per_class_accuracy"]
     _, out, _ = fedpoison("replay", found["path"], "--round", 1, "--strategies", "median,krum", "--json")
     assert strict(out)["results"][0]["strategy"] == "median"
+    few = ["--shares", 0.5, "--samples", 20, "--epochs", 1]
+    _, out, _ = fedpoison("prune", found["path"], *few, "--save", store / "pruned.safetensors", "--json")
+    assert [model["removed"] for model in strict(out)["models"]] == [0, strict(out)["neurons"] // 2]
+    assert (store / "pruned.safetensors").is_file()
+    _, out, _ = fedpoison("prune", found["path"], *few)
+    assert "fine-pruning of " in out
+    assert "clean samples" in out
 
 
 def test_every_command_that_writes_no_file_for_people_has_the_option():
