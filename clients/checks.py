@@ -3,14 +3,15 @@
 import math
 from collections.abc import MutableMapping
 from copy import deepcopy
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from itertools import product
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from clients.attacks.base import Attack, ClientContext, CraftContext, Knowledge, Range
+from clients.attacks.base import Attack, ClientContext, CraftContext, Knowledge, OwnTraining, Range
 from clients.attacks.composite import craft_updates, parts_of
 from clients.training.local_training import LocalTraining
 from clients.training.parameters import layout_of
@@ -28,6 +29,7 @@ class SyntheticClients:
     m: int = 3
     h: int = 6
     d: int = 24
+    """Number of coordinates, a multiple of 4 of at least 8: those of a linear model with 4 classes."""
     dtype: torch.dtype = torch.float32
     rule_sign: int = 1
     tolerated: int = 2
@@ -46,10 +48,23 @@ class SyntheticClients:
         self.honest = [drift + draw(self.h, self.d) for _ in range(ROUNDS)]
         self.models = [draw(self.d) for _ in range(ROUNDS)]
         self._kept = deepcopy((self.own, self.honest, self.models))
+        features = self.d // 4 - 1
+        model = nn.Sequential(nn.Flatten(), nn.Linear(features, 4))
+        self._trainer = Trainer(model, LocalTraining(batch_size=4))
+        self._data = synthetic_samples(12, 4, (1, 1, features))
 
     def unchanged(self) -> bool:
         """Return whether all tensors still have their initial values."""
         return all(map(bitwise_equal, (self.own, self.honest, self.models), self._kept))
+
+    def _at(self, index: int) -> Trainer:
+        """Return the trainer with the global model of a round."""
+        self._trainer.load(self.models[index])
+        return self._trainer
+
+    def _samples(self, client_id: int) -> Samples:
+        """Return samples of a client, a third of them poisoned."""
+        return replace(self._data, poisoned=torch.arange(len(self._data)) % self.m == client_id % self.m)
 
     def run(self, attack: Attack, knowledge: Knowledge | None = None) -> list[Tensor]:
         """Return the malicious clients' updates per round, (m, d) each."""
@@ -71,11 +86,12 @@ class SyntheticClients:
                     model=self.models[index],
                     previous_model=self.models[index - 1] if index else None,
                     initial_model=self.models[0],
-                    layout=(("weight", torch.Size([self.d - 4])), ("bias", torch.Size([4]))),
+                    layout=layout_of(self._trainer.model),
                     rule=lambda updates: self.rule_sign * updates.median(dim=0).values,
                     trust=self._trust,
                     tolerated=self.tolerated,
                     memory=memories.setdefault((part, client_id), {}),
+                    own_training=OwnTraining(trainer=partial(self._at, index), samples=self._samples),
                 )
 
             return craft_updates(

@@ -41,6 +41,7 @@ from clients.attacks.training.constrain_and_scale import ModelReplacement as Mod
 from clients.attacks.training.critical_layers import CriticalLayers as CriticalLayers
 from clients.attacks.training.neurotoxin import Neurotoxin as Neurotoxin
 from clients.attacks.training.pgd import Pgd as Pgd
+from clients.attacks.training.three_d_fed import ThreeDFed as ThreeDFed
 from clients.attacks.updates.adaptive_mimic import AdaptiveMimic as AdaptiveMimic
 from clients.attacks.updates.alie import Alie as Alie
 from clients.attacks.updates.alie import OptimalAlie as OptimalAlie

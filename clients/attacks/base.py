@@ -39,6 +39,8 @@ class AttackCard:
     idle_when: str = "never"
     finite: bool = True
     """Whether finite updates result in finite ones. False is for updates that a server has to drop."""
+    trains: bool = False
+    """Whether `craft` trains models itself. It then receives `CraftContext.own_training`."""
     deviations: str = ""
     """Differences from the paper and from public implementations, and the default here."""
 
@@ -116,6 +118,17 @@ class ClientContext:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class OwnTraining:
+    """The attacker's trainer, and the data of its clients, for models that the attacker trains itself."""
+
+    trainer: Callable[[], Trainer]
+    """Loads the global model of the round into the attacker's trainer and returns it. Each call ends the
+    use of the previous one: there is one trainer."""
+    samples: Callable[[int], Samples]
+    """Returns the samples on which a client of the attacker trained, after the data stage of the attack."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class CraftContext:
     """Knowledge of the attacker when it replaces the updates of its clients."""
 
@@ -153,6 +166,17 @@ class CraftContext:
     """Number of malicious clients that the rule tolerates, if the card declares `knows_rule`."""
     memory: MutableMapping[str, Tensor] = field(default_factory=dict)
     """State of the client or the group across rounds. A hook may write only to this field."""
+    own_training: OwnTraining | None = None
+    """Trainer and data of the attacker, if the card declares `trains`."""
+
+    def require_training(self) -> OwnTraining:
+        """Return `own_training`, or raise ValueError without it."""
+        if self.own_training is None:
+            raise ValueError(
+                "own_training: got None, expected the attacker's trainer and data; run the attack with "
+                "fedpoison.simulate."
+            )
+        return self.own_training
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

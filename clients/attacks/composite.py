@@ -46,6 +46,7 @@ class Composite(Attack):
             paper="; ".join(card.paper for card in cards),
             knowledge=max((card.knowledge for card in cards), key=_ORDER.index),
             knows_rule=any(card.knows_rule for card in cards),
+            trains=any(card.trains for card in cards),
             goal="; ".join(dict.fromkeys(card.goal for card in cards)),
         )
 
@@ -119,7 +120,8 @@ def craft_updates(
 
     With knowledge `own`, a part runs once per row, with only that row. A colluding part runs once with all
     malicious rows. An omniscient part also receives the honest rows. Only attacks with `knows_rule` receive
-    the rule. Each part of a composite receives the result of the previous part.
+    the rule, and only those with `trains` the attacker's trainer and data. Each part of a composite receives
+    the result of the previous part.
 
     Args:
         attack: the attack. Parts without `craft` are skipped.
@@ -165,6 +167,8 @@ def _allowed(part: Attack, seen: Tensor | None, context: CraftContext) -> CraftC
     """Remove what `part` does not declare from the context."""
     if seen is None:
         context = replace(context, seen_client_ids=())
+    if not part.card.trains:
+        context = replace(context, own_training=None)
     if part.card.knows_rule:
         return context
     return replace(

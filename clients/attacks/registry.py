@@ -54,6 +54,7 @@ ATTACKS: dict[str, type[Attack]] = {
     "sign-flip": updates.SignFlip,
     "sparse-alie": updates.SparseAlie,
     "tailored": updates.Tailored,
+    "three-d-fed": training.ThreeDFed,
     "wanet": data.WaNet,
     "zero-update": updates.ZeroUpdate,
 }

@@ -44,7 +44,7 @@ def main() -> None:
     bench = Crafting.drawn(options.n, options.d, options.repeats)
     for spec in options.attacks:
         for rule in options.rules if build_attack(spec).card.knows_rule else ["-"]:
-            if crafts_updates(build_attack(spec)):
+            if crafts_updates(build_attack(spec)) and not build_attack(spec).card.trains:
                 print(
                     f"| {spec} | {rule.replace('|', '/')} | {' | '.join(bench.cells(spec, rule))} |",
                     flush=True,

@@ -12,13 +12,25 @@ from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 from torch import Tensor
 
-from clients.attacks.base import TRIGGER, Attack, CraftContext, Knowledge, RuleKind, crafts_updates
+from clients.attacks.base import (
+    TRIGGER,
+    Attack,
+    CraftContext,
+    Knowledge,
+    OwnTraining,
+    RuleKind,
+    crafts_updates,
+)
 from clients.attacks.composite import ContextFactory, craft_updates, crafts_by_itself
+from clients.training.batch import poisoned_samples
+from clients.training.samples import Samples
+from clients.training.trainer import Trainer
 from fedpoison.errors import code_error, code_errors
 from fedpoison.federation.federation import Federation
 from fedpoison.federation.grids import WrappedGrid
 from fedpoison.federation.messages import (
     ARRAYS,
+    BUFFERS,
     CHANGED,
     CONFIG,
     ROUND,
@@ -73,6 +85,9 @@ class AdversaryGrid(WrappedGrid):
         self._memories: defaultdict[tuple[int, str, int | None], dict[str, Tensor]] = defaultdict(dict)
         """Memory by group, attack (its `repr`) and client. None: the clients of the group share a memory."""
         self._previous_model: Tensor | None = None
+        self._trainer: Trainer | None = None
+        self._buffers = dict(federation.initial_buffers)
+        """Global buffers before the round."""
         self._triggers: dict[int, Tensor] = {}
         rule = federation.scenario.aggregation
         self._rule_kind = None if isinstance(rule, FlowerStrategy) else rule_kind(rule.card)
@@ -116,6 +131,9 @@ class AdversaryGrid(WrappedGrid):
             model = from_record(sent[0].content.array_records[ARRAYS], self._federation.layout).cpu()
             server_round = int(str(sent[0].content.config_records[CONFIG][ROUND]))
             self._stop_at_crash(server_round, replies)
+            if BUFFERS in sent[0].content.array_records:
+                buffers = sent[0].content.array_records[BUFFERS]
+                self._buffers |= {name: as_tensor(kept) for name, kept in buffers.items()}
             began = time.perf_counter()
             if self._replace_updates(server_round, model, replies):
                 self.seconds = {"attack": time.perf_counter() - began}
@@ -241,9 +259,27 @@ class AdversaryGrid(WrappedGrid):
                 rule_kind=self._rule_kind,
                 tolerated=federation.scenario.byzantine,
                 memory=self._memories[index, repr(attack), client_id],
+                own_training=self._own_training(server_round, model),
             )
 
         return build_context
+
+    def _own_training(self, server_round: int, model: Tensor) -> OwnTraining:
+        """Return the attacker's trainer, and the data of its clients in a round."""
+
+        def trainer() -> Trainer:
+            if self._trainer is None:
+                self._trainer = self._federation.trainer()
+            self._trainer.load(model, self._buffers)
+            return self._trainer
+
+        def samples(client_id: int) -> Samples:
+            job = self._federation.job(
+                client_id, server_round, model, self._previous_model, {}, buffers=self._buffers
+            )
+            return poisoned_samples(trainer(), job)
+
+        return OwnTraining(trainer=trainer, samples=samples)
 
 
 def differ(sent: Tensor, own: Tensor) -> bool:

@@ -63,7 +63,7 @@ class Federation:
         self.parts  # noqa: B018  # raises before any training
         check_model(self.scenario, self.dataset.train)
         check_strategy(self.scenario, self.train, self.layout)
-        check_attacks(self.scenario, self.train, self.layout, self._trainer)
+        check_attacks(self.scenario, self.train, self.layout, self.trainer)
 
     @classmethod
     def load(cls, scenario: Scenario, *, data_dir: str | Path | None = None) -> Self:
@@ -197,7 +197,8 @@ class Federation:
             read_initial(self.scenario.initial).value.load_into(model)
         return model
 
-    def _trainer(self) -> Trainer:
+    def trainer(self) -> Trainer:
+        """Return a new trainer with the initial model, on the CPU."""
         return Trainer(self.model(), self.scenario.training)
 
     @cached_property

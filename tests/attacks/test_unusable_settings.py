@@ -72,6 +72,7 @@ TABLE = [
     ),
     ("mimic(node=5)", {}, "node: got client 5, expected 0 to 4"),
     ("neurotoxin(top=0.9999999)", {}, "top: got 0.9999999, which leaves none of"),
+    ("three-d-fed", {"model": NO_CLASSIFIER}, NEEDS_LINEAR),
     ("wanet(strength=100.0)", {}, "the warp loses [0-9]+% of an image of 28x28, expected at most 50%"),
     ("pixel-noise", NOT_PIXELS, NEEDS_IMAGES),
     ("pixel-perturbation", NOT_PIXELS, NEEDS_IMAGES),

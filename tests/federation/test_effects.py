@@ -68,6 +68,7 @@ AT_REST = {
     "sig": [{"partition": "sorted", "malicious_nodes": (3, 4)}],
     "sparse-alie": [ALONE],
     "tailored": [ALONE],
+    "three-d-fed": [NONE_LEFT],
     "wanet": [NONE_LEFT],
     "alie-backdoor": [NONE_LEFT],
 }

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from clients.attacks.training.critical_layers import CriticalLayers as CriticalLayers
     from clients.attacks.training.neurotoxin import Neurotoxin as Neurotoxin
     from clients.attacks.training.pgd import Pgd as Pgd
+    from clients.attacks.training.three_d_fed import ThreeDFed as ThreeDFed
 
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
@@ -30,5 +31,6 @@ __getattr__, __dir__, __all__ = lazy_names(
         "clients.attacks.training.critical_layers": ["CriticalLayers"],
         "clients.attacks.training.neurotoxin": ["Neurotoxin"],
         "clients.attacks.training.pgd": ["Pgd"],
+        "clients.attacks.training.three_d_fed": ["ThreeDFed"],
     },
 )
