@@ -232,10 +232,9 @@ def _measures(record: Round) -> dict[str, float | None]:
 
 def _training(training: LocalTraining, epochs: int, lr: float | None) -> LocalTraining:
     """Return the settings of the training on clean samples: those of the run, for other epochs."""
+    rate = training.lr if lr is None else lr
     try:
-        return replace(
-            training, epochs=epochs, steps=0, proximal=0.0, persistent_momentum=False, lr=lr or training.lr
-        )
+        return replace(training, epochs=epochs, steps=0, proximal=0.0, persistent_momentum=False, lr=rate)
     except ValueError as error:
         raise ScenarioError(str(error)) from None
 

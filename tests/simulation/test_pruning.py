@@ -168,6 +168,7 @@ def test_the_last_model_before_the_accuracy_falls_is_chosen(accuracies, chosen):
         ({"points": 101}, "points: got 10, 101"),
         ({"samples": 401}, "samples: got 401, expected from 1 to 400"),
         ({"lr": -1.0, "samples": 9}, "lr"),
+        ({"lr": 0.0, "samples": 9}, "lr"),
     ],
 )
 def test_impossible_arguments_are_refused(run, changes, fault):
