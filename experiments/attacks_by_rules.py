@@ -1,7 +1,7 @@
 """Every attack against six rules: `python -m experiments.attacks_by_rules` writes the tables as Markdown.
 
 MNIST, 100 clients with 60 images each, 20 % of them malicious, IID and Dirichlet(0.5), a small perceptron, 12
-rounds of one local epoch, three seeds: 1,944 runs, about an hour on two cores. The script loads runs that the
+rounds of one local epoch, three seeds: 1,980 runs, about an hour on two cores. The script loads runs that the
 store contains, so it can be stopped and started.
 
 `--table recent` measures the effect of the most recent rules and attacks, each in one setting, with and
@@ -57,6 +57,8 @@ RECENT_RULES: Mapping[str, Sequence[str]] = {
 RECENT_ATTACKS: Mapping[str, str] = {
     "alie-backdoor": "krum",
     "three-d-fed(indicator=1000, threshold=0.003, noise=0.01)": "multi-krum",
+    "darkfed(shadow=vignette, share=0.3, images=200, magnitude=0.1, pace=0.15)": "fedavg",
+    "darkfed(shadow=vignette, share=0.3, images=200, magnitude=0.02, pace=0.05)": "multi-krum",
     "fcba+scaled-update(factor=5)": "fedavg",
     "sig(delta=0.3)": "fedavg",
     "wanet(strength=2.0)": "fedavg",

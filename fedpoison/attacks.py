@@ -39,6 +39,7 @@ from clients.attacks.training.chameleon import Chameleon as Chameleon
 from clients.attacks.training.constrain_and_scale import ConstrainAndScale as ConstrainAndScale
 from clients.attacks.training.constrain_and_scale import ModelReplacement as ModelReplacement
 from clients.attacks.training.critical_layers import CriticalLayers as CriticalLayers
+from clients.attacks.training.dark_fed import DarkFed as DarkFed
 from clients.attacks.training.neurotoxin import Neurotoxin as Neurotoxin
 from clients.attacks.training.pgd import Pgd as Pgd
 from clients.attacks.training.three_d_fed import ThreeDFed as ThreeDFed

@@ -16,6 +16,18 @@ READERS: list[Reader] = []
 """The reader of data sets. `fedpoison.scenario.attack_data` adds it, since clients read no files."""
 
 
+@lru_cache(maxsize=2)
+def training_pixels(dataset: str) -> Tensor:
+    """Return all training images as pixels in [0, 1], (m, c, h, w).
+
+    The result is kept for the process. Do not write to it.
+
+    Raises:
+        ValueError: There is no reader, or the samples are no images.
+    """
+    return _read(dataset)[0].pixels().clamp(0, 1)
+
+
 @lru_cache(maxsize=8)
 def class_pixels(dataset: str, label: int) -> tuple[Tensor, Tensor]:
     """Return the training and the test images of one class as pixels in [0, 1], (m, c, h, w) each.
@@ -25,17 +37,8 @@ def class_pixels(dataset: str, label: int) -> tuple[Tensor, Tensor]:
     Raises:
         ValueError: There is no reader, the samples are no images, or a set has no image of the class.
     """
-    if not READERS:
-        raise ValueError(
-            f"dataset: got {dataset}, and nothing reads data sets here; import fedpoison.scenario."
-        )
     found = []
-    for name, part in zip(("training", "test"), READERS[0](dataset), strict=True):
-        if not part.has_pixels:
-            raise ValueError(
-                f"dataset: got {dataset} with samples of the shape {tuple(part.images.shape[1:])}, expected "
-                "images (channels, height, width)."
-            )
+    for name, part in zip(("training", "test"), _read(dataset), strict=True):
         chosen = part.labels == label
         if not bool(chosen.any()):
             present = part.labels.unique().tolist()
@@ -45,6 +48,22 @@ def class_pixels(dataset: str, label: int) -> tuple[Tensor, Tensor]:
             )
         found.append(part[chosen].pixels().clamp(0, 1))
     return found[0], found[1]
+
+
+def _read(dataset: str) -> tuple[Samples, Samples]:
+    """Return the training and the test set of images, or raise ValueError."""
+    if not READERS:
+        raise ValueError(
+            f"dataset: got {dataset}, and nothing reads data sets here; import fedpoison.scenario."
+        )
+    train, test = READERS[0](dataset)
+    for part in (train, test):
+        if not part.has_pixels:
+            raise ValueError(
+                f"dataset: got {dataset} with samples of the shape {tuple(part.images.shape[1:])}, expected "
+                "images (channels, height, width)."
+            )
+    return train, test
 
 
 def fit_pixels(pixels: Tensor, shape: torch.Size) -> Tensor:

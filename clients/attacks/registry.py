@@ -20,6 +20,7 @@ ATTACKS: dict[str, type[Attack]] = {
     "clean-label": data.CleanLabel,
     "constrain-and-scale": training.ConstrainAndScale,
     "critical-layers": training.CriticalLayers,
+    "darkfed": training.DarkFed,
     "distributed-backdoor": data.DistributedBackdoor,
     "edge-case": data.EdgeCase,
     "fang-krum": updates.FangKrum,

@@ -8,6 +8,7 @@ from dataclasses import replace
 from clients.attacks.composite import Composite, parts_of
 from clients.attacks.data.edge_case import EdgeCase
 from clients.attacks.named_data import READERS
+from clients.attacks.training.dark_fed import DarkFed
 from clients.training.samples import Samples
 from fedpoison.data.datasets import AUTO, load_dataset
 from fedpoison.data.own import OwnData
@@ -60,19 +61,21 @@ def attack_identity(spec: str) -> str:
     return _with_data(spec, dataset_identity)
 
 
-def _naming(spec: str) -> list[EdgeCase]:
+def _naming(spec: str) -> list[EdgeCase | DarkFed]:
     """Return the parts of an attack that name a data set. The code of a user is not run."""
     if isinstance(spec, DeferredSpec) or "dataset=" not in spec:
         return []
     parts = parts_of(read_attack(spec).value)
-    return [part for part in parts if isinstance(part, EdgeCase) and part.dataset]
+    return [part for part in parts if isinstance(part, EdgeCase | DarkFed) and part.dataset]
 
 
 def _with_data(spec: str, change: Callable[[str], str]) -> str:
     if not _naming(spec):
         return spec
     parts = [
-        replace(part, dataset=change(part.dataset)) if isinstance(part, EdgeCase) and part.dataset else part
+        replace(part, dataset=change(part.dataset))
+        if isinstance(part, EdgeCase | DarkFed) and part.dataset
+        else part
         for part in parts_of(read_attack(spec).value)
     ]
     return read_attack(parts[0] if len(parts) == 1 else Composite(parts=tuple(parts)))

@@ -73,7 +73,7 @@ AT_REST = {
     "alie-backdoor": [NONE_LEFT],
 }
 NEVER_AT_REST = {
-    "anti-cge", "anti-clipped-clustering", "anti-signguard", "claimed-examples", "fang-krum",
+    "anti-cge", "anti-clipped-clustering", "anti-signguard", "claimed-examples", "darkfed", "fang-krum",
     "free-rider", "mpaf", "non-finite-update", "optimal-ipm", "poisoned-fl", "random-update", "rop",
     "sign-flip", "zero-update",
 }  # fmt: skip

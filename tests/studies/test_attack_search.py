@@ -47,7 +47,7 @@ def test_a_search_tries_the_attacks_of_its_objective():
     )
     assert accuracy == worst == third
     assert len(accuracy) == 30
-    assert len(backdoor) == 17
+    assert len(backdoor) == 18
     assert {**accuracy, **backdoor} == {name: parameters for name, (_, parameters) in SPACES.items()}
     assert {*ATTACKS} - {*SPACES} == {
         "none",

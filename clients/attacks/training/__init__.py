@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from clients.attacks.training.constrain_and_scale import ConstrainAndScale as ConstrainAndScale
     from clients.attacks.training.constrain_and_scale import ModelReplacement as ModelReplacement
     from clients.attacks.training.critical_layers import CriticalLayers as CriticalLayers
+    from clients.attacks.training.dark_fed import DarkFed as DarkFed
     from clients.attacks.training.neurotoxin import Neurotoxin as Neurotoxin
     from clients.attacks.training.pgd import Pgd as Pgd
     from clients.attacks.training.three_d_fed import ThreeDFed as ThreeDFed
@@ -29,6 +30,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "clients.attacks.training.chameleon": ["Chameleon"],
         "clients.attacks.training.constrain_and_scale": ["ConstrainAndScale", "ModelReplacement"],
         "clients.attacks.training.critical_layers": ["CriticalLayers"],
+        "clients.attacks.training.dark_fed": ["DarkFed"],
         "clients.attacks.training.neurotoxin": ["Neurotoxin"],
         "clients.attacks.training.pgd": ["Pgd"],
         "clients.attacks.training.three_d_fed": ["ThreeDFed"],
