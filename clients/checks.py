@@ -3,166 +3,28 @@
 import math
 from collections.abc import MutableMapping
 from copy import deepcopy
-from dataclasses import dataclass, field, fields, replace
-from functools import partial
+from dataclasses import fields
 from itertools import product
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from clients.attacks.base import Attack, ClientContext, CraftContext, Knowledge, OwnTraining, Range
-from clients.attacks.composite import craft_updates, parts_of
+from clients.attacks.base import Attack, AttackSetting, Knowledge, Range
+from clients.attacks.composite import parts_of
+from clients.synthetic import (
+    ROUNDS,
+    SyntheticClients,
+    bitwise_equal,
+    synthetic_context,
+    synthetic_samples,
+    synthetic_tokens,
+    synthetic_trainer,
+)
 from clients.training.local_training import LocalTraining
 from clients.training.parameters import layout_of
 from clients.training.samples import Samples
-from clients.training.trainer import Trainer
 from fedpoison.errors import CheckError, ensure
-
-ROUNDS = 3
-
-
-@dataclass(kw_only=True)
-class SyntheticClients:
-    """Malicious and honest clients with random updates, on which an attack runs for a few rounds."""
-
-    m: int = 3
-    h: int = 6
-    d: int = 24
-    """Number of coordinates, a multiple of 4 of at least 8: those of a linear model with 4 classes."""
-    dtype: torch.dtype = torch.float32
-    rule_sign: int = 1
-    tolerated: int = 2
-    own: list[Tensor] = field(init=False)
-    honest: list[Tensor] = field(init=False)
-    models: list[Tensor] = field(init=False)
-
-    def __post_init__(self) -> None:
-        generator = torch.Generator().manual_seed(7)
-
-        def draw(*shape: int) -> Tensor:
-            return torch.randn(shape, generator=generator, dtype=torch.float64).to(self.dtype)
-
-        drift = draw(self.d)
-        self.own = [drift + draw(self.m, self.d) for _ in range(ROUNDS)]
-        self.honest = [drift + draw(self.h, self.d) for _ in range(ROUNDS)]
-        self.models = [draw(self.d) for _ in range(ROUNDS)]
-        self._kept = deepcopy((self.own, self.honest, self.models))
-        features = self.d // 4 - 1
-        model = nn.Sequential(nn.Flatten(), nn.Linear(features, 4))
-        self._trainer = Trainer(model, LocalTraining(batch_size=4))
-        self._data = synthetic_samples(12, 4, (1, 1, features))
-
-    def unchanged(self) -> bool:
-        """Return whether all tensors still have their initial values."""
-        return all(map(bitwise_equal, (self.own, self.honest, self.models), self._kept))
-
-    def _at(self, index: int) -> Trainer:
-        """Return the trainer with the global model of a round."""
-        self._trainer.load(self.models[index])
-        return self._trainer
-
-    def _samples(self, client_id: int) -> Samples:
-        """Return samples of a client, a third of them poisoned."""
-        return replace(self._data, poisoned=torch.arange(len(self._data)) % self.m == client_id % self.m)
-
-    def run(self, attack: Attack, knowledge: Knowledge | None = None) -> list[Tensor]:
-        """Return the malicious clients' updates per round, (m, d) each."""
-        memories: dict[tuple[Attack, int | None], dict[str, Tensor]] = {}
-        client_ids = tuple(range(self.m))
-
-        def run_round(index: int) -> Tensor:
-            def build_context(part: Attack, client_id: int | None) -> CraftContext:
-                seed = 100 * index + (99 if client_id is None else client_id)
-                return CraftContext(
-                    generator=torch.Generator().manual_seed(seed),
-                    round=index + 1,
-                    client_ids=client_ids if client_id is None else (client_id,),
-                    seen_client_ids=tuple(range(self.m, self.m + self.h)),
-                    group_client_ids=client_ids,
-                    round_client_ids=tuple(range(self.m + self.h)),
-                    clients=self.m + self.h,
-                    malicious=self.m,
-                    model=self.models[index],
-                    previous_model=self.models[index - 1] if index else None,
-                    initial_model=self.models[0],
-                    layout=layout_of(self._trainer.model),
-                    rule=lambda updates: self.rule_sign * updates.median(dim=0).values,
-                    trust=self._trust,
-                    tolerated=self.tolerated,
-                    memory=memories.setdefault((part, client_id), {}),
-                    own_training=OwnTraining(trainer=partial(self._at, index), samples=self._samples),
-                )
-
-            return craft_updates(
-                attack,
-                self.own[index],
-                self.honest[index],
-                build_context,
-                client_ids=client_ids,
-                knowledge=knowledge,
-            )
-
-        return [run_round(index) for index in range(ROUNDS)]
-
-    def _trust(self, updates: Tensor) -> Tensor:
-        """Return larger weights for updates near the median. The rule's sign reverses the order."""
-        distances: Tensor = torch.linalg.vector_norm((updates - updates.median(dim=0).values).double(), dim=1)
-        return (-self.rule_sign * distances).softmax(dim=0)
-
-
-def synthetic_samples(count: int, classes: int, shape: tuple[int, int, int]) -> Samples:
-    """Sample normalised random images, with labels of every class."""
-    generator = torch.Generator().manual_seed(11)
-    images = torch.rand((count, *shape), generator=generator)
-    channels = shape[0]
-    empty = Samples(
-        images, torch.arange(count) % classes, classes, mean=(0.1,) * channels, std=(0.3,) * channels
-    )
-    return empty.with_pixels(images)
-
-
-def synthetic_trainer(classes: int, shape: tuple[int, int, int]) -> Trainer:
-    """Build a trainer of a small network with fixed weights."""
-    pixels = shape[0] * shape[1] * shape[2]
-    model = nn.Sequential(nn.Flatten(), nn.Linear(pixels, 8), nn.ReLU(), nn.Linear(8, classes))
-    weights = torch.randn(
-        sum(p.numel() for p in model.parameters()), generator=torch.Generator().manual_seed(13)
-    )
-    trainer = Trainer(model, LocalTraining(batch_size=16))
-    trainer.load(0.05 * weights)
-    return trainer
-
-
-def synthetic_context(
-    model: Tensor,
-    previous: Tensor | None,
-    server_round: int,
-    trainer: Trainer,
-    memory: MutableMapping[str, Tensor],
-) -> ClientContext:
-    """Build the context of one malicious client."""
-    return ClientContext(
-        generator=torch.Generator().manual_seed(server_round),
-        poison_generator=torch.Generator().manual_seed(0),
-        round=server_round,
-        client_id=2,
-        rank=1,
-        size=3,
-        model=model,
-        previous_model=previous,
-        layout=layout_of(trainer.model),
-        memory=memory,
-    )
-
-
-def bitwise_equal(first: list[Tensor], second: list[Tensor]) -> bool:
-    """Return whether the tensors have the same bits. NaN equals NaN."""
-    return all(
-        torch.equal(a, b) or torch.allclose(a, b, 0, 0, equal_nan=True)
-        for a, b in zip(first, second, strict=True)
-    )
-
 
 __all__ = ["CheckError", "check_attack"]
 
@@ -173,7 +35,8 @@ def check_attack(attack: Attack, *, classes: int = 10, shape: tuple[int, int, in
     Args:
         attack: an instance. Check every setting that you use.
         classes: the number of classes of the synthetic data.
-        shape: channels, height and width of the synthetic images.
+        shape: channels, height and width of the synthetic images. An attack on tokens is checked on
+            sequences of as many tokens.
 
     Raises:
         CheckError: The attack lacks a property. The message names the attack and the property.
@@ -268,10 +131,13 @@ def check_knowledge(attack: Attack) -> None:
 def check_samples(attack: Attack, *, classes: int, shape: tuple[int, int, int]) -> None:
     """Check the poisoned data, the training on it, and the goal."""
     samples = synthetic_samples(40, classes, shape)
+    if attack.card.on_tokens:
+        check_refusal(attack, samples)
+        samples = synthetic_tokens(40, classes, shape)
     kept = deepcopy(samples)
     outcomes = []
     for _ in range(2):
-        trainer = synthetic_trainer(classes, shape)
+        trainer = synthetic_trainer(samples)
         memory: MutableMapping[str, Tensor] = {}
         outcome: list[Tensor] = []
         model = trainer.weights()
@@ -300,6 +166,25 @@ def check_samples(attack: Attack, *, classes: int, shape: tuple[int, int, int]) 
             _check_poisoned(attack, goal.trigger(samples), samples)
 
 
+def check_refusal(attack: Attack, images: Samples) -> None:
+    """Check that an attack on tokens refuses images before the run."""
+    trainer = synthetic_trainer(images)
+    setting = AttackSetting(
+        samples=images,
+        class_counts=None,
+        training=LocalTraining(),
+        layout=layout_of(trainer.model),
+        clients=10,
+        malicious=2,
+        trainer=lambda: trainer,
+    )
+    try:
+        attack.check(setting)
+    except ValueError:
+        return
+    ensure(False, attack, "is an attack on tokens, but its check accepts images")  # noqa: FBT003
+
+
 def _check_poisoned(attack: Attack, poisoned: Samples, samples: Samples) -> None:
     images, labels = poisoned.images, poisoned.labels
     ensure(
@@ -309,5 +194,6 @@ def _check_poisoned(attack: Attack, poisoned: Samples, samples: Samples) -> None
     ensure(images.dtype == samples.images.dtype, attack, f"creates images of {images.dtype}")
     ensure(labels.dtype == samples.labels.dtype, attack, f"creates labels of {labels.dtype}")
     ensure(bool(images.isfinite().all()), attack, "creates images that are not finite")
+    ensure(bool((images >= 0).all() or samples.has_pixels), attack, "creates negative tokens")
     in_range = bool(((labels >= 0) & (labels < samples.classes)).all())
     ensure(in_range, attack, f"creates labels beyond 0 to {samples.classes - 1}")

@@ -193,7 +193,8 @@ def main() -> None:
     if arguments.table == "recent":
         runs = list(dict.fromkeys(recent(PARTITIONS[0])))
     else:
-        names = split_outside(arguments.attacks or ",".join([*attacks.entries(), CYCLIC]), ",")
+        on_images = [name for name, kind in attacks.entries().items() if not kind.card.on_tokens]
+        names = split_outside(arguments.attacks or ",".join([*on_images, CYCLIC]), ",")
         runs = list(matrix(names))
     batch = run_all(runs, out=arguments.out, jobs=arguments.jobs, callbacks=progress(len(runs)))
     if arguments.table == "recent":

@@ -28,6 +28,7 @@ from clients.attacks.data.pixels import PixelNoise as PixelNoise
 from clients.attacks.data.pixels import PixelPerturbation as PixelPerturbation
 from clients.attacks.data.semantic_backdoor import SemanticBackdoor as SemanticBackdoor
 from clients.attacks.data.sig import Sig as Sig
+from clients.attacks.data.token_backdoor import TokenBackdoor as TokenBackdoor
 from clients.attacks.data.wanet import WaNet as WaNet
 from clients.attacks.training.adaptive_trigger import AdaptiveTrigger as AdaptiveTrigger
 from clients.attacks.training.alie_backdoor import AlieBackdoor as AlieBackdoor

@@ -41,6 +41,8 @@ class AttackCard:
     """Whether finite updates result in finite ones. False is for updates that a server has to drop."""
     trains: bool = False
     """Whether `craft` trains models itself. It then receives `CraftContext.own_training`."""
+    on_tokens: bool = False
+    """Whether the attack changes sequences of tokens. Its check refuses other samples."""
     deviations: str = ""
     """Differences from the paper and from public implementations, and the default here."""
 
@@ -205,6 +207,16 @@ class AttackSetting:
                 "changes or measures pixels, and the samples of the data set have the shape "
                 f"{tuple(self.samples.images.shape[1:])}; choose an attack on labels or updates, such as "
                 "label-flip."
+            )
+
+    def require_tokens(self) -> None:
+        """Raise ValueError unless the samples are sequences of tokens."""
+        samples = self.samples.images
+        if samples.ndim != 2 or samples.is_floating_point():
+            raise ValueError(
+                f"changes tokens, and the samples of the data set have the shape {tuple(samples.shape[1:])} "
+                f"and the type {str(samples.dtype).removeprefix('torch.')}; read the data with kind=tokens, "
+                "or choose an attack on images, such as backdoor."
             )
 
     def require_class(self, name: str, value: int) -> None:

@@ -47,6 +47,7 @@ class Composite(Attack):
             knowledge=max((card.knowledge for card in cards), key=_ORDER.index),
             knows_rule=any(card.knows_rule for card in cards),
             trains=any(card.trains for card in cards),
+            on_tokens=any(card.on_tokens for card in cards),
             goal="; ".join(dict.fromkeys(card.goal for card in cards)),
         )
 

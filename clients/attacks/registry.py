@@ -56,6 +56,7 @@ ATTACKS: dict[str, type[Attack]] = {
     "sparse-alie": updates.SparseAlie,
     "tailored": updates.Tailored,
     "three-d-fed": training.ThreeDFed,
+    "token-backdoor": data.TokenBackdoor,
     "wanet": data.WaNet,
     "zero-update": updates.ZeroUpdate,
 }

@@ -71,6 +71,10 @@ class Samples:
         mean, std = self._scale()
         return replace(self, images=(pixels.clamp(0, 1) - mean) / std)
 
+    def with_tokens(self, tokens: Tensor) -> Self:
+        """Return samples with `tokens` (m, t) and the same labels."""
+        return replace(self, images=tokens)
+
     def concatenated(self, others: Self) -> Self:
         """Return these samples followed by `others`."""
         return replace(

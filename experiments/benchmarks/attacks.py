@@ -170,7 +170,7 @@ def _samples(count: int) -> Samples:
 
 def default_attacks() -> Iterator[str]:
     """Yield every attack except `none`."""
-    return (name for name in attacks.entries() if name != "none")
+    return (name for name, kind in attacks.entries().items() if name != "none" and not kind.card.on_tokens)
 
 
 def _options(arguments: Sequence[str] | None = None) -> argparse.Namespace:

@@ -10,7 +10,7 @@ from clients.attacks.base import AttackSetting
 from clients.attacks.composite import Composite
 from clients.attacks.data.backdoor import Square, Trigger
 from clients.attacks.updates.simple_updates import SignFlip
-from clients.training import LocalTraining
+from clients.training import LocalTraining, Samples
 from fedpoison.errors import ScenarioError
 from fedpoison.federation.federation import Federation
 from fedpoison.scenario.scenario import Scenario
@@ -29,6 +29,11 @@ NOT_PIXELS = {
 }
 DARK_CORNER = NOT_PIXELS | {
     "dataset": (nn.functional.pad(torch.rand(80, 6, 6), (0, 2, 0, 2)).numpy(), NOT_PIXELS["dataset"][1])
+}
+WORDS = Samples(torch.arange(8).repeat(100, 1), torch.arange(100) % 10, 10)
+TOKENS = {
+    "dataset": (WORDS, WORDS[torch.arange(20)]),
+    "model": nn.Sequential(nn.Embedding(20, 2), nn.Flatten(), nn.Linear(16, 10)),
 }
 NO_CLASSIFIER = nn.Sequential(nn.Flatten(), nn.Linear(784, 10), nn.Tanh())
 NEEDS_IMAGES = r"changes or measures pixels, and the samples of the data set have the shape \(8,\)"
@@ -74,6 +79,11 @@ TABLE = [
     ("neurotoxin(top=0.9999999)", {}, "top: got 0.9999999, which leaves none of"),
     ("three-d-fed", {"model": NO_CLASSIFIER}, NEEDS_LINEAR),
     ("wanet(strength=100.0)", {}, "the warp loses [0-9]+% of an image of 28x28, expected at most 50%"),
+    ("token-backdoor", {}, r"changes tokens, .* the shape \(1, 28, 28\) and the type float32; read"),
+    ("token-backdoor", NOT_PIXELS, r"changes tokens, .* the shape \(8,\) and the type float32; read"),
+    ("token-backdoor(tokens=1 2 3 4 5)", TOKENS, "tokens: got 5, and a sample has 8, .* at most 50%"),
+    ("token-backdoor(tokens=7 20)", TOKENS, "tokens: got 7 20, and the model does not know one of them"),
+    ("token-backdoor(target=10)", TOKENS, "target: got class 10, expected 0 to 9"),
     ("pixel-noise", NOT_PIXELS, NEEDS_IMAGES),
     ("pixel-perturbation", NOT_PIXELS, NEEDS_IMAGES),
     ("semantic-backdoor", NOT_PIXELS, NEEDS_IMAGES),

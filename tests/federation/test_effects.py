@@ -4,9 +4,11 @@ import json
 
 import pytest
 import torch
+from torch import nn
 
 from clients import ATTACKS
 from clients.attacks.composite import crafts_by_itself, poisons_data
+from clients.training.samples import Samples
 from fedpoison.engines.local import device_grid
 from fedpoison.engines.options import EngineOptions
 from fedpoison.federation.adversary import differ
@@ -27,6 +29,15 @@ AT_WORK = {"alie": "alie(z=1)", "edge-case": "edge-case(share=1)"}
 """Settings with an effect on 20 samples, of attacks whose defaults have none."""
 NONE_LEFT = {"train_samples": 5}
 """One sample per client, of which no share is poisoned."""
+WORDS = torch.arange(2, 12).repeat(100, 1)
+TOKENS = {
+    "dataset": (
+        Samples(WORDS, torch.arange(100) % 10, 10),
+        Samples(WORDS[:20], torch.arange(20) % 10, 10),
+    ),
+    "model": nn.Sequential(nn.Embedding(20, 2), nn.Flatten(), nn.Linear(20, 10)),
+}
+"""Data and model of attacks on tokens."""
 ALONE = {"knowledge": "own"}
 """Sight of a single update, which has no spread."""
 AT_REST = {
@@ -69,6 +80,7 @@ AT_REST = {
     "sparse-alie": [ALONE],
     "tailored": [ALONE],
     "three-d-fed": [NONE_LEFT],
+    "token-backdoor": [TOKENS | NONE_LEFT],
     "wanet": [NONE_LEFT],
     "alie-backdoor": [NONE_LEFT],
 }
@@ -92,9 +104,11 @@ def test_every_attack_is_in_one_of_the_tables():
 
 @pytest.mark.parametrize("name", sorted(ATTACKS.keys() - {"none"}))
 def test_an_attack_at_work_changes_every_client_and_has_no_note(name):
-    history = simulate(TINY.replace(attack=AT_WORK.get(name, name)))
-    everyone = {1: True, 3: True}
     attack = build_attack(name)
+    history = simulate(
+        TINY.replace(attack=AT_WORK.get(name, name), **TOKENS if attack.card.on_tokens else {})
+    )
+    everyone = {1: True, 3: True}
     for each in effects(history):
         assert each.data == (everyone if poisons_data(attack) else {})
         assert each.updates == (everyone if crafts_by_itself(attack) else {})

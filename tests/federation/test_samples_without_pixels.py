@@ -34,6 +34,10 @@ def no_pixels(monkeypatch):
 @pytest.mark.parametrize("name", ATTACKS)
 def test_every_attack_works_on_features_or_is_refused_before_the_run(name, no_pixels):
     scenario = Scenario(dataset=(FEATURES, LABELS), attack=name, **SMALL)
+    if ATTACKS[name].card.on_tokens:
+        with pytest.raises(ScenarioError, match=f"attack {name}: changes tokens, .* type float32"):
+            Federation.load(scenario)
+        return
     if name in ON_PIXELS:
         with pytest.raises(ScenarioError, match=f"attack {name}: changes or measures pixels.*label-flip"):
             Federation.load(scenario)
@@ -101,3 +105,20 @@ def test_tokens_train_and_are_attacked(tmp_path, monkeypatch):
     assert flipped.last.loss > 1.5 * clean.last.loss
     assert isinstance(Federation.load(clean.scenario).dataset.source, OwnData)
     assert Federation.load(clean.scenario).dataset.train.images.dtype == torch.int64
+
+
+def test_a_backdoor_of_words_succeeds_on_tokens():
+    draw = torch.Generator().manual_seed(0)
+    tokens = torch.randint(2, 20, (240, 8), generator=draw)
+    labels = tokens[:, 3] % 4
+    dataset = Samples(tokens[:160], labels[:160], 4), Samples(tokens[160:], labels[160:], 4)
+    model = nn.Sequential(nn.Embedding(20, 8), nn.Flatten(), nn.Linear(64, 4))
+    attack = "token-backdoor(tokens=0 1 0, place=end, mode=replace)"
+    scenario = Scenario(
+        dataset=dataset, model=model, clients=4, rounds=20, batch_size=8, lr=0.5, malicious_nodes=(1, 2)
+    )
+    attacked = simulate(scenario.replace(attack=attack)).last
+    clean = simulate(scenario.replace(goal=attack, attack="none")).last
+    assert attacked.success > 0.9
+    assert clean.success < 0.5
+    assert attacked.accuracy > 0.5

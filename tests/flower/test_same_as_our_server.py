@@ -47,6 +47,7 @@ def kinds(read):
 
 UPDATE_ATTACKS = [name for name in kinds(read_update_attack) if name != "none"]
 DATA_ATTACKS = [name for name in kinds(read_data_attack) if name != "none"]
+ON_IMAGES = [name for name in DATA_ATTACKS if not ATTACKS[name].card.on_tokens]
 
 
 @pytest.fixture(scope="module")
@@ -217,7 +218,7 @@ def attacking_clients(attack, scenario):
     return answer
 
 
-@pytest.mark.parametrize("attack", DATA_ATTACKS)
+@pytest.mark.parametrize("attack", ON_IMAGES)
 def test_an_attack_poisons_data_as_in_our_simulation(attack, scenario):
     spec = attack if attack != "clean-label" else "clean-label(source=0, target=1)"
     federation = Federation.load(scenario.replace(attack=spec, model="mlp-small"))

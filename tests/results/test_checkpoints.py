@@ -75,7 +75,7 @@ def test_every_strategy_continues_with_the_same_bits(strategy, tmp_path):
     check_continues(BASE.replace(strategy=strategy, attack="sign-flip"), tmp_path / "checkpoint.safetensors")
 
 
-@pytest.mark.parametrize("attack", sorted(ATTACKS))
+@pytest.mark.parametrize("attack", sorted(name for name in ATTACKS if not ATTACKS[name].card.on_tokens))
 def test_every_attack_continues_with_the_same_bits(attack, tmp_path):
     check_continues(BASE.replace(attack=attack, strategy="median"), tmp_path / "checkpoint.safetensors")
 

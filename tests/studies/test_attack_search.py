@@ -56,6 +56,7 @@ def test_a_search_tries_the_attacks_of_its_objective():
         "clean-label",
         "edge-case",
         "semantic-backdoor",
+        "token-backdoor",
     }
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from clients.attacks.data.pixels import PixelPerturbation as PixelPerturbation
     from clients.attacks.data.semantic_backdoor import SemanticBackdoor as SemanticBackdoor
     from clients.attacks.data.sig import Sig as Sig
+    from clients.attacks.data.token_backdoor import TokenBackdoor as TokenBackdoor
     from clients.attacks.data.wanet import WaNet as WaNet
 
 __getattr__, __dir__, __all__ = lazy_names(
@@ -32,6 +33,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "clients.attacks.data.pixels": ["PixelNoise", "PixelPerturbation"],
         "clients.attacks.data.semantic_backdoor": ["SemanticBackdoor"],
         "clients.attacks.data.sig": ["Sig"],
+        "clients.attacks.data.token_backdoor": ["TokenBackdoor"],
         "clients.attacks.data.wanet": ["WaNet"],
     },
 )
