@@ -1,6 +1,7 @@
 """Composition of attacks, and the call of `craft` with the declared knowledge."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,6 +18,7 @@ from clients.attacks.base import (
     crafts_updates,
 )
 from clients.training import Samples, Trainer
+from strategies.kernels.columns import one_thread
 
 _ORDER = (Knowledge.OWN, Knowledge.COLLUDING, Knowledge.OMNISCIENT)
 
@@ -154,7 +156,9 @@ def craft_updates(
 
 def _crafted(part: Attack, own: Tensor, seen: Tensor | None, context: CraftContext) -> Tensor:
     """Return what an attack crafts from `own` (m, d), or raise TypeError if it has another shape."""
-    crafted: object = part.craft(own, seen, _allowed(part, seen, context))
+    # Training gives the same bits on every machine with one thread only.
+    with one_thread() if part.card.trains else nullcontext():
+        crafted: object = part.craft(own, seen, _allowed(part, seen, context))
     if isinstance(crafted, Tensor) and crafted.shape == own.shape:
         return crafted
     shape = f" of shape {tuple(crafted.shape)}" if isinstance(crafted, Tensor) else ""

@@ -24,7 +24,10 @@ from clients.kernels import (
     uniforms,
 )
 from experiments.benchmarks.attacks import Crafting
+from fedpoison.results.store import StoredRun
 from fedpoison.scenario.registries import attacks, build_attack
+from fedpoison.scenario.scenario import Scenario
+from fedpoison.simulation.run import simulate
 from strategies.kernels.columns import intra_op_threads, over_chunks, use_one_thread
 from strategies.kernels.distances import distances_from_gram
 
@@ -133,7 +136,25 @@ def test_chunks_take_no_more_threads_than_torch_has():
     assert names == {threading.get_ident()}
 
 
-@pytest.mark.parametrize("spec", [name for name in attacks.entries() if crafts_updates(build_attack(name))])
+CRAFTING = [name for name in attacks.entries() if crafts_updates(build_attack(name))]
+TRAINING = [name for name in CRAFTING if build_attack(name).card.trains]
+
+
+@pytest.mark.parametrize("spec", TRAINING)
+def test_attacks_that_train_models_send_the_same_bits_on_any_number_of_threads(spec, tmp_path):
+    scenario = Scenario(
+        dataset="digits", train_samples=200, test_samples=50, clients=6, malicious=0.34, rounds=2, attack=spec
+    )
+    weights = []
+    for threads in (1, 3):
+        with intra_op_threads(threads):
+            history = simulate(scenario, workers=1, out=tmp_path / str(threads))
+        weights.append(StoredRun(history.path).weights())
+    for name, tensor in weights[0].items():
+        assert torch.equal(tensor, weights[1][name]), name
+
+
+@pytest.mark.parametrize("spec", [name for name in CRAFTING if name not in TRAINING])
 def test_attacks_send_the_same_bits_on_any_number_of_threads(spec):
     # 40,001 numbers are enough for torch and MKL to share out whole sums and products.
     attack, drawn, m = build_attack(spec), Crafting.drawn(25, 40_001, 1), 5

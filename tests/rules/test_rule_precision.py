@@ -166,6 +166,8 @@ def extreme_updates():
 
 EXTREME = dict(extreme_updates())
 MAY_OVERFLOW = {"largest float32", "one row of 1e300", "all 1e300", "signs of 1e308"}
+TRAINS_MODELS = {"masa"}
+"""Rules that train the clients' models, whose losses overflow for smaller weights."""
 
 
 @pytest.mark.filterwarnings("error")
@@ -180,7 +182,7 @@ def test_finite_updates_give_a_finite_aggregate_or_an_error(name, case):
     try:
         result = rule(updates, rounds.weights, rounds.context())
     except InputError:
-        assert case in MAY_OVERFLOW
+        assert case in MAY_OVERFLOW or name in TRAINS_MODELS
         return
     assert result.update.dtype == updates.dtype
     assert bool(result.update.isfinite().all() and result.trust.isfinite().all())
