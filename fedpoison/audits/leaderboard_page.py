@@ -116,6 +116,6 @@ def _strategy(card: AuditCard) -> dict[str, object]:
     return {"name": card.strategy, "undefined": card.undefined, "clean": clean, "attacked": attacked}
 
 
-def _numbers(measured: Measured) -> list[float | None]:
-    ends = (measured.mean, measured.low, measured.high)
-    return [None if value is None else round(value, 5) for value in ends]
+def _numbers(measured: Measured) -> tuple[float, str, str]:
+    """Return the mean, its text, and its text with the interval, as the tables show them."""
+    return measured.mean, percent(measured.mean), measured.percent()

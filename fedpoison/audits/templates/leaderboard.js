@@ -17,12 +17,9 @@ const FILTERS = {
 };
 let filter = {};
 
-const percentOf = (share) => (100 * share).toFixed(1);
-const spellOf = (numbers) => {
-  if (!numbers) return "-";
-  const [mean, low, high] = numbers;
-  return low === null ? percentOf(mean) : `${percentOf(mean)} [${percentOf(low)}, ${percentOf(high)}]`;
-};
+/** Texts of a measure [mean, its text, its text with the interval]. JavaScript would round halves in another way. */
+const meanOf = (numbers) => numbers?.[1] ?? "-";
+const spellOf = (numbers) => numbers?.[2] ?? "-";
 const least = (rows, read) => rows.reduce((found, row) => (found === null || read(row) < read(found) ? row : found), null);
 
 function readFilter() {
@@ -89,7 +86,7 @@ function fillRow(found) {
   const cell = (key) => row.cells[sortables.get("strategies").heads.findIndex((head) => head.dataset.key === key)];
   for (const key of ["worst", "clean", "class", "targeted", "backdoor"]) {
     const numbers = found.reason ? null : found[key];
-    cell(key).textContent = key === "class" && numbers ? percentOf(numbers[0]) : spellOf(numbers);
+    cell(key).textContent = key === "class" ? meanOf(numbers) : spellOf(numbers);
     cell(key).dataset.value = numbers ? numbers[0] : "";
   }
   cell("attack").textContent = found.reason ?? (found.attack ? `${found.attack.attack ?? "none"}, ${found.attack.data}` : "no reported attack");
@@ -101,7 +98,7 @@ function drawPlot(scored) {
   const aimed = filter.threat === "targeted" || filter.threat === "backdoor";
   scatter(byId("plot-figure"), scored.map((found) => ({
     name: found.name, x: Math.abs(100 * found.score), y: 100 * found.clean[0], front: !found.better.length,
-    note: `${percentOf(found.clean[0])} % without attack, ${aimed ? "success" : "worst case"} ${percentOf(Math.abs(found.score))} %`,
+    note: `${meanOf(found.clean)} % without attack, ${aimed ? "success" : "worst case"} ${meanOf(aimed ? found[filter.threat] : found.worst)} %`,
   })), {
     title: aimed ? `highest success of ${filter.threat} attacks, % (small is better)` : "worst-case accuracy, %",
     label: `Accuracy without attack against the worst case of ${scored.length} strategies; the table above shows the numbers`,
