@@ -1,7 +1,7 @@
 """Local training: stochastic gradient descent on one client's samples."""
 
-from collections.abc import Callable, MutableMapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -112,13 +112,8 @@ class Trainer:
     @torch.inference_mode()
     def predict(self, images: Tensor) -> Tensor:
         """Compute the logits (m, k) in evaluation mode, on the device of the images."""
-        draws = self._draws_globally(images)[1]
-        self.model.eval()
-        try:
-            with seeded(0, self.device) if draws else nullcontext():
-                logits: Tensor = self.model(self._here(images))
-        finally:
-            self.model.train()
+        with self._evaluating(images):
+            logits: Tensor = self.model(self._here(images))
         return logits.to(images.device)
 
     def gradient(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -128,17 +123,21 @@ class Trainer:
             images: samples, (m, ...).
             labels: their labels, (m,).
         """
+        with self._evaluating(images):
+            loss = cross_entropy(self.model(self._here(images)), labels.to(self.device))
+            gradients = self._gradients(loss)
+        return loss.detach(), flatten(gradients)
+
+    @contextmanager
+    def _evaluating(self, images: Tensor) -> Iterator[None]:
+        """Put the model into evaluation mode, with a fixed seed if it draws numbers in this mode."""
         draws = self._draws_globally(images)[1]
         self.model.eval()
         try:
             with seeded(0, self.device) if draws else nullcontext():
-                loss = cross_entropy(self.model(self._here(images)), labels.to(self.device))
-                gradients = torch.autograd.grad(
-                    loss, self.parameters, allow_unused=True, materialize_grads=True
-                )
+                yield
         finally:
             self.model.train()
-        return loss.detach(), flatten(gradients)
 
     def features(self, images: Tensor) -> Tensor:
         """Compute the penultimate activations (m, p), the inputs of the classifier, differentiably.
@@ -260,8 +259,11 @@ class Trainer:
     ) -> tuple[Tensor, list[Tensor]]:
         with arithmetic(training, self.device):
             value = self.loss(images, labels) if loss is None else loss(self.model, images, labels)
-        gradients = torch.autograd.grad(value, self.parameters, allow_unused=True, materialize_grads=True)
-        return value, list(gradients)
+        return value, self._gradients(value)
+
+    def _gradients(self, loss: Tensor) -> list[Tensor]:
+        """Return the gradient of a loss by parameter, 0 for those that it does not depend on."""
+        return list(torch.autograd.grad(loss, self.parameters, allow_unused=True, materialize_grads=True))
 
     def _velocity(self, memory: MutableMapping[str, Tensor] | None) -> list[Tensor]:
         if memory is None or "momentum" not in memory:
