@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -46,12 +47,17 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run all tests of Ray in one process, which they share, and each file that starts Flower in another."""
+    """Run all tests of Ray in one process, which they share, and each file that starts Flower in another.
+
+    One process starts browsers.
+    """
     for item in items:
         if item.get_closest_marker("flower"):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
         elif item.get_closest_marker("ray"):
             item.add_marker(pytest.mark.xdist_group("ray"))
+        elif "browser" in getattr(item, "fixturenames", ()):  # doctests have no fixtures
+            item.add_marker(pytest.mark.xdist_group("browser"))
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -86,6 +92,15 @@ def stop_after(number: int) -> OnRound:
 @pytest.fixture(scope="session")
 def digits() -> Dataset:
     return load_dataset("digits")
+
+
+@pytest.fixture(scope="session")
+def pages():
+    """Return the module that generates pages of the documentation, which is in no package."""
+    spec = importlib.util.spec_from_file_location("pages", ROOT / "docs" / "pages.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,7 @@
 """Which attacks broke a strategy, from the tries of its card."""
 
-import importlib.util
-
 import pytest
 from auditing import made_card
-from conftest import ROOT
 
 from fedpoison.audits.card_parts import Tried
 from fedpoison.audits.effects import attack_effects
@@ -60,10 +57,7 @@ def test_the_frame_has_a_row_per_strategy_and_attack(card):
     assert frame.set_index(["strategy", "attack"]).loc[("median", "alie(z=4.0)"), "broke"]
 
 
-def test_the_catalogue_tells_what_broke_a_strategy_and_whom_an_attack_broke(card, monkeypatch):
-    spec = importlib.util.spec_from_file_location("pages", ROOT / "docs" / "pages.py")
-    pages = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(pages)
+def test_the_catalogue_tells_what_broke_a_strategy_and_whom_an_attack_broke(card, pages, monkeypatch):
     board = Leaderboard.of({"krum": card, "fedavg": made_card("fedavg", tried=[tried("mimic", 0.8)])})
     monkeypatch.setattr(pages.Leaderboard, "load", lambda: board)
     strategy = pages.strategy_results()["krum"]

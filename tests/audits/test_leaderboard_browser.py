@@ -8,8 +8,6 @@ from fedpoison.audits.card_parts import Measured
 from fedpoison.audits.leaderboard import Leaderboard
 from fedpoison.audits.leaderboard_page import page as text_of
 
-pytestmark = pytest.mark.xdist_group("browser")  # one process starts a browser
-
 
 @pytest.fixture(scope="module")
 def browser():

@@ -1,6 +1,5 @@
 """The pages that Sphinx generates from the code, the code in the pages, and the notebook."""
 
-import importlib.util
 import json
 import os
 import re
@@ -33,15 +32,6 @@ CARDED = {
     "preaggregators": PREAGGREGATORS,
     "optimizers": OPTIMIZERS,
 }
-
-
-@pytest.fixture(scope="module")
-def pages():
-    """Return the module that generates the pages, which is in no package."""
-    spec = importlib.util.spec_from_file_location("pages", ROOT / "docs" / "pages.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.parametrize("kind", CARDED)

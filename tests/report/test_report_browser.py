@@ -10,9 +10,6 @@ from fedpoison.report import write_report
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
 
 
-pytestmark = pytest.mark.xdist_group("browser")  # one process starts a browser
-
-
 @pytest.fixture(scope="module")
 def browser():
     with open_browser() as found:
